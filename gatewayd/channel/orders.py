@@ -1,0 +1,44 @@
+"""What the daemon tells a run worker about a run that it is to execute.
+
+An order says everything that storage knows about the run; where it goes on is not in it: the worker reads that from the
+checkpoints. It is plain JSON data, so that the daemon can make it without knowing langgraph.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import fields, frozen
+
+
+@frozen(kw_only=True)
+class RunOrder:
+    """One start of one run."""
+
+    run_id: str
+    thread_id: str
+    assistant_id: str
+    graph_id: str
+    attempt: int
+    """Number of this start; 1 for the first."""
+    kwargs: dict[str, Any]
+    """`input`, `command`, `config`, `context`, `stream_mode`, … in the wire's shape of `run.kwargs`."""
+    metadata: dict[str, Any]
+    """The run's own metadata (assistant, thread and request already merged)."""
+    answers: dict[str, Any] | None = None
+    """Interrupt id → answer: what the run's `command.resume` was bound to when the run was created."""
+    context_given: bool = False
+    """Whether the request had a `context`: then the configurable shows only what the graph's context schema knows."""
+
+
+_NAMES = tuple(field.name for field in fields(RunOrder))
+
+
+def plain(order: RunOrder) -> dict[str, Any]:
+    """Return the order as JSON data (one level: the dicts within are shared, not copied)."""
+    return {name: getattr(order, name) for name in _NAMES}
+
+
+def parse(data: dict[str, Any]) -> RunOrder:
+    """Return the order that `plain` made; raises TypeError when fields are missing or unknown."""
+    return RunOrder(**data)

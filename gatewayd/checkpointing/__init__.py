@@ -1,0 +1,37 @@
+"""langgraph's checkpoints as rows: what a saver sends, what the writer does with it, and how it is read back.
+
+No langgraph here and no connection of our own: the daemon's writer applies operations inside its transactions, workers
+read through their read-only connection, and both take shapes and statements from this package, so that each exists
+once.
+
+    worker: Saver ──operation──▶ channel ──▶ daemon's writer: sql.apply(connection, operation, run_id)
+       ▲                                                              │
+       └────────────── Reader ◀── one SQLite file ◀───── commit ──────┘
+
+- `operations`  the lists that travel: ``[name, argument…]`` of text, numbers, bytes and lists of them.
+- `rows`        the two kinds of rows as they are read, and which of several runs' writes count.
+- `sql`         every fixed statement: applying, deleting by run, reading.
+- `search`      the one statement that is put together: listing with filters, in pages.
+
+**Who owns a row.** An operation does not say which run sends it; the daemon knows that from the connection and passes
+it to `sql.apply`. A run never overwrites what another has stored:
+
+- A checkpoint belongs to the run that put it first. The same run may put it again, another is refused (`Conflict`).
+- Writes have the run in their key. Within a run a stored regular write stays (langgraph repeats them), a special one
+  (negative index: error, interrupt, resume) is replaced.
+- On reading, a task's regular writes are those of the run that wrote the task last, as a whole: a run that went back
+  to an old checkpoint and executed a task anew may have written less than the run before, and a mixture of the two was
+  never anybody's result. Special writes count one by one, the newest each.
+- The walk back along a delta channel's history takes at each ancestor the writes that the run of the *next* checkpoint
+  on the path has seen, not what a later run left there.
+
+So rollback is "delete the rows of this run" (`sql.run_delete`), and the older rows are there again.
+
+**Copies** of a thread keep their runs apart under other names (``copy:`` before the run's id), for the rules above
+still need them, and so that deleting a run does not reach into the copy.
+
+**What fails.** `sql.apply` raises `errors.Conflict` or `errors.Rejected` without having changed anything that the
+savepoint around it would not take back; the channel reports it as refused, and the run fails at its next saver call.
+
+Format 1 of both tables: the serialiser's output in one piece.
+"""

@@ -1,0 +1,93 @@
+"""What a saver asks of the writer: lists ``[name, argument…]`` that ormsgpack packs as they are.
+
+    ["put", thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id | None, format, type, checkpoint, metadata]
+    ["writes", thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, [[idx, channel, format, type, value], …]]
+    ["delete_thread", thread_id]
+    ["delete_for_runs", [run_id, …]]
+    ["copy_thread", source_thread_id, target_thread_id]
+    ["prune", thread_id, [[checkpoint_ns, latest_checkpoint_id, [older id to keep, …]], …]]
+
+`checkpoint` and `value` are bytes, `metadata` is JSON text, `idx` and `format` are integers, all else is text. The run
+that sends an operation is not in it: see the package's docstring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import ormsgpack
+
+from gatewayd.checkpointing import rows
+
+Operation = list[Any]
+
+
+def put(
+    thread_id: str,
+    checkpoint_ns: str,
+    checkpoint_id: str,
+    parent_checkpoint_id: str | None,
+    kind: str,
+    checkpoint: bytes,
+    metadata: str,
+) -> Operation:
+    """Store a checkpoint, or replace the same run's."""
+    return [
+        "put",
+        thread_id,
+        checkpoint_ns,
+        checkpoint_id,
+        parent_checkpoint_id,
+        rows.FORMAT,
+        kind,
+        checkpoint,
+        metadata,
+    ]
+
+
+def writes(
+    thread_id: str,
+    checkpoint_ns: str,
+    checkpoint_id: str,
+    task_id: str,
+    task_path: str,
+    values: Iterable[tuple[int, str, str, bytes]],
+) -> Operation:
+    """Store a task's writes on a checkpoint; `values` are (idx, channel, type, value)."""
+    packed = [[idx, channel, rows.FORMAT, kind, value] for idx, channel, kind, value in values]
+    return ["writes", thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, packed]
+
+
+def delete_thread(thread_id: str) -> Operation:
+    """Delete all checkpoints and writes of a thread."""
+    return ["delete_thread", thread_id]
+
+
+def delete_for_runs(run_ids: Sequence[str]) -> Operation:
+    """Delete the checkpoints of these runs with all writes on them, and these runs' writes."""
+    return ["delete_for_runs", [*run_ids]]
+
+
+def copy_thread(source: str, target: str) -> Operation:
+    """Copy all checkpoints and writes to a thread that has none."""
+    return ["copy_thread", source, target]
+
+
+def prune(thread_id: str, kept: Iterable[tuple[str, str, Sequence[str]]]) -> Operation:
+    """Delete what is older than each namespace's latest checkpoint; `kept` are (namespace, latest, older ids to keep).
+
+    Namespaces that are not named, and checkpoints newer than the latest named, stay.
+    """
+    return ["prune", thread_id, [[ns, latest, [*older]] for ns, latest, older in kept]]
+
+
+def pack(operation: Operation) -> bytes:
+    """Encode an operation for the channel."""
+    return ormsgpack.packb(operation)
+
+
+def unpack(data: bytes) -> Operation:
+    """Decode what `pack` made."""
+    operation: Operation = ormsgpack.unpackb(data)
+    return operation

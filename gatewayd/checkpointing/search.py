@@ -1,0 +1,83 @@
+"""The listing of checkpoints: one page of `rows.CheckpointRow`, newest first, filtered in SQL.
+
+A page ends at a key and the next begins behind it, so nobody holds a cursor open while others write.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from gatewayd import wire
+from gatewayd.checkpointing import rows
+
+PAGE = 20
+"""Checkpoints a page; each may be a whole state."""
+
+_BARE = re.compile(r"[a-zA-Z0-9_.-]+")
+
+
+@frozen(kw_only=True)
+class Search:
+    """What a listing asks for; None means "any"."""
+
+    thread_id: str | None = None
+    checkpoint_ns: str | None = None
+    checkpoint_id: str | None = None
+    before: str | None = None
+    """Only checkpoints whose id sorts before this one."""
+    filter: Mapping[str, Any] = field(factory=dict)
+    """Metadata key → value that must be equal; a dot in a key steps into an object, None also matches absence."""
+
+    def page(self, after: rows.CheckpointRow | None, limit: int) -> tuple[str, list[Any]]:
+        """Return statement and parameters of the `limit` checkpoints that come after row `after`."""
+        clauses: list[str] = []
+        params: list[Any] = []
+        for clause, value in (
+            ("thread_id = ?", self.thread_id),
+            ("checkpoint_ns = ?", self.checkpoint_ns),
+            ("checkpoint_id = ?", self.checkpoint_id),
+            ("checkpoint_id < ?", self.before),
+        ):
+            if value is not None:
+                clauses.append(clause)
+                params.append(value)
+        for key, value in self.filter.items():
+            clauses.append("json_extract(metadata, ?) IS ?")
+            params += [_path(key), _comparable(value)]
+        if after is not None:
+            clauses.append("(checkpoint_id, thread_id, checkpoint_ns) < (?, ?, ?)")
+            params += [after.checkpoint_id, after.thread_id, after.checkpoint_ns]
+        where = f"WHERE {' AND '.join(clauses)}" if clauses else ""
+        # The page is chosen by rowid first: a sorter would otherwise carry every state of the thread.
+        statement = (
+            f"SELECT {', '.join(rows.CheckpointRow._fields)} FROM checkpoints WHERE rowid IN "
+            f"(SELECT rowid FROM checkpoints {where} {_ORDER} LIMIT ?) {_ORDER}"
+        )
+        return statement, [*params, limit]
+
+
+_ORDER = "ORDER BY checkpoint_id DESC, thread_id DESC, checkpoint_ns DESC"
+
+
+def _path(key: str) -> str:
+    """Return the JSON path of a metadata key; raises ValueError for a key that SQLite has no path for."""
+    if _BARE.fullmatch(key):
+        return f"$.{key}"
+    if '"' in key:
+        raise ValueError(f"metadata can't be filtered by the key {key!r}: it contains a quote")
+    return f'$."{key}"'
+
+
+def _comparable(value: Any) -> Any:
+    """Return a filter value as `json_extract` shows it: booleans as 0 and 1, objects and lists as compact JSON."""
+    if value is None or isinstance(value, str | float):
+        return value
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else float(value)
+    if isinstance(value, dict | list | tuple):
+        return wire.text(value)
+    return str(value)

@@ -1,0 +1,199 @@
+"""The statements of the tables `checkpoints` and `writes`; who may overwrite what is in the package's docstring.
+
+Functions run inside the caller's transaction, and the caller's savepoint undoes what one that raised has done. Reading
+statements give whole `rows.CheckpointRow` and `rows.WriteRow`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from gatewayd import wire
+from gatewayd.checkpointing import rows
+from gatewayd.errors import Conflict, Rejected
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from gatewayd.checkpointing.operations import Operation
+
+_CHECKPOINT = ", ".join(rows.CheckpointRow._fields)
+_WRITE = ", ".join(rows.WriteRow._fields)
+
+# Parameters: thread_id, checkpoint_ns.
+TUPLE_LATEST = f"""
+SELECT {_CHECKPOINT} FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? ORDER BY checkpoint_id DESC LIMIT 1"""
+
+# Parameters: thread_id, checkpoint_ns, checkpoint_id.
+TUPLE_BY_ID = f"""
+SELECT {_CHECKPOINT} FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"""
+
+# A checkpoint's writes of all runs, in the order in which langgraph applies them; `rows.newest` picks those that count.
+# Parameters: thread_id, checkpoint_ns, checkpoint_id.
+WRITES = f"""
+SELECT {_WRITE} FROM writes WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?
+ORDER BY task_path, task_id, idx, stamp"""
+
+# The namespaces of a thread. Parameters: thread_id.
+NAMESPACES = "SELECT DISTINCT checkpoint_ns FROM checkpoints WHERE thread_id = ?"
+
+# Channels that were delta channels at some checkpoint of a namespace. Parameters: thread_id, checkpoint_ns.
+DELTA_CHANNELS = """
+SELECT DISTINCT counter.key
+FROM checkpoints, json_each(checkpoints.metadata, '$.counters_since_delta_snapshot') AS counter
+WHERE thread_id = ? AND checkpoint_ns = ?"""
+
+# Whether the run has stored anything, in any namespace. Parameters: run_id, run_id.
+RUN_HAS_BEGUN = """
+SELECT EXISTS (SELECT 1 FROM checkpoints WHERE run_id = ?) OR EXISTS (SELECT 1 FROM writes WHERE run_id = ?)"""
+
+# The WHERE keeps another run's row; then no row is changed and `_put` raises.
+_PUT = f"""
+INSERT INTO checkpoints ({_CHECKPOINT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id) DO UPDATE SET
+    parent_checkpoint_id = excluded.parent_checkpoint_id, format = excluded.format, type = excluded.type,
+    checkpoint = excluded.checkpoint, metadata = excluded.metadata
+WHERE run_id = excluded.run_id"""
+
+# The clock orders the writes of different tasks; a task's own rows rise even if the clock is set back.
+_STAMP = """
+SELECT max(?, coalesce(max(stamp) + 1, 0)) FROM writes
+WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ? AND task_id = ?"""
+
+_WRITE_REGULAR = f"""
+INSERT OR IGNORE INTO writes (thread_id, checkpoint_ns, checkpoint_id, {_WRITE})
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_WRITE_SPECIAL = _WRITE_REGULAR.replace("OR IGNORE", "OR REPLACE")
+
+_THREAD_CHECKPOINTS_DELETE = "DELETE FROM checkpoints WHERE thread_id = ?"
+_THREAD_WRITES_DELETE = "DELETE FROM writes WHERE thread_id = ?"
+_RUN_CHECKPOINTS_DELETE = "DELETE FROM checkpoints WHERE run_id = ?"
+_RUN_WRITES_DELETE = "DELETE FROM writes WHERE run_id = ?"
+_CHECKPOINT_DELETE = "DELETE FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
+_CHECKPOINT_WRITES_DELETE = _CHECKPOINT_DELETE.replace("checkpoints", "writes")
+
+_ORPHANS_DELETE = """
+DELETE FROM writes WHERE run_id = ? AND NOT EXISTS (
+    SELECT 1 FROM checkpoints AS c WHERE c.thread_id = writes.thread_id
+    AND c.checkpoint_ns = writes.checkpoint_ns AND c.checkpoint_id = writes.checkpoint_id)"""
+
+# By langgraph's word a run's checkpoints are those whose metadata name it; beyond the column that is looked for among
+# the sender's own rows only, so that no call reads the whole table. Parameters: JSON list of runs, sender, JSON list.
+_DOOMED = """
+SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints WHERE run_id IN (SELECT value FROM json_each(?))
+UNION
+SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints
+WHERE run_id = ? AND json_extract(metadata, '$.run_id') IN (SELECT value FROM json_each(?))"""
+
+_THREAD_HOLDS = """
+SELECT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = ?) OR EXISTS (SELECT 1 FROM writes WHERE thread_id = ?)"""
+
+_COPIED_RUN = "CASE WHEN run_id = '' OR run_id LIKE 'copy:%' THEN run_id ELSE 'copy:' || run_id END"
+_CHECKPOINTS_COPY = f"""
+INSERT INTO checkpoints ({_CHECKPOINT})
+SELECT :target, checkpoint_ns, checkpoint_id, parent_checkpoint_id, {_COPIED_RUN}, format, type, checkpoint,
+    CASE WHEN json_type(metadata, '$.thread_id') IS NULL THEN metadata
+         ELSE json_set(metadata, '$.thread_id', :target) END
+FROM checkpoints WHERE thread_id = :source"""
+_WRITES_COPY = f"""
+INSERT INTO writes (thread_id, checkpoint_ns, checkpoint_id, {_WRITE})
+SELECT :target, checkpoint_ns, checkpoint_id, task_id, idx, {_COPIED_RUN}, stamp, task_path, channel, format, type,
+    value
+FROM writes WHERE thread_id = :source"""
+
+_PRUNE = """
+DELETE FROM {table} WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id < ?
+AND checkpoint_id NOT IN (SELECT value FROM json_each(?))"""
+_CHECKPOINTS_PRUNE = _PRUNE.format(table="checkpoints")
+_WRITES_PRUNE = _PRUNE.format(table="writes")
+
+
+def apply(connection: sqlite3.Connection, operation: Operation, run_id: str) -> None:
+    """Execute one operation sent by run `run_id` ('' for an operation of the server).
+
+    Raises Conflict if it would change what another run has stored, Rejected if there is no such operation.
+    """
+    match operation:
+        case ["put", *row]:
+            _put(connection, row, run_id)
+        case ["writes", thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, values]:
+            task = (thread_id, checkpoint_ns, checkpoint_id, task_id)
+            _write(connection, task, task_path, values, run_id)
+        case ["delete_thread", thread_id]:
+            thread_delete(connection, thread_id)
+        case ["delete_for_runs", run_ids]:
+            _delete_for_runs(connection, run_ids, run_id)
+        case ["copy_thread", source, target]:
+            _copy_thread(connection, source, target)
+        case ["prune", thread_id, kept]:
+            _prune(connection, thread_id, kept)
+        case _:
+            raise Rejected(f"No such checkpoint operation: {operation[:1]!s}")
+
+
+def run_has_begun(connection: sqlite3.Connection, run_id: str) -> bool:
+    """Tell whether storage holds a checkpoint or write of the run, in any namespace."""
+    return bool(connection.execute(RUN_HAS_BEGUN, (run_id, run_id)).fetchone()[0])
+
+
+def run_delete(connection: sqlite3.Connection, run_id: str) -> None:
+    """Delete exactly the rows of this run (rollback); what it wrote beside older rows no longer hides them."""
+    connection.execute(_RUN_CHECKPOINTS_DELETE, (run_id,))
+    connection.execute(_RUN_WRITES_DELETE, (run_id,))
+
+
+def run_delete_orphans(connection: sqlite3.Connection, run_id: str) -> None:
+    """Delete the writes of an ended run whose checkpoint never came."""
+    connection.execute(_ORPHANS_DELETE, (run_id,))
+
+
+def thread_delete(connection: sqlite3.Connection, thread_id: str) -> None:
+    """Delete all checkpoints and writes of a thread."""
+    connection.execute(_THREAD_CHECKPOINTS_DELETE, (thread_id,))
+    connection.execute(_THREAD_WRITES_DELETE, (thread_id,))
+
+
+def _put(connection: sqlite3.Connection, row: Sequence[Any], run_id: str) -> None:
+    cursor = connection.execute(_PUT, (*row[:4], run_id, *row[4:]))
+    if cursor.rowcount == 0:
+        raise Conflict(f"Checkpoint {row[2]} was made by another run")
+
+
+def _write(
+    connection: sqlite3.Connection,
+    task: tuple[str, str, str, str],
+    task_path: str,
+    values: Sequence[Sequence[Any]],
+    run_id: str,
+) -> None:
+    (stamp,) = connection.execute(_STAMP, (time.time_ns(), *task)).fetchone()
+    stored = [(*task, idx, run_id, stamp, task_path, *rest) for idx, *rest in values]
+    # langgraph repeats a task's regular writes, and the first of them is what its checkpoint was made from.
+    regular = [row for row in stored if row[4] >= 0]
+    connection.executemany(_WRITE_REGULAR, regular)
+    if len(regular) < len(stored):
+        connection.executemany(_WRITE_SPECIAL, [row for row in stored if row[4] < 0])
+
+
+def _delete_for_runs(connection: sqlite3.Connection, run_ids: Sequence[str], sender: str) -> None:
+    named = wire.text(run_ids)
+    doomed = connection.execute(_DOOMED, (named, sender, named)).fetchall()
+    connection.executemany(_CHECKPOINT_DELETE, doomed)
+    connection.executemany(_CHECKPOINT_WRITES_DELETE, doomed)
+    connection.executemany(_RUN_WRITES_DELETE, [(run_id,) for run_id in run_ids])
+
+
+def _copy_thread(connection: sqlite3.Connection, source: str, target: str) -> None:
+    if connection.execute(_THREAD_HOLDS, (target, target)).fetchone()[0]:
+        raise Conflict(f"Thread {target} has checkpoints already")
+    names = {"source": source, "target": target}
+    connection.execute(_CHECKPOINTS_COPY, names)
+    connection.execute(_WRITES_COPY, names)
+
+
+def _prune(connection: sqlite3.Connection, thread_id: str, kept: Sequence[Sequence[Any]]) -> None:
+    places = [(thread_id, checkpoint_ns, latest, wire.text(older)) for checkpoint_ns, latest, older in kept]
+    connection.executemany(_CHECKPOINTS_PRUNE, places)
+    connection.executemany(_WRITES_PRUNE, places)

@@ -1,0 +1,125 @@
+"""The command ``gatewayd``: arguments in, exit code out.
+
+Exit codes: 0 ended as asked; 1 the data directory is held by another daemon; 2 wrong arguments; 78 (EX_CONFIG) the
+settings, langgraph.json or the project can't be used. What each command needs is imported when it is called: ``--version``
+costs nothing, and a worker doesn't load the server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+import gatewayd
+from gatewayd.errors import BadConfiguration, DataDirBusy
+
+EX_CONFIG = 78
+
+NO_SETTINGS = frozenset({"command", "accepted", "ignored"})
+"""What the parser notes beside the flags that are settings."""
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code; wrong arguments raise SystemExit(2), as argparse does."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["worker"]:  # started by the daemon only, hence not in the help
+        from gatewayd.worker import process
+
+        return process.main(arguments[1:])
+    given = _parser().parse_args(arguments)
+    try:
+        return _serve(given)
+    except BadConfiguration as error:
+        _complain(error.detail)
+        return EX_CONFIG
+    except DataDirBusy as error:
+        _complain(error.detail)
+        return 1
+    except KeyboardInterrupt:  # before the daemon has taken over the signals
+        return 130
+
+
+def _serve(given: argparse.Namespace) -> int:
+    from gatewayd import logs, settings
+
+    flags = {name: value for name, value in vars(given).items() if name not in NO_SETTINGS}
+    loaded, project = settings.load(flags, os.environ)
+    logs.configure(loaded.log_level, loaded.log_json, color=loaded.log_color)
+    for flag in given.ignored or ():
+        log.warning("%s is ignored: gatewayd has no such thing", flag)
+    for line in project.warnings:
+        log.warning("%s", line)
+    for line in project.notes:
+        log.info("%s", line)
+
+    from gatewayd import daemon
+
+    return daemon.serve(loaded, project)
+
+
+def _complain(detail: str) -> None:
+    print("gatewayd:", " ".join(detail.split()), file=sys.stderr)
+
+
+class _Ignored(argparse.Action):
+    """A flag of the reference's command that scripts may go on giving; it is remembered, to be warned of."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        namespace.ignored = [*(namespace.ignored or ()), option_string]
+
+
+def _parser() -> argparse.ArgumentParser:
+    # Abbreviated flags would change their meaning when a flag is added.
+    parser = argparse.ArgumentParser(
+        prog="gatewayd", description="A self-hosted server for LangGraph agents.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"gatewayd {gatewayd.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve",
+        help="serve the graphs of a langgraph.json",
+        description="Serve the graphs of a langgraph.json. "
+        "Every setting can be given as GATEWAYD_<NAME> in the environment, too.",
+        allow_abbrev=False,
+    )
+    # No defaults and no types here: both are the settings' business, whatever source a value comes from.
+    serve.add_argument("--config", "-c", metavar="FILE", help="the project's file (default: langgraph.json)")
+    serve.add_argument("--host", metavar="ADDRESS", help="listen on this address (default: 127.0.0.1)")
+    serve.add_argument(
+        "--port", metavar="PORT", help="listen on this port; 0 takes a free one (default: 2024)"
+    )
+    serve.add_argument(
+        "--data-dir", metavar="DIR", help="keep the data here (default: .gatewayd beside the project's file)"
+    )
+    serve.add_argument("--workers", metavar="N", help="number of run workers (default: 1)")
+    serve.add_argument(
+        "--jobs-per-worker",
+        "--n-jobs-per-worker",
+        metavar="N",
+        help="runs at once in each worker (default: 10)",
+    )
+    serve.add_argument(
+        "--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING, ERROR or CRITICAL (default: INFO)"
+    )
+    serve.add_argument(
+        "--log-json",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="log JSON objects instead of text",
+    )
+    for flag in ("--no-reload", "--no-browser", "--allow-blocking"):  # so it is here anyway
+        serve.add_argument(flag, action="store_true", dest="accepted", help=argparse.SUPPRESS)
+    for flag in ("--studio-url", "--server-log-level"):
+        serve.add_argument(flag, action=_Ignored, dest="ignored", help=argparse.SUPPRESS)
+    return parser

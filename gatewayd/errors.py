@@ -1,0 +1,61 @@
+"""The errors that cross layers, as a small tree; `api.faults` maps them to statuses in one table.
+
+    GatewaydError
+    ├── RequestError          the caller's fault; `detail` is sent as ``{"detail": …}``
+    │   ├── Invalid           422: a field is wrong; the detail names it
+    │   ├── Rejected          400: well-formed, but refused for what it means
+    │   ├── NotFound          404
+    │   └── Conflict          409
+    ├── Unavailable           503: not now (stopping, service worker absent); retry later
+    ├── Unanswered            504: a worker did not answer in time; the detail names what hung
+    ├── BadConfiguration      exit code 78: langgraph.json, settings or the project itself
+    └── DataDirBusy           exit code 1: another daemon holds the data directory
+
+Errors of libraries (sqlite3, OSError) never leave the layer that met them unless they are bugs.
+"""
+
+from __future__ import annotations
+
+
+class GatewaydError(Exception):
+    """Base of all errors raised on purpose; `detail` is a sentence for the person who reads it."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class RequestError(GatewaydError):
+    """The caller asked for something that can't be done."""
+
+
+class Invalid(RequestError):
+    """A field of the request is wrong."""
+
+
+class Rejected(RequestError):
+    """The request is well-formed, but its meaning is refused."""
+
+
+class NotFound(RequestError):
+    """What the request names does not exist (or no longer)."""
+
+
+class Conflict(RequestError):
+    """The request clashes with the present state."""
+
+
+class Unavailable(GatewaydError):
+    """The server can't do this at the moment; the client may retry."""
+
+
+class Unanswered(GatewaydError):
+    """A call into a worker got no answer before its deadline."""
+
+
+class BadConfiguration(GatewaydError):
+    """The settings, langgraph.json or the project can't be used; the daemon ends with exit code 78."""
+
+
+class DataDirBusy(GatewaydError):
+    """Another daemon holds the data directory."""

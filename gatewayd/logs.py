@@ -1,0 +1,186 @@
+"""Logging to stderr, as text or as JSON, of our own records and of every library's alike.
+
+Text, one line a record, a traceback below it::
+
+    2026-01-01T00:00:00.000Z INFO  gatewayd.runs  run ended  run_id=019b… status=success
+
+JSON, one object a line: ``timestamp``, ``level``, ``logger``, ``event``, the fields, ``exception``.
+
+Fields come from two places: ``extra=fields(status="success")`` at the call, and `bind`, which gives every record of the
+current task or thread the ids it belongs to. Bound fields are looked up only when a record is really written, so a level
+that is off costs what it costs in the standard library; where even building the fields matters, ask `isEnabledFor`.
+
+Text that users control can't forge a line: in messages and values control characters are escaped, and the further
+lines of a message are indented.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Any, TextIO
+
+import orjson
+
+Fields = dict[str, Any]
+
+_bound: ContextVar[Fields | None] = ContextVar("gatewayd.logs", default=None)
+
+LEVELS = {"WARNING": "WARN", "CRITICAL": "CRIT"}
+"""Names cut so that the columns of a text log stay straight."""
+
+COLORS = {
+    "DEBUG": "\x1b[2m",
+    "INFO": "\x1b[32m",
+    "WARNING": "\x1b[33m",
+    "ERROR": "\x1b[31m",
+    "CRITICAL": "\x1b[1;31m",
+}
+PLAIN = "\x1b[0m"
+
+_ESCAPED = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"} | {
+    0x2028: "\\u2028",
+    0x2029: "\\u2029",
+}
+
+
+def fields(**values: Any) -> dict[str, Fields]:
+    """Return the `extra` argument of a logging call: ``log.info("run ended", extra=fields(status=status))``."""
+    return {"fields": values}
+
+
+class bind:  # noqa: N801  used like a function
+    """
+    Give all records written inside the ``with`` block these fields: ``with logs.bind(run_id=run_id): …``.
+
+    Holds for the current task or thread and for the tasks it starts; nested blocks add up. None leaves a field out.
+    """
+
+    __slots__ = ("_token", "_values")
+
+    def __init__(self, **values: Any) -> None:
+        self._values = values
+
+    def __enter__(self) -> None:
+        self._token = attach(**self._values)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        detach(self._token)
+
+
+def attach(**values: Any) -> Token[Fields | None]:
+    """Do what entering `bind` does, where a ``with`` block doesn't fit; undo it with `detach` in the same context."""
+    return _bound.set({**(_bound.get() or {}), **values})
+
+
+def detach(token: Token[Fields | None]) -> None:
+    """Restore the bound fields as they were before the `attach` that returned this token."""
+    _bound.reset(token)
+
+
+def bound() -> Fields:
+    """Return the fields bound in this context, for handing them to another thread or process."""
+    return dict(_bound.get() or {})
+
+
+def configure(level: str, as_json: bool, stream: TextIO | None = None, color: bool = True) -> None:
+    """
+    Send the records of all loggers from this level on to the stream (default: stderr as it is now).
+
+    May be called again; the last call holds. Handlers that others have put on the root logger stay. Colours are used in
+    text on a terminal only.
+    """
+    stream = sys.stderr if stream is None else stream
+    handler = _Handler(stream)
+    handler.setFormatter(JsonFormatter() if as_json else TextFormatter(color=color and stream.isatty()))
+    root = logging.getLogger()
+    for old in [handler for handler in root.handlers if isinstance(handler, _Handler)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level)
+    logging.captureWarnings(True)
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Ours, so that a second `configure` finds the first one's."""
+
+
+class TextFormatter(logging.Formatter):
+    """Formats a record as a line for people, and for grep."""
+
+    def __init__(self, *, color: bool = False) -> None:
+        super().__init__()
+        self._color = color
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, without its newline; a traceback follows on lines of its own."""
+        level = f"{LEVELS.get(record.levelname, record.levelname):<5}"
+        if self._color:
+            level = f"{COLORS.get(record.levelname, '')}{level}{PLAIN}"
+        message = _one_paragraph(record.getMessage())
+        values = " ".join(f"{_word(name)}={_word(value)}" for name, value in _fields_of(record).items())
+        line = f"{_timestamp(record)} {level} {record.name}  {message}{'  ' if values else ''}{values}"
+        return "\n".join([line, *(_one_paragraph(part) for part in _tracebacks(self, record).values())])
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record as a JSON object, for journald and log collectors."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the object on one line, without its newline; a field can't replace what every record has."""
+        head = {
+            "timestamp": _timestamp(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        line = {**head, **_fields_of(record), **head, **_tracebacks(self, record)}
+        try:
+            return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        except TypeError:  # lone surrogates, integers beyond 64 bits: rare, and no reason to lose a record
+            return json.dumps(line, default=str)
+
+
+def _fields_of(record: logging.LogRecord) -> Fields:
+    """Return the record's own fields after the bound ones; an own field wins over a bound one of its name."""
+    own = getattr(record, "fields", None)
+    outer = _bound.get()
+    if not outer and not own:
+        return {}
+    merged = {**(outer or {}), **(own if isinstance(own, dict) else {})}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def _tracebacks(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, str]:
+    found = {}
+    if record.exc_info and record.exc_info[0] is not None:
+        found["exception"] = formatter.formatException(record.exc_info)
+    elif record.exc_text:
+        found["exception"] = record.exc_text
+    if record.stack_info:
+        found["stack"] = record.stack_info
+    return found
+
+
+def _timestamp(record: logging.LogRecord) -> str:
+    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+    return f"{seconds}.{int(record.msecs):03}Z"
+
+
+def _one_paragraph(text: str) -> str:
+    """Return a text that can't be taken for several records."""
+    return text if text.isprintable() else text.translate(_ESCAPED).replace("\n", "\n    ")
+
+
+def _word(value: Any) -> str:
+    """Return a value as one word: as it is if it has no blanks or quotes, else quoted."""
+    text = value if isinstance(value, str) else str(value)
+    if text and text.isprintable() and not any(character in text for character in ' "='):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').translate(_ESCAPED).replace("\n", "\\n") + '"'

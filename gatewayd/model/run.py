@@ -1,0 +1,103 @@
+"""A run: one execution of a graph on a thread, as its row in storage says."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from attrs import frozen
+
+RunStatus = Literal["pending", "running", "success", "error", "timeout", "interrupted"]
+CancelAction = Literal["interrupt", "rollback"]
+
+ACTIVE: frozenset[str] = frozenset({"pending", "running"})
+"""Statuses of a run that has not ended."""
+
+
+@frozen(kw_only=True)
+class Run:
+    """One row of `runs`; everything that is shown on the wire and what the engine needs beside it."""
+
+    run_id: str
+    thread_id: str
+    assistant_id: str
+    graph_id: str
+    status: RunStatus
+    created_at: int
+    """Due time in µs: moment of the request plus `after_seconds`."""
+    updated_at: int
+    started_at: int | None
+    ended_at: int | None
+    metadata: dict[str, Any]
+    kwargs: dict[str, Any]
+    """The run's arguments in the wire's shape."""
+    multitask_strategy: str
+    answers: dict[str, Any] | None
+    """What `command.resume` answers, by interrupt id, when that was clear at creation."""
+    attempt: int
+    """Number of starts; clients see it in the `metadata` event."""
+    strikes: int
+    suspicions: int
+    cancel_action: CancelAction | None
+    cancel_error: dict[str, str] | None
+    result: bytes | None
+    """JSON that `wait` and `join` answer; None while the run is active."""
+    error: dict[str, str] | None
+    log_from: int
+    """The run's events have greater numbers."""
+    log_to: int | None
+    """Number of the run's last event, once it has ended."""
+    ephemeral: bool
+    """True for a stateless run whose thread goes with it."""
+
+    @property
+    def active(self) -> bool:
+        """Whether the run has not ended."""
+        return self.status in ACTIVE
+
+
+@frozen(kw_only=True)
+class RunRequest:
+    """What a client asks for, checked but not yet resolved against stored assistants and threads."""
+
+    assistant: str
+    """Assistant id (canonical UUID) or graph id."""
+    thread_id: str | None
+    """None for a stateless run."""
+    kwargs: dict[str, Any]
+    """The wire's kwargs except `config` and `context`, which are merged with the assistant's."""
+    config: dict[str, Any]
+    context: dict[str, Any]
+    metadata: dict[str, Any]
+    multitask_strategy: str
+    if_not_exists: Literal["create", "reject"]
+    after_s: float
+    keep_thread: bool
+    """Stateless only: on_completion is "keep"."""
+    request_id: str
+    """`langgraph_request_id`: the request's x-request-id or a random UUID."""
+    received_at: int
+    """Moment of the request in µs."""
+
+
+@frozen(kw_only=True)
+class RunOutcome:
+    """How a run ended: what is stored in the transaction that ends it."""
+
+    status: Literal["success", "error", "timeout", "interrupted"]
+    error: dict[str, str] | None = None
+    """Shown by `wait`, the `error` event and as the thread's error."""
+    thread_error: dict[str, str] | None = None
+    """Shown as the thread's error only (cancelled runs)."""
+    result: bytes | None = None
+    """JSON for `wait` and `join`."""
+    values: bytes | None = None
+    """The thread's new values as JSON; None leaves the old ones."""
+    interrupts: dict[str, list[dict[str, Any]]] | None = None
+    """Task id to interrupts; None leaves the old ones."""
+    next: list[str] | None = None
+    """Names of the nodes that come next; None: unknown."""
+    end_checkpoint_id: str | None = None
+    quiet: bool = False
+    """The thread's projection stays as it is: the run had not begun."""
+    rollback: bool = False
+    """Delete the run, its checkpoints and its writes; the projection is that of the state before it."""

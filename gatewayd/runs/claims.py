@@ -1,0 +1,45 @@
+"""Starting what is due: woken by hints and by the clock, but what is due is what the table says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from gatewayd.errors import GatewaydError
+from gatewayd.runs import manager
+
+log = logging.getLogger(__name__)
+
+LONGEST_WAIT_S = 60.0
+"""Even without a hint the table is looked at this often."""
+AFTER_ERROR_S = 1.0
+
+
+async def claimer(runs: manager.RunManager) -> None:
+    """Start due runs as places become free, until cancelled."""
+    wait_s = 0.0
+    while not runs.stopping:
+        try:
+            async with asyncio.timeout(wait_s):
+                await runs.hint.wait()
+        except TimeoutError:
+            pass
+        runs.hint.clear()
+        try:
+            wait_s = await _claim(runs)
+        except GatewaydError as error:
+            if not runs.stopping:
+                log.error("due runs could not be started: %s", error.detail)
+            wait_s = AFTER_ERROR_S
+
+
+async def _claim(runs: manager.RunManager) -> float:
+    """Start what can be started now; return how long nothing more will be due, in seconds."""
+    limit, suspects = max(0, runs.places()), runs.workers.free_quarantines()
+    if limit or suspects:
+        for run in await runs.storage.runs_claim_due(runs.now(), limit, suspects):
+            runs.dispatch(run)
+    due = await runs.storage.next_due(runs.now())
+    if due is None:
+        return LONGEST_WAIT_S
+    return min(LONGEST_WAIT_S, max(0.0, (due - runs.now()) / 1e6))

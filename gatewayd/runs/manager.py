@@ -1,0 +1,490 @@
+"""The run manager: admits runs, gives them to workers, stores what comes back, ends them. See the package."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from attrs import define, field, frozen
+
+from gatewayd import tasks, wire
+from gatewayd.errors import GatewaydError, NotFound, Unavailable
+from gatewayd.model import event
+from gatewayd.model.event import Item
+from gatewayd.model.run import CancelAction, Run, RunOutcome, RunRequest
+from gatewayd.runs import flight
+from gatewayd.storage import store
+from gatewayd.streams import log as stream_log
+from gatewayd.workers import supervisor, worker
+
+log = logging.getLogger(__name__)
+
+BACKLOG_HIGH = 32 << 20
+"""Bytes waiting for the writer above which workers' data is not read."""
+BACKLOG_LOW = 16 << 20
+RETRY_END_S = 0.5
+"""Pause before the end of a run that could not be stored is tried again."""
+
+NO_RUNS = "No runs found to cancel."
+NO_MATCH = (
+    "No matching runs to cancel. Please verify the thread ID and run IDs are correct, and the runs haven't been "
+    "deleted or completed."
+)
+REQUESTED = "requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
+
+
+@frozen(kw_only=True)
+class Ended:
+    """How a run ended, for whoever waits for it."""
+
+    status: str
+    """A run's final status, or "deleted"."""
+    result: bytes | None
+    error: dict[str, str] | None
+
+
+@frozen(kw_only=True)
+class Admission:
+    """An admitted run, and with `follow` the future of its end."""
+
+    run: Run
+    ended: asyncio.Future[Ended] | None
+
+
+@define(eq=False)
+class RunManager:
+    """Owner of all runs that execute."""
+
+    storage: store.Storage
+    log: stream_log.Log
+    workers: supervisor.Supervisor
+    max_retries: int
+    cancel_deadline_s: float
+    now: Callable[[], int] = lambda: time.time_ns() // 1000
+    hint: asyncio.Event = field(factory=asyncio.Event, init=False)
+    """Set when a due run may be startable; `claims` waits for it."""
+    stopping: bool = field(default=False, init=False)
+    flights: dict[str, flight.Flight] = field(factory=dict, init=False)
+    _waiting: defaultdict[str, list[asyncio.Future[Ended]]] = field(factory=lambda: defaultdict(list), init=False)
+    _reserved: int = field(default=0, init=False)
+    _paused: bool = field(default=False, init=False)
+    _tasks: tasks.Group = field(factory=lambda: tasks.Group("run manager"), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.workers.listener = self
+        self.storage.writer.on_settled(self._settled)
+
+    # admission
+
+    async def create(self, request: RunRequest, *, follow: bool = False) -> Admission:
+        """
+        Admit a run; it is stored when this returns, and already on its way if its thread and a worker are free.
+
+        Raises `NotFound`, `Conflict`, and `Unavailable` while the server is stopping.
+        """
+        self._admit()
+        claim = self.places() > 0
+        self._reserved += claim
+        try:
+            created = await self.storage.run_create(request, claim=claim)
+        finally:
+            self._reserved -= claim
+        run = created.run
+        ended = self._follow(run.run_id) if follow else None
+        for victim in created.cancelled:
+            self._end_cancelled(victim)
+        if created.started:
+            self.dispatch(run)
+        else:
+            self.hint.set()
+        return Admission(run=run, ended=ended)
+
+    def _admit(self) -> None:
+        if self.stopping:
+            raise Unavailable("the server is stopping")
+
+    def places(self) -> int:
+        """Free places for ordinary runs that are not promised to requests under way."""
+        return 0 if self.stopping else self.workers.free() - self._reserved
+
+    def _follow(self, run_id: str) -> asyncio.Future[Ended]:
+        future: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+        self._waiting[run_id].append(future)
+        return future
+
+    async def wait(self, thread_id: str, run_id: str) -> Ended:
+        """Wait for the end of a run, or tell at once how it ended. Raises `NotFound`."""
+        future = self._follow(run_id)
+        try:
+            run = await self.storage.run_get(thread_id, run_id)
+            if run is None:
+                raise NotFound("Run not found")
+            if not run.active:
+                return Ended(status=run.status, result=run.result, error=run.error)
+            return await future
+        finally:
+            self._unfollow(run_id, future)
+
+    def _unfollow(self, run_id: str, future: asyncio.Future[Ended]) -> None:
+        if (waiting := self._waiting.get(run_id)) is not None and future in waiting:
+            waiting.remove(future)
+            if not waiting:
+                del self._waiting[run_id]
+
+    def _tell(self, run_id: str, ended: Ended) -> None:
+        for future in self._waiting.pop(run_id, ()):
+            if not future.done():
+                future.set_result(ended)
+
+    # starting
+
+    def dispatch(self, run: Run) -> None:
+        """Give a run that storage has started to a worker."""
+        here = self.flights[run.run_id] = flight.Flight(run)
+        suspect = run.strikes > 0 or run.suspicions > 1
+        if suspect or not self.log.open_at(run.thread_id, run.log_from):
+            self._tasks.spawn(self._dispatch_slowly(here, suspect), f"dispatch {run.run_id}")
+        else:
+            self._send(here, self.workers.take())
+
+    async def _dispatch_slowly(self, here: flight.Flight, suspect: bool) -> None:
+        await self.log.open(here.run.thread_id)
+        if suspect:
+            log.warning("run %s runs alone: a process died at it before", here.run.run_id, extra=_fields(here.run))
+            self._send(here, await self.workers.take_quarantine(here.run.run_id))
+        else:
+            self._send(here, self.workers.take())
+
+    def _send(self, here: flight.Flight, source: worker.Worker | None) -> None:
+        run = here.run
+        if source is None or source.state != "ready" or self.stopping:
+            if source is not None:
+                self.workers.release(source, run.run_id)
+            self._tasks.spawn(self._park(here, died=False), f"park {run.run_id}")
+            return
+        here.source = source
+        if here.ended:  # deleted meanwhile
+            self._land(here)
+            return
+        source.start_run(run.run_id, run.attempt, _order(run))
+        if here.cancelling:
+            self._cancel_flight(here)
+
+    # what workers report (supervisor.Listener)
+
+    def worker_ready(self) -> None:
+        """There may be a free place."""
+        self.hint.set()
+
+    def worker_frame(self, source: worker.Worker, frame: list[Any], size: int) -> None:
+        """Store what a run has produced; frames of runs that this worker does not have are dropped."""
+        kind, run_id, attempt, n = frame[:4]
+        here = self.flights.get(run_id)
+        if here is None or here.source is not source or here.run.attempt != attempt or here.ended:
+            if kind != "ended":
+                source.refuse(run_id, attempt, n, "the run is not executed by this worker any more")
+            return
+        match frame:
+            case ["events", _, _, _, count, packed]:
+                chunk = self.log.number(here.run.thread_id, run_id, count, packed)
+                self.log.append(chunk, lambda: source.ack(run_id, attempt, n))
+            case ["checkpoint", _, _, _, operation]:
+                self._store(source, run_id, attempt, n, operation, size)
+            case ["ended", _, _, _, outcome]:
+                here.ended = True
+                self._ended(here, outcome)
+        if not self._paused and self.storage.writer.backlog > BACKLOG_HIGH:
+            self._paused = True
+            self.workers.pause(True)
+
+    def _store(
+        self, source: worker.Worker, run_id: str, attempt: int, n: int, operation: list[Any], size: int
+    ) -> None:
+        def done(error: BaseException | None) -> None:
+            if error is None:
+                source.ack(run_id, attempt, n)
+            else:
+                source.refuse(run_id, attempt, n, str(error))
+
+        self.storage.checkpoint_apply(operation, run_id, size, done)
+
+    def _settled(self) -> None:
+        self.workers.flush_acks()
+        if self._paused and self.storage.writer.backlog < BACKLOG_LOW:
+            self._paused = False
+            self.workers.pause(False)
+
+    def worker_gone(self, source: worker.Worker, runs: dict[str, int], alone: bool) -> None:
+        """Park the runs of a dead worker, or end those that are to be."""
+        for run_id in runs:
+            here = self.flights.get(run_id)
+            if here is not None and here.source is source and not here.ended:
+                here.ended = True
+                died = not source.condemned
+                self._tasks.spawn(self._after_death(here, died, alone), f"after the death of {source.name}")
+
+    async def _after_death(self, here: flight.Flight, died: bool, alone: bool) -> None:
+        parked = await self._park(here, died=died)
+        if parked is None:
+            return
+        if parked.cancel_action is not None:
+            await self.end_without_worker(parked)
+        elif died and alone and parked.strikes >= self.max_retries:
+            message = (
+                f"The process that executed the run died {parked.strikes} times without progress; the run was put aside"
+            )
+            log.error("run %s is put aside: %s", parked.run_id, message, extra=_fields(parked))
+            error = {"error": "WorkerDied", "message": message}
+            await self.end_without_worker(parked, RunOutcome(status="error", error=error))
+        else:
+            self.hint.set()
+
+    async def _park(self, here: flight.Flight, *, died: bool) -> Run | None:
+        run = here.run
+        parked = await self.storage.run_park_if_running(run.run_id, run.attempt, died=died, now=self.now())
+        self._land(here)
+        self.hint.set()
+        return parked
+
+    # ending
+
+    def _ended(self, here: flight.Flight, outcome: dict[str, Any]) -> None:
+        """A run's last frame: end it, or park it if it was handed back."""
+        run = here.run
+        match outcome["outcome"]:
+            case "drained":
+                self._tasks.spawn(self._park(here, died=False), f"park {run.run_id}")
+            case "cancelled" if run.cancel_action == "rollback":
+                self._tasks.spawn(self._rollback(here), f"roll back {run.run_id}")
+            case "cancelled" if run.cancel_action is None:  # cut at a stop
+                self._tasks.spawn(self._park(here, died=False), f"park {run.run_id}")
+            case "cancelled":
+                self._finish(run, _outcome(outcome, "interrupted", thread_error=run.cancel_error), here)
+            case status:
+                self._finish(run, _outcome(outcome, status), here)
+
+    def _finish(
+        self, run: Run, outcome: RunOutcome, here: flight.Flight | None, items: list[Item] | None = None
+    ) -> None:
+        """Post the end of a run to the writer; `items` are events that come before its last one."""
+        data = wire.dumps({"status": "run_done", "run_id": run.run_id})
+        last: Item = (event.END, "", event.THREAD, data)
+        chunk = self.log.chunk(run.thread_id, run.run_id, [*(items or ()), last])
+        attempt = run.attempt if here is not None else 0
+
+        def done(stored: bool) -> None:
+            if stored:
+                self.log.hub.publish(chunk)
+                status = "deleted" if outcome.rollback else outcome.status
+                self._tell(run.run_id, Ended(status=status, result=outcome.result, error=outcome.error))
+            self._over(run, here)
+            fields = _fields(run) | {}
+            log.info("run %s ended: %s", run.run_id, outcome.status, extra=fields)
+
+        def failed(error: BaseException) -> None:
+            log.error("the end of run %s could not be stored, trying again: %s", run.run_id, error)
+            asyncio.get_running_loop().call_later(RETRY_END_S, post)
+
+        def post() -> None:
+            self.storage.run_finish_if_active(run.run_id, attempt, outcome, chunk, self.now(), done, failed)
+
+        post()
+
+    def _over(self, run: Run, here: flight.Flight | None) -> None:
+        if here is not None:
+            self._land(here)
+        else:
+            self.log.close(run.thread_id)
+        self.hint.set()
+
+    def _land(self, here: flight.Flight) -> None:
+        """The flight is over: free its place."""
+        run_id = here.run.run_id
+        here.ended = True
+        if here.deadline is not None:
+            here.deadline.cancel()
+        if self.flights.get(run_id) is here:
+            del self.flights[run_id]
+            self.log.close(here.run.thread_id)
+        if here.source is not None:
+            self.workers.release(here.source, run_id)
+        here.landed.set()
+
+    async def _rollback(self, here: flight.Flight) -> None:
+        """Undo a run that was cancelled for rollback and executes no more."""
+        outcome = await self._undone(here.run)
+        self._finish(here.run, outcome, here)
+
+    async def _undone(self, run: Run) -> RunOutcome:
+        await self.storage.run_checkpoints_delete(run.run_id)
+        projection = await self._projection(run)
+        return attrs.evolve(projection, status="interrupted", rollback=True, thread_error=run.cancel_error)
+
+    async def _projection(self, run: Run) -> RunOutcome:
+        """Have the service worker compute the thread's state; if it can't, the old values stay."""
+        try:
+            state = await self.workers.call("project", {"thread_id": run.thread_id, "graph_id": run.graph_id})
+        except GatewaydError as error:
+            log.warning("the state of thread %s could not be computed: %s", run.thread_id, error.detail)
+            return RunOutcome(status="interrupted")
+        return _outcome(state, "interrupted")
+
+    async def end_without_worker(self, run: Run, outcome: RunOutcome | None = None) -> None:
+        """
+        End a pending run that no worker has: cancelled, or put aside with `outcome`.
+
+        One that had never started leaves its thread as it was.
+        """
+        await self.log.open(run.thread_id)
+        items: list[Item] = []
+        if run.attempt == 0:
+            final = RunOutcome(status="interrupted", quiet=True, rollback=run.cancel_action == "rollback")
+        elif outcome is not None:
+            projection = await self._projection(run)
+            final = attrs.evolve(projection, status=outcome.status, error=outcome.error)
+            items.append(("error", "", event.V1 | event.THREAD, wire.dumps(outcome.error)))
+        elif run.cancel_action == "rollback":
+            final = await self._undone(run)
+        else:
+            projection = await self._projection(run)
+            final = attrs.evolve(projection, status="interrupted", thread_error=run.cancel_error)
+        self._finish(run, final, None, items)
+
+    # cancelling
+
+    async def cancel(
+        self, thread_id: str, run_id: str, action: CancelAction, *, why: dict[str, str] | None = None
+    ) -> Run:
+        """
+        Store the wish to end a run and carry it out; the run has ended when `wait` returns. Raises `NotFound`.
+
+        `why` is what the thread's error will say (default: the request's sentence).
+        """
+        found = await self.storage.run_get(thread_id, run_id)
+        if found is None:
+            raise NotFound(NO_RUNS)
+        kind = "UserInterrupt" if action == "interrupt" else "UserRollback"
+        error = why or {"error": kind, "message": f"{action} {REQUESTED}"}
+        marked = await self.storage.run_cancel_if_active(run_id, action, error, self.now())
+        if marked is None:
+            raise NotFound(NO_MATCH)
+        self._end_cancelled(marked)
+        return marked
+
+    def _end_cancelled(self, run: Run) -> None:
+        """Carry out a stored cancel."""
+        here = self.flights.get(run.run_id)
+        if here is not None:
+            here.run = attrs.evolve(here.run, cancel_action=run.cancel_action, cancel_error=run.cancel_error)
+            if here.source is not None and not here.ended:
+                self._cancel_flight(here)
+        elif run.status == "pending":
+            self._tasks.spawn(self.end_without_worker(run), f"end {run.run_id}")
+
+    def _cancel_flight(self, here: flight.Flight) -> None:
+        assert here.source is not None
+        here.source.cancel_run(here.run.run_id, here.run.attempt)
+        if here.deadline is None:
+            loop = asyncio.get_running_loop()
+            here.deadline = loop.call_later(self.cancel_deadline_s, self._overdue, here)
+
+    def _overdue(self, here: flight.Flight) -> None:
+        """A cancel was not obeyed: the worker is killed, which makes it true."""
+        if here.ended or here.source is None:
+            return
+        log.error(
+            "run %s did not obey its cancel within %g s: its worker %s is killed; its other runs go on elsewhere",
+            here.run.run_id,
+            self.cancel_deadline_s,
+            here.source.name,
+            extra=_fields(here.run),
+        )
+        here.source.condemned = True
+        here.source.kill()
+
+    async def delete_run(self, thread_id: str, run_id: str) -> None:
+        """Remove a run's record; if it executes, it is stopped. Raises `NotFound`."""
+        run = await self.storage.run_delete(thread_id, run_id, self.now())
+        if run is None:
+            raise NotFound("Run not found")
+        self._vanished(run.thread_id, [run.run_id])
+
+    async def delete_thread(self, thread_id: str) -> None:
+        """Delete a thread with all its runs; those that execute are stopped. Raises `NotFound`."""
+        self._vanished(thread_id, await self.storage.thread_delete(thread_id, self.now()))
+        self.log.forget(thread_id)
+        self.log.hub.nudge(thread_id)
+
+    def _vanished(self, thread_id: str, run_ids: list[str]) -> None:
+        for run_id in run_ids:
+            here = self.flights.get(run_id)
+            if here is not None and not here.ended:
+                here.ended = True
+                if here.source is not None:
+                    here.source.cancel_run(run_id, here.run.attempt)
+                    self._land(here)
+            self._tell(run_id, Ended(status="deleted", result=None, error=None))
+        self.log.hub.nudge(thread_id)
+        self.hint.set()
+
+    # stopping
+
+    async def stop(self, drain_s: float) -> None:
+        """Admit nothing more and have every run handed back; returns when none executes. May be called twice."""
+        self.stopping = True
+        self.hint.set()
+        self.workers.drain("shutdown")
+        if not await self._landed(drain_s):
+            self.workers.cut()
+            if not await self._landed(self.cancel_deadline_s):
+                log.error("%d runs did not stop in time; their workers are killed", len(self.flights))
+        await self._tasks.stop()
+
+    async def _landed(self, within_s: float) -> bool:
+        try:
+            async with asyncio.timeout(within_s):
+                while self.flights:
+                    await next(iter(self.flights.values())).landed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+def _outcome(
+    frame: dict[str, Any], status: str, *, thread_error: dict[str, str] | None = None
+) -> RunOutcome:
+    """Make the outcome of a worker's map (see `channel.orders`)."""
+    return RunOutcome(
+        status=status,  # type: ignore[arg-type]  # the worker's words are those of the table, which checks them
+        error=frame.get("error"),
+        thread_error=thread_error,
+        result=frame.get("result"),
+        values=frame.get("values"),
+        interrupts=frame.get("interrupts"),
+        next=frame.get("next"),
+        end_checkpoint_id=frame.get("end_checkpoint_id"),
+    )
+
+
+def _order(run: Run) -> dict[str, Any]:
+    """Return what the worker gets of a run (`channel.orders.RunOrder` as a map)."""
+    return {
+        "run_id": run.run_id,
+        "thread_id": run.thread_id,
+        "assistant_id": run.assistant_id,
+        "graph_id": run.graph_id,
+        "attempt": run.attempt,
+        "kwargs": run.kwargs,
+        "metadata": run.metadata,
+        "answers": run.answers,
+        "context_given": bool(run.kwargs["config"]["configurable"].get("__context_provided__")),
+    }
+
+
+def _fields(run: Run) -> dict[str, Any]:
+    return {"fields": {"run_id": run.run_id, "thread_id": run.thread_id, "attempt": run.attempt}}

@@ -1,0 +1,371 @@
+"""The server's settings: one frozen record, each field with its meaning, unit, default and sources.
+
+Every field has a variable ``GATEWAYD_<FIELD>``; some are known by a name of the reference server too. The sources, the
+first that has a value wins: flags, the ``env`` of langgraph.json, the process's environment, the default. Within one
+source the ``GATEWAYD_`` name wins over the reference's. An empty variable counts as absent (unit files and compose files
+can't leave one out), but for the CORS origins, where it means that there are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from attrs import Attribute, Factory, evolve, field, fields, frozen
+
+from gatewayd import project
+from gatewayd.errors import BadConfiguration
+
+PREFIX: Final = "GATEWAYD_"
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+GIB: Final = 1024 * MIB
+DAY_S: Final = 86_400
+
+REFUSED: Final = {
+    "GATEWAYD_API_KEYS": "authentication is not supported yet; the server would be open",
+    "LANGGRAPH_AUTH": "authentication is not supported yet; the server would be open",
+    "LANGGRAPH_AUTH_TYPE": "authentication is not supported yet; the server would be open",
+    "LANGGRAPH_ENCRYPTION": "encryption is not supported yet; the data would be stored in the clear",
+    "LANGGRAPH_AES_KEY": "encryption is not supported yet; the data would be stored in the clear",
+    "LANGGRAPH_AES_JSON_KEYS": "encryption is not supported yet; the data would be stored in the clear",
+}
+"""Variables whose silent absence would be dangerous, and why."""
+
+FOREIGN_STORES: Final = (
+    "POSTGRES_URI",
+    "POSTGRES_URI_CUSTOM",
+    "DATABASE_URI",
+    "REDIS_URI",
+    "REDIS_URI_CUSTOM",
+    "REDIS_CLUSTER",
+    "REDIS_KEY_PREFIX",
+    "REDIS_MAX_CONNECTIONS",
+    "LANGGRAPH_POSTGRES_POOL_MAX_SIZE",
+    "LS_DEFAULT_CHECKPOINTER_BACKEND",
+    "LS_MONGODB_URI",
+)
+"""Variables of the reference that say where data live; here they live in the data directory."""
+
+UNHONOURED: Final = {
+    "MOUNT_PREFIX": "routes begin at /",
+    "LANGGRAPH_HTTP": "the section `http` is read from langgraph.json only",
+    "LANGGRAPH_STORE": "the section `store` is read from langgraph.json only",
+    "LANGGRAPH_CHECKPOINTER": "the section `checkpointer` is read from langgraph.json only",
+    "LANGGRAPH_WEBHOOKS": "the section `webhooks` is read from langgraph.json only",
+    "LANGSERVE_GRAPHS": "the graphs are read from langgraph.json only",
+    "LANGGRAPH_SERVER_HOST": "GATEWAYD_HOST sets the address",
+    "LANGGRAPH_SERVER_PORT": "GATEWAYD_PORT sets the port",
+}
+"""Variables of the reference that change its behaviour and not ours."""
+
+Parse = Callable[[Any], Any]
+"""From a flag's value or a variable's text to the field's value; a ValueError says what it must be."""
+
+
+def _between(kind: type[int] | type[float], low: float, high: float) -> Parse:
+    demand = f"must be {'a whole number' if kind is int else 'a number'} from {low} to {high}"
+
+    def parse(value: Any) -> int | float:
+        try:
+            number = kind(value)
+        except (ValueError, TypeError, OverflowError):
+            raise ValueError(demand) from None
+        if not low <= number <= high:  # false for nan, too
+            raise ValueError(demand)
+        return number
+
+    return parse
+
+
+def _whole(low: int, high: int) -> Parse:
+    return _between(int, low, high)
+
+
+def _seconds(low: float, high: float) -> Parse:
+    return _between(float, low, high)
+
+
+def _one_of(*words: str) -> Parse:
+    def parse(value: Any) -> str:
+        word = str(value).strip().lower()
+        if word not in words:
+            raise ValueError(f"must be {' or '.join(words)}")
+        return word
+
+    return parse
+
+
+def _flag(value: Any) -> bool:
+    match str(value).strip().lower():
+        case "true" | "1" | "yes" | "on":
+            return True
+        case "false" | "0" | "no" | "off":
+            return False
+        case _:
+            raise ValueError("must be true or false")
+
+
+def _strikes(value: Any) -> int:
+    # The reference's 0 ("no retry") is our 1: put aside at the first strike.
+    return max(1, int(_whole(0, 100)(value)))
+
+
+def _host(value: Any) -> str:
+    host = str(value).strip()
+    if not host or any(character.isspace() or character == "/" for character in host):
+        raise ValueError("must be a host name or an address")
+    return host
+
+
+def _origins(value: Any) -> tuple[str, ...]:
+    return tuple(origin for part in str(value).split(",") if (origin := part.strip().rstrip("/")))
+
+
+def _level(value: Any) -> str:
+    word = str(value).strip().upper()
+    word = {"WARN": "WARNING", "FATAL": "CRITICAL"}.get(word, word)
+    if word not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
+        raise ValueError("must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    return word
+
+
+def _on_restart(value: Any) -> str:
+    word = str(value).strip().lower()
+    if word in ("restart", "error", "interrupt"):
+        raise ValueError("is not supported yet; only resume is")
+    if word != "resume":
+        raise ValueError("must be resume")
+    return word
+
+
+def _setting(default: Any, parse: Parse, *reference: str) -> Any:
+    """Return the attrs field of a setting; `reference` are the reference server's names of its variable."""
+    return field(default=default, metadata={"parse": parse, "reference": reference})
+
+
+@frozen(kw_only=True)
+class Settings:
+    """What the operator decides; constructed by `load`, or by a test with the fields it cares for."""
+
+    config: Path = _setting(Path("langgraph.json"), Path)  # noqa: RUF009  it makes an attrs field
+    """The project's file. Default: ./langgraph.json. Set by --config, GATEWAYD_CONFIG (not in the project's env)."""
+
+    host: str = _setting("127.0.0.1", _host)
+    """The address to listen on. Default: 127.0.0.1, this machine only. Set by --host, GATEWAYD_HOST."""
+
+    port: int = _setting(2024, _whole(0, 65535))
+    """The TCP port; 0 takes a free one. Default: 2024. Set by --port, GATEWAYD_PORT."""
+
+    data_dir: Path = _setting(  # noqa: RUF009  it makes an attrs field
+        Factory(lambda self: self.config.parent / ".gatewayd", takes_self=True), Path
+    )
+    """
+    The folder of the database and all other state, made if missing. Default: $STATE_DIRECTORY (systemd's), else
+    .gatewayd beside the project's file. Set by --data-dir, GATEWAYD_DATA_DIR (in the project's env: relative to
+    the project's folder, otherwise to the current directory).
+    """
+
+    workers: int = _setting(1, _whole(1, 64))
+    """Number of run workers (processes). Default: 1. Set by --workers, GATEWAYD_WORKERS."""
+
+    jobs_per_worker: int = _setting(10, _whole(1, 1000), "N_JOBS_PER_WORKER")
+    """
+    Number of runs that one run worker executes at once. Default: 10. Set by --jobs-per-worker (--n-jobs-per-worker),
+    GATEWAYD_JOBS_PER_WORKER, N_JOBS_PER_WORKER.
+    """
+
+    job_timeout_s: float = _setting(86_400.0, _seconds(0.01, 366 * DAY_S), "BG_JOB_TIMEOUT_SECS")
+    """
+    Seconds one attempt of a run may take before the run ends as `timeout`. Default: 86400, a day. Set by
+    GATEWAYD_JOB_TIMEOUT_S, BG_JOB_TIMEOUT_SECS.
+    """
+
+    max_retries: int = _setting(3, _strikes, "BG_JOB_MAX_RETRIES")
+    """
+    Number of strikes (deaths of its process without progress) at which a run is put aside; 0 counts as 1. Default: 3.
+    Set by GATEWAYD_MAX_RETRIES, BG_JOB_MAX_RETRIES.
+    """
+
+    drain_s: float = _setting(5.0, _seconds(0, 3600), "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS")
+    """
+    Seconds that runs still in a step may go on when the server stops, before they are cancelled and handed back.
+    Default: 5. Set by GATEWAYD_DRAIN_S, BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS.
+    """
+
+    cancel_deadline_s: float = _setting(10.0, _seconds(0.01, 3600))
+    """
+    Seconds a cancelled run has to end before its worker is condemned. Default: 10. Set by GATEWAYD_CANCEL_DEADLINE_S.
+    """
+
+    call_deadline_s: float = _setting(30.0, _seconds(0.01, 3600))
+    """Seconds a request waits for a worker's answer (then 504). Default: 30. Set by GATEWAYD_CALL_DEADLINE_S."""
+
+    heartbeat_s: float = _setting(5.0, _seconds(0.01, 300))
+    """Seconds of silence after which a stream sends a heartbeat. Default: 5. Set by GATEWAYD_HEARTBEAT_S."""
+
+    linger_s: float = _setting(120.0, _seconds(0, 30 * DAY_S))
+    """
+    Seconds for which an ended stateless run can still be fetched before its thread is deleted. Default: 120. Set by
+    GATEWAYD_LINGER_S.
+    """
+
+    replay_window_s: float = _setting(120.0, _seconds(0, 30 * DAY_S), "RESUMABLE_STREAM_TTL_SECONDS")
+    """
+    Seconds after a run's end during which a reader without a position still gets its events. Default: 120. Set by
+    GATEWAYD_REPLAY_WINDOW_S, RESUMABLE_STREAM_TTL_SECONDS.
+    """
+
+    hub_memory: int = _setting(64 * MIB, _whole(MIB, 64 * GIB))
+    """Bytes of memory for the live tails of all streams. Default: 64 MiB. Set by GATEWAYD_HUB_MEMORY."""
+
+    run_window: int = _setting(MIB, _whole(4 * KIB, GIB))
+    """
+    Bytes of events a run may have unacknowledged before it waits at its next step. Default: 1 MiB. Set by
+    GATEWAYD_RUN_WINDOW.
+    """
+
+    run_backlog: int = _setting(64 * MIB, _whole(4 * KIB, 64 * GIB))
+    """
+    Bytes of events a run may pile up inside one step before it ends as `error`; not less than the window. Default:
+    64 MiB. Set by GATEWAYD_RUN_BACKLOG.
+    """
+
+    max_body_bytes: int = _setting(100 * MIB, _whole(KIB, 2 * GIB), "HTTP_MAX_REQUEST_BODY_BYTES")
+    """
+    Bytes of a request's body beyond which it is refused (413). Default: 100 MiB. Set by GATEWAYD_MAX_BODY_BYTES,
+    HTTP_MAX_REQUEST_BODY_BYTES.
+    """
+
+    cors_allow_origins: tuple[str, ...] = _setting(("*",), _origins, "CORS_ALLOW_ORIGINS")
+    """
+    Origins whose pages may call the server, in variables separated by commas; ignored when langgraph.json has
+    `http.cors`. Default: *, all, without credentials. Set by GATEWAYD_CORS_ALLOW_ORIGINS, CORS_ALLOW_ORIGINS.
+    """
+
+    log_level: str = _setting("INFO", _level, "LOG_LEVEL")
+    """Least level to log. Default: INFO. Set by --log-level, GATEWAYD_LOG_LEVEL, LOG_LEVEL."""
+
+    log_json: bool = _setting(False, _flag, "LOG_JSON")
+    """One JSON object a line instead of text. Default: false. Set by --log-json, GATEWAYD_LOG_JSON, LOG_JSON."""
+
+    log_color: bool = _setting(True, _flag, "LOG_COLOR")
+    """Coloured levels in text logs, on a terminal only. Default: true. Set by GATEWAYD_LOG_COLOR, LOG_COLOR."""
+
+    ids: Literal["all", "resumable"] = _setting("all", _one_of("all", "resumable"))
+    """
+    Which run streams carry event ids: all, or only those created with `stream_resumable`, as in the reference.
+    Default: all. Set by GATEWAYD_IDS.
+    """
+
+    on_restart: Literal["resume"] = _setting("resume", _on_restart)
+    """What happens to runs that a restart found in flight. Default: resume. Set by GATEWAYD_ON_RESTART."""
+
+    write_timeout_s: float = _setting(60.0, _seconds(0.01, 3600))
+    """
+    Seconds after which a client that takes nothing of its response is cut off. Default: 60. Set by
+    GATEWAYD_WRITE_TIMEOUT_S.
+    """
+
+    sweep_interval_s: float = _setting(30.0, _seconds(0.01, DAY_S))
+    """Seconds between two sweeps for what is due to be deleted. Default: 30. Set by GATEWAYD_SWEEP_INTERVAL_S."""
+
+
+@frozen(kw_only=True)
+class _Source:
+    """A place where settings come from; `flags` have names of their own, all others are variables."""
+
+    values: Mapping[str, Any]
+    place: str
+    """For messages: ``in the environment``."""
+    folder: Path
+    """What relative paths in it are relative to."""
+    flags: bool = False
+
+    def find(self, attribute: Attribute[Any]) -> tuple[str, Any] | None:
+        """Return the name and the raw value that the source has for a setting, or None."""
+        if self.flags:
+            value = self.values.get(attribute.name)
+            return None if value is None else (f"--{attribute.name.replace('_', '-')}", value)
+        for name in (PREFIX + attribute.name.upper(), *attribute.metadata["reference"]):
+            value = self.values.get(name)
+            if value or (value == "" and attribute.name == "cors_allow_origins"):
+                return name, value
+        return None
+
+
+def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> tuple[Settings, project.Project]:
+    """
+    Read the project that flags or environment name, then merge all sources of settings.
+
+    `flags` has fields' names as keys; None stands for a flag that was not given. What is ignored is told in the
+    project's `warnings`. Raises `BadConfiguration` with one line that tells the setting, its source and its value.
+    """
+    if unknown := flags.keys() - {attribute.name for attribute in fields(Settings)}:
+        raise TypeError(f"flags without a setting: {unknown}")
+    here = Path.cwd()
+    on_command_line = _Source(values=flags, place="on the command line", folder=here, flags=True)
+    in_environment = _Source(values=environ, place="in the environment", folder=here)
+    config = _merged(fields(Settings).config, [on_command_line, in_environment])
+    served = project.read(Path("langgraph.json") if config is None else config)
+    in_project = _Source(values=served.env, place=f"in the env of {served.path}", folder=served.folder)
+
+    values: dict[str, Any] = {}
+    for attribute in fields(Settings):
+        if (value := _merged(attribute, [on_command_line, in_project, in_environment])) is not None:
+            values[attribute.name] = value
+    values["config"] = served.path
+    if "data_dir" not in values and (state := environ.get("STATE_DIRECTORY", "").split(":")[0]):
+        values["data_dir"] = here / state
+    settings = Settings(**values)
+    if settings.run_backlog < settings.run_window:
+        raise BadConfiguration(
+            f"run_backlog ({settings.run_backlog} bytes) must not be less than run_window ({settings.run_window} bytes)"
+        )
+    warnings = _judged(settings, served, {**environ, **served.env})
+    return settings, evolve(served, warnings=(*served.warnings, *warnings))
+
+
+def effective_cors(settings: Settings, served: project.Project) -> project.Cors:
+    """Return the rules for other origins: `http.cors` if there is one, else the open defaults for the set origins."""
+    if served.cors is not None:
+        return served.cors
+    origins = settings.cors_allow_origins
+    return project.Cors(allow_origins=origins, allow_credentials=bool(origins) and "*" not in origins)
+
+
+def _merged(attribute: Attribute[Any], sources: list[_Source]) -> Any:
+    """Return the value of the first source that has one, parsed; None if none has."""
+    for source in sources:
+        if (found := source.find(attribute)) is None:
+            continue
+        name, raw = found
+        try:
+            value = attribute.metadata["parse"](raw)
+        except ValueError as error:
+            raise BadConfiguration(
+                f"{name}={str(raw)!r} ({source.place}): {attribute.name} {error}"
+            ) from None
+        return source.folder / value if isinstance(value, Path) else value
+    return None
+
+
+def _judged(settings: Settings, served: project.Project, variables: Mapping[str, str]) -> Iterator[str]:
+    """Refuse variables that can't be ignored; yield a warning for each group of those that are."""
+    for name, reason in REFUSED.items():
+        value = variables.get(name, "")
+        if value and not (name == "LANGGRAPH_AUTH_TYPE" and value == "noop"):
+            place = f"in the env of {served.path}" if name in served.env else "in the environment"
+            raise BadConfiguration(f"{name} is set ({place}): {reason}")
+    if stores := [name for name in FOREIGN_STORES if variables.get(name)]:
+        yield f"{', '.join(stores)}: not used by the server, its data live in {settings.data_dir}"
+    for name, instead in UNHONOURED.items():
+        if variables.get(name):
+            yield f"{name} is ignored: {instead}"
+    if served.env.get("GATEWAYD_CONFIG"):
+        yield f"GATEWAYD_CONFIG in the env of {served.path} is ignored: a project can't name another"
+    known = {PREFIX + attribute.name.upper() for attribute in fields(Settings)} | REFUSED.keys()
+    for name in sorted(variables):
+        if name.startswith(PREFIX) and name not in known:
+            yield f"{name} is ignored: there is no such setting"

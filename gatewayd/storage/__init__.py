@@ -1,0 +1,20 @@
+"""The seam: everything that is stored, behind one operation per state change.
+
+Above this package nobody knows SQL. `store.Storage` offers named operations; each is one function run in the writer's
+thread inside one transaction, or a short read on a read-only connection. Names say object, verb and condition
+(`run_finish_if_active`): the condition is the statement's WHERE, so two callers racing get one winner.
+
+Writing
+    `sqlite.database.Writer` owns the only writing connection, in a thread of its own. Operations wait in one queue;
+    the thread takes all that wait into one transaction, a savepoint each, commits, and only then answers their
+    futures. FIFO: what a crash leaves behind is always a prefix of what was asked. A batch that contains a *promise*
+    (a run accepted, ended or cancelled) is committed with synchronous=FULL, everything else with NORMAL.
+
+Failure
+    An operation that raises is rolled back to its savepoint and its caller gets the exception; its neighbours in the
+    batch are not touched. If the commit itself fails, every operation of the batch fails with it, and the connection
+    is rolled back. Nothing is ever half stored, also when the caller was cancelled in the meantime.
+
+Reading
+    aiosqlite connections with query_only, whole small results, never an open cursor across an await.
+"""

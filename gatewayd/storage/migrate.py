@@ -1,0 +1,110 @@
+"""The migration runner: numbered scripts, forward only, each in one transaction with its row.
+
+`migrations/sqlite/NNNN_name.sql` are applied in order. The table `migration(number, name, sha256, applied_at,
+by_version)` says what a file has had; `application_id` says that it is ours. Refused are a foreign file, a newer
+database, and a script that was changed after it had been applied. Before the first pending script of a database that
+holds data a copy is made beside it (`….before-NNNN`): going back means putting the copy back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import sqlite3
+import time
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from attrs import frozen
+
+import gatewayd
+from gatewayd import errors
+
+log = logging.getLogger(__name__)
+
+APPLICATION_ID = 0x67647764
+"""The letters "gdwd"; `PRAGMA application_id` of our files."""
+
+NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+
+
+@frozen(kw_only=True)
+class Script:
+    """One numbered migration."""
+
+    number: int
+    name: str
+    text: str
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of the text, kept to notice later changes."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def scripts() -> list[Script]:
+    """Return all migrations in order, from the installed package or from the source tree."""
+    folder: Traversable = resources.files("gatewayd") / "migrations" / "sqlite"
+    if not folder.is_dir():
+        folder = Path(__file__).parents[2] / "migrations" / "sqlite"
+    found = []
+    for entry in folder.iterdir():
+        if match := NAME.fullmatch(entry.name):
+            found.append(Script(number=int(match[1]), name=match[2], text=entry.read_text("utf-8")))
+    return sorted(found, key=lambda script: script.number)
+
+
+def migrate(connection: sqlite3.Connection, path: Path, migrations: list[Script] | None = None) -> int:
+    """Bring the database to the newest version; return how many scripts were applied."""
+    known = scripts() if migrations is None else migrations
+    applied = _applied(connection, path)
+    newest = known[-1].number
+    if applied and max(applied) > newest:
+        raise errors.BadConfiguration(
+            f"{path} was written by a newer gatewayd (version {max(applied)} of the tables, this one knows {newest})"
+        )
+    for script in known:
+        if script.number in applied and applied[script.number] != script.sha256:
+            raise errors.BadConfiguration(f"migration {script.number:04} has changed since {path} was given it")
+    pending = [script for script in known if script.number not in applied]
+    if pending and applied:
+        copy = path.with_name(f"{path.name}.before-{pending[0].number:04}")
+        copy.unlink(missing_ok=True)
+        connection.execute("VACUUM INTO ?", (str(copy),))
+        log.info("copied the database to %s before migrating it", copy)
+    for script in pending:
+        _apply(connection, script)
+    return len(pending)
+
+
+def _applied(connection: sqlite3.Connection, path: Path) -> dict[int, str]:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if application not in {0, APPLICATION_ID} or (tables and "migration" not in tables):
+        raise errors.BadConfiguration(f"{path} is the database of another program")
+    if not tables:
+        return {}
+    return dict(connection.execute("SELECT number, sha256 FROM migration"))
+
+
+def _apply(connection: sqlite3.Connection, script: Script) -> None:
+    row = (script.number, script.name, script.sha256, time.time_ns() // 1000, gatewayd.__version__)
+    try:
+        connection.executescript(
+            f"""BEGIN IMMEDIATE;
+            PRAGMA application_id = {APPLICATION_ID};
+            CREATE TABLE IF NOT EXISTS migration (
+                number INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL,
+                applied_at INTEGER NOT NULL, by_version TEXT NOT NULL
+            ) STRICT;
+            {script.text}"""
+        )
+        connection.execute("INSERT INTO migration VALUES (?, ?, ?, ?, ?)", row)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    log.info("applied migration %04d %s", script.number, script.name)

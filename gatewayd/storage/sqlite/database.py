@@ -1,0 +1,258 @@
+"""The connections to the one file: the writer's thread with group commit, and the readers.
+
+The writer's thread is the only place that writes. See the package's docstring for the rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiosqlite
+from attrs import define, field
+
+from gatewayd import errors
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MINIMUM = (3, 38, 0)
+"""RETURNING, STRICT and ->> are used."""
+
+SLOW_BATCH_S = 0.25
+"""A batch that takes longer is logged: everybody else waited for it."""
+
+
+class FullDisk(errors.Unavailable):
+    """The file system has no room for what should be stored; nothing of it was."""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the writing connection with the pragmas of design §3; transactions are begun by hand."""
+    if sqlite3.sqlite_version_info < MINIMUM:
+        wanted = ".".join(map(str, MINIMUM))
+        raise errors.BadConfiguration(f"SQLite {sqlite3.sqlite_version} is too old: at least {wanted} is needed")
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
+    connection.execute("PRAGMA page_size = 8192")
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA busy_timeout = 5000")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA journal_size_limit = 67108864")
+    connection.execute("PRAGMA cache_size = -32768")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    return connection
+
+
+@define(eq=False)
+class _Operation:
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    promise: bool
+    weight: int
+    future: asyncio.Future[Any] | None
+    done: Callable[[Any], None] | None
+    failed: Callable[[BaseException], None] | None = None
+    result: Any = None
+    error: BaseException | None = None
+
+    def settle(self, loop_closed: bool) -> None:
+        """Give the result to whoever waits; runs in the event loop."""
+        if self.done is not None and self.error is None and not loop_closed:
+            self.done(self.result)
+        if self.future is None:
+            if self.error is not None and self.failed is not None:
+                self.failed(self.error)
+            elif self.error is not None:
+                log.error("an unattended operation failed: %s", self.function.__name__, exc_info=self.error)
+        elif not self.future.done():
+            if self.error is not None:
+                self.future.set_exception(self.error)
+            else:
+                self.future.set_result(self.result)
+
+
+@define(eq=False)
+class Writer:
+    """The thread that writes. `submit` may be called from the event loop that started it."""
+
+    connection: sqlite3.Connection
+    backlog: int = field(default=0, init=False)
+    """Weight (bytes) of the operations that have been submitted and not yet settled."""
+    batches: int = field(default=0, init=False)
+    operations: int = field(default=0, init=False)
+    _queue: deque[_Operation] = field(factory=deque, init=False)
+    _wake: threading.Condition = field(factory=threading.Condition, init=False)
+    _thread: threading.Thread | None = field(default=None, init=False)
+    _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
+    _closing: bool = field(default=False, init=False)
+    _synchronous: str = field(default="NORMAL", init=False)
+    _settled: list[Callable[[], None]] = field(factory=list, init=False)
+
+    def start(self) -> None:
+        """Start the thread; results are delivered into the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
+        self._thread.start()
+
+    def on_settled(self, call: Callable[[], None]) -> None:
+        """Call `call` in the event loop after each batch (the channel resumes reading by it)."""
+        self._settled.append(call)
+
+    def submit(self, function: Callable[..., T], *args: Any, promise: bool = False) -> asyncio.Future[T]:
+        """Queue `function(connection, *args)`; the future gets its result after the commit."""
+        assert self._loop is not None
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._put(_Operation(function, args, promise, 0, future, None))
+        return future
+
+    def post(
+        self,
+        function: Callable[..., T],
+        *args: Any,
+        done: Callable[[T], None],
+        weight: int = 0,
+        promise: bool = False,
+        failed: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        """Queue like `submit`; `done(result)` is called in the event loop, before anything queued later is settled."""
+        self._put(_Operation(function, args, promise, weight, None, done, failed))
+
+    def _put(self, operation: _Operation) -> None:
+        with self._wake:
+            if self._closing:
+                raise errors.Unavailable("the server is stopping")
+            self._queue.append(operation)
+            self.backlog += operation.weight
+            self._wake.notify()
+
+    async def close(self) -> None:
+        """Write what is queued, truncate the WAL and close the connection. May be called twice."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        if self._thread is not None:
+            thread, self._thread = self._thread, None
+            await asyncio.get_running_loop().run_in_executor(None, thread.join)
+
+    # the thread
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                while not self._queue and not self._closing:
+                    self._wake.wait()
+                batch = list(self._queue)
+                self._queue.clear()
+            if batch:
+                self._run(batch)
+                self._deliver(batch)
+            elif self._closing:
+                break
+        try:
+            self.connection.execute("PRAGMA optimize")
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            log.warning("the write-ahead log was not truncated: %s", error)
+        self.connection.close()
+
+    def _run(self, batch: list[_Operation]) -> None:
+        started = time.perf_counter()
+        execute = self.connection.execute
+        try:
+            wanted = "FULL" if any(operation.promise for operation in batch) else "NORMAL"
+            if wanted != self._synchronous:
+                execute(f"PRAGMA synchronous = {wanted}")
+                self._synchronous = wanted
+            execute("BEGIN IMMEDIATE")
+            for operation in batch:
+                self._run_one(operation)
+            execute("COMMIT")
+        except BaseException as error:  # the batch as a whole: nothing of it is stored
+            if self.connection.in_transaction:
+                self.connection.rollback()
+            for operation in batch:
+                operation.error = operation.error or _translated(error)
+        self.batches += 1
+        self.operations += len(batch)
+        taken = time.perf_counter() - started
+        if taken > SLOW_BATCH_S:
+            names = sorted({operation.function.__name__ for operation in batch})
+            log.warning("a batch of %d operations took %.3f s: %s", len(batch), taken, ", ".join(names))
+
+    def _run_one(self, operation: _Operation) -> None:
+        execute = self.connection.execute
+        execute("SAVEPOINT operation")
+        try:
+            operation.result = operation.function(self.connection, *operation.args)
+        except BaseException as error:
+            if not self.connection.in_transaction:  # SQLite itself rolled everything back (disk full, I/O error)
+                raise
+            execute("ROLLBACK TO operation")
+            operation.error = _translated(error)
+        execute("RELEASE operation")
+
+    def _deliver(self, batch: list[_Operation]) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(self._settle, batch)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            pass
+
+    def _settle(self, batch: list[_Operation]) -> None:
+        assert self._loop is not None
+        for operation in batch:
+            self.backlog -= operation.weight
+            try:
+                operation.settle(self._loop.is_closed())
+            except Exception:
+                log.exception("what follows the operation %s failed", operation.function.__name__)
+        for call in self._settled:
+            call()
+
+
+def _translated(error: BaseException) -> BaseException:
+    if isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error):
+        full = FullDisk("the disk is full: nothing was stored; try again when there is room")
+        full.__cause__ = error
+        return full
+    return error
+
+
+@define(eq=False)
+class Readers:
+    """Read-only connections, handed out in turn; each query is one short read of a whole small result."""
+
+    path: Path
+    count: int = 2
+    _connections: list[aiosqlite.Connection] = field(factory=list, init=False)
+    _turn: int = field(default=0, init=False)
+
+    async def open(self) -> None:
+        """Open the connections; the file must exist."""
+        for _ in range(self.count):
+            connection = await aiosqlite.connect(f"file:{self.path}?mode=ro", uri=True, isolation_level=None)
+            await connection.execute("PRAGMA query_only = ON")
+            await connection.execute("PRAGMA busy_timeout = 5000")
+            await connection.execute("PRAGMA cache_size = -16384")
+            self._connections.append(connection)
+
+    async def rows(self, sql: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of one statement."""
+        self._turn = (self._turn + 1) % len(self._connections)
+        rows = await self._connections[self._turn].execute_fetchall(sql, parameters)
+        return rows  # type: ignore[return-value]  # without a row factory rows are tuples
+
+    async def close(self) -> None:
+        """Close the connections; their threads end."""
+        while self._connections:
+            await self._connections.pop().close()

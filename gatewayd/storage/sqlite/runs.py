@@ -1,0 +1,425 @@
+"""The rows of `runs` and `slots`, and every transition of a run.
+
+A run's status moves by conditional UPDATEs only, in the transaction that also derives the thread's status:
+
+    (create) → pending → running → success | error | timeout | interrupted
+                  ▲         │
+                  └─────────┘  park: its worker or the daemon died, or it was handed back
+
+The slot of the thread is taken at the first start and kept until the run has ended, through all parks.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+from attrs import frozen
+
+from gatewayd import ids, wire
+from gatewayd.checkpointing import sql as checkpoint_sql
+from gatewayd.errors import Conflict, NotFound
+from gatewayd.model.event import Chunk
+from gatewayd.model.run import Run, RunOutcome, RunRequest
+from gatewayd.model.thread import Assistant, Thread
+from gatewayd.storage.sqlite import assistants, events, threads
+
+COLUMNS = (
+    "runs.run_id, runs.thread_id, runs.assistant_id, runs.graph_id, runs.status, runs.created_at, runs.updated_at, "
+    "runs.started_at, runs.ended_at, runs.metadata, runs.kwargs, runs.multitask_strategy, runs.answers, "
+    "runs.attempt, runs.strikes, runs.suspicions, runs.cancel_action, runs.cancel_error, runs.result, runs.error, "
+    "runs.log_from, runs.log_to, threads.ephemeral"
+)
+SELECT = f"SELECT {COLUMNS} FROM runs JOIN threads USING (thread_id)"
+
+INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
+"""langgraph's interrupt ids: xxh3-128 in hex. A resume map has only such keys."""
+
+THREAD_OR_ASSISTANT = "Thread or assistant not found."
+ALREADY_RUNNING = (
+    "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
+)
+
+
+@frozen(kw_only=True)
+class Created:
+    """What `run_create` did."""
+
+    run: Run
+    started: bool
+    """The run was claimed in the same transaction and is to be dispatched."""
+    cancelled: list[Run]
+    """Active runs that its multitask strategy cancels; they are to be ended."""
+
+
+def record(row: tuple[Any, ...]) -> Run:
+    """Make the record of a row with `COLUMNS`."""
+    loads = wire.loads
+    return Run(
+        run_id=row[0],
+        thread_id=row[1],
+        assistant_id=row[2],
+        graph_id=row[3],
+        status=row[4],
+        created_at=row[5],
+        updated_at=row[6],
+        started_at=row[7],
+        ended_at=row[8],
+        metadata=loads(row[9]),
+        kwargs=loads(row[10]),
+        multitask_strategy=row[11],
+        answers=None if row[12] is None else loads(row[12]),
+        attempt=row[13],
+        strikes=row[14],
+        suspicions=row[15],
+        cancel_action=row[16],
+        cancel_error=None if row[17] is None else loads(row[17]),
+        result=row[18],
+        error=None if row[19] is None else loads(row[19]),
+        log_from=row[20],
+        log_to=row[21],
+        ephemeral=bool(row[22]),
+    )
+
+
+def select(connection: sqlite3.Connection, tail: str, parameters: Iterable[Any]) -> list[Run]:
+    """Return the runs that `tail` (WHERE …) picks."""
+    return [record(row) for row in connection.execute(f"{SELECT} {tail}", tuple(parameters))]
+
+
+def run_find(connection: sqlite3.Connection, run_id: str) -> Run | None:
+    """Return the run, or None."""
+    found = select(connection, "WHERE runs.run_id = ?", (run_id,))
+    return found[0] if found else None
+
+
+# creation
+
+
+def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, claim: bool) -> Created:
+    """
+    Admit a run: resolve assistant and thread, apply the multitask strategy, store the run.
+
+    With `claim` it is started in the same transaction if it is due and its thread is free.
+    Raises `NotFound` (assistant or thread) and `Conflict` (strategy reject on a busy thread).
+    """
+    assistant = assistants.assistant_find(connection, request.assistant)
+    if assistant is None:
+        raise NotFound(THREAD_OR_ASSISTANT)
+    thread, made = _thread_for(connection, request)
+    active = [] if made else select(
+        connection, "WHERE runs.thread_id = ? AND runs.status IN ('pending', 'running')", (thread.thread_id,)
+    )
+    if active and request.multitask_strategy == "reject":
+        raise Conflict(ALREADY_RUNNING)
+    run_id = ids.new_id(request.received_at // 1000)
+    superseding = request.multitask_strategy in {"interrupt", "rollback"}
+    cancelled = _supersede(connection, active, run_id, request) if superseding else []
+    run = _composed(run_id, request, assistant, thread, made, events.last_seq(connection, thread.thread_id))
+    _insert(connection, run, request.received_at)
+    _thread_busy(connection, thread, assistant, request)
+    started = False
+    if claim and request.after_s <= 0 and (superseding or not active):
+        started = _take_slot(connection, run.thread_id, run_id, boot)
+    if started:
+        _start(connection, run_id, boot, request.received_at)
+        run = run_find(connection, run_id) or run
+    return Created(run=run, started=started, cancelled=cancelled)
+
+
+def _thread_for(connection: sqlite3.Connection, request: RunRequest) -> tuple[Thread, bool]:
+    if request.thread_id is not None:
+        found = threads.thread_find(connection, request.thread_id)
+        if found is not None:
+            return found, False
+        if request.if_not_exists == "reject":
+            raise NotFound(THREAD_OR_ASSISTANT)
+    thread_id = request.thread_id or ids.new_id(request.received_at // 1000)
+    ephemeral = request.thread_id is None and not request.keep_thread
+    return threads.thread_insert(connection, thread_id, {}, request.received_at, ephemeral=ephemeral), True
+
+
+def _composed(
+    run_id: str, request: RunRequest, assistant: Assistant, thread: Thread, made: bool, log_from: int
+) -> Run:
+    """Merge assistant, thread and request (rest.md §6.1: config, context and metadata, low to high)."""
+    metadata = {**assistant.metadata, **thread.metadata, "assistant_id": assistant.assistant_id}
+    if not made:
+        metadata["graph_id"] = assistant.graph_id
+    metadata |= request.metadata
+    given = {key: value for key, value in request.config.items() if key != "configurable"}
+    base = {key: value for key, value in assistant.config.items() if key != "configurable"}
+    configurable = dict(assistant.config.get("configurable") or {})
+    configurable |= {
+        key: value
+        for key, value in (request.config.get("configurable") or {}).items()
+        if not key.startswith("__") and key != "user_id"
+    }
+    if request.context:
+        context = {**assistant.context, **request.context}
+        configurable |= context | {"__context_provided__": True}
+    else:
+        context = {key: value for key, value in configurable.items() if key not in CHECKPOINT_KEYS}
+        context = {**assistant.context, **context}
+    configurable |= {
+        "langgraph_auth_user": None,
+        "langgraph_auth_user_id": "",
+        "langgraph_auth_permissions": [],
+        "langgraph_request_id": request.request_id,
+        "__request_start_time_ms__": request.received_at // 1000,
+        "__after_seconds__": request.after_s,
+        "run_id": run_id,
+        "thread_id": thread.thread_id,
+        "graph_id": assistant.graph_id,
+        "assistant_id": assistant.assistant_id,
+        "user_id": "",
+    }
+    config_metadata = {**metadata, **(request.config.get("metadata") or {}), **request.metadata}
+    config = {**base, **given, "configurable": configurable, "metadata": config_metadata}
+    return Run(
+        run_id=run_id,
+        thread_id=thread.thread_id,
+        assistant_id=assistant.assistant_id,
+        graph_id=assistant.graph_id,
+        status="pending",
+        created_at=request.received_at + max(0, int(request.after_s * 1_000_000)),
+        updated_at=request.received_at,
+        started_at=None,
+        ended_at=None,
+        metadata=metadata,
+        kwargs={**request.kwargs, "config": config, "context": context},
+        multitask_strategy=request.multitask_strategy,
+        answers=_answers(request.kwargs.get("command"), thread),
+        attempt=0,
+        strikes=0,
+        suspicions=0,
+        cancel_action=None,
+        cancel_error=None,
+        result=None,
+        error=None,
+        log_from=log_from,
+        log_to=None,
+        ephemeral=request.thread_id is None and not request.keep_thread,
+    )
+
+
+CHECKPOINT_KEYS = frozenset({"checkpoint_id", "checkpoint_ns", "checkpoint_map"})
+"""Keys of `configurable` that address a state and are no settings."""
+
+
+def _answers(command: dict[str, Any] | None, thread: Thread) -> dict[str, Any] | None:
+    """Bind `command.resume` to the questions it answers, so that it can never answer a later one."""
+    resume = (command or {}).get("resume")
+    if resume is None:
+        return None
+    if isinstance(resume, dict) and resume and all(INTERRUPT_ID.fullmatch(key) for key in resume):
+        return resume
+    pending = {item["id"] for items in (thread.interrupts or {}).values() for item in items}
+    return {pending.pop(): resume} if len(pending) == 1 else None
+
+
+def _insert(connection: sqlite3.Connection, run: Run, now: int) -> None:
+    connection.execute(
+        """INSERT INTO runs (run_id, thread_id, assistant_id, graph_id, status, created_at, submitted_at, updated_at,
+               metadata, kwargs, multitask_strategy, answers, log_from)
+           VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?, ?)""",
+        (
+            run.run_id,
+            run.thread_id,
+            run.assistant_id,
+            run.graph_id,
+            run.created_at,
+            now,
+            now,
+            wire.text(run.metadata),
+            wire.text(run.kwargs),
+            run.multitask_strategy,
+            None if run.answers is None else wire.text(run.answers),
+            run.log_from,
+        ),
+    )
+
+
+def _thread_busy(
+    connection: sqlite3.Connection, thread: Thread, assistant: Assistant, request: RunRequest
+) -> None:
+    metadata = {**thread.metadata, "graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
+    config = {
+        **assistant.config,
+        **{key: request.config[key] for key in ("tags", "recursion_limit") if key in request.config},
+        "configurable": assistant.config.get("configurable") or {},
+    }
+    connection.execute(
+        "UPDATE threads SET status = 'busy', updated_at = ?, metadata = ?, config = ? WHERE thread_id = ?",
+        (request.received_at, wire.text(metadata), wire.text(config), thread.thread_id),
+    )
+
+
+def _supersede(
+    connection: sqlite3.Connection, active: list[Run], run_id: str, request: RunRequest
+) -> list[Run]:
+    """Mark the thread's active runs as cancelled (strategies interrupt and rollback); return them as marked."""
+    action = request.multitask_strategy
+    error = {
+        "error": "UserInterrupt" if action == "interrupt" else "UserRollback",
+        "message": f"superseded by run {run_id} (multitask_strategy={action})",
+    }
+    marked = (
+        run_cancel_if_active(connection, victim.run_id, action, error, request.received_at) for victim in active
+    )
+    return [victim for victim in marked if victim is not None]
+
+
+# starting
+
+
+def _take_slot(connection: sqlite3.Connection, thread_id: str, run_id: str, boot: int) -> bool:
+    """Take the thread's slot for a run, or find that the run has it already."""
+    connection.execute("INSERT OR IGNORE INTO slots VALUES (?, ?, 'run', ?)", (thread_id, run_id, boot))
+    row = connection.execute("SELECT holder FROM slots WHERE thread_id = ?", (thread_id,)).fetchone()
+    return bool(row[0] == run_id)
+
+
+def _start(connection: sqlite3.Connection, run_id: str, boot: int, now: int) -> None:
+    connection.execute(
+        """UPDATE runs SET status = 'running', boot = ?, attempt = attempt + 1, progressed = 0,
+               started_at = coalesce(started_at, ?) WHERE run_id = ? AND status = 'pending'""",
+        (boot, now, run_id),
+    )
+
+
+def runs_claim_due(
+    connection: sqlite3.Connection, boot: int, now: int, limit: int, suspects: int
+) -> list[Run]:
+    """
+    Start up to `limit` due runs whose thread is free, in due order, and return them.
+
+    Runs under suspicion (they or their daemon died at work) run alone: at most `suspects` of them are taken, beside
+    the limit. Cancelled runs are never started.
+    """
+    taken: list[Run] = []
+    rows = connection.execute(
+        """SELECT run_id, thread_id, strikes > 0 OR suspicions > 1 FROM runs
+           WHERE status = 'pending' AND created_at <= ? AND cancel_action IS NULL AND NOT EXISTS
+               (SELECT 1 FROM slots WHERE slots.thread_id = runs.thread_id AND slots.holder <> runs.run_id)
+           ORDER BY priority, created_at, run_id LIMIT ?""",
+        (now, limit + suspects + 64),
+    ).fetchall()
+    for run_id, thread_id, suspect in rows:
+        if (suspects if suspect else limit) <= 0 or not _take_slot(connection, thread_id, run_id, boot):
+            continue
+        _start(connection, run_id, boot, now)
+        run = run_find(connection, run_id)
+        assert run is not None
+        taken.append(run)
+        if suspect:
+            suspects -= 1
+        else:
+            limit -= 1
+    return taken
+
+
+def next_due(connection: sqlite3.Connection, now: int) -> int | None:
+    """Return the due time of the next delayed run, or None."""
+    row = connection.execute(
+        "SELECT min(created_at) FROM runs WHERE status = 'pending' AND created_at > ?", (now,)
+    ).fetchone()
+    return None if row[0] is None else int(row[0])
+
+
+# while running
+
+
+def run_progress(connection: sqlite3.Connection, run_id: str) -> None:
+    """Note that this attempt has stored something: a death of its worker is then no strike."""
+    connection.execute(
+        "UPDATE runs SET progressed = 1, strikes = 0, suspicions = 0 WHERE run_id = ? AND status = 'running'",
+        (run_id,),
+    )
+
+
+def run_park_if_running(
+    connection: sqlite3.Connection, run_id: str, attempt: int, died: bool, now: int
+) -> Run | None:
+    """Make a running run pending again: its worker died (a strike unless it had progressed), or handed it back."""
+    row = connection.execute(
+        """UPDATE runs SET status = 'pending', boot = NULL, updated_at = ?,
+               strikes = iif(?, iif(progressed, 0, strikes + 1), strikes)
+           WHERE run_id = ? AND attempt = ? AND status = 'running' RETURNING run_id""",
+        (now, died, run_id, attempt),
+    ).fetchone()
+    return run_find(connection, run_id) if row else None
+
+
+def run_cancel_if_active(
+    connection: sqlite3.Connection, run_id: str, action: str, error: dict[str, str], now: int
+) -> Run | None:
+    """Store the wish to end a run; a rollback is not weakened to an interrupt later. None: it has ended already."""
+    row = connection.execute(
+        """UPDATE runs SET cancel_error = iif(cancel_action IS NULL OR cancel_action <> 'rollback', ?, cancel_error),
+               cancel_action = iif(cancel_action IS NULL OR cancel_action <> 'rollback', ?, cancel_action),
+               updated_at = ?
+           WHERE run_id = ? AND status IN ('pending', 'running') RETURNING run_id""",
+        (wire.text(error), action, now, run_id),
+    ).fetchone()
+    return run_find(connection, run_id) if row else None
+
+
+# ending
+
+
+def run_finish_if_active(
+    connection: sqlite3.Connection,
+    run_id: str,
+    attempt: int,
+    outcome: RunOutcome,
+    end: Chunk,
+    now: int,
+) -> bool:
+    """
+    End a run: status, result, thread projection, last event and slot in one transaction.
+
+    Only the given attempt may end it (0: whoever). False: it had ended already, nothing was changed.
+    """
+    row = connection.execute(
+        """UPDATE runs SET status = ?, ended_at = ?, updated_at = ?, boot = NULL, result = ?, error = ?,
+               end_checkpoint_id = ?, log_to = ?
+           WHERE run_id = ? AND status IN ('pending', 'running') AND ? IN (0, attempt) RETURNING thread_id""",
+        (
+            outcome.status,
+            now,
+            now,
+            outcome.result,
+            None if outcome.error is None else wire.text(outcome.error),
+            outcome.end_checkpoint_id,
+            end.last_seq,
+            run_id,
+            attempt,
+        ),
+    ).fetchone()
+    if row is None:
+        return False
+    thread_id = row[0]
+    events.append(connection, end)
+    if outcome.rollback:
+        checkpoint_sql.run_delete(connection, run_id)
+        connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
+    connection.execute("DELETE FROM slots WHERE thread_id = ? AND holder = ?", (thread_id, run_id))
+    if outcome.quiet:
+        threads.thread_status_derive(connection, thread_id, now)
+    else:
+        threads.thread_project(connection, thread_id, outcome, now)
+    return True
+
+
+def run_delete(connection: sqlite3.Connection, thread_id: str, run_id: str, now: int) -> Run | None:
+    """Remove a run's row, whatever its status; its checkpoints stay. Return it as it was, None if there is none."""
+    run = run_find(connection, run_id)
+    if run is None or run.thread_id != thread_id:
+        return None
+    connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
+    connection.execute("DELETE FROM slots WHERE thread_id = ? AND holder = ?", (thread_id, run_id))
+    threads.thread_status_derive(connection, thread_id, now)
+    return run

@@ -1,0 +1,218 @@
+"""The rows of `threads`: the conversation's record and the projection of its last state.
+
+A thread's status is derived, never set by hand: busy while a run of it is active, else what the last ended run left.
+Deleting is a mark that every query sees at once; the sweeper removes the rows in small steps.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from attrs import frozen
+
+from gatewayd import wire
+from gatewayd.errors import Conflict, NotFound
+from gatewayd.model.run import RunOutcome
+from gatewayd.model.thread import Thread
+from gatewayd.storage.sqlite import filters
+
+COLUMNS = (
+    "thread_id, status, created_at, updated_at, state_updated_at, metadata, config, "
+    '"values", interrupts, error'
+)
+VISIBLE = "deleted_at IS NULL AND hidden_at IS NULL"
+FIND = f"SELECT {COLUMNS} FROM threads WHERE thread_id = ? AND {VISIBLE}"
+
+SORTS = frozenset({"thread_id", "status", "created_at", "updated_at", "state_updated_at"})
+
+SWEPT = ("events", "checkpoints", "writes", "runs")
+"""Tables whose rows go before their thread's row."""
+
+
+@frozen(kw_only=True)
+class Search:
+    """What `threads_search` looks for; None means any."""
+
+    metadata: dict[str, Any]
+    values: dict[str, Any]
+    status: str | None = None
+    ids: list[str] | None = None
+    limit: int = 10
+    offset: int = 0
+    sort_by: str = "updated_at"
+    descending: bool = True
+
+
+def record(row: tuple[Any, ...]) -> Thread:
+    """Make the record of a row with `COLUMNS`."""
+    return Thread(
+        thread_id=row[0],
+        status=row[1],
+        created_at=row[2],
+        updated_at=row[3],
+        state_updated_at=row[4],
+        metadata=wire.loads(row[5]),
+        config=wire.loads(row[6]),
+        values=row[7],
+        interrupts=None if row[8] is None else wire.loads(row[8]),
+        error=None if row[9] is None else wire.loads(row[9]),
+    )
+
+
+def thread_find(connection: sqlite3.Connection, thread_id: str) -> Thread | None:
+    """Return the thread, or None when there is none (or it has been deleted)."""
+    row = connection.execute(FIND, (thread_id,)).fetchone()
+    return record(row) if row else None
+
+
+def thread_insert(
+    connection: sqlite3.Connection, thread_id: str, metadata: dict[str, Any], now: int, *, ephemeral: bool = False
+) -> Thread:
+    """Store a new thread; remains of a deleted one with this id are removed first. Raises `Conflict`."""
+    if connection.execute("SELECT 1 FROM threads WHERE thread_id = ?", (thread_id,)).fetchone():
+        if thread_find(connection, thread_id) is not None:
+            raise Conflict(f"Thread with ID {thread_id} already exists")
+        while not thread_sweep_step(connection, thread_id, 10_000):
+            pass
+    connection.execute(
+        "INSERT INTO threads (thread_id, created_at, updated_at, state_updated_at, metadata, ephemeral) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        (thread_id, now, now, now, wire.text(metadata), ephemeral),
+    )
+    return Thread(
+        thread_id=thread_id,
+        status="idle",
+        created_at=now,
+        updated_at=now,
+        state_updated_at=now,
+        metadata=metadata,
+        config={},
+        values=None,
+        interrupts=None,
+        error=None,
+    )
+
+
+def thread_create(
+    connection: sqlite3.Connection, thread_id: str, metadata: dict[str, Any], do_nothing: bool, now: int
+) -> Thread:
+    """Store a new thread, or with `do_nothing` return the one that has this id. Raises `Conflict`."""
+    if do_nothing and (found := thread_find(connection, thread_id)) is not None:
+        return found
+    return thread_insert(connection, thread_id, metadata, now)
+
+
+def thread_patch(connection: sqlite3.Connection, thread_id: str, metadata: dict[str, Any], now: int) -> Thread:
+    """Merge metadata at the top level. Raises `NotFound`."""
+    found = thread_find(connection, thread_id)
+    if found is None:
+        raise NotFound("Not Found")
+    merged = wire.text({**found.metadata, **metadata})
+    row = connection.execute(
+        f"UPDATE threads SET metadata = ?, updated_at = ? WHERE thread_id = ? RETURNING {COLUMNS}",
+        (merged, now, thread_id),
+    ).fetchone()
+    return record(row)
+
+
+def thread_delete(connection: sqlite3.Connection, thread_id: str, now: int) -> list[str]:
+    """
+    Mark a thread deleted; return the ids of its active runs, which are to be stopped where they execute.
+
+    Raises `NotFound`.
+    """
+    row = connection.execute(
+        f"UPDATE threads SET deleted_at = ? WHERE thread_id = ? AND {VISIBLE} RETURNING thread_id", (now, thread_id)
+    ).fetchone()
+    if row is None:
+        raise NotFound(f"Thread with ID {thread_id} not found")
+    active = connection.execute(
+        "DELETE FROM runs WHERE thread_id = ? AND status IN ('pending', 'running') RETURNING run_id", (thread_id,)
+    ).fetchall()
+    connection.execute("DELETE FROM slots WHERE thread_id = ?", (thread_id,))
+    return [run_id for (run_id,) in active]
+
+
+def thread_project(connection: sqlite3.Connection, thread_id: str, outcome: RunOutcome, now: int) -> None:
+    """Store what a run's end or a state update left: values, interrupts, next, error, and the status derived."""
+    error = outcome.thread_error or outcome.error
+    interrupts = None if outcome.interrupts is None else wire.text(outcome.interrupts)
+    next_nodes = None if outcome.next is None else wire.text(outcome.next)
+    connection.execute(
+        """UPDATE threads SET "values" = coalesce(?, "values"), interrupts = coalesce(?, interrupts, '{}'),
+               next = coalesce(?, next), error = ?, state_updated_at = ?,
+               hidden_at = iif(ephemeral, ?, hidden_at)
+           WHERE thread_id = ?""",
+        (outcome.values, interrupts, next_nodes, None if error is None else wire.text(error), now, now, thread_id),
+    )
+    failed = outcome.status in {"error", "timeout"}
+    thread_status_derive(connection, thread_id, now, failed=failed)
+
+
+def thread_status_derive(
+    connection: sqlite3.Connection, thread_id: str, now: int, *, failed: bool = False
+) -> None:
+    """Set the status that follows from the thread's runs and its last state."""
+    connection.execute(
+        """UPDATE threads SET updated_at = ?, status = CASE
+               WHEN EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id
+                            AND runs.status IN ('pending', 'running')) THEN 'busy'
+               WHEN ? THEN 'error'
+               WHEN next <> '[]' THEN 'interrupted'
+               ELSE 'idle' END
+           WHERE thread_id = ?""",
+        (now, failed, thread_id),
+    )
+
+
+def search_statement(search: Search, columns: str = COLUMNS, page: bool = True) -> tuple[str, list[Any]]:
+    """Return the SELECT of a search and its parameters; with `page` sorted and cut, one row more than asked."""
+    terms = [VISIBLE]
+    parameters: list[Any] = []
+    if search.status is not None:
+        terms.append("status = ?")
+        parameters.append(search.status)
+    if search.ids:
+        terms.append(f"thread_id IN ({', '.join('?' * len(search.ids))})")
+        parameters += search.ids
+    for column, wanted, contained in (("metadata", search.metadata, True), ('"values"', search.values, False)):
+        found, more = filters.matches(column, wanted, containment=contained)
+        terms += found
+        parameters += more
+    sql = f"SELECT {columns} FROM threads WHERE {' AND '.join(terms)}"
+    if page:
+        direction = "DESC" if search.descending else "ASC"
+        sql += f" ORDER BY {search.sort_by} {direction}, thread_id {direction} LIMIT ? OFFSET ?"
+        parameters += [search.limit + 1, search.offset]
+    return sql, parameters
+
+
+# sweeping
+
+
+def sweep_candidates(connection: sqlite3.Connection, hidden_before: int, limit: int) -> list[str]:
+    """Return threads whose rows may go: deleted ones, and ended stateless ones older than `hidden_before`."""
+    rows = connection.execute(
+        """SELECT thread_id FROM threads
+           WHERE (hidden_at IS NOT NULL OR deleted_at IS NOT NULL)
+             AND coalesce(deleted_at, hidden_at) <= iif(deleted_at IS NULL, ?, 9223372036854775807)
+           ORDER BY coalesce(deleted_at, hidden_at) LIMIT ?""",
+        (hidden_before, limit),
+    )
+    return [thread_id for (thread_id,) in rows]
+
+
+def thread_sweep_step(connection: sqlite3.Connection, thread_id: str, rows: int) -> bool:
+    """Remove up to `rows` rows of a thread that is gone; True when nothing of it is left."""
+    for table in SWEPT:
+        gone = connection.execute(
+            f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE thread_id = ? LIMIT ?)",
+            (thread_id, rows),
+        ).rowcount
+        rows -= gone
+        if rows <= 0:
+            return False
+    connection.execute("DELETE FROM slots WHERE thread_id = ?", (thread_id,))
+    connection.execute("DELETE FROM threads WHERE thread_id = ?", (thread_id,))
+    return True

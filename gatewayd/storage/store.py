@@ -1,0 +1,284 @@
+"""`Storage`: the operations that the rest of the daemon may ask for, on one SQLite file.
+
+Each write is one function run by the writer's thread (see the package); each read is one short statement. Above this
+module nobody knows SQL or the driver; a second backend offers the same names and passes the same tests.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from attrs import define, field
+
+from gatewayd.checkpointing import sql as checkpoint_sql
+from gatewayd.errors import NotFound
+from gatewayd.model.event import Chunk
+from gatewayd.model.run import Run, RunOutcome, RunRequest
+from gatewayd.model.thread import Assistant, Thread
+from gatewayd.storage import migrate
+from gatewayd.storage.sqlite import assistants, boots, database, events, filters, runs, threads
+
+T = TypeVar("T")
+
+EVENT_PAGE_BYTES = 256 * 1024
+"""What one reader of the log holds at most, beside a single larger chunk."""
+EVENT_PAGE_CHUNKS = 200
+
+Created = runs.Created
+ThreadSearch = threads.Search
+SEQUENCE_JUMP = boots.SEQUENCE_JUMP
+
+
+@define(eq=False)
+class Storage:
+    """One open file. `open` migrates and records the boot; `close` writes what is queued."""
+
+    path: Path
+    writer: database.Writer
+    readers: database.Readers
+    boot: int
+    _last_progress: set[str] = field(factory=set, init=False)
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        now: int,
+        pid: int,
+        version: str,
+        writer: Callable[[sqlite3.Connection], database.Writer] = database.Writer,
+    ) -> Storage:
+        """Open the file, bring it to the newest version and record the start. `writer` makes the writer."""
+        connection = database.connect(path)
+        migrate.migrate(connection, path)
+        storage = cls(path=path, writer=writer(connection), readers=database.Readers(path), boot=0)
+        storage.writer.start()
+        await storage.readers.open()
+        storage.boot = await storage.writer.submit(boots.boot_begin, now, pid, version, promise=True)
+        return storage
+
+    async def close(self, now: int) -> None:
+        """Record the orderly stop and close everything. Later calls of `close` do nothing."""
+        if self.boot:
+            await self.writer.submit(boots.boot_end, self.boot, now)
+            self.boot = 0
+        await self.readers.close()
+        await self.writer.close()
+
+    # boots
+
+    async def orphans_park(self, now: int) -> list[Run]:
+        """Make the running runs of earlier boots pending again and return them."""
+        return await self.writer.submit(boots.orphans_park, self.boot, now, promise=True)
+
+    async def runs_cancelled_pending(self) -> list[Run]:
+        """Return pending runs whose cancel was stored before the stop."""
+        return await self.writer.submit(boots.runs_cancelled_pending)
+
+    async def counters(self) -> dict[str, int]:
+        """Return n_pending and n_running."""
+        return await self.writer.submit(boots.counters)
+
+    # assistants
+
+    async def system_assistants_sync(self, graphs: Mapping[str, str | None], now: int) -> None:
+        """Store one assistant per graph (id to description)."""
+        await self.writer.submit(assistants.system_assistants_sync, graphs, now)
+
+    async def assistant_get(self, assistant: str) -> Assistant | None:
+        """Return the assistant with this id or graph id, or None."""
+        return await self.writer.submit(assistants.assistant_find, assistant)
+
+    async def assistants_search(
+        self,
+        *,
+        metadata: dict[str, Any],
+        graph_id: str | None,
+        name: str | None,
+        limit: int,
+        offset: int,
+        sort_by: str,
+        descending: bool,
+    ) -> list[Assistant]:
+        """Return up to `limit` + 1 assistants (one more tells that there are more)."""
+        terms, parameters = filters.matches("metadata", metadata, containment=True)
+        if graph_id is not None:
+            terms.append("graph_id = ?")
+            parameters.append(graph_id)
+        if name is not None:
+            terms.append("instr(lower(name), lower(?)) > 0")
+            parameters.append(name)
+        where = f"WHERE {' AND '.join(terms)}" if terms else ""
+        column = "name COLLATE NOCASE" if sort_by == "name" else sort_by
+        direction = "DESC" if descending else "ASC"
+        sql = (
+            f"SELECT {assistants.COLUMNS} FROM assistants {where} "
+            f"ORDER BY {column} {direction}, rowid {direction} LIMIT ? OFFSET ?"
+        )
+        rows = await self.readers.rows(sql, [*parameters, limit + 1, offset])
+        return [assistants.record(row) for row in rows]
+
+    # threads
+
+    async def thread_create(
+        self, thread_id: str, metadata: dict[str, Any], *, do_nothing: bool, now: int
+    ) -> Thread:
+        """Store a thread. Raises `Conflict`."""
+        return await self.writer.submit(threads.thread_create, thread_id, metadata, do_nothing, now, promise=True)
+
+    async def thread_get(self, thread_id: str) -> Thread:
+        """Return the thread. Raises `NotFound`."""
+        rows = await self.readers.rows(threads.FIND, (thread_id,))
+        if not rows:
+            raise NotFound(f"Thread with ID {thread_id} not found")
+        return threads.record(rows[0])
+
+    async def thread_patch(self, thread_id: str, metadata: dict[str, Any], now: int) -> Thread:
+        """Merge metadata. Raises `NotFound`."""
+        return await self.writer.submit(threads.thread_patch, thread_id, metadata, now, promise=True)
+
+    async def thread_delete(self, thread_id: str, now: int) -> list[str]:
+        """Mark the thread deleted and return the ids of its active runs. Raises `NotFound`."""
+        return await self.writer.submit(threads.thread_delete, thread_id, now, promise=True)
+
+    async def threads_search(self, search: ThreadSearch) -> list[Thread]:
+        """Return up to `limit` + 1 threads (one more tells that there are more)."""
+        sql, parameters = threads.search_statement(search)
+        return [threads.record(row) for row in await self.readers.rows(sql, parameters)]
+
+    async def threads_to_sweep(self, hidden_before: int, limit: int) -> list[str]:
+        """Return ids of threads whose rows may be removed."""
+        return await self.writer.submit(threads.sweep_candidates, hidden_before, limit)
+
+    async def thread_sweep_step(self, thread_id: str, rows: int) -> bool:
+        """Remove some rows of a thread that is gone; True when nothing is left."""
+        return await self.writer.submit(threads.thread_sweep_step, thread_id, rows)
+
+    # runs
+
+    async def run_create(self, request: RunRequest, *, claim: bool) -> Created:
+        """Admit a run; see `runs.run_create`. Raises `NotFound` and `Conflict`."""
+        return await self.writer.submit(runs.run_create, request, self.boot, claim, promise=True)
+
+    async def run_get(self, thread_id: str, run_id: str) -> Run | None:
+        """Return a run of this thread, or None."""
+        rows = await self.readers.rows(
+            f"{runs.SELECT} WHERE runs.run_id = ? AND runs.thread_id = ?", (run_id, thread_id)
+        )
+        return runs.record(rows[0]) if rows else None
+
+    async def run_get_anywhere(self, run_id: str) -> Run | None:
+        """Return the run whatever its thread, or None."""
+        rows = await self.readers.rows(f"{runs.SELECT} WHERE runs.run_id = ?", (run_id,))
+        return runs.record(rows[0]) if rows else None
+
+    async def runs_list(self, thread_id: str, *, status: str | None, limit: int, offset: int) -> list[Run]:
+        """Return a thread's runs, latest due time first."""
+        terms, parameters = "runs.thread_id = ?", [thread_id]
+        if status is not None:
+            terms += " AND runs.status = ?"
+            parameters.append(status)
+        sql = f"{runs.SELECT} WHERE {terms} ORDER BY runs.created_at DESC, runs.run_id DESC LIMIT ? OFFSET ?"
+        return [runs.record(row) for row in await self.readers.rows(sql, [*parameters, limit, offset])]
+
+    async def runs_claim_due(self, now: int, limit: int, suspects: int) -> list[Run]:
+        """Start due runs whose thread is free."""
+        return await self.writer.submit(runs.runs_claim_due, self.boot, now, limit, suspects)
+
+    async def next_due(self, now: int) -> int | None:
+        """Return the due time of the next delayed run."""
+        return await self.writer.submit(runs.next_due, now)
+
+    async def run_park_if_running(self, run_id: str, attempt: int, *, died: bool, now: int) -> Run | None:
+        """Make a running run pending again; None if it is not running in that attempt."""
+        return await self.writer.submit(runs.run_park_if_running, run_id, attempt, died, now)
+
+    async def run_cancel_if_active(
+        self, run_id: str, action: str, error: dict[str, str], now: int
+    ) -> Run | None:
+        """Store the wish to end a run; None if it has ended."""
+        return await self.writer.submit(runs.run_cancel_if_active, run_id, action, error, now, promise=True)
+
+    async def run_delete(self, thread_id: str, run_id: str, now: int) -> Run | None:
+        """Remove a run's row and return it as it was."""
+        return await self.writer.submit(runs.run_delete, thread_id, run_id, now, promise=True)
+
+    def run_finish_if_active(
+        self,
+        run_id: str,
+        attempt: int,
+        outcome: RunOutcome,
+        end: Chunk,
+        now: int,
+        done: Callable[[bool], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """End a run (see `runs.run_finish_if_active`); `done` after the commit, else `failed`."""
+        self.writer.post(
+            runs.run_finish_if_active, run_id, attempt, outcome, end, now, done=done, failed=failed, promise=True
+        )
+
+    async def run_checkpoints_delete(self, run_id: str) -> None:
+        """Remove the checkpoints and writes that a run has made (the first half of a rollback)."""
+        await self.writer.submit(checkpoint_sql.run_delete, run_id, promise=True)
+
+    # what comes from workers: posted in the order of arrival, `done` runs after the commit
+
+    def events_append(self, chunk: Chunk, done: Callable[[None], None]) -> None:
+        """Store a chunk of events."""
+        self.writer.post(events.append, chunk, done=done, weight=chunk.weight)
+
+    def checkpoint_apply(
+        self, operation: list[Any], run_id: str, weight: int, done: Callable[[BaseException | None], None]
+    ) -> None:
+        """Apply one of a run's checkpoint operations; `done` gets the error if it was refused."""
+        self.writer.post(_checkpoint_apply, operation, run_id, done=done, weight=weight)
+
+    async def events_page(self, thread_id: str, after: int, run_id: str | None = None) -> list[Chunk]:
+        """Return the next chunks behind `after`, of one run or of all, about `EVENT_PAGE_BYTES` at most."""
+        chunks: list[Chunk] = []
+        size, limit = 0, 1
+        while size < EVENT_PAGE_BYTES and len(chunks) < EVENT_PAGE_CHUNKS:
+            if run_id is None:
+                rows = await self.readers.rows(events.PAGE, (thread_id, after, limit))
+            else:
+                rows = await self.readers.rows(events.PAGE_OF_RUN, (run_id, after, thread_id, limit))
+            page = [events.chunk(row) for row in rows]  # type: ignore[arg-type]  # the columns of the statement
+            chunks += page
+            if len(page) < limit:
+                break
+            after = page[-1].last_seq
+            size += sum(len(chunk.packed) for chunk in page)
+            average = max(1, size // len(chunks))
+            limit = max(1, min(EVENT_PAGE_CHUNKS, (EVENT_PAGE_BYTES - size) // average))
+        return chunks
+
+    async def events_last(self, thread_id: str) -> tuple[int, int]:
+        """Return number and time (ms) of the thread's newest event; zeros when there is none."""
+        rows = await self.readers.rows(events.LAST, (thread_id,))
+        return (rows[0][0], rows[0][1]) if rows else (0, 0)
+
+
+def _checkpoint_apply(
+    connection: sqlite3.Connection, operation: list[Any], run_id: str
+) -> BaseException | None:
+    """Apply an operation of a run that is still running; the first one marks the run's progress."""
+    row = connection.execute(
+        "SELECT progressed FROM runs WHERE run_id = ? AND status = 'running'", (run_id,)
+    ).fetchone()
+    if row is None:
+        return NotFound("the run is not running any more")
+    connection.execute("SAVEPOINT checkpoint")
+    try:
+        checkpoint_sql.apply(connection, operation, run_id)
+    except Exception as error:
+        connection.execute("ROLLBACK TO checkpoint")
+        connection.execute("RELEASE checkpoint")
+        return error
+    connection.execute("RELEASE checkpoint")
+    if not row[0]:
+        runs.run_progress(connection, run_id)
+    return None

@@ -1,0 +1,17 @@
+"""The life of an event between the worker that emitted it and the clients that read it.
+
+One append-only log per thread is the stream. `log` numbers what arrives, in one place, for every producer; storage
+commits it; only then `hub` publishes it. Everybody who reads — the creator of a run, joiners, `wait`, thread streams —
+is a cursor over that log with a pace of its own. There are no queues to fill and no END message to lose: the end of a
+run is its last record, and whoever comes later finds it in storage.
+
+A cursor (`hub.Cursor`) has a position, the number of the last event it has handed out. Its one rule: if the hub's
+tail covers the position, read from the tail; else, if more has been published, read a page from storage; else wait to
+be woken. Replay and live reading are the same loop, so there is no moment between them at which an event could be
+lost or doubled.
+
+Memory: the tails of all threads share one budget, oldest first out, and a thread has a tail only while somebody reads
+it. A cursor holds one page. A reader that stops reading costs its page and delays nobody.
+
+`v1` turns records into the frames of protocol v1.
+"""

@@ -1,0 +1,193 @@
+"""The hub: what was committed lately, and the cursors that read the logs. See the package's docstring."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from types import TracebackType
+
+from attrs import define, field
+
+from gatewayd.model.event import Chunk
+from gatewayd.storage import store
+
+PAGE_BYTES = 256 * 1024
+"""What a cursor takes from a tail at once."""
+
+STALE_ENTRIES = 10_000
+"""Entries of the eviction order beyond which those of vanished topics are removed."""
+
+
+@define(eq=False)
+class Topic:
+    """A thread somebody reads: its tail, and how far the log has been published."""
+
+    published: int | None = None
+    """Number of the newest published event; None until one is published while the topic exists."""
+    covered_from: int | None = None
+    """Everything published behind this number is in the tail; None: the tail covers nothing."""
+    tail: deque[Chunk] = field(factory=deque)
+    held: int = 0
+    """Bytes in the tail."""
+    readers: int = 0
+    waiting: set[asyncio.Future[None]] = field(factory=set)
+
+    def wake(self) -> None:
+        """Wake every cursor that waits."""
+        for waiter in self.waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+        self.waiting.clear()
+
+    def after(self, position: int, run_id: str | None) -> list[Chunk]:
+        """Return the tail's chunks behind `position`, about a page of them, of one run or of all."""
+        found: list[Chunk] = []
+        for chunk in reversed(self.tail):
+            if chunk.last_seq <= position:
+                break
+            found.append(chunk)
+        found.reverse()
+        size = 0
+        for index, chunk in enumerate(found):
+            size += len(chunk.packed)
+            if size > PAGE_BYTES and index:
+                return found[:index]
+        return found
+
+
+@define(eq=False)
+class Hub:
+    """All topics. `budget` is the memory of all tails together, in bytes."""
+
+    storage: store.Storage
+    budget: int = 64 << 20
+    held: int = field(default=0, init=False)
+    """Bytes in the tails."""
+    _topics: dict[str, Topic] = field(factory=dict, init=False)
+    _order: deque[tuple[Topic, int]] = field(factory=deque, init=False)
+    """One entry per chunk in a tail, oldest first; those of topics that are gone are passed over."""
+
+    @property
+    def readers(self) -> int:
+        """Number of cursors."""
+        return sum(topic.readers for topic in self._topics.values())
+
+    def has_readers(self, thread_id: str) -> bool:
+        """Whether anybody reads this thread."""
+        return thread_id in self._topics
+
+    def publish(self, chunk: Chunk) -> None:
+        """Show a committed chunk to the thread's cursors. Chunks of a thread come in the order of their numbers."""
+        topic = self._topics.get(chunk.thread_id)
+        if topic is None:
+            return
+        if topic.covered_from is None:
+            topic.covered_from = chunk.first_seq - 1
+        topic.published = chunk.last_seq
+        topic.tail.append(chunk)
+        weight = chunk.weight
+        topic.held += weight
+        self.held += weight
+        self._order.append((topic, weight))
+        while self.held > self.budget:
+            self._evict()
+        topic.wake()
+
+    def _evict(self) -> None:
+        topic, weight = self._order.popleft()
+        if topic.readers:
+            self.held -= weight
+            topic.held -= weight
+            topic.covered_from = topic.tail.popleft().last_seq
+
+    def nudge(self, thread_id: str) -> None:
+        """Wake the thread's cursors although nothing was published: a run of it has vanished without a last event."""
+        if topic := self._topics.get(thread_id):
+            topic.wake()
+
+    def join(self, thread_id: str) -> Topic:
+        """Return the thread's topic, with one reader more."""
+        topic = self._topics.setdefault(thread_id, Topic())
+        topic.readers += 1
+        return topic
+
+    def leave(self, thread_id: str, topic: Topic) -> None:
+        """One reader less; the last one takes the tail with it."""
+        topic.readers -= 1
+        if topic.readers == 0:
+            del self._topics[thread_id]
+            self.held -= topic.held
+            topic.tail.clear()
+            if len(self._order) > STALE_ENTRIES and self.held < self.budget // 2:
+                self._order = deque(entry for entry in self._order if entry[0].readers)
+
+
+@define(eq=False)
+class Cursor:
+    """
+    A place in a thread's log: ``with Cursor(hub, thread_id, after) as cursor: chunks = await cursor.page()``.
+
+    With `run_id` only chunks of that run are returned. Pages are never empty, except after a `nudge`.
+    """
+
+    hub: Hub
+    thread_id: str
+    position: int
+    run_id: str | None = None
+    _topic: Topic = field(init=False)
+
+    def __enter__(self) -> Cursor:
+        self._topic = self.hub.join(self.thread_id)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.hub.leave(self.thread_id, self._topic)
+
+    def skip_to_now(self) -> bool:
+        """Move to the newest published event, if it is known."""
+        if self._topic.published is None:
+            return False
+        self.position = max(self.position, self._topic.published)
+        return True
+
+    async def page(self) -> list[Chunk]:
+        """Return the next chunks, oldest first, as soon as there are any."""
+        topic = self._topic
+        while True:
+            published = topic.published
+            if published is not None and published <= self.position:
+                if await self._woken():
+                    return []
+            elif topic.covered_from is not None and self.position >= topic.covered_from:
+                chunks = topic.after(self.position, self.run_id)
+                self.position = chunks[-1].last_seq
+                chunks = self._mine(chunks)
+                if chunks:
+                    return chunks
+            else:
+                chunks = await self.hub.storage.events_page(self.thread_id, self.position, self.run_id)
+                if chunks:
+                    self.position = chunks[-1].last_seq
+                    return chunks
+                if published is not None:  # all of this run up to there has been read
+                    self.position = max(self.position, published)
+                elif topic.published is None and await self._woken():
+                    return []
+
+    def _mine(self, chunks: list[Chunk]) -> list[Chunk]:
+        if self.run_id is None:
+            return chunks
+        return [chunk for chunk in chunks if chunk.run_id == self.run_id]
+
+    async def _woken(self) -> bool:
+        """Wait for the next publication; True if it was only a nudge."""
+        before = self._topic.published
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._topic.waiting.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._topic.waiting.discard(waiter)
+        return self._topic.published == before

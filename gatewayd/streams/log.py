@@ -1,0 +1,97 @@
+"""The numbering of each thread's log: from 1, without repetition, in the order of arrival.
+
+The counter of a thread lives here while somebody produces events for it (`opened` … `closed`); storage says where it
+stands when it is opened first. After a crash it starts 2²⁰ higher, because numbers that were given and lost with the
+power must not be given again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from attrs import define, field
+
+from gatewayd.model import event
+from gatewayd.model.event import Chunk, Item
+from gatewayd.storage import store
+from gatewayd.streams import hub
+
+IDLE_COUNTERS = 20_000
+"""Counters kept for threads without a producer, so that the next run of a thread needs no read."""
+
+
+@define
+class _Counter:
+    seq: int
+    time_ms: int
+    producers: int = 0
+
+
+@define(eq=False)
+class Log:
+    """Gives numbers, has them stored, and publishes what is committed."""
+
+    storage: store.Storage
+    hub: hub.Hub
+    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    _counters: OrderedDict[str, _Counter] = field(factory=OrderedDict, init=False)
+
+    async def open(self, thread_id: str, *, jump: bool = False) -> None:
+        """Make the thread's counter ready for a producer; `jump` after a crash."""
+        counter = self._counters.get(thread_id)
+        if counter is None:
+            seq, time_ms = await self.storage.events_last(thread_id)
+            counter = self._counters.setdefault(thread_id, _Counter(seq, time_ms))
+        if jump:
+            counter.seq += store.SEQUENCE_JUMP
+        counter.producers += 1
+
+    def open_at(self, thread_id: str, seq: int) -> bool:
+        """Like `open`, for a run created just now: storage said in its transaction where the log stands."""
+        counter = self._counters.get(thread_id)
+        if counter is None:
+            if seq:
+                return False  # the time of the last event is not known: read it
+            counter = self._counters[thread_id] = _Counter(0, 0)
+        counter.producers += 1
+        return True
+
+    def close(self, thread_id: str) -> None:
+        """One producer less; the counter stays for a while."""
+        counter = self._counters.get(thread_id)
+        if counter is None:
+            return
+        counter.producers -= 1
+        self._counters.move_to_end(thread_id)
+        if len(self._counters) > IDLE_COUNTERS:
+            oldest = next(iter(self._counters))
+            if self._counters[oldest].producers <= 0:
+                del self._counters[oldest]
+
+    def forget(self, thread_id: str) -> None:
+        """Drop the counter of a thread that was deleted."""
+        self._counters.pop(thread_id, None)
+
+    def number(self, thread_id: str, run_id: str, count: int, packed: bytes) -> Chunk:
+        """Give the next `count` numbers to packed records. The thread must be open."""
+        counter = self._counters[thread_id]
+        counter.time_ms = max(counter.time_ms, self.now_ms())
+        first = counter.seq + 1
+        counter.seq += count
+        return Chunk(thread_id, run_id, first, counter.seq, counter.time_ms, packed)
+
+    def chunk(self, thread_id: str, run_id: str, items: list[Item]) -> Chunk:
+        """Number records made by the daemon itself."""
+        return self.number(thread_id, run_id, len(items), event.pack(items))
+
+    def append(self, chunk: Chunk, committed: Callable[[], None] | None = None) -> None:
+        """Have a chunk stored, then published; `committed` is called after both."""
+
+        def done(_: None) -> None:
+            self.hub.publish(chunk)
+            if committed is not None:
+                committed()
+
+        self.storage.events_append(chunk, done)

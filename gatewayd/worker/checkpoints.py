@@ -1,0 +1,457 @@
+"""The checkpointer that graphs run with: puts are operations to the daemon's writer, reads are the worker's own.
+
+One `Saver` per run. What it promises:
+
+- `put` and `put_writes` return when the operation is queued; with durability "sync" a put returns when it is committed.
+- A read sees everything that this run has sent: it first waits for the commit of the last operation, then reads
+  directly, without another thread (a fraction of a millisecond).
+- The synchronous methods work from any thread, the event loop's own included: a subgraph called by `invoke()` inside
+  an async node reads there. That is why acknowledgements must reach the sink in another thread.
+- If an operation was refused, the next call raises `SinkFailed`, and so the run fails.
+
+The sink decides when an operation goes on the wire (after the events emitted before it) and tells nothing but commits.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any, NoReturn, Protocol, cast
+
+from attrs import define, field
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+    PendingWrite,
+    get_checkpoint_metadata,
+)
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from gatewayd import wire
+from gatewayd.checkpointing import operations, rows, search, sql
+from gatewayd.errors import GatewaydError
+from gatewayd.worker import reader as reading
+
+
+class SinkFailed(GatewaydError):
+    """An operation of this run was refused or could not be delivered; nothing after it is stored."""
+
+
+class Sink(Protocol):
+    """Where a run's operations go. All methods raise `SinkFailed` once an operation of the run was refused."""
+
+    def send(self, operation: operations.Operation, /) -> None:
+        """Queue an operation, in the order of the calls; from any thread, without waiting."""
+
+    async def committed(self) -> None:
+        """Return when everything this run has sent is committed."""
+
+    def committed_blocking(self) -> None:
+        """The same for synchronous callers in any thread, the event loop's own included."""
+
+
+@define
+class _Ledger:
+    """What a run has sent, shared by the clones that langgraph makes of its saver."""
+
+    sent: int = 0
+    settled: int = 0
+    """Operations of which this saver has seen the commit."""
+    last_root_checkpoint_id: str | None = None
+    lock: threading.Lock = field(factory=threading.Lock)
+
+
+class Saver(BaseCheckpointSaver[str]):
+    """The checkpointer of one run."""
+
+    def __init__(
+        self,
+        reader: reading.Reader,
+        sink: Sink,
+        *,
+        run_id: str,
+        durability: str,
+        thread_id: str | None = None,
+        serde: SerializerProtocol | None = None,
+    ) -> None:
+        """Make the saver of run `run_id` ('' for an operation of the server), durability "sync", "async" or "exit".
+
+        `thread_id` is the run's thread: only its checkpoints count for `last_root_checkpoint_id`; None counts all.
+        """
+        super().__init__(serde=serde)
+        self.run_id = run_id
+        self.durability = durability
+        self.thread_id = thread_id
+        self._reader = reader
+        self._sink = sink
+        self._ledger = _Ledger()
+
+    @property
+    def sent(self) -> int:
+        """Number of operations this run has sent."""
+        return self._ledger.sent
+
+    @property
+    def last_root_checkpoint_id(self) -> str | None:
+        """Id of the last checkpoint that this run put in the root namespace, or None."""
+        return self._ledger.last_root_checkpoint_id
+
+    # Storing
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Store a checkpoint as a child of the one `config` names; return the config that names it."""
+        stored = self._put(config, checkpoint, metadata)
+        if self.durability == "sync":
+            self._settle_blocking()
+        return stored
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Store a checkpoint as a child of the one `config` names; return the config that names it."""
+        stored = self._put(config, checkpoint, metadata)
+        if self.durability == "sync":
+            await self._settle()
+        return stored
+
+    def put_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        """Store a task's (channel, value) pairs on the checkpoint that `config` names."""
+        place = config["configurable"]
+        serialise = self.serde.dumps_typed
+        values = (
+            (WRITES_IDX_MAP.get(channel, position), channel, *serialise(value))
+            for position, (channel, value) in enumerate(writes)
+        )
+        self._send(
+            operations.writes(
+                str(place["thread_id"]),
+                place.get("checkpoint_ns", ""),
+                str(place["checkpoint_id"]),
+                task_id,
+                task_path,
+                values,
+            )
+        )
+
+    async def aput_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        """Store a task's (channel, value) pairs on the checkpoint that `config` names."""
+        self.put_writes(config, writes, task_id, task_path)
+
+    # Reading
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Return the checkpoint that `config` names, else the latest of its thread and namespace, else None."""
+        self._settle_blocking()
+        return self._get_tuple(config)
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Return the checkpoint that `config` names, else the latest of its thread and namespace, else None."""
+        await self._settle()
+        return self._get_tuple(config)
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,  # noqa: A002 - langgraph's name
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """Yield checkpoints newest first; without a config those of all threads, without a namespace those of all."""
+        self._settle_blocking()
+        yield from self._list(_search(config, filter, before), limit)
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,  # noqa: A002 - langgraph's name
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """Yield checkpoints newest first; without a config those of all threads, without a namespace those of all."""
+        await self._settle()
+        for found in self._list(_search(config, filter, before), limit):
+            yield found
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Return what the ancestors of a checkpoint wrote to each channel, and the nearest stored value."""
+        self._settle_blocking()
+        return self._history(config, channels)
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Return what the ancestors of a checkpoint wrote to each channel, and the nearest stored value."""
+        await self._settle()
+        return self._history(config, channels)
+
+    # Deleting and copying: these return when they are committed.
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete all checkpoints and writes of a thread."""
+        self._send(operations.delete_thread(str(thread_id)))
+        self._settle_blocking()
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Delete all checkpoints and writes of a thread."""
+        self._send(operations.delete_thread(str(thread_id)))
+        await self._settle()
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete the checkpoints and writes of these runs."""
+        self._send(operations.delete_for_runs(run_ids))
+        self._settle_blocking()
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete the checkpoints and writes of these runs."""
+        self._send(operations.delete_for_runs(run_ids))
+        await self._settle()
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy all checkpoints and writes to a thread that has none."""
+        self._send(operations.copy_thread(source_thread_id, target_thread_id))
+        self._settle_blocking()
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy all checkpoints and writes to a thread that has none."""
+        self._send(operations.copy_thread(source_thread_id, target_thread_id))
+        await self._settle()
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Delete old checkpoints ("keep_latest": keep each namespace's latest and what it is rebuilt from) or all."""
+        self._settle_blocking()
+        self._prune(thread_ids, strategy)
+        self._settle_blocking()
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Delete old checkpoints ("keep_latest": keep each namespace's latest and what it is rebuilt from) or all."""
+        await self._settle()
+        self._prune(thread_ids, strategy)
+        await self._settle()
+
+    def get_next_version(self, current: str | None, channel: None) -> str:
+        """Return a channel version that sorts after `current`; the fraction tells branches apart."""
+        # Threads begun with another saver may have whole numbers.
+        counted = 0 if current is None else int(str(current).partition(".")[0])
+        return f"{counted + 1:032}.{random.random():016}"
+
+    # What the two colours share
+
+    def _send(self, operation: operations.Operation) -> None:
+        self._sink.send(operation)
+        with self._ledger.lock:
+            self._ledger.sent += 1
+
+    async def _settle(self) -> None:
+        sent = self._ledger.sent
+        if sent > self._ledger.settled:
+            await self._sink.committed()
+            self._settled(sent)
+
+    def _settle_blocking(self) -> None:
+        sent = self._ledger.sent
+        if sent > self._ledger.settled:
+            self._sink.committed_blocking()
+            self._settled(sent)
+
+    def _settled(self, sent: int) -> None:
+        with self._ledger.lock:
+            self._ledger.settled = max(self._ledger.settled, sent)
+
+    def _put(
+        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
+    ) -> RunnableConfig:
+        place = config["configurable"]
+        thread_id, checkpoint_ns = place["thread_id"], place.get("checkpoint_ns", "")
+        kind, blob = self.serde.dumps_typed(checkpoint)
+        parent = place.get("checkpoint_id")
+        told = _metadata_text(get_checkpoint_metadata(config, metadata))
+        self._send(operations.put(str(thread_id), checkpoint_ns, checkpoint["id"], parent, kind, blob, told))
+        if not checkpoint_ns and self.thread_id in (None, str(thread_id)):
+            self._ledger.last_root_checkpoint_id = checkpoint["id"]
+        return _config(thread_id, checkpoint_ns, checkpoint["id"])
+
+    def _get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        row = self._row(config)
+        if row is None:
+            return None
+        return self._tuple(row, config if config["configurable"].get("checkpoint_id") else None)
+
+    def _row(self, config: RunnableConfig) -> rows.CheckpointRow | None:
+        place = config["configurable"]
+        thread = (str(place["thread_id"]), place.get("checkpoint_ns", ""))
+        if checkpoint_id := place.get("checkpoint_id"):
+            return self._row_by_id(*thread, checkpoint_id)
+        found = self._reader.fetch(sql.TUPLE_LATEST, thread)
+        return rows.CheckpointRow._make(found[0]) if found else None
+
+    def _row_by_id(self, *key: str) -> rows.CheckpointRow | None:
+        found = self._reader.fetch(sql.TUPLE_BY_ID, key)
+        return rows.CheckpointRow._make(found[0]) if found else None
+
+    def _write_rows(self, row: rows.CheckpointRow) -> Iterator[rows.WriteRow]:
+        return map(rows.WriteRow._make, self._reader.fetch(sql.WRITES, row[:3]))
+
+    def _tuple(self, row: rows.CheckpointRow, config: RunnableConfig | None = None) -> CheckpointTuple:
+        return CheckpointTuple(
+            config or _config(*row[:3]),
+            self._checkpoint(row),
+            json.loads(row.metadata),
+            _config(row.thread_id, row.checkpoint_ns, row.parent_checkpoint_id)
+            if row.parent_checkpoint_id
+            else None,
+            [self._pending(write) for write in rows.newest(self._write_rows(row))],
+        )
+
+    def _checkpoint(self, row: rows.CheckpointRow) -> Checkpoint:
+        if row.format != rows.FORMAT:
+            _refuse(row.format)
+        return cast(Checkpoint, self.serde.loads_typed((row.type, row.checkpoint)))
+
+    def _pending(self, write: rows.WriteRow) -> PendingWrite:
+        if write.format != rows.FORMAT:
+            _refuse(write.format)
+        return write.task_id, write.channel, self.serde.loads_typed((write.type, write.value))
+
+    def _list(self, wanted: search.Search, limit: int | None) -> Iterator[CheckpointTuple]:
+        last: rows.CheckpointRow | None = None
+        left = limit
+        while left is None or left > 0:
+            size = search.PAGE if left is None else min(left, search.PAGE)
+            page = [rows.CheckpointRow._make(row) for row in self._reader.fetch(*wanted.page(last, size))]
+            for row in page:
+                yield self._tuple(row)
+            if len(page) < size:
+                return
+            last = page[-1]
+            left = None if left is None else left - size
+
+    def _history(self, config: RunnableConfig, channels: Sequence[str]) -> dict[str, DeltaChannelHistory]:
+        collected: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}  # newest first
+        seeds: dict[str, Any] = {}
+        wanted = set(channels)
+        target = self._row(config) if wanted else None
+        for child_run, parent, checkpoint in self._ancestors(target, wanted):
+            for write in reversed(rows.consumed(self._write_rows(parent), child_run)):
+                if write.channel in wanted:
+                    collected[write.channel].append(self._pending(write))
+            for channel in wanted.intersection(checkpoint["channel_values"]):
+                seeds[channel] = checkpoint["channel_values"][channel]
+                wanted.remove(channel)
+        history: dict[str, DeltaChannelHistory] = {}
+        for channel, pending in collected.items():
+            history[channel] = {"writes": pending[::-1]}
+            if channel in seeds:
+                history[channel]["seed"] = seeds[channel]
+        return history
+
+    def _ancestors(
+        self, child: rows.CheckpointRow | None, wanted: set[str]
+    ) -> Iterator[tuple[str, rows.CheckpointRow, Checkpoint]]:
+        """Yield (run of its child on the path, row, checkpoint) of each ancestor, nearest first, while the caller
+        leaves something in `wanted`.
+        """
+        walked: set[str] = set()
+        while child is not None and child.parent_checkpoint_id and wanted:
+            walked.add(child.checkpoint_id)
+            row = self._row_by_id(child.thread_id, child.checkpoint_ns, child.parent_checkpoint_id)
+            # A checkpoint put again below its own descendant makes the chain a loop.
+            if row is None or row.checkpoint_id in walked:
+                return
+            yield child.run_id, row, self._checkpoint(row)
+            child = row
+
+    def _prune(self, thread_ids: Sequence[str], strategy: str) -> None:
+        if strategy not in ("keep_latest", "delete"):
+            raise ValueError(f"unknown strategy {strategy!r}; known are 'keep_latest' and 'delete'")
+        for thread_id in map(str, thread_ids):
+            if strategy == "delete":
+                self._send(operations.delete_thread(thread_id))
+            else:
+                self._send(operations.prune(thread_id, self._kept(thread_id)))
+
+    def _kept(self, thread_id: str) -> Iterator[tuple[str, str, Sequence[str]]]:
+        """Yield (namespace, latest checkpoint, ancestors that its delta channels are rebuilt from)."""
+        for (checkpoint_ns,) in self._reader.fetch(sql.NAMESPACES, (thread_id,)):
+            latest = self._row(_config(thread_id, checkpoint_ns))
+            if latest is None:
+                continue
+            once_delta = {
+                key for (key,) in self._reader.fetch(sql.DELTA_CHANNELS, (thread_id, checkpoint_ns))
+            }
+            # What is only missing because it is empty makes the walk longer, never shorter than it must be.
+            missing = (
+                once_delta.difference(self._checkpoint(latest)["channel_values"]) if once_delta else set()
+            )
+            ancestors = []
+            for _, row, checkpoint in self._ancestors(latest, missing):
+                ancestors.append(row.checkpoint_id)
+                missing.difference_update(checkpoint["channel_values"])
+            yield checkpoint_ns, latest.checkpoint_id, ancestors
+
+
+def _config(thread_id: Any, checkpoint_ns: str, checkpoint_id: str | None = None) -> RunnableConfig:
+    place = {"thread_id": thread_id, "checkpoint_ns": checkpoint_ns}
+    if checkpoint_id is not None:
+        place["checkpoint_id"] = checkpoint_id
+    return {"configurable": place}
+
+
+def _search(
+    config: RunnableConfig | None, metadata: dict[str, Any] | None, before: RunnableConfig | None
+) -> search.Search:
+    place = config["configurable"] if config is not None else {}
+    return search.Search(
+        thread_id=str(place["thread_id"]) if config is not None else None,
+        checkpoint_ns=place.get("checkpoint_ns"),
+        checkpoint_id=place.get("checkpoint_id") or None,
+        before=before["configurable"].get("checkpoint_id") if before is not None else None,
+        filter=metadata or {},
+    )
+
+
+def _metadata_text(metadata: CheckpointMetadata) -> str:
+    try:
+        return wire.text(metadata)
+    except TypeError:
+        # Numbers beyond 64 bits and lone surrogates: plain JSON has a spelling for them, and one row that SQLite can't
+        # parse would break every filter.
+        plain = json.loads(json.dumps(metadata), parse_constant=lambda _: None)
+        return json.dumps(plain, separators=(",", ":"))
+
+
+def _refuse(version: int) -> NoReturn:
+    raise GatewaydError(f"This checkpoint has storage format {version}; this version reads {rows.FORMAT}")

@@ -1,0 +1,52 @@
+"""What clients are told of an exception: ``{"error": class name, "message": text}``.
+
+The message of an exception that people raise to be read (ValueError and its like) is shown; that of anything else could
+hold paths, addresses or secrets and is masked, as in the reference. ``GATEWAYD_ERROR_DETAIL=full`` shows everything.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from langgraph.errors import EmptyInputError, GraphRecursionError, InvalidUpdateError
+
+from gatewayd.errors import GatewaydError
+
+MASKED = "An internal error occurred"
+
+
+class Renamed(Exception):
+    """An error of our own that clients see, with its message, under the name the reference has for it."""
+
+    wire_name: ClassVar[str]
+
+
+_SHOWN = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    TimeoutError,
+    InvalidUpdateError,
+    EmptyInputError,
+    GraphRecursionError,
+    GatewaydError,
+    Renamed,
+)
+
+
+def describe(exc: BaseException, *, full: bool = False) -> dict[str, str]:
+    """Return ``{"error", "message"}``; a group speaks through its first member; `full` masks nothing."""
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[0]
+    name = exc.wire_name if isinstance(exc, Renamed) else type(exc).__name__
+    return {"error": name, "message": _text(exc) if full or isinstance(exc, _SHOWN) else MASKED}
+
+
+def _text(exc: BaseException) -> str:
+    """Return the exception's text; a `__str__` that itself fails must not replace the error it belongs to."""
+    try:
+        return str(exc)
+    except Exception as error:
+        return f"(its message can't be read: {type(error).__name__})"

@@ -1,0 +1,42 @@
+"""A worker's own eyes on the database: one read-only connection, short reads, any thread.
+
+A read is a whole statement fetched at once: no cursor outlives a call, for an open one keeps the write-ahead log from
+being folded back.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+BUSY_MS = 5_000
+"""How long a read waits for a lock (recovery after a crash) before it fails, in milliseconds."""
+
+
+class Reader:
+    """A read-only connection that threads take turns in using."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Open the database file at `path`, which the daemon has made."""
+        self._turn = threading.Lock()
+        self._connection = sqlite3.connect(
+            f"{Path(path).absolute().as_uri()}?mode=ro",
+            uri=True,
+            check_same_thread=False,
+            isolation_level=None,
+        )
+        self._connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        self._connection.execute("PRAGMA query_only = ON")
+
+    def fetch(self, statement: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a statement; only for those that give few."""
+        with self._turn:
+            return self._connection.execute(statement, params).fetchall()
+
+    def close(self) -> None:
+        """Close the connection; may be called twice."""
+        with self._turn:
+            self._connection.close()

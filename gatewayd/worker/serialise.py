@@ -1,0 +1,163 @@
+"""Live Python objects (states, updates, messages, interrupts) to the JSON of the wire.
+
+Everything that has no JSON form of its own is told to orjson by one hook; orjson itself does numbers, strings, dates,
+UUIDs, enums, dataclasses and numpy arrays. What nobody knows becomes null, as in the reference. Two things orjson can't
+be told are repaired afterwards, only when they occur: lone surrogates become "?", NULs become U+FFFD.
+
+Raises TypeError for what the reference refuses too: integers beyond 64 bits, keys without a text form, cycles.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import ipaddress
+import re
+from collections import deque
+from collections.abc import Callable
+from datetime import date, time, timedelta, tzinfo
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+from uuid import UUID
+
+import orjson
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    HumanMessage,
+    HumanMessageChunk,
+    RemoveMessage,
+    SystemMessage,
+    SystemMessageChunk,
+    ToolMessage,
+    ToolMessageChunk,
+)
+from langgraph.types import Send
+
+from gatewayd.worker import faults
+
+_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+
+# Exactly these classes, no subclasses: their fields are their __dict__, in the wire's order, so that the recursive
+# copy that model_dump makes (six times the cost of the rest) can be left out.
+_MESSAGES = frozenset(
+    {
+        AIMessage,
+        AIMessageChunk,
+        HumanMessage,
+        HumanMessageChunk,
+        RemoveMessage,
+        SystemMessage,
+        SystemMessageChunk,
+        ToolMessage,
+        ToolMessageChunk,
+    }
+)
+_AS_TEXT = (
+    PurePath,
+    tzinfo,
+    ipaddress.IPv4Address,
+    ipaddress.IPv6Address,
+    ipaddress.IPv4Network,
+    ipaddress.IPv6Network,
+    ipaddress.IPv4Interface,
+    ipaddress.IPv6Interface,
+)
+_SCALARS = (int, float, date, time, UUID)
+# An escaped NUL, not the text of one: an even number of backslashes stands before it.
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+def dumps(value: Any, *, full: bool = False) -> bytes:
+    """Encode `value`; `full` shows the messages of exceptions that are masked otherwise. Raises TypeError."""
+    hook = _plain_in_full if full else _plain
+    try:
+        data = orjson.dumps(value, hook, _OPTIONS)
+    except TypeError as error:
+        if "surrogates" not in str(error):
+            raise
+        data = orjson.dumps(_without_surrogates(value, hook), hook, _OPTIONS)
+    return _NUL.sub(rb"\1\\ufffd", data) if b"\\u0000" in data else data
+
+
+def _plain(value: Any) -> Any:
+    """Return, for an object that orjson does not know, one that it knows or will ask about again."""
+    kind = type(value)
+    if kind in _MESSAGES:
+        extra = value.__pydantic_extra__
+        return {**value.__dict__, **extra} if extra else value.__dict__
+    if isinstance(value, BaseException):
+        return faults.describe(value)
+    if isinstance(value, type):
+        return None
+    for classes, convert in _CONVERSIONS:
+        if isinstance(value, classes):
+            return convert(value)
+    # Asked of the class, since objects that answer to every name (mocks, proxies) would answer to these as well.
+    for method in ("model_dump", "_asdict", "dict"):
+        if callable(getattr(kind, method, None)):
+            return getattr(value, method)()
+    if kind.__module__ == "numpy" and hasattr(value, "tolist"):
+        return value.tolist()
+    return None
+
+
+def _plain_in_full(value: Any) -> Any:
+    """Like `_plain`, with the whole message of an exception."""
+    return faults.describe(value, full=True) if isinstance(value, BaseException) else _plain(value)
+
+
+def _number(value: Decimal) -> int | float | None:
+    exponent = value.as_tuple().exponent
+    if not isinstance(exponent, int):  # a letter: NaN or infinity
+        return None
+    return int(value) if exponent >= 0 else float(value)
+
+
+def _base64(value: bytes | bytearray | memoryview) -> str:
+    return base64.b64encode(value).decode()
+
+
+def _send(value: Send) -> dict[str, Any]:
+    return {"node": value.node, "args": value.arg}
+
+
+def _pattern(value: re.Pattern[Any]) -> Any:
+    return value.pattern
+
+
+_CONVERSIONS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+    ((set, frozenset, deque), list),
+    ((bytes, bytearray, memoryview), _base64),
+    (timedelta, timedelta.total_seconds),
+    (Decimal, _number),
+    (Send, _send),
+    (re.Pattern, _pattern),
+    (_AS_TEXT, str),
+)
+
+
+def _without_surrogates(value: Any, hook: Callable[[Any], Any]) -> Any:
+    """Return a copy made of JSON types (and scalars that orjson knows) with "?" for every lone surrogate."""
+    match value:
+        case Enum():
+            return _without_surrogates(value.value, hook)
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case dict():
+            return {
+                _without_surrogates(key, hook) if isinstance(key, str) else key: _without_surrogates(item, hook)
+                for key, item in value.items()
+            }
+        case list():
+            return [_without_surrogates(item, hook) for item in value]
+        case tuple() if type(value) is tuple:
+            return [_without_surrogates(item, hook) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value) if not field.name.startswith("_")]
+        return {name: _without_surrogates(getattr(value, name), hook) for name in names}
+    if value is None or isinstance(value, _SCALARS):
+        return value
+    return _without_surrogates(hook(value), hook)

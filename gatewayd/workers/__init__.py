@@ -1,0 +1,20 @@
+"""The worker processes as the daemon sees them: started, watched, replaced, and asked.
+
+Two roles of one program (`gatewayd.worker`): *run workers* execute runs, up to `jobs_per_worker` each; one *service
+worker* answers what requests wait for (state, history) and never executes a run. *Quarantine* workers are run workers
+started in addition, for one suspect run each (a run during which a process died before), at most two at a time; so a
+run that kills its process kills nobody else, and nobody waits for it.
+
+States of a worker: ``starting`` (the process exists, the project is being loaded) → ``ready`` → ``gone``. A worker
+that is to end is first ``condemned``: it gets no new runs. `process` starts one and knows its end, `link` speaks the
+two sockets, `worker` is one worker's state here, `supervisor` keeps them all.
+
+What happens on failure
+    The process ends, or a socket does: the worker is gone. Its runs are reported to the manager, which parks them;
+    its calls fail with `Unavailable`; a new worker takes its place, at once the first time, then more slowly.
+    The project can't be loaded: at the first start that ends the daemon (exit code 78, decided by the daemon). Later
+    it is logged and tried again, while the workers that still live go on.
+    It stops answering pings: its stack is asked for and logged with file and line. It is left alone (the graph may
+    come back) unless a cancel has to be made true.
+    The daemon dies: each worker sees the end of its sockets and exits at once; on Linux the kernel kills it too.
+"""

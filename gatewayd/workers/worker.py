@@ -1,0 +1,261 @@
+"""One worker's state in the daemon: what it may take, what it has, and the questions it has not answered yet."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from typing import Any, Literal, Protocol
+
+from attrs import define, field
+
+from gatewayd import errors
+from gatewayd.workers import link, process
+
+log = logging.getLogger(__name__)
+
+Role = Literal["run", "service", "quarantine"]
+State = Literal["starting", "ready", "gone"]
+
+STATUSES: dict[int, type[errors.GatewaydError]] = {
+    400: errors.Rejected,
+    404: errors.NotFound,
+    409: errors.Conflict,
+    422: errors.Invalid,
+}
+"""How a worker's refusals come back out of `call`."""
+
+
+class Owner(Protocol):
+    """Who is told of a worker's doings (the supervisor)."""
+
+    def frame(self, worker: Worker, frame: list[Any], size: int) -> None:
+        """A data frame has arrived."""
+
+    def loaded(self, worker: Worker) -> None:
+        """The worker is ready."""
+
+    def failed(self, worker: Worker, message: str) -> None:
+        """The project could not be loaded."""
+
+    def gone(self, worker: Worker, code: int) -> None:
+        """The worker has ended."""
+
+    def asked(self, worker: Worker, number: int, method: str, params: dict[str, Any]) -> None:
+        """The worker asks for a call into the service worker."""
+
+
+@define(eq=False)
+class Worker:
+    """A worker process from its start to its end."""
+
+    name: str
+    role: Role
+    capacity: int
+    owner: Owner
+    state: State = field(default="starting", init=False)
+    condemned: bool = field(default=False, init=False)
+    """No new runs; it is to end."""
+    runs: dict[str, int] = field(factory=dict, init=False)
+    """Runs given to it, with their attempts."""
+    ready: asyncio.Event = field(factory=asyncio.Event, init=False)
+    pinged_at: float | None = field(default=None, init=False)
+    """When the ping was sent that has not been answered, in the loop's seconds."""
+    blocked_since: float | None = field(default=None, init=False)
+    place: str = field(default="", init=False)
+    """Where the loop was seen to be blocked, for the log."""
+    _process: process.Process | None = field(default=None, init=False)
+    _link: link.Link | None = field(default=None, init=False)
+    _numbers: itertools.count[int] = field(factory=lambda: itertools.count(1), init=False)
+    _calls: dict[int, asyncio.Future[Any]] = field(factory=dict, init=False)
+    _acks: dict[str, tuple[int, int]] = field(factory=dict, init=False)
+
+    @property
+    def pid(self) -> int:
+        """Process id; 0 before the start."""
+        return self._process.pid if self._process else 0
+
+    @property
+    def free(self) -> int:
+        """How many more runs it may take now."""
+        if self.state != "ready" or self.condemned:
+            return 0
+        return self.capacity - len(self.runs)
+
+    async def start(self, order: process.Order, configuration: dict[str, Any]) -> None:
+        """Start the process and tell it what to load. It is ready when it says so."""
+        self._process = await process.start(order)
+        self._link = link.Link(self._on_control, self._on_data, self._on_lost)
+        await self._link.open(self._process.control, self._process.data)
+        self._link.control("configure", configuration)
+
+    async def watch(self) -> None:
+        """Wait for the process's end and report it, after everything it had sent has been read."""
+        assert self._process is not None
+        code = await self._process.ended()
+        for _ in range(100):  # what is still in the sockets comes before the end of file
+            if self._link is None or self._link.lost:
+                break
+            await asyncio.sleep(0.01)
+        self._process.kill()  # its children, if it had any
+        if self._link is not None:
+            self._link.close()
+        self._gone(code)
+
+    def kill(self) -> None:
+        """End the process at once; `watch` reports it."""
+        if self._process is not None and self.state != "gone":
+            self._process.kill()
+
+    def _gone(self, code: int) -> None:
+        if self.state == "gone":
+            return
+        self.state = "gone"
+        for future in self._calls.values():
+            if not future.done():
+                future.set_exception(errors.Unavailable("the worker that was to answer has ended; try again"))
+        self._calls.clear()
+        self.owner.gone(self, code)
+
+    # what it is told
+
+    def start_run(self, run_id: str, attempt: int, order: dict[str, Any]) -> None:
+        """Give it a run."""
+        self.runs[run_id] = attempt
+        self._control("start", order)
+
+    def cancel_run(self, run_id: str, attempt: int) -> None:
+        """Have a run's task cancelled; `ended` follows."""
+        self._control("cancel", run_id, attempt)
+
+    def drain(self, run_id: str | None, reason: str) -> None:
+        """Have one run or all handed back before their next step."""
+        self._control("drain", run_id, reason)
+
+    def cut(self) -> None:
+        """Cancel the runs that have been asked to drain."""
+        self._control("cut")
+
+    def stop(self) -> None:
+        """Have the process end by itself."""
+        self._control("stop")
+
+    def ping(self, now: float) -> None:
+        """Ask the event loop for a sign of life."""
+        self.pinged_at = now
+        self._control("ping", next(self._numbers))
+
+    def ask_stack(self) -> None:
+        """Ask the reader thread where the loop is."""
+        self._control("stack", next(self._numbers))
+
+    def answer(self, number: int, ok: bool, payload: Any) -> None:
+        """Answer a call that the worker made."""
+        self._control("reply", number, ok, payload)
+
+    def ack(self, run_id: str, attempt: int, n: int) -> None:
+        """Note that a frame is committed; sent together by `flush_acks`."""
+        self._acks[run_id] = (attempt, n)
+
+    def flush_acks(self) -> None:
+        """Send the acknowledgements that have come together."""
+        if self._acks:
+            if self._link is not None:
+                self._link.data("ack", [[run_id, attempt, n] for run_id, (attempt, n) in self._acks.items()])
+            self._acks.clear()
+
+    def refuse(self, run_id: str, attempt: int, n: int, why: str) -> None:
+        """Say that a frame was not stored."""
+        if self._link is not None:
+            self._link.data("refuse", run_id, attempt, n, why)
+
+    def pause(self, paused: bool) -> None:
+        """Stop or resume reading its data."""
+        if self._link is not None:
+            self._link.pause(paused)
+
+    async def call(self, method: str, params: dict[str, Any], deadline_s: float) -> Any:
+        """
+        Ask a question and return the answer.
+
+        Raises `Unanswered` after the deadline, `Unavailable` when the worker ends, and what the worker refuses with.
+        """
+        number = next(self._numbers)
+        future = self._calls[number] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self.ready.wait()
+                self._control("call", number, method, params, deadline_s)
+                return await future
+        except TimeoutError:
+            where = f" (blocked at {self.place})" if self.blocked_since is not None and self.place else ""
+            raise errors.Unanswered(f"{method} got no answer within {deadline_s:g} s{where}") from None
+        finally:
+            self._calls.pop(number, None)
+
+    def _control(self, *frame: Any) -> None:
+        if self._link is not None:
+            self._link.control(*frame)
+
+    # what it says
+
+    def _on_data(self, frame: list[Any], size: int) -> None:
+        self.owner.frame(self, frame, size)
+
+    def _on_control(self, frame: list[Any], _: int) -> None:
+        match frame:
+            case ["pong", _]:
+                self._answered()
+            case ["answer", number, ok, payload]:
+                self._settle(number, ok, payload)
+            case ["ask", number, method, params]:
+                self.owner.asked(self, number, method, params)
+            case ["hello", pid, versions]:
+                log.debug("worker %s is process %d, %s", self.name, pid, versions)
+            case ["loaded"]:
+                self.state = "ready"
+                self.ready.set()
+                self.owner.loaded(self)
+            case ["failed", message]:
+                self.owner.failed(self, message)
+            case ["stack", _, place, text]:
+                self._blocked(place, text)
+            case _:
+                log.error("worker %s sent an unknown frame %r", self.name, frame[:1])
+
+    def _settle(self, number: int, ok: bool, payload: Any) -> None:
+        future = self._calls.get(number)
+        if future is None or future.done():
+            return
+        if ok:
+            future.set_result(payload)
+        else:
+            status, detail = payload
+            kind = STATUSES.get(status, errors.GatewaydError)
+            future.set_exception(kind(detail))
+
+    def _answered(self) -> None:
+        self.pinged_at = None
+        if self.blocked_since is not None:
+            blocked = time.monotonic() - self.blocked_since
+            log.warning("worker %s turns again after %.1f s (it was at %s)", self.name, blocked, self.place or "?")
+            self.blocked_since, self.place = None, ""
+
+    def _blocked(self, place: str, text: str) -> None:
+        if self.blocked_since is None:
+            return
+        self.place = place
+        fields = {"worker": self.name, "place": place, "runs": sorted(self.runs)}
+        log.warning(
+            "worker %s is blocked at %s: its event loop has not turned for %.1f s\n%s",
+            self.name,
+            place,
+            time.monotonic() - self.blocked_since,
+            text,
+            extra={"fields": fields},
+        )
+
+    def _on_lost(self) -> None:
+        """A socket has ended: the process is ending or broken; either way it must not go on."""
+        self.kill()

@@ -1,0 +1,182 @@
+"""A real database file, a thread that writes it as the daemon does, and savers whose sinks lead there.
+
+The writer takes all operations that wait into one transaction, a savepoint each, and acknowledges after the commit, in
+its own thread: that is all a saver may rely on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatewayd.checkpointing import operations, sql
+from gatewayd.errors import GatewaydError
+from gatewayd.worker import checkpoints, reader
+
+INITIAL = Path(__file__).parents[2] / "migrations" / "sqlite" / "0001_initial.sql"
+
+
+class Writer:
+    """The only connection that writes, in a thread of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.open_gate = threading.Event()
+        self.open_gate.set()
+        self._waiting: queue.Queue[tuple[RunSink, bytes] | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._work, name="writer")
+        connection = sqlite3.connect(path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(INITIAL.read_text())
+        connection.close()
+        self._thread.start()
+
+    def take(self, sink: RunSink, operation: operations.Operation) -> None:
+        self._waiting.put((sink, operations.pack(operation)))
+
+    def stop(self) -> None:
+        self.open_gate.set()
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        connection = sqlite3.connect(self.path, isolation_level=None)
+        try:
+            while (first := self._waiting.get()) is not None:
+                self.open_gate.wait()
+                batch = [first]
+                while not self._waiting.empty() and (more := self._waiting.queue[0]) is not None:
+                    batch.append(more)
+                    self._waiting.get()
+                self._commit(connection, batch)
+        finally:
+            connection.close()
+
+    def _commit(self, connection: sqlite3.Connection, batch: list[tuple[RunSink, bytes]]) -> None:
+        outcomes: list[tuple[RunSink, str | None]] = []
+        connection.execute("BEGIN IMMEDIATE")
+        for sink, packed in batch:
+            connection.execute("SAVEPOINT operation")
+            try:
+                sql.apply(connection, operations.unpack(packed), sink.run_id)
+            except GatewaydError as error:
+                connection.execute("ROLLBACK TO operation")
+                outcomes.append((sink, error.detail))
+            else:
+                outcomes.append((sink, None))
+            connection.execute("RELEASE operation")
+        connection.execute("COMMIT")
+        for sink, refusal in outcomes:
+            sink.acknowledge(refusal)
+
+
+class RunSink:
+    """The sink of one run."""
+
+    def __init__(self, writer: Writer, run_id: str) -> None:
+        self.run_id = run_id
+        self.operations: list[operations.Operation] = []
+        self._writer = writer
+        self._changed = threading.Condition()
+        self._acknowledged = 0
+        self._refusal: str | None = None
+        self._listeners: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    def send(self, operation: operations.Operation, /) -> None:
+        with self._changed:
+            self._check()
+            self.operations.append(operation)
+            self._writer.take(self, operation)
+
+    def acknowledge(self, refusal: str | None) -> None:
+        with self._changed:
+            self._acknowledged += 1
+            self._refusal = self._refusal or refusal
+            self._changed.notify_all()
+            for loop, event in self._listeners:
+                loop.call_soon_threadsafe(event.set)
+
+    async def committed(self) -> None:
+        entry = (asyncio.get_running_loop(), asyncio.Event())
+        with self._changed:
+            target = len(self.operations)
+            self._listeners.append(entry)
+        try:
+            while True:
+                with self._changed:
+                    self._check()
+                    if self._acknowledged >= target:
+                        return
+                    entry[1].clear()
+                await entry[1].wait()
+        finally:
+            with self._changed:
+                self._listeners.remove(entry)
+
+    def committed_blocking(self) -> None:
+        with self._changed:
+            target = len(self.operations)
+            arrived = self._changed.wait_for(
+                lambda: self._refusal is not None or self._acknowledged >= target, timeout=20
+            )
+            assert arrived, "the acknowledgement never came: deadlock"
+            self._check()
+
+    def _check(self) -> None:
+        if self._refusal is not None:
+            raise checkpoints.SinkFailed(self._refusal)
+
+
+class Bench:
+    """One database with its writer, and a saver for any run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.writer = Writer(path)
+        self.reader = reader.Reader(path)
+
+    def saver(self, run_id: str = "run-a", durability: str = "async", **options: Any) -> checkpoints.Saver:
+        sink = RunSink(self.writer, run_id)
+        return checkpoints.Saver(self.reader, sink, run_id=run_id, durability=durability, **options)
+
+    def change(self, function: Callable[..., object], *args: object) -> None:
+        """Run one of `sql`'s functions in a transaction, as the daemon's own operations do."""
+        connection = sqlite3.connect(self.path)
+        with connection:
+            function(connection, *args)
+        connection.close()
+
+    def dump(self, table: str) -> list[tuple[Any, ...]]:
+        return sorted(self.reader.fetch(f"SELECT * FROM {table}"), key=repr)
+
+    def close(self) -> None:
+        self.writer.stop()
+        self.reader.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path / "gatewayd.db")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def new_bench(tmp_path: Path) -> Iterator[Callable[[], Bench]]:
+    """Make any number of benches, each with a file of its own."""
+    made: list[Bench] = []
+
+    def make() -> Bench:
+        made.append(Bench(tmp_path / f"{len(made)}.db"))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

@@ -1,0 +1,219 @@
+"""Every block of commands in the README is pasted as it stands (but for the port) and does what is said beside it.
+
+A block that no test here knows fails the first test, so that the README can't get ahead of the program.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from docutils import nodes
+from docutils.core import publish_doctree
+
+import gatewayd
+from gatewayd import settings
+from tests.package.conftest import Server
+
+ROOT = Path(__file__).parents[2]
+ADDRESS = "http://127.0.0.1:2024"
+
+BLOCKS = {
+    "install": "pip install .",
+    "serve": "scripts/serve",
+    "curl": "curl -N",
+    "approval": '"approval"',
+    "walk": '"walk"',
+    "own project": "path/to/langgraph.json",
+    "backup": "cp -R",
+    "development": "scripts/test",
+}
+"""What each block is recognised by; the last one is run by `.ci/run`, which test_metadata looks after."""
+
+slow = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+@functools.cache
+def blocks() -> dict[str, str]:
+    """The README's blocks by the names of `BLOCKS`; those that none of them fits have their own text as name."""
+    document = publish_doctree(
+        (ROOT / "README.rst").read_text("utf-8"), settings_overrides={"report_level": 2}
+    )
+    found = {}
+    for block in document.findall(nodes.literal_block):
+        text = block.astext()
+        found[next((name for name, sign in BLOCKS.items() if sign in text), text)] = text
+    return found
+
+
+@pytest.fixture(scope="module")
+def served(start: Callable[..., Server], checkout: Path, env: dict[str, str]) -> Server:
+    """The sample, served by the README's own command in a fresh clone, for somebody with a fresh home."""
+    return start(["sh", "-c", "exec " + blocks()["serve"]], cwd=checkout, env=env)
+
+
+def pasted(name: str, server: Server) -> str:
+    text = blocks()[name]
+    assert ADDRESS in text
+    return text.replace(ADDRESS, server.url)
+
+
+def shell(text: str, *, cwd: Path, env: dict[str, str]) -> str:
+    run = subprocess.run(
+        ["sh", "-e", "-c", text], check=False, cwd=cwd, env=env, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def sections(name: str) -> str:
+    (section,) = re.findall(
+        rf"\n{name}\n=+\n(.*?)\n\n[^\n]+\n=+\n", (ROOT / "README.rst").read_text("utf-8"), re.DOTALL
+    )
+    return section
+
+
+def test_each_block_of_the_readme_has_its_test() -> None:
+    assert set(blocks()) == set(BLOCKS)
+
+
+def test_the_settings_of_the_table_are_those_of_the_program() -> None:
+    listed = re.findall(r"^``GATEWAYD_(\w+)``", sections("Configuration"), re.MULTILINE)
+
+    assert set(listed) == {name.upper() for name in settings.Settings.__annotations__}
+
+
+def test_the_defaults_of_the_table_are_those_of_the_program() -> None:
+    default = settings.Settings()
+    rows = re.findall(r"^``GATEWAYD_(\w+)`` +(\S+(?: MiB)?) ", sections("Configuration"), re.MULTILINE)
+
+    assert len(rows) > 20
+    for name, told in rows:
+        assert told == shown(getattr(default, name.lower())), name
+
+
+def shown(value: object) -> str:
+    """A setting's default as the table tells it."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case int() if value >= 1 << 20:
+            return f"{value >> 20} MiB"
+        case float():
+            return f"{value:g}"
+        case Path():
+            return value.name
+        case tuple():
+            return ",".join(value).replace("*", "\\*")
+        case _:
+            return str(value)
+
+
+class TestInstall:
+    pytestmark = slow
+
+    def test_three_commands_install_a_program_that_tells_its_version(
+        self, checkout: Path, env: dict[str, str], tmp_path: Path
+    ) -> None:
+        clone = tmp_path / "gatewayd"
+        shutil.copytree(checkout, clone, ignore=shutil.ignore_patterns(".venv", ".gatewayd"))
+        commands = blocks()["install"].splitlines()
+
+        assert len(commands) == 3
+        assert shell("\n".join(commands), cwd=clone, env=env).endswith(f"gatewayd {gatewayd.__version__}\n")
+
+
+class TestQuickStart:
+    pytestmark = slow
+
+    def test_the_curl_line_streams_the_answer(
+        self, served: Server, env: dict[str, str], tmp_path: Path
+    ) -> None:
+        stream = shell(pasted("curl", served), cwd=tmp_path, env=env)
+        data = [
+            json.loads(line.removeprefix("data: "))
+            for line in stream.splitlines()
+            if line.startswith("data: ")
+        ]
+        words = [
+            part[0]["content"]
+            for part in data
+            if isinstance(part, list) and part[0]["type"] == "AIMessageChunk"
+        ]
+
+        assert "".join(words).endswith("12 * 34 = 408.")
+        assert len(words) > 5
+
+    def test_approval_asks_and_goes_on_with_the_answer(
+        self, served: Server, checkout: Path, env: dict[str, str]
+    ) -> None:
+        printed = python(pasted("approval", served), cwd=checkout, env=env)
+
+        assert "Shall I send the invoice?" in printed[0]
+        assert "done: send the invoice" in printed[1]
+
+    def test_walk_prints_each_step_once(self, served: Server, checkout: Path, env: dict[str, str]) -> None:
+        printed = python(pasted("walk", served), cwd=checkout, env=env)
+        steps = [int(step) for line in printed for step in re.findall(r"'path': \[(\d+)\]", line)]
+
+        assert steps == list(range(1, 21))
+
+    def test_what_the_server_prints_to_try_next_works_as_pasted(
+        self, served: Server, env: dict[str, str], tmp_path: Path
+    ) -> None:
+        (curl,) = [line for line in served.lines if line.startswith("curl ")]
+        (script,) = re.findall(
+            r"^\S+/python\S* - <<'END'\n.*?^END\n", served.output, re.MULTILINE | re.DOTALL
+        )
+
+        assert "408" in shell(curl, cwd=tmp_path, env=env)
+        assert len(script.splitlines()) == 2 + 6
+        assert "In Oslo it is 4 degrees" in shell(script, cwd=tmp_path, env=env)
+
+    def test_a_project_of_ones_own_is_served_by_the_command(
+        self, served: Server, start: Callable[..., Server], checkout: Path, env: dict[str, str]
+    ) -> None:
+        folder = checkout / "path" / "to"
+        shutil.copytree(checkout / "gatewayd" / "sample", folder, ignore=shutil.ignore_patterns("__*"))
+        server = start(["sh", "-c", "exec " + blocks()["own project"]], cwd=checkout, env=env)
+
+        assert server.get("/ok")[0] == 200
+        assert (folder / ".gatewayd").is_dir()
+        assert server.stop() == 0
+
+
+class TestBackup:
+    """The last of the module, because it stops the server of the others."""
+
+    pytestmark = slow
+
+    def test_the_copied_folder_is_served_with_all_that_was_in_it(
+        self, served: Server, start: Callable[..., Server], checkout: Path, env: dict[str, str]
+    ) -> None:
+        made = python(
+            "from langgraph_sdk import get_sync_client\n"
+            f"print(get_sync_client(url={served.url!r}).threads.create()['thread_id'])\n",
+            cwd=checkout,
+            env=env,
+        )
+        assert served.stop() == 0, served.output
+        shell(blocks()["backup"], cwd=checkout, env=env)
+        again = start(["scripts/serve", "--data-dir", "gatewayd-backup"], cwd=checkout, env=env)
+
+        assert again.get(f"/threads/{made[0]}")[0] == 200
+        assert again.stop() == 0
+
+
+def python(text: str, *, cwd: Path, env: dict[str, str]) -> list[str]:
+    """Run a script with the interpreter that the README names; return the printed lines."""
+    run = subprocess.run(
+        [".venv/bin/python", "-"], input=text, cwd=cwd, env=env, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout.splitlines()

@@ -1,0 +1,292 @@
+"""Logs: both formats, fields from the call and from the context, and no forged lines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import io
+import json
+import logging
+import re
+import threading
+import warnings
+
+import pytest
+
+from gatewayd import logs
+
+STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+
+
+@pytest.fixture(autouse=True)
+def restored():
+    """Put the root logger back as pytest set it up."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
+
+
+def configured(*, as_json=False, level="INFO", **rest):
+    stream = io.StringIO()
+    logs.configure(level, as_json, stream, **rest)
+    return stream
+
+
+log = logging.getLogger("gatewayd.runs")
+
+
+# text
+
+
+def test_a_text_line_is_time_level_logger_message_and_fields():
+    stream = configured()
+    log.info("run %s", "ended", extra=logs.fields(status="success", seconds=1.5))
+    assert re.fullmatch(
+        f"{STAMP} INFO  gatewayd.runs  run ended  status=success seconds=1.5\n", stream.getvalue()
+    )
+
+
+def test_a_line_without_fields_ends_with_its_message():
+    stream = configured()
+    log.warning("careful")
+    assert re.fullmatch(f"{STAMP} WARN  gatewayd.runs  careful\n", stream.getvalue())
+
+
+def test_the_time_of_a_line_is_utc_with_milliseconds():
+    record = logging.makeLogRecord(
+        {"name": "x", "msg": "m", "levelname": "INFO", "created": 1767225600.0, "msecs": 7.9}
+    )
+    assert logs.TextFormatter().format(record) == "2026-01-01T00:00:00.007Z INFO  x  m"
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("two words", 'f="two words"'),
+        ('say "x"', r'f="say \"x\""'),
+        ("a=b", 'f="a=b"'),
+        ("", 'f=""'),
+        ("a\nb", r'f="a\nb"'),
+        ("a\x1b[31mb", r'f="a\x1b[31mb"'),
+        (["x", 1], "f=\"['x', 1]\""),
+        (7, "f=7"),
+        (True, "f=True"),
+    ],
+)
+def test_a_value_is_one_word_or_quoted(value, written):
+    stream = configured()
+    log.info("m", extra=logs.fields(f=value))
+    assert stream.getvalue().rstrip("\n").endswith(f"  m  {written}")
+
+
+def test_a_message_cannot_forge_a_line_or_drive_the_terminal():
+    stream = configured()
+    log.info("name: %s", "x\n2026-01-01T00:00:00.000Z INFO  gatewayd  forged\r\x1b[2J\x85\u2028y")
+    _, second = stream.getvalue().splitlines()
+    assert second.startswith("    2026-")
+    assert second.endswith(r"forged\x0d\x1b[2J\x85\u2028y")
+
+
+def test_a_traceback_follows_the_line_indented():
+    stream = configured()
+    try:
+        raise ValueError("broken\nin two")
+    except ValueError:
+        log.exception("failed", extra=logs.fields(a=1))
+    lines = stream.getvalue().splitlines()
+    assert lines[0].endswith("ERROR gatewayd.runs  failed  a=1")
+    assert lines[1] == "Traceback (most recent call last):"
+    assert lines[-2:] == ["    ValueError: broken", "    in two"]
+
+
+def test_levels_are_coloured_on_a_terminal_only():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for stream, color, coloured in [
+        (Terminal(), True, True),
+        (Terminal(), False, False),
+        (io.StringIO(), True, False),
+    ]:
+        logs.configure("INFO", False, stream, color=color)
+        log.error("m")
+        assert ("\x1b[" in stream.getvalue()) is coloured
+
+
+# JSON
+
+
+def test_a_json_line_is_an_object_with_event_level_logger_timestamp_and_fields():
+    stream = configured(as_json=True)
+    log.warning("run %s", "ended", extra=logs.fields(status="success", n=1))
+    line = json.loads(stream.getvalue())
+    assert re.fullmatch(STAMP, line.pop("timestamp"))
+    assert line == {
+        "level": "warning",
+        "logger": "gatewayd.runs",
+        "event": "run ended",
+        "status": "success",
+        "n": 1,
+    }
+
+
+def test_every_json_record_is_one_line_whatever_is_in_it():
+    stream = configured(as_json=True)
+    try:
+        raise ValueError("a\nb")
+    except ValueError:
+        log.exception("x\ny", stack_info=True, extra=logs.fields(f="1\n2"))
+    (text,) = stream.getvalue().splitlines()
+    line = json.loads(text)
+    assert line["event"] == "x\ny"
+    assert line["exception"].endswith("ValueError: a\nb")
+    assert line["stack"].startswith("Stack")
+
+
+@pytest.mark.parametrize(
+    ("value", "read"), [({1, }, "{1}"), (2**70, 2**70), ("\ud800", "\ud800"), ({"a": [None]}, {"a": [None]})]
+)  # fmt: skip
+def test_no_value_makes_a_json_record_fail(value, read):
+    stream = configured(as_json=True)
+    log.info("m", extra=logs.fields(f=value))
+    assert json.loads(stream.getvalue())["f"] == read
+
+
+def test_a_field_cannot_replace_what_every_record_has():
+    stream = configured(as_json=True)
+    log.info("m", extra=logs.fields(event="forged", level="debug", logger="x", timestamp="y"))
+    line = json.loads(stream.getvalue())
+    assert (line["event"], line["level"], line["logger"]) == ("m", "info", "gatewayd.runs")
+    assert re.fullmatch(STAMP, line["timestamp"])
+
+
+# bound fields
+
+
+def bound_in(stream):
+    return [
+        {key: value for key, value in json.loads(text).items() if key.endswith("_id")}
+        for text in stream.getvalue().splitlines()
+    ]
+
+
+def test_bound_fields_are_in_every_record_of_the_block_and_nest():
+    stream = configured(as_json=True)
+    with logs.bind(request_id="q"):
+        log.info("1")
+        with logs.bind(run_id="r", thread_id="t"):
+            logging.getLogger("some.library").info("2")
+        log.info("3")
+    log.info("4")
+    assert bound_in(stream) == [
+        {"request_id": "q"},
+        {"request_id": "q", "run_id": "r", "thread_id": "t"},
+        {"request_id": "q"},
+        {},
+    ]
+
+
+def test_a_block_that_fails_gives_its_fields_back():
+    with pytest.raises(ValueError, match="x"), logs.bind(run_id="r"):
+        raise ValueError("x")
+    assert logs.bound() == {}
+
+
+def test_a_field_of_the_call_wins_over_a_bound_one_and_none_leaves_it_out():
+    stream = configured(as_json=True)
+    with logs.bind(run_id="r", thread_id="t"):
+        log.info("m", extra=logs.fields(run_id="s", thread_id=None))
+    assert bound_in(stream) == [{"run_id": "s"}]
+
+
+def test_attach_and_detach_do_the_same_without_a_block():
+    token = logs.attach(run_id="r")
+    assert logs.bound() == {"run_id": "r"}
+    logs.detach(token)
+    assert logs.bound() == {}
+
+
+async def test_tasks_do_not_see_each_others_fields_and_inherit_their_makers():
+    stream = configured(as_json=True)
+    barrier = asyncio.Barrier(2)
+
+    async def run(run_id):
+        with logs.bind(run_id=run_id):
+            await barrier.wait()  # both are inside their blocks now
+            log.info(run_id)
+
+    with logs.bind(request_id="q"):
+        await asyncio.gather(run("a"), run("b"))
+    events = {json.loads(text)["event"]: json.loads(text) for text in stream.getvalue().splitlines()}
+    assert {name: (line["run_id"], line["request_id"]) for name, line in events.items()} == {
+        "a": ("a", "q"),
+        "b": ("b", "q"),
+    }
+
+
+def test_a_thread_started_with_the_context_keeps_the_fields():
+    stream = configured(as_json=True)
+    with logs.bind(run_id="r"):
+        thread = threading.Thread(target=contextvars.copy_context().run, args=(log.info, "m"))
+        thread.start()
+        thread.join()
+    assert bound_in(stream) == [{"run_id": "r"}]
+
+
+# configuring
+
+
+def test_the_level_holds_for_all_loggers():
+    stream = configured(level="WARNING")
+    log.info("no")
+    logging.getLogger("some.library").warning("yes")
+    assert "no" not in stream.getvalue()
+    assert "some.library  yes" in stream.getvalue()
+
+
+def test_a_level_that_is_off_does_not_even_format_its_message():
+    configured(level="INFO")
+
+    class Costly:
+        def __str__(self):
+            raise AssertionError("formatted")
+
+    log.debug("%s", Costly(), extra=logs.fields(f=Costly()))
+
+
+def test_configuring_again_replaces_the_first_and_keeps_foreign_handlers():
+    foreign = logging.NullHandler()
+    logging.getLogger().addHandler(foreign)
+    first, second = configured(), configured()
+    log.info("m")
+    assert first.getvalue() == ""
+    assert second.getvalue().count("\n") == 1
+    assert foreign in logging.getLogger().handlers
+
+
+def test_without_a_stream_records_go_to_stderr(capsys):
+    logs.configure("INFO", False)
+    log.info("m")
+    captured = capsys.readouterr()
+    assert captured.err.endswith("gatewayd.runs  m\n")
+    assert captured.out == ""
+
+
+def test_pythons_warnings_are_records_too():
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        stream = configured()
+        warnings.warn("old thing", stacklevel=1)
+        logging.captureWarnings(False)
+    assert "WARN  py.warnings" in stream.getvalue()
+    assert "old thing" in stream.getvalue()
+
+
+def test_a_foreign_extra_named_fields_that_is_no_mapping_does_no_harm():
+    stream = configured()
+    log.info("m", extra={"fields": 5})
+    assert stream.getvalue().endswith("  m\n")
