@@ -31,6 +31,37 @@ class RunOrder:
     """Whether the request had a `context`: then the configurable shows only what the graph's context schema knows."""
 
 
+@frozen(kw_only=True)
+class Configuration:
+    """What a worker is to be: the first frame it gets."""
+
+    name: str
+    """For logs: run-1, service, quarantine-…"""
+    role: str
+    """run, quarantine or service."""
+    database: str
+    """Path of the SQLite file, which the worker only reads."""
+    store: str
+    """Path of the long-term store's file, which the service worker owns."""
+    folder: str
+    """The project's folder; graph paths are relative to it."""
+    search_path: list[str]
+    """Appended to sys.path."""
+    graphs: dict[str, list[str | None]]
+    """Graph id to [path, description]."""
+    log_level: str
+    log_json: bool
+    log_color: bool
+    window: int
+    """Bytes that a run may have sent and not yet had acknowledged."""
+    backlog: int
+    """Bytes of events that one step of a run may pile up beyond its window."""
+    job_timeout_s: float
+    """Seconds a run may execute; 0: for ever."""
+    full_errors: bool = False
+    """Show clients the messages of all exceptions."""
+
+
 _NAMES = tuple(field.name for field in fields(RunOrder))
 
 

@@ -42,15 +42,32 @@ _SERVER_KEYS = frozenset(
 _SERVER_PREFIXES = ("__", "langgraph_", "langsmith-")
 
 
-def build(run: orders.RunOrder, pregel: graphs.AnyPregel) -> tuple[RunnableConfig, dict[str, Any] | None]:
-    """Return config and context for `pregel.astream(input, config, context=context)`."""
+def prepare(run: orders.RunOrder) -> RunnableConfig:
+    """Return the config as far as it is known before the graph is: what a factory is given, and may change."""
     given: dict[str, Any] = run.kwargs.get("config") or {}
-    context = _known(run.kwargs.get("context") or {}, graphs.context_keys(pregel))
     config: dict[str, Any] = {key: given[key] for key in _PASSED_ON if given.get(key)}
     config["metadata"] = {**(given.get("metadata") or {}), **_about(run)}
-    config["configurable"] = _configurable(given.get("configurable") or {}, context if run.context_given else None)
+    # Keys of langgraph's own (`__pregel_…`) steer its engine and are never taken from stored data.
+    configurable: dict[str, Any] = given.get("configurable") or {}
+    config["configurable"] = {
+        key: value for key, value in configurable.items() if not key.startswith("__pregel_")
+    }
     config["run_id"] = uuid.UUID(run.run_id)
-    return cast(RunnableConfig, config), context if context or _makes_instances(pregel) else None
+    return cast(RunnableConfig, config)
+
+
+def build(
+    run: orders.RunOrder, pregel: graphs.AnyPregel, prepared: RunnableConfig | None = None
+) -> tuple[RunnableConfig, dict[str, Any] | None]:
+    """Return config and context for `pregel.astream(input, config, context=context)`.
+
+    `prepared` is the config that `prepare` made and the graph was opened with, so that a factory's changes count.
+    """
+    config = prepare(run) if prepared is None else prepared.copy()
+    context = _known(run.kwargs.get("context") or {}, graphs.context_keys(pregel))
+    if run.context_given:
+        config["configurable"] = {**context, **_of_server(config.get("configurable") or {})}
+    return config, context if context or _makes_instances(pregel) else None
 
 
 def _about(run: orders.RunOrder) -> dict[str, Any]:
@@ -70,16 +87,9 @@ def _known(context: dict[str, Any], keys: frozenset[str] | None) -> dict[str, An
     return dict(context) if keys is None else {key: value for key, value in context.items() if key in keys}
 
 
-def _configurable(given: dict[str, Any], context: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the configurable: as given, or, when the request had a context, that context and the server's keys.
-
-    Keys of langgraph's own (`__pregel_…`) steer its engine and are never taken from stored data.
-    """
-    kept = {key: value for key, value in given.items() if not key.startswith("__pregel_")}
-    if context is None:
-        return kept
-    ours = {key: value for key, value in kept.items() if key in _SERVER_KEYS or key.startswith(_SERVER_PREFIXES)}
-    return {**context, **ours}
+def _of_server(configurable: dict[str, Any]) -> dict[str, Any]:
+    """Return the keys that the server put there: all that stays when the request has a context."""
+    return {k: v for k, v in configurable.items() if k in _SERVER_KEYS or k.startswith(_SERVER_PREFIXES)}
 
 
 def _makes_instances(pregel: graphs.AnyPregel) -> bool:

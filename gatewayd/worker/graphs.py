@@ -14,19 +14,15 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import functools
-import inspect
 import logging
 import os
-import re
-import types
 import typing
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from attrs import define, field, frozen
+from attrs import define, field
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
@@ -37,7 +33,7 @@ from pydantic import AliasChoices, BaseModel
 from typing_extensions import is_typeddict
 
 from gatewayd.errors import NotFound
-from gatewayd.worker import faults, usercode
+from gatewayd.worker import factories, faults, usercode
 
 logger = logging.getLogger(__name__)
 
@@ -58,28 +54,12 @@ class InvalidGraph(faults.Renamed, ValueError):
         self.detail = f"Graph '{graph_id}' is not valid. Review graph registration. {result!r}"
 
 
-@frozen(kw_only=True)
-class Factory:
-    """A callable that makes a graph, and what its parameters want to be given."""
-
-    call: Callable[..., Any]
-    positional: tuple[bool, ...]
-    """For each positional-only parameter whether it wants the runtime (else the config)."""
-    named: Mapping[str, bool]
-    """Likewise for all others, by name."""
-
-    def __call__(self, config: RunnableConfig, runtime: ServerRuntime[Any]) -> Any:
-        args = [runtime if wanted else config for wanted in self.positional]
-        named = {name: runtime if wanted else config for name, wanted in self.named.items()}
-        return self.call(*args, **named)
-
-
 @define(kw_only=True)
 class Loaded:
     """One graph of the project."""
 
     description: str | None
-    target: AnyPregel | Factory
+    target: AnyPregel | factories.Factory
     warned: set[str] = field(factory=set)
     """Which of "checkpointer" and "store" the log already says is replaced."""
 
@@ -139,7 +119,9 @@ class Graphs:
         runtime = _runtime(access_context, user, store, context)
         stack = AsyncExitStack()
         try:
-            graph = await _make(graph_id, loaded.target, _seen_by_factory(config, runtime, saver), runtime, config, stack)
+            graph = await _make(
+                graph_id, loaded.target, _seen_by_factory(config, runtime, saver), runtime, config, stack
+            )
             _warn_of_replaced(graph_id, loaded, graph)
             yield _equip(graph_id, graph, saver, store)
         except BaseException as failure:
@@ -163,7 +145,7 @@ def context_keys(graph: AnyPregel) -> frozenset[str] | None:
     if dataclasses.is_dataclass(schema):
         return frozenset(part.name for part in dataclasses.fields(schema) if part.init)
     if is_typeddict(schema):
-        return schema.__required_keys__ | schema.__optional_keys__
+        return frozenset(schema.__required_keys__ | schema.__optional_keys__)
     if isinstance(schema, type) and issubclass(schema, BaseModel):
         names: set[str] = set()
         for name, part in schema.model_fields.items():
@@ -174,10 +156,7 @@ def context_keys(graph: AnyPregel) -> frozenset[str] | None:
     return None
 
 
-# -- telling graphs from factories
-
-
-def _classify(path: str, found: object) -> AnyPregel | Factory:
+def _classify(path: str, found: object) -> AnyPregel | factories.Factory:
     """Return a compiled graph or a factory; raises LoadError for anything else."""
     if isinstance(found, Pregel):
         return found
@@ -187,74 +166,11 @@ def _classify(path: str, found: object) -> AnyPregel | Factory:
         except Exception as error:
             raise usercode.LoadError(path, f"can't be compiled: {type(error).__name__}: {error}") from error
     if not callable(found):
-        raise usercode.LoadError(path, f"neither a graph nor a function that makes one, but {_kind(found)}")
-    return _factory(path, found)
-
-
-def _factory(path: str, call: Callable[..., Any]) -> Factory:
-    """Read off the parameters what each wants to be given."""
-    try:
-        parameters = list(inspect.signature(call).parameters.values())
-    except (TypeError, ValueError):
-        raise usercode.LoadError(path, f"{_kind(call)} can't be called to make a graph") from None
-    bound = call.keywords if isinstance(call, functools.partial) else {}
-    open_ended = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    wanting = [one for one in parameters if one.kind not in open_ended and one.name not in bound]
-    if len(wanting) > 2:
-        names = ", ".join(one.name for one in wanting)
-        raise usercode.LoadError(path, f"a graph factory takes a config, a runtime or both, not ({names})")
-    hints = _hints(call)
-    positional: list[bool] = []
-    named: dict[str, bool] = {}
-    for one in wanting:
-        hint = hints.get(one.name, one.annotation)
-        wants_runtime = _is_runtime(hint)
-        if one.default not in (inspect.Parameter.empty, None) and not wants_runtime and not _is_config(hint):
-            continue  # its default means something else than a config
-        if one.kind is inspect.Parameter.POSITIONAL_ONLY:
-            positional.append(wants_runtime)
-        else:
-            named[one.name] = wants_runtime
-    return Factory(call=call, positional=tuple(positional), named=named)
-
-
-def _hints(call: Any) -> dict[str, Any]:
-    """Return the annotations of a callable of any kind, resolved where that is possible."""
-    while isinstance(call, functools.partial):
-        call = call.func
-    if not inspect.isroutine(call) and not isinstance(call, type):
-        call = type(call).__call__
-    call = inspect.unwrap(call.__init__ if isinstance(call, type) else call)
-    try:
-        return typing.get_type_hints(call)
-    except Exception:
-        # Names imported for type checkers only; the signature's annotations are read as text then.
-        return {}
-
-
-def _is_runtime(hint: Any) -> bool:
-    return _mentions(hint, "ServerRuntime", (ServerRuntime, _ExecutionRuntime, _ReadRuntime))
-
-
-def _is_config(hint: Any) -> bool:
-    return _mentions(hint, "RunnableConfig", (RunnableConfig, dict, Mapping))
-
-
-def _mentions(hint: Any, name: str, wanted: tuple[Any, ...]) -> bool:
-    """Whether an annotation is one of `wanted`, alone, with parameters, or as a member of a union."""
-    if isinstance(hint, str):
-        return re.search(rf"\b{name}\b", hint) is not None
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType, typing.Annotated):
-        return any(_mentions(part, name, wanted) for part in typing.get_args(hint))
-    return any(hint is one or origin is one for one in wanted)
-
-
-def _kind(found: object) -> str:
-    return f"a {type(found).__module__}.{type(found).__qualname__}"
-
-
-# -- one use of a graph
+        raise usercode.LoadError(
+            path,
+            f"neither a graph nor a function that makes one, but a {type(found).__module__}.{type(found).__qualname__}",
+        )
+    return factories.read(path, found)
 
 
 def _equip(graph_id: str, graph: AnyPregel, saver: Saver | None, store: BaseStore | None) -> AnyPregel:
@@ -287,12 +203,11 @@ def _seen_by_factory(
     config: RunnableConfig, runtime: _ExecutionRuntime[Any] | _ReadRuntime[Any], saver: Saver | None
 ) -> RunnableConfig:
     """Return a copy of the config with every key filled in, for a factory to read and change."""
-    executing = isinstance(runtime, _ExecutionRuntime)
     configurable: dict[str, Any] = dict(config.get("configurable") or {})
-    configurable["__pregel_runtime"] = dataclasses.replace(runtime, context=None) if executing else runtime
+    configurable["__pregel_runtime"] = runtime
     if saver is not None:
         configurable["__pregel_checkpointer"] = saver
-    configurable["__is_for_execution__"] = executing
+    configurable["__is_for_execution__"] = isinstance(runtime, _ExecutionRuntime)
     seen = {**_defaults(), **config, "configurable": configurable}
     seen["tags"] = list(seen["tags"] or ())
     seen["metadata"] = dict(seen["metadata"] or {})
@@ -313,7 +228,7 @@ def _take_over(config: RunnableConfig, seen: RunnableConfig) -> None:
 
 async def _make(
     graph_id: str,
-    factory: Factory,
+    factory: factories.Factory,
     seen: RunnableConfig,
     runtime: ServerRuntime[Any],
     config: RunnableConfig,
@@ -343,4 +258,6 @@ def _warn_of_replaced(graph_id: str, loaded: Loaded, graph: AnyPregel) -> None:
     for word, value in own.items():
         if isinstance(value, BaseCheckpointSaver | BaseStore) and word not in loaded.warned:
             loaded.warned.add(word)
-            logger.warning("graph '%s' is compiled with a %s of its own; the server's is used instead", graph_id, word)
+            logger.warning(
+                "graph '%s' is compiled with a %s of its own; the server's is used instead", graph_id, word
+            )

@@ -82,6 +82,11 @@ def dumps(value: Any, *, full: bool = False) -> bytes:
     return _NUL.sub(rb"\1\\ufffd", data) if b"\\u0000" in data else data
 
 
+def plain(value: Any) -> Any:
+    """Return what `value` is on the wire, as plain JSON data."""
+    return orjson.loads(dumps(value))
+
+
 def _plain(value: Any) -> Any:
     """Return, for an object that orjson does not know, one that it knows or will ask about again."""
     kind = type(value)
@@ -148,7 +153,9 @@ def _without_surrogates(value: Any, hook: Callable[[Any], Any]) -> Any:
             return value.encode("utf-8", "replace").decode()
         case dict():
             return {
-                _without_surrogates(key, hook) if isinstance(key, str) else key: _without_surrogates(item, hook)
+                _without_surrogates(key, hook) if isinstance(key, str) else key: _without_surrogates(
+                    item, hook
+                )
                 for key, item in value.items()
             }
         case list():

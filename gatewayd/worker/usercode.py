@@ -80,7 +80,8 @@ def _from_file(spec_path: str, location: str, folder: Path) -> ModuleType:
     if file.suffix != ".py":
         raise LoadError(spec_path, "not a Python file (graphs in other languages are not served)")
     spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None and spec.loader is not None  # a .py file always has a loader
+    assert spec is not None  # a .py file always has a spec and a loader
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     # Registered first: dataclasses and pydantic resolve annotations through sys.modules while the file runs.
     sys.modules[name] = module

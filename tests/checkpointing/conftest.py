@@ -7,6 +7,7 @@ its own thread: that is all a saver may rely on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -148,10 +149,8 @@ class Bench:
 
     def change(self, function: Callable[..., object], *args: object) -> None:
         """Run one of `sql`'s functions in a transaction, as the daemon's own operations do."""
-        connection = sqlite3.connect(self.path)
-        with connection:
+        with contextlib.closing(sqlite3.connect(self.path)) as connection, connection:
             function(connection, *args)
-        connection.close()
 
     def dump(self, table: str) -> list[tuple[Any, ...]]:
         return sorted(self.reader.fetch(f"SELECT * FROM {table}"), key=repr)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import pytest
 from langgraph.channels.delta import DeltaChannel
+from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
@@ -29,6 +30,11 @@ def extend(state: list[str], writes: Sequence[list[str]]) -> list[str]:
 
 class Delta(TypedDict):
     log: Annotated[list[str], DeltaChannel(extend, list, snapshot_frequency=4)]
+    turn: int
+
+
+class Sparse(TypedDict):
+    log: Annotated[list[str], DeltaChannel(extend, list, snapshot_frequency=1000)]
     turn: int
 
 
@@ -61,7 +67,7 @@ async def history(graph: Any) -> list[tuple[Any, ...]]:
     ]
 
 
-@pytest.mark.parametrize("schema", [Plain, Delta], ids=["plain", "delta"])
+@pytest.mark.parametrize("schema", [Plain, Delta, Sparse], ids=["plain", "snapshots", "writes only"])
 async def test_a_run_on_an_old_checkpoint_branches_and_both_branches_stay_readable(
     bench: Any, schema: type
 ) -> None:
@@ -133,6 +139,40 @@ async def test_a_checkpoint_put_while_pruning_was_decided_stays(bench: Any) -> N
     bench.change(sql.apply, ["prune", "t", decided], "")
     assert (await walker.on(saver).aget_state(CONFIG)).values["log"] == ["a0", ".", "a1", "."]
     assert len(bench.dump("checkpoints")) == count - 3
+
+
+async def test_a_later_run_on_an_ancestor_does_not_change_a_delta_channels_history(bench: Any) -> None:
+    def placed(checkpoint_id: str | None) -> Any:
+        return {"configurable": {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": checkpoint_id}}
+
+    async def step(
+        run_id: str, parent: str, child: str, task_id: str, written: list[tuple[str, Any]]
+    ) -> None:
+        saver = bench.saver(run_id, durability="sync")
+        await saver.aput_writes(placed(parent), written, task_id)
+        made: Any = {**empty_checkpoint(), "id": child}
+        await saver.aput(placed(parent), made, {}, {})
+
+    root: Any = {**empty_checkpoint(), "id": "1"}
+    await bench.saver("run-a", durability="sync").aput(placed(None), root, {}, {})
+    await step("run-a", "1", "2", "task", [("log", ["a"]), ("log", ["a too"])])
+    await step("run-b", "1", "3", "task", [("log", ["b"])])
+    await step("", "1", "4", "update", [("log", ["u"])])
+    reader = bench.saver("run-c")
+    for target, expected in (("2", ["a", "a too"]), ("3", ["b"])):
+        history = reader.get_delta_channel_history(config=placed(target), channels=["log"])
+        assert [value for _, _, values in history["log"]["writes"] for value in values] == expected
+
+
+async def test_a_checkpoint_that_is_its_own_ancestor_does_not_stop_the_reader(bench: Any) -> None:
+    saver = bench.saver()
+    for checkpoint_id, parent in (("1", "2"), ("2", "1")):
+        made: Any = {**empty_checkpoint(), "id": checkpoint_id}
+        place = {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": parent}
+        saver.put({"configurable": place}, made, {}, {})
+        saver.put_writes({"configurable": place}, [("log", [parent])], "task")
+    history = saver.get_delta_channel_history(config=CONFIG, channels=["log"])
+    assert history == {"log": {"writes": [("task", "log", ["1"])]}}
 
 
 async def test_pruning_by_an_unknown_strategy_is_refused_by_name(bench: Any) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from langgraph.checkpoint.base import empty_checkpoint
-from langgraph.types import Command
+from langgraph.graph import START, StateGraph
+from langgraph.types import Command, interrupt
 
-from gatewayd.checkpointing import operations, rows, sql
-from gatewayd.errors import Conflict, Rejected
+from gatewayd.checkpointing import rows, sql
+from gatewayd.errors import Rejected
 from gatewayd.worker import checkpoints
 
 THREAD: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
@@ -148,10 +149,6 @@ def test_a_copy_onto_a_thread_that_has_checkpoints_is_refused(bench: Any) -> Non
 def test_unknown_operations_are_refused_by_name(bench: Any) -> None:
     with pytest.raises(Rejected, match="vacuum"):
         bench.change(sql.apply, ["vacuum"], "run-a")
-    with pytest.raises(Conflict):
-        row = operations.put("t", "", "1", None, "msgpack", b"", "{}")
-        bench.change(sql.apply, row, "run-a")
-        bench.change(sql.apply, row, "run-b")
 
 
 def test_what_a_child_has_consumed_is_told_from_what_a_later_run_left() -> None:
@@ -168,9 +165,6 @@ def test_what_a_child_has_consumed_is_told_from_what_a_later_run_left() -> None:
 
 
 async def test_rollback_of_an_answer_gives_the_question_back(bench: Any) -> None:
-    from langgraph.graph import START, StateGraph
-    from langgraph.types import interrupt
-
     def ask(state: dict[str, Any]) -> dict[str, Any]:
         return {"answer": interrupt("well?")}
 

@@ -1,0 +1,36 @@
+"""HTTP: the only package that knows requests and responses of the API.
+
+Rules
+    A handler is: parse, call one thing, reply. What a request means is decided below (`assistants`, `threads`,
+    `runs`); how it is spelt is decided here: `parse` (values from bodies and queries), `bodies` (the fields of each
+    body), `reply` (records as the wire shows them).
+    Errors become responses in one table, `faults`. Handlers catch nothing.
+    What a request has begun is finished without it: creating, cancelling and deleting run in tasks of the
+    application (`admission.unbroken`), because a client that leaves cancels its handler, and a run that storage has
+    started must reach its worker.
+    Responses that last (`sse`, `waiting`) send their head at once, then beat, each by its own clock. Once a head is
+    out no other response can be sent: what goes wrong later ends the connection without the terminating chunk, and
+    clients take that for what it is, a cut.
+
+The way of a run: `runs.create_run` (or `stream_run`, `wait_run`) → `bodies.RunCreate` → `admission.admit` →
+`runs.manager` … `streams.hub` → `sse.follow` → the socket.
+
+Wiring: `setup(app)` adds routes, middleware and the clean-up of this package to an application that was made with
+``client_max_size``; `keys.SERVICES` must be in the application when the first request comes. The runner must be made
+with ``handler_cancellation=True``: that is how a stream learns at once that its client has left.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gatewayd.api import assistants, connections, meta, middleware, runs, runs_stateless, state, streams, threads
+
+
+def setup(app: web.Application) -> None:
+    """Make the application answer the API."""
+    app.middlewares.append(middleware.requests)
+    app.on_response_prepare.append(middleware.headers)
+    app.cleanup_ctx.append(connections.lifetime)
+    for module in (meta, assistants, threads, state, runs, runs_stateless, streams):
+        app.add_routes(module.routes)

@@ -1,0 +1,262 @@
+"""The fields of each request's body. What is accepted and not honoured is said here; what is refused, too.
+
+Accepted, because clients send it and nothing depends on it: `feedback_keys` (there is no LangSmith to ask for URLs),
+`langsmith_tracer`, `on_completion` on a thread that is kept, `strict_resume` false. `checkpoint_during` false is the old
+spelling of durability "exit". Everything else that is not honoured is refused by its name, never dropped.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, NewType
+
+from attrs import frozen
+
+from gatewayd.api import parse
+from gatewayd.errors import Invalid
+from gatewayd.api.parse import Filter, Limit, Object, Offset
+
+STREAM_MODES: Final = ("values", "updates", "messages-tuple", "custom")
+"""Modes of v1 that are served."""
+LATER_MODES: Final = ("messages", "tasks", "checkpoints", "events", "debug", "tools")
+"""Modes that clients may ask for and that are refused by name."""
+
+LONGEST_DELAY_S: Final = 100 * 366 * 86_400
+"""Greatest `after_seconds`; the due time must remain a date."""
+
+AssistantName = NewType("AssistantName", str)
+StreamModes = NewType("StreamModes", list)  # type: ignore[type-arg]  # of strings
+Nodes = NewType("Nodes", object)
+"""``"*"`` or a list of names."""
+Delay = NewType("Delay", float)
+Config = NewType("Config", dict)  # type: ignore[type-arg]  # a RunnableConfig as JSON
+Place = NewType("Place", dict)  # type: ignore[type-arg]  # a checkpoint's address
+Before = NewType("Before", str)
+
+AssistantColumn = Literal[
+    "assistant_id",
+    "graph_id",
+    "name",
+    "description",
+    "config",
+    "context",
+    "metadata",
+    "created_at",
+    "updated_at",
+    "version",
+]
+ThreadColumn = Literal[
+    "thread_id",
+    "created_at",
+    "updated_at",
+    "state_updated_at",
+    "metadata",
+    "config",
+    "status",
+    "values",
+    "interrupts",
+]
+SortOrder = Literal["asc", "desc"]
+
+
+@frozen(kw_only=True)
+class AssistantSearch:
+    """``POST /assistants/search``."""
+
+    metadata: Filter = Filter({})
+    graph_id: str | None = None
+    name: str | None = None
+    limit: Limit = Limit(10)
+    offset: Offset = Offset(0)
+    sort_by: Literal["assistant_id", "graph_id", "name", "created_at", "updated_at"] | None = None
+    sort_order: SortOrder = "desc"
+    select: list[AssistantColumn] = []
+
+
+@frozen(kw_only=True)
+class ThreadCreate:
+    """``POST /threads``."""
+
+    thread_id: parse.ThreadId | None = None
+    metadata: Object = {}
+    if_exists: Literal["raise", "do_nothing"] = "raise"
+    ttl: Object | None = None
+    supersteps: list[Object] = []
+
+    def __attrs_post_init__(self) -> None:
+        refuse("ttl", self.ttl)
+        refuse("supersteps", self.supersteps)
+
+
+@frozen(kw_only=True)
+class ThreadPatch:
+    """``PATCH /threads/{thread_id}``."""
+
+    metadata: Object = {}
+    ttl: Object | None = None
+
+    def __attrs_post_init__(self) -> None:
+        refuse("ttl", self.ttl)
+
+
+@frozen(kw_only=True)
+class ThreadSearch:
+    """``POST /threads/search``."""
+
+    metadata: Filter = Filter({})
+    values: Filter = Filter({})
+    status: Literal["idle", "busy", "interrupted", "error"] | None = None
+    ids: list[str] = []
+    limit: Limit = Limit(10)
+    offset: Offset = Offset(0)
+    sort_by: Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"] | None = None
+    sort_order: SortOrder = "desc"
+    select: list[ThreadColumn] = []
+    extract: Object = {}
+
+    def __attrs_post_init__(self) -> None:
+        refuse("extract", self.extract)
+
+
+@frozen(kw_only=True)
+class StateAt:
+    """``POST /threads/{thread_id}/state/checkpoint``."""
+
+    checkpoint: Object
+    subgraphs: bool = False
+
+
+@frozen(kw_only=True)
+class History:
+    """``POST /threads/{thread_id}/history``."""
+
+    limit: Limit = Limit(1)
+    before: Before | None = None
+    metadata: Filter | None = None
+    checkpoint: Object = {}
+
+
+@frozen(kw_only=True)
+class CancelRuns:
+    """``POST /runs/cancel``: a status, or runs of one thread."""
+
+    status: Literal["pending", "running", "all"] | None = None
+    thread_id: parse.ThreadId | None = None
+    run_ids: list[str] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        named = self.thread_id is not None and self.run_ids is not None
+        half = (self.thread_id is None) != (self.run_ids is None)
+        if half or named == (self.status is not None):
+            raise Invalid("Either `status`, or `thread_id` and `run_ids`, must be given")
+
+
+@frozen(kw_only=True)
+class RunCreate:
+    """A run, in all its spellings: on a thread or stateless; background, stream or wait."""
+
+    assistant_id: AssistantName
+    input: Any = None
+    command: Object | None = None
+    config: Config = Config({})
+    context: Object = {}
+    metadata: Object = {}
+    checkpoint: Place = Place({})
+    checkpoint_id: parse.CheckpointId | None = None
+    interrupt_before: Nodes | None = None
+    interrupt_after: Nodes | None = None
+    stream_mode: StreamModes = StreamModes(["values"])
+    stream_subgraphs: bool = False
+    stream_resumable: bool = False
+    feedback_keys: list[str] | None = None
+    webhook: str | None = None
+    multitask_strategy: Literal["reject", "rollback", "interrupt", "enqueue"] = "enqueue"
+    if_not_exists: Literal["create", "reject"] = "reject"
+    after_seconds: Delay = Delay(0)
+    on_disconnect: Literal["cancel", "continue"] = "continue"
+    on_completion: Any = "delete"
+    durability: Literal["sync", "async", "exit"] | None = None
+    checkpoint_during: bool | None = None
+    strict_resume: bool = False
+    langsmith_tracer: Any = None
+    priority: Any = None
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("webhook", "strict_resume", "priority"):
+            refuse(name, getattr(self, name))
+
+
+def refuse(name: str, value: Any) -> None:
+    """Raise `Invalid` for an option that is not honoured, unless its value asks for nothing."""
+    if value:
+        raise Invalid(f"`{name}` is not supported yet")
+
+
+def _assistant(value: Any, _: Any) -> str:
+    if not isinstance(value, str):
+        raise parse.no_schema(value)
+    return value
+
+
+def _stream_modes(value: Any, _: Any) -> list[str]:
+    modes = [value] if isinstance(value, str) else value
+    if not isinstance(modes, list):
+        raise parse.no_schema(value)
+    for mode in modes:
+        if mode in LATER_MODES:
+            raise Invalid(f'`stream_mode` "{mode}" is not supported yet; supported are: {", ".join(STREAM_MODES)}')
+        if mode not in STREAM_MODES:
+            raise parse.no_schema(value)
+    return modes or ["values"]
+
+
+def _nodes(value: Any, _: Any) -> Any:
+    if value == "*" or (isinstance(value, list) and all(isinstance(name, str) for name in value)):
+        return value
+    raise parse.no_schema(value)
+
+
+@frozen(kw_only=True)
+class _Known:
+    """The fields of a config whose types are checked; the others pass."""
+
+    tags: list[str] | None = None
+    recursion_limit: int | None = None
+    configurable: Object | None = None
+    metadata: Object | None = None
+
+
+def _config(value: Any, _: Any) -> Object:
+    known = parse.nested(value, _Known)
+    config = {name: item for name, item in value.items() if item is not None}
+    if known.recursion_limit is not None:
+        config["recursion_limit"] = parse.between(known.recursion_limit, -parse.LARGEST, parse.LARGEST)
+    return config
+
+
+def _place(value: Any, _: Any) -> Object:
+    place = {name: item for name, item in parse.mapping(value).items() if item is not None}
+    if "checkpoint_id" in place:
+        place["checkpoint_id"] = parse.checkpoint_id(place["checkpoint_id"])
+    return place
+
+
+def _before(value: Any, _: Any) -> str | None:
+    """Read all forms: an id, ``{"checkpoint_id": …}``, ``{"configurable": {"checkpoint_id": …}}``."""
+    if isinstance(value, dict):
+        value = (value.get("configurable") or value).get("checkpoint_id")
+    if value is None:
+        return None
+    return parse.string(value)
+
+
+_HOOKS: Final = {
+    AssistantName: _assistant,
+    StreamModes: _stream_modes,
+    Nodes: _nodes,
+    Delay: lambda value, _: parse.between(parse.number(value), -LONGEST_DELAY_S, LONGEST_DELAY_S),
+    Config: _config,
+    Place: _place,
+    Before: _before,
+}
+for _kind, _hook in _HOOKS.items():
+    parse.CONVERTER.register_structure_hook(_kind, _hook)

@@ -1,0 +1,160 @@
+"""Responses that last: their heads, their beats, and their ends — orderly, by the client, or by the server's stop.
+
+A response that lasts is written by one task, with a deadline on every write: a client that takes nothing for
+`write_timeout_s` is cut off, one that is slow is not. At the server's stop, and whenever something goes wrong behind
+a head that is out, the connection is aborted, so that the terminating chunk is missing and the client knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+
+from aiohttp import web
+from attrs import define, field
+
+from gatewayd import tasks
+
+
+class ClientGone(ConnectionError):
+    """The client has left or was cut off; nothing more can be sent."""
+
+
+@define(eq=False)
+class Connections:
+    """All responses that last, so that they can be cut together."""
+
+    cut: bool = field(default=False, init=False)
+    """The server is stopping: a response that begins now is cut at once."""
+    _open: set[Lasting] = field(factory=set, init=False)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, response: Lasting) -> None:
+        """Remember a response that has begun."""
+        self._open.add(response)
+        if self.cut:
+            response.abort()
+
+    def remove(self, response: Lasting) -> None:
+        """Forget a response that is over."""
+        self._open.discard(response)
+
+    def abort_all(self) -> None:
+        """Cut every response that lasts, and those that are still to begin."""
+        self.cut = True
+        for response in list(self._open):
+            response.abort()
+
+
+@define(eq=False)
+class Lasting:
+    """
+    One response that lasts: ``async with Lasting(…) as out: …``; the head is out when the block begins.
+
+    `beat_s` is the interval of the beats in seconds, `beat` what is sent. Leaving the block with an error, or without
+    `finish`, aborts the connection.
+    """
+
+    request: web.Request
+    owner: Connections
+    headers: Mapping[str, str]
+    beat: bytes
+    beat_s: float
+    write_timeout_s: float
+    next_beat: float = field(default=0.0, init=False)
+    """When the next beat is due, in the loop's seconds."""
+    response: web.StreamResponse = field(init=False)
+    _finished: bool = field(default=False, init=False)
+
+    async def __aenter__(self) -> Lasting:
+        self.response = web.StreamResponse(headers=self.headers)
+        self.owner.add(self)
+        try:
+            await self.response.prepare(self.request)
+        except BaseException:
+            self.owner.remove(self)
+            raise
+        self.next_beat = asyncio.get_running_loop().time() + self.beat_s
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self.owner.remove(self)
+        if not self._finished:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close the connection without the terminating chunk."""
+        if (transport := self.request.transport) is not None:
+            transport.abort()
+
+    async def send(self, data: bytes) -> None:
+        """Write and wait until the client has taken enough of it. Raises `ClientGone`."""
+        before = self._unsent() + len(data)
+        try:
+            async with asyncio.timeout(self.write_timeout_s):
+                await self.response.write(data)
+                return
+        except TimeoutError:
+            pass
+        except ConnectionError as error:
+            raise ClientGone from error
+        while (left := self._unsent()) < before:  # slow, but it takes something
+            before = left
+            try:
+                async with asyncio.timeout(self.write_timeout_s):
+                    await self.response.drain()
+                    return
+            except TimeoutError:
+                pass
+            except ConnectionError as error:
+                raise ClientGone from error
+        raise ClientGone("the client takes nothing")
+
+    def _unsent(self) -> int:
+        transport = self.request.transport
+        if transport is None:
+            raise ClientGone
+        return int(transport.get_write_buffer_size())  # type: ignore[attr-defined]  # it is a writing transport
+
+    async def finish(self, data: bytes = b"") -> None:
+        """Write the last bytes and end the body."""
+        if data:
+            # With `write_eof` it would be one packet less, but nobody would look at a client that takes nothing.
+            if len(data) > 65536:
+                await self.send(data)
+                data = b""
+        try:
+            async with asyncio.timeout(self.write_timeout_s):
+                await self.response.write_eof(data)
+        except (TimeoutError, ConnectionError) as error:
+            raise ClientGone from error
+        self._finished = True
+
+    async def beat_if_due(self) -> bool:
+        """Send the beat when its time has come; True if it was sent."""
+        now = asyncio.get_running_loop().time()
+        if now < self.next_beat:
+            return False
+        self.next_beat += self.beat_s * max(1, -(-(now - self.next_beat) // self.beat_s))
+        await self.send(self.beat)
+        return True
+
+
+async def lifetime(app: web.Application) -> AsyncIterator[None]:
+    """Watch for the server's stop while the application lives, then end what requests have left running."""
+    from gatewayd.api import keys  # it imports this module
+
+    group = app[keys.TASKS] = tasks.Group("api")
+    opened = app[keys.CONNECTIONS] = Connections()
+
+    async def cutter() -> None:
+        await app[keys.SERVICES].shutdown.wait()
+        opened.abort_all()
+
+    watcher = group.spawn(cutter(), "cut connections at the stop")
+    yield
+    opened.abort_all()
+    watcher.cancel()
+    await group.join()

@@ -1,0 +1,77 @@
+"""What happens to every request: its id, other origins' rights, trailing slashes, and errors as JSON."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import Final
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from gatewayd import logs
+from gatewayd.api import cors, faults
+
+log = logging.getLogger(__name__)
+
+LONGEST_ID: Final = 200
+"""Characters of an `x-request-id` that are kept."""
+
+REQUEST_ID: Final = web.RequestKey("request_id", str)
+"""The id that the client gave its request, or a random one."""
+BEGUN: Final = web.RequestKey("begun", bool)
+"""Set when a response's head is about to go out."""
+
+
+@web.middleware
+async def requests(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer a request: what goes wrong becomes a response, unless one has begun."""
+    request_id = request[REQUEST_ID] = _request_id(request)
+    token = logs.attach(request_id=request_id)
+    try:
+        if (answered := _at_once(request)) is not None:
+            return answered
+        return await handler(request)
+    except web.HTTPNotFound as error:
+        return await _redirect(request) or faults.answer(error, request)
+    except Exception as error:
+        if BEGUN in request:  # a second head would be garbage inside the first one's body
+            raise
+        return faults.answer(error, request)
+    finally:
+        logs.detach(token)
+
+
+async def headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Complete a response's head; called when it is about to go out, for streams too."""
+    request[BEGUN] = True
+    response.headers[hdrs.SERVER] = "gatewayd"
+    cors.allow(request, response)
+
+
+def _request_id(request: web.Request) -> str:
+    given = request.headers.get("x-request-id", "")[:LONGEST_ID]
+    # A header may hold bytes that are no UTF-8; as JSON they could not be stored.
+    return given.encode("utf-8", "replace").decode() or str(uuid.uuid4())
+
+
+def _at_once(request: web.Request) -> web.Response | None:
+    """Answer what needs no handler: preflights, and bodies whose declared length is beyond the limit."""
+    if request.method == hdrs.METH_OPTIONS:
+        return cors.preflight(request)
+    if (length := request.content_length) is not None and length > request.client_max_size:
+        return faults.too_large(request)
+    return None
+
+
+async def _redirect(request: web.Request) -> web.Response | None:
+    """Send a client that put a slash behind a known path to that path."""
+    path = request.rel_url.raw_path
+    stripped = path[:-1]
+    if not path.endswith("/") or stripped in faults.ONLY_GET or not stripped:
+        return None
+    target = request.rel_url.with_path(stripped, encoded=True, keep_query=True)
+    found = await request.app.router.resolve(request.clone(rel_url=target))
+    if found.http_exception is not None:
+        return None
+    return web.Response(status=307, headers={hdrs.LOCATION: f"{request.scheme}://{request.host}{target}"})

@@ -1,0 +1,325 @@
+"""What requests say, as values: bodies by one strict converter, queries, paths and headers one by one.
+
+Nothing is converted that is not of the type the field asks for (``"2"`` is no integer, 1 is no boolean; 2.0 is an
+integer, as in JSON Schema). Unknown fields are ignored: clients are newer than we are. A null in place of an optional
+field is as good as its absence. The first thing that is wrong ends the reading, with the field's name in the text.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal, NewType, TypeVar, get_args, get_origin
+
+import attrs
+from aiohttp import web
+from cattrs import ClassValidationError, Converter
+from cattrs.errors import AttributeValidationNote
+
+from gatewayd import ids, wire
+from gatewayd.errors import Invalid, Rejected
+
+T = TypeVar("T")
+
+DEEPEST: Final = 200
+"""Levels of nesting in a body; the encoder that stores it gives up at 254."""
+MOST_TERMS: Final = 200
+"""Values in a filter; each is a term of one SQL expression, whose depth is limited."""
+LARGEST: Final = 2**63 - 1
+"""What SQLite takes for an integer."""
+SHOWN: Final = 1000
+"""Characters of a wrong value that are repeated to the client."""
+
+Object = dict[str, Any]
+
+Limit = NewType("Limit", int)
+"""Number of rows of a search: 1 to 1000."""
+Offset = NewType("Offset", int)
+"""Number of rows to skip: 0 or more."""
+Filter = NewType("Filter", dict)  # type: ignore[type-arg]  # a filter's values are free
+"""Object that rows are compared with."""
+ThreadId = NewType("ThreadId", str)
+CheckpointId = NewType("CheckpointId", str)
+
+
+class Wrong(Exception):
+    """A value that is not what its field asks for."""
+
+    def __init__(self, value: Any, sentence: str, keyword: str, path: tuple[str | int, ...] = ()) -> None:
+        super().__init__(sentence)
+        self.value = value
+        self.sentence = sentence
+        self.keyword = keyword
+        self.path = path
+
+    def invalid(self) -> Invalid:
+        """Return the error whose text tells value, rule and place."""
+        schema = "".join('["items"]' if isinstance(step, int) else f'["properties"]["{step}"]' for step in self.path)
+        instance = "".join(f"[{step}]" if isinstance(step, int) else f'["{step}"]' for step in self.path)
+        shown = show(self.value)
+        return Invalid(
+            f'{self.sentence}\n\nFailed validating "{self.keyword}" in schema{schema}\n\n'
+            f"On instance{instance}:\n    {shown}"
+        )
+
+
+def show(value: Any) -> str:
+    """Return a value as JSON, cut if it is long."""
+    text = wire.text(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def wrong_type(value: Any, name: str) -> Wrong:
+    """Return the error for a value of another type."""
+    return Wrong(value, f'{show(value)} is not of type "{name}"', "type")
+
+
+def no_schema(value: Any) -> Wrong:
+    """Return the error for a value that is none of several things it may be."""
+    return Wrong(value, f"{show(value)} is not valid under any of the schemas listed in the 'anyOf' keyword", "anyOf")
+
+
+def choice(value: Any, words: Sequence[str]) -> str:
+    """Return the value if it is one of the words."""
+    if isinstance(value, str) and value in words:
+        return value
+    quoted = [f'"{word}"' for word in words]
+    if len(quoted) > 3:  # noqa: SIM108
+        named = f"{quoted[0]}, {quoted[1]} or {len(quoted) - 2} other candidates"
+    else:
+        named = " or ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
+    raise Wrong(value, f"{show(value)} is not one of {named}", "enum")
+
+
+def string(value: Any, _: Any = None) -> str:
+    """Return a string."""
+    if not isinstance(value, str):
+        raise wrong_type(value, "string")
+    return value
+
+
+def boolean(value: Any, _: Any = None) -> bool:
+    """Return true or false."""
+    if not isinstance(value, bool):
+        raise wrong_type(value, "boolean")
+    return value
+
+
+def integer(value: Any, _: Any = None) -> int:
+    """Return an integer; 2.0 is one."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise wrong_type(value, "integer")
+    return value
+
+
+def number(value: Any, _: Any = None) -> float:
+    """Return a number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise wrong_type(value, "number")
+    return value
+
+
+def between(value: Any, low: float, high: float) -> Any:
+    """Return a number that is within bounds."""
+    if value < low:
+        raise Wrong(value, f"{show(value)} is less than the minimum of {low}", "minimum")
+    if value > high:
+        raise Wrong(value, f"{show(value)} is greater than the maximum of {high}", "maximum")
+    return value
+
+
+def mapping(value: Any, _: Any = None) -> Object:
+    """Return an object."""
+    if not isinstance(value, dict):
+        raise wrong_type(value, "object")
+    return value
+
+
+def strings(value: Any, _: Any = None) -> list[str]:
+    """Return a list of strings."""
+    return items(value, string)
+
+
+def items(value: Any, each: Callable[[Any], T]) -> list[T]:
+    """Return a list whose items have been read by `each`."""
+    if not isinstance(value, list):
+        raise wrong_type(value, "array")
+    found = []
+    for index, item in enumerate(value):
+        try:
+            found.append(each(item))
+        except Wrong as error:
+            error.path = (index, *error.path)
+            raise
+    return found
+
+
+def identifier(text: str, name: str) -> str:
+    """Return the canonical form of an id in any spelling; `name` is what it identifies."""
+    canonical = ids.parse_uuid(text)
+    if canonical is None:
+        raise Invalid(f"Invalid {name} ID: must be a UUID")
+    return canonical
+
+
+def checkpoint_id(value: Any) -> str:
+    """Return a checkpoint's id in its canonical form."""
+    canonical = ids.parse_uuid(string(value))
+    if canonical is None:
+        raise Invalid("Invalid checkpoint ID")
+    return canonical
+
+
+def _filter(value: Any, _: Any = None) -> Object:
+    found = mapping(value)
+    left, terms = [found], 0
+    while left:
+        for item in left.pop().values():
+            terms += 1
+            if isinstance(item, dict):
+                left.append(item)
+            elif isinstance(item, int) and not -LARGEST - 1 <= item <= LARGEST:
+                raise Wrong(item, f"{item} is greater than the maximum of {LARGEST}", "maximum")
+    if terms > MOST_TERMS:
+        raise Wrong(value, f"the filter has more than {MOST_TERMS} values", "maxProperties")
+    return found
+
+
+def _converter() -> Converter:
+    converter = Converter(detailed_validation=True)
+    for kind, read in {str: string, bool: boolean, int: integer, float: number}.items():
+        converter.register_structure_hook(kind, read)
+    converter.register_structure_hook(Limit, lambda value, _: between(integer(value), 1, 1000))
+    converter.register_structure_hook(Offset, lambda value, _: between(integer(value), 0, LARGEST))
+    converter.register_structure_hook(Filter, _filter)
+    converter.register_structure_hook(ThreadId, lambda value, _: identifier(string(value), "thread"))
+    converter.register_structure_hook(CheckpointId, lambda value, _: checkpoint_id(value))
+
+    def literal(value: Any, kind: Any) -> Any:
+        return choice(value, get_args(kind))
+
+    def listed(value: Any, kind: Any) -> Any:
+        return items(value, lambda item: converter.structure(item, get_args(kind)[0]))
+
+    def optional(value: Any, kind: Any) -> Any:
+        (inner,) = (each for each in get_args(kind) if each is not types.NoneType)
+        return None if value is None else converter.structure(value, inner)
+
+    converter.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, literal)
+    converter.register_structure_hook_func(lambda kind: get_origin(kind) is list, listed)
+    converter.register_structure_hook_func(lambda kind: get_origin(kind) is dict, mapping)
+    converter.register_structure_hook_func(_is_optional, optional)
+    return converter
+
+
+def _is_optional(kind: Any) -> bool:
+    arguments = get_args(kind)
+    return get_origin(kind) is types.UnionType and types.NoneType in arguments and len(arguments) == 2
+
+
+CONVERTER: Final = _converter()
+
+
+def structure(value: Any, kind: type[T]) -> T:
+    """Make an instance of an attrs class of JSON data. Raises `Invalid`."""
+    try:
+        return nested(value, kind)
+    except Wrong as error:
+        raise error.invalid() from None
+
+
+def nested(value: Any, kind: type[T]) -> T:
+    """Do the same for a part of a body: the error does not know its place yet."""
+    given = {name: item for name, item in mapping(value).items() if item is not None}
+    for attribute in attrs.fields(kind):  # type: ignore[arg-type]  # it is an attrs class
+        if attribute.default is attrs.NOTHING and attribute.name not in given:
+            raise Wrong(value, f'"{attribute.name}" is a required property', "required")
+    try:
+        return CONVERTER.structure(given, kind)
+    except ClassValidationError as group:
+        raise _first(group) from None
+
+
+def _first(group: ClassValidationError) -> Exception:
+    """Return the first error of a converter's group, with the field's name in its path."""
+    error = group.exceptions[0]
+    if isinstance(error, ClassValidationError):
+        error = _first(error)
+    if isinstance(error, Wrong):
+        notes = getattr(group.exceptions[0], "__notes__", ())
+        names = [note.name for note in notes if isinstance(note, AttributeValidationNote)]
+        error.path = (*names[:1], *error.path)
+    return error
+
+
+# requests
+
+
+async def json(request: web.Request) -> Any:
+    """Return a request's body as JSON data. Raises `Invalid`."""
+    data = await request.read()
+    try:
+        value = wire.loads(data)
+    except wire.JSONDecodeError:
+        raise Invalid("Invalid JSON in request body") from None
+    if data.count(b"[") + data.count(b"{") > DEEPEST and _too_deep(value):
+        raise Invalid(f"The request body is nested more than {DEEPEST} levels deep")
+    return value
+
+
+def _too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            item
+            for each in level
+            if isinstance(each, dict | list)
+            for item in (each.values() if isinstance(each, dict) else each)
+            if isinstance(item, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+async def body(request: web.Request, kind: type[T]) -> T:
+    """Return a request's body as an attrs class. Raises `Invalid`."""
+    return structure(await json(request), kind)
+
+
+def path_id(request: web.Request, name: str) -> str:
+    """Return an id from the path: ``path_id(request, "thread")`` for ``{thread_id}``. Raises `Invalid`."""
+    return identifier(request.match_info[f"{name}_id"], name)
+
+
+def flag(request: web.Request, name: str) -> bool:
+    """Return a switch of the query; what is neither true nor 1 is false."""
+    return request.query.get(name, "").strip().lower() in {"true", "1"}
+
+
+def whole(request: web.Request, name: str, default: int) -> int:
+    """Return an integer of the query, at least 0. Raises `Rejected`."""
+    text = request.query.get(name)
+    if text is None:
+        return default
+    try:
+        return min(LARGEST, max(0, int(text[:50])))
+    except ValueError:
+        raise Rejected(f"invalid literal for int() with base 10: {text[:SHOWN]!r}") from None
+
+
+def listed(request: web.Request, *names: str) -> list[str]:
+    """Return the words of a query's list in any spelling: repeated, a JSON array, or separated by commas."""
+    found: list[str] = []
+    for name in names:
+        for text in request.query.getall(name, ()):
+            if text.lstrip().startswith("["):
+                try:
+                    found += [word for word in wire.loads(text) if isinstance(word, str)]
+                except wire.JSONDecodeError:
+                    found.append(text)
+            else:
+                found += [word for part in text.split(",") if (word := part.strip())]
+    return found

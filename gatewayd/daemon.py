@@ -1,0 +1,184 @@
+"""The daemon process: socket, lock, signals, exit codes; and the order of start and stop.
+
+Start: the socket is bound (a client that comes early waits in its backlog), the data directory is locked, workers that
+an earlier daemon left behind are killed, storage is opened and orphans are made pending again, then the first request
+is accepted. The workers load the project meanwhile; "serving" is printed when the service worker has.
+
+Stop (SIGTERM, SIGINT): no new runs; all runs are handed back to storage; connections are aborted without their last
+chunk, so that clients know that they were cut; the workers end, the writer is flushed, the lock is released.
+
+Exit codes: 0 stopped in order; 1 can't start (port or data directory in use); 78 the configuration or the project
+can't be used (the service manager need not try again).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import IO
+
+from aiohttp import web
+
+import gatewayd
+from gatewayd import app as composition, project, sample, settings
+from gatewayd.api import keys
+from gatewayd.errors import BadConfiguration, DataDirBusy
+from gatewayd.storage.sqlite import database
+from gatewayd.workers import process
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 1024
+LEFTOVERS_S = 5.0
+"""How long the workers of a killed daemon may take to be gone."""
+SWITCH_INTERVAL_S = 0.0005
+"""The writer's thread asks for the interpreter after each statement; the default of 5 ms would be its price."""
+
+
+class PortBusy(Exception):
+    """The address is in use or can't be bound."""
+
+
+def serve(options: settings.Settings, served: project.Project) -> int:
+    """Serve until told to stop; return the exit code."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    try:
+        with bound(options.host, options.port) as sock, held(options.data_dir):
+            return asyncio.run(_serve(options, served, sock))
+    except PortBusy as error:
+        print(f"gatewayd: {error}", file=sys.stderr)
+        return 1
+
+
+async def _serve(options: settings.Settings, served: project.Project, sock: socket.socket) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    url = url_of(sock)
+    async with running(options, served, sock, url) as services:
+        failure = await _first_load(services, stop)
+        if failure is not None:
+            raise BadConfiguration(failure)
+        if not stop.is_set():
+            print(f"gatewayd {gatewayd.__version__} serving {len(served.graphs)} graphs at {url}", flush=True)
+            if (steps := sample.next_steps(options.config, url)) is not None:
+                print(steps, flush=True)
+        await stop.wait()
+        log.info("stopping")
+    return 0
+
+
+async def _first_load(services: keys.Services, stop: asyncio.Event) -> str | None:
+    """Wait until the project is loaded; return why it can't be."""
+    loaded = asyncio.ensure_future(services.workers.service_loaded.wait())
+    stopped = asyncio.ensure_future(stop.wait())
+    failure = services.workers.failure
+    try:
+        await asyncio.wait({loaded, stopped, failure}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        loaded.cancel()
+        stopped.cancel()
+    return failure.result() if failure.done() else None
+
+
+@asynccontextmanager
+async def running(
+    options: settings.Settings,
+    served: project.Project,
+    sock: socket.socket,
+    url: str,
+    writer: composition.WriterFactory = database.Writer,
+) -> AsyncIterator[keys.Services]:
+    """Accept requests on `sock` as long as the context lasts. `writer` is for tests that crash at chosen points."""
+    async with composition.open_services(options, served, url, writer) as services:
+        runner = web.AppRunner(
+            composition.build_app(services), handler_cancellation=True, access_log=None, shutdown_timeout=1.0
+        )
+        await runner.setup()
+        await web.SockSite(runner, sock, backlog=BACKLOG).start()
+        try:
+            yield services
+        finally:
+            await services.runs.stop(options.drain_s)
+            services.shutdown.set()  # streams abort their connections
+            await runner.cleanup()
+
+
+@contextlib.contextmanager
+def bound(host: str, port: int) -> Iterator[socket.socket]:
+    """Yield a listening socket. Raises `PortBusy`."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        sock = socket.socket(family, kind)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        raise PortBusy(f"can't listen on {host}:{port}: {error.strerror or error}") from error
+    with sock:
+        yield sock
+
+
+def url_of(sock: socket.socket) -> str:
+    """Return the server's address as a client on this machine writes it."""
+    host, port = sock.getsockname()[:2]
+    if host in {"0.0.0.0", "::"}:
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextlib.contextmanager
+def held(data_dir: Path) -> Iterator[None]:
+    """
+    Hold the data directory for this process; nothing of an earlier daemon works on it when this yields.
+
+    Raises `DataDirBusy`, which says who holds it.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (data_dir / "daemon.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            holder = lock.read().strip() or "an unknown process"
+            raise DataDirBusy(f"{data_dir} is in use by another gatewayd ({holder})") from None
+        lock.truncate(0)
+        lock.write(f"pid {os.getpid()}")
+        lock.flush()
+        with (data_dir / "workers.lock").open("a+") as workers:
+            _clear_leftovers(workers, data_dir / "workers.json")
+        yield
+
+
+def _clear_leftovers(lock: IO[str], record: Path) -> None:
+    """Wait until no worker of an earlier daemon lives, killing those that were recorded."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return
+    except OSError:
+        pass
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        for pid in process.kill_recorded(json.loads(record.read_text())):
+            log.warning("killed worker process group %d, which an earlier daemon left behind", pid)
+
+    def late(*_: object) -> None:
+        raise DataDirBusy("workers of an earlier gatewayd still work on the data directory and can't be killed")
+
+    previous = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, LEFTOVERS_S)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)

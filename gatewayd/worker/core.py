@@ -1,0 +1,181 @@
+"""The worker between its link and its work: frames in, runs and answers out. Knows no process and no transport."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from gatewayd import tasks
+from gatewayd.channel import orders
+from gatewayd.errors import Conflict, GatewaydError, Invalid, NotFound, Rejected
+from gatewayd.worker import execute, graphs, items, link, reader, stacks, state, threads, usercode
+
+log = logging.getLogger(__name__)
+
+Answer = Callable[..., Awaitable[Any]]
+
+STATUSES: tuple[tuple[type[BaseException], int], ...] = (
+    (NotFound, 404),
+    (Conflict, 409),
+    (Invalid, 422),
+    (Rejected, 400),
+    (graphs.InvalidGraph, 424),
+)
+
+
+@define(eq=False)
+class Core:
+    """One worker. `main` runs until ``stop`` comes; frames are handed in by the reader thread."""
+
+    pid: int
+    link: link.Link = field(init=False)
+    _loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
+    _thread: int = field(factory=threading.get_ident, init=False)
+    _stop: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _configured: asyncio.Future[orders.Configuration] = field(init=False)
+    _runs: dict[str, execute.Execution] = field(factory=dict, init=False)
+    _around: execute.Surroundings | None = field(default=None, init=False)
+    _answers: dict[str, Answer] = field(factory=dict, init=False)
+    _remote: items.RemoteStore | None = field(default=None, init=False)
+    _pool: threads.Pool = field(factory=threads.Pool, init=False)
+    _tasks: tasks.Group = field(factory=lambda: tasks.Group("worker"), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._configured = self._loop.create_future()
+        self._loop.set_default_executor(self._pool)
+
+    # the reader thread
+
+    def on_control(self, frame: list[Any]) -> None:
+        """Take a control frame; everything but ``stack`` and ``reply`` belongs to the event loop."""
+        match frame:
+            case ["stack", number]:
+                self.link.control("stack", number, *stacks.of_thread(self._thread))
+            case ["reply", number, ok, payload]:
+                if self._remote is not None:
+                    self._remote.replied(number, ok, payload)
+            case _:
+                self._loop.call_soon_threadsafe(self._handle, frame)
+
+    def on_data(self, frame: list[Any]) -> None:
+        """Take an acknowledgement or a refusal to the run's outlet, where somebody may be waiting in any thread."""
+        match frame:
+            case ["ack", entries]:
+                for run_id, attempt, n in entries:
+                    here = self._runs.get(run_id)
+                    if here is not None and here.order.attempt == attempt:
+                        here.outlet.acknowledged(n)
+            case ["refuse", run_id, attempt, _, why]:
+                here = self._runs.get(run_id)
+                if here is not None and here.order.attempt == attempt:
+                    here.outlet.refused(why)
+
+    # the event loop
+
+    async def main(self) -> int:
+        """Load the project, then work until told to stop; return the exit code."""
+        self.link.control("hello", self.pid, {"langgraph": metadata.version("langgraph")})
+        configuration = await self._configured
+        try:
+            loaded = self._load(configuration)
+        except usercode.LoadError as error:
+            self.link.control("failed", str(error))
+            return 1
+        database = reader.Reader(configuration.database)
+        async with items.opened(configuration, self.link) as store:
+            if isinstance(store, items.RemoteStore):
+                self._remote = store
+            self._around = execute.Surroundings(
+                channel=self.link,
+                graphs=loaded,
+                reader=database,
+                pool=self._pool,
+                store=store,
+                window=configuration.window,
+                backlog=configuration.backlog,
+                job_timeout_s=configuration.job_timeout_s,
+                full_errors=configuration.full_errors,
+            )
+            states = state.States(loaded, database, store)
+            self._answers = {"state": states.state, "history": states.history, "project": states.project}
+            if not isinstance(store, items.RemoteStore):
+                self._answers["store"] = items.Answering(store).batch
+            self.link.control("loaded")
+            await self._stop.wait()
+            await self._tasks.stop()
+        database.close()
+        return 0
+
+    def _load(self, configuration: orders.Configuration) -> graphs.Graphs:
+        usercode.extend_path(Path(entry) for entry in configuration.search_path)
+        specs = {graph_id: (str(path), about) for graph_id, (path, about) in configuration.graphs.items()}
+        return graphs.Graphs.load(specs, Path(configuration.folder))
+
+    def _handle(self, frame: list[Any]) -> None:
+        match frame:
+            case ["ping", number]:
+                self.link.control("pong", number)
+            case ["start", order]:
+                self._start(orders.parse(order))
+            case ["cancel", run_id, attempt]:
+                here = self._runs.get(run_id)
+                if here is not None and here.order.attempt == attempt:
+                    here.cancel()
+            case ["drain", run_id, reason]:
+                for here in self._chosen(run_id):
+                    here.drain(reason)
+            case ["cut"]:
+                for here in list(self._runs.values()):
+                    here.cancel()
+            case ["call", number, method, params, deadline_s]:
+                self._tasks.spawn(self._answer(number, method, params, deadline_s), f"answer {method}")
+            case ["configure", configuration]:
+                self._configured.set_result(orders.Configuration(**configuration))
+            case ["stop"]:
+                self._stop.set()
+            case _:
+                log.error("the daemon sent an unknown frame %r", frame[:1])
+
+    def _chosen(self, run_id: str | None) -> list[execute.Execution]:
+        if run_id is None:
+            return list(self._runs.values())
+        return [self._runs[run_id]] if run_id in self._runs else []
+
+    def _start(self, order: orders.RunOrder) -> None:
+        assert self._around is not None
+        here = self._runs[order.run_id] = execute.Execution(order, self._around)
+        here.task = self._tasks.spawn(self._execute(here), f"run {order.run_id}")
+
+    async def _execute(self, here: execute.Execution) -> None:
+        try:
+            await here.run()
+        finally:
+            if self._runs.get(here.order.run_id) is here:
+                del self._runs[here.order.run_id]
+
+    async def _answer(self, number: int, method: str, params: dict[str, Any], deadline_s: float) -> None:
+        try:
+            async with asyncio.timeout(deadline_s):
+                result = await self._answers[method](**params)
+        except TimeoutError:
+            return  # the daemon has given up by itself
+        except Exception as error:
+            self.link.control("answer", number, False, _refusal(method, error))
+        else:
+            self.link.control("answer", number, True, result)
+
+
+def _refusal(method: str, error: Exception) -> list[Any]:
+    """Return [status, detail] of a failed call; what is nobody's fault is logged here, with its trace."""
+    for kind, status in STATUSES:
+        if isinstance(error, kind):
+            return [status, error.detail if isinstance(error, GatewaydError) else str(error)]
+    log.error("the call %s failed", method, exc_info=error)
+    return [500, f"{type(error).__name__}: {error}"]

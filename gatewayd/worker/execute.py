@@ -1,0 +1,326 @@
+"""The execution of one run in one attempt: from its order to its last frame.
+
+What ends it, and what the last frame says:
+
+- the graph ends, with or without an interrupt: "success", with the thread's state;
+- it raises: an `error` event, then "error" with the state of the last checkpoint;
+- its task is cancelled: "cancelled", after everything of it has stopped, its threads included;
+- it was asked to hand back and stopped before its next step: "drained";
+- it takes longer than the job timeout: "timeout".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+from typing import Any
+
+from attrs import define, field, frozen
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphDrained
+from langgraph.runtime import RunControl
+from langgraph.store.base import BaseStore
+
+from gatewayd import logs
+from gatewayd.channel import orders
+from gatewayd.errors import GatewaydError
+from gatewayd.model import event
+from gatewayd.worker import (
+    checkpoints,
+    config as run_config,
+    faults,
+    graphs,
+    link,
+    outlet,
+    projection,
+    reader,
+    resume,
+    serialise,
+    threads,
+)
+
+log = logging.getLogger(__name__)
+
+SHOWN = event.V1 | event.THREAD
+INTERRUPT = "__interrupt__"
+
+MODES = {"messages-tuple": "messages"}
+"""The wire's stream modes that langgraph calls otherwise."""
+
+INTERNAL = ("values", "updates")
+"""Modes that are always asked of langgraph: the result and the interrupts are read off them."""
+
+
+class StepControl(RunControl):
+    """langgraph's drain control, which also counts steps: `drain_requested` is read once at each."""
+
+    __slots__ = ("steps",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = 0
+
+    @property
+    def drain_requested(self) -> bool:
+        """Whether the run is to stop before this step."""
+        self.steps += 1
+        return self.drain_reason is not None
+
+
+@frozen(kw_only=True)
+class Surroundings:
+    """What executions share in a worker."""
+
+    channel: link.Link
+    graphs: graphs.Graphs
+    reader: reader.Reader
+    pool: threads.Pool
+    store: BaseStore | None
+    window: int
+    backlog: int
+    job_timeout_s: float
+    full_errors: bool
+
+
+@define(eq=False)
+class Execution:
+    """One run in one attempt. `task` runs `run`; `cancel` and `drain` end it early."""
+
+    order: orders.RunOrder
+    around: Surroundings
+    outlet: outlet.Outlet = field(init=False)
+    control: StepControl = field(factory=StepControl, init=False)
+    task: asyncio.Task[None] | None = field(default=None, init=False)
+    _values: Any = field(default=None, init=False)
+    """The last state of the root graph, and its JSON if it has been made."""
+    _values_json: bytes | None = field(default=None, init=False)
+    _stopped: bool = field(default=False, init=False)
+    """The graph stopped at an interrupt or breakpoint."""
+    _agen: Any = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        around, order = self.around, self.order
+        self.outlet = outlet.Outlet(
+            around.channel, order.run_id, order.attempt, window=around.window, backlog=around.backlog
+        )
+        self.outlet.leaving = self._leaving
+
+    def drain(self, reason: str) -> None:
+        """Have the run handed back before its next step."""
+        self.control.request_drain(reason)
+
+    def cancel(self) -> None:
+        """Cancel the run's task."""
+        if self.task is not None:
+            self.task.cancel()
+
+    async def run(self) -> None:
+        """Execute the run and send its last frame, whatever happens."""
+        order = self.order
+        threads.CURRENT.set(order.run_id)
+        logs.attach(run_id=order.run_id, thread_id=order.thread_id)
+        try:
+            outcome = await self._outcome()
+        except asyncio.CancelledError as cancelled:
+            outcome = await self._after_cancel(cancelled)
+        await self.outlet.end(outcome)
+
+    async def _outcome(self) -> dict[str, Any]:
+        order = self.order
+        durability = _durability(order.kwargs)
+        saver = checkpoints.Saver(
+            self.around.reader, self.outlet, run_id=order.run_id, durability=durability, thread_id=order.thread_id
+        )
+        try:
+            return await self._through_graph(saver, durability)
+        except GraphDrained:
+            return {"outcome": "drained"}
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and _asked_to_cancel():
+                raise
+            return await self._failed(error, saver)
+
+    async def _through_graph(self, saver: checkpoints.Saver, durability: str) -> dict[str, Any]:
+        order, around = self.order, self.around
+        self._emit("metadata", "", b'{"run_id":"%b","attempt":%d}' % (order.run_id.encode(), order.attempt))
+        raw = _raw_config(order)
+        async with around.graphs.open(
+            order.graph_id,
+            config=raw,
+            access_context="threads.create_run",
+            store=around.store,
+            context=order.kwargs.get("context"),
+            saver=saver,
+        ) as graph:
+            built, context = run_config.build(order, graph)
+            for key, value in raw.items():  # what a factory has changed
+                if key not in {"configurable", "metadata", "run_id"} and value:
+                    built.setdefault(key, value)  # type: ignore[misc]  # keys of RunnableConfig, both
+            config = built
+            plan = await resume.plan(order, graph, config, saver, around.reader)
+            if plan.over:
+                return await self._record_end(graph, plan.config)
+            timed_out = await self._consume(graph, plan, context, durability)
+            if timed_out:
+                return {**await self._state(graph, config), "outcome": "timeout", "error": TIMEOUT}
+            return await self._succeeded(graph, plan.config, saver)
+
+    async def _consume(
+        self, graph: graphs.AnyPregel, plan: resume.Plan, context: Any, durability: str
+    ) -> bool:
+        """Drive the graph to its end; True if the job timeout ended it."""
+        kwargs = self.order.kwargs
+        wanted = frozenset(kwargs.get("stream_mode") or ["values"])
+        asked = [MODES.get(mode, mode) for mode in kwargs.get("stream_mode") or ["values"]]
+        modes = list(dict.fromkeys([*asked, *INTERNAL]))
+        timeout = self.around.job_timeout_s or None
+        self._agen = graph.astream(
+            plan.input,
+            plan.config,
+            context=context,
+            stream_mode=modes,  # type: ignore[arg-type]  # checked when the run was created
+            subgraphs=True if kwargs.get("subgraphs") else False,
+            interrupt_before=kwargs.get("interrupt_before"),
+            interrupt_after=kwargs.get("interrupt_after"),
+            durability=durability,  # type: ignore[arg-type]
+            control=self.control,
+        )
+        shown = frozenset(MODES.get(mode, mode) for mode in wanted)
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                async with contextlib.aclosing(self._agen):
+                    await self._take(shown)
+        except TimeoutError:
+            if limit.expired():
+                return True
+            raise
+        return False
+
+    async def _take(self, shown: frozenset[str]) -> None:
+        """Take the graph's chunks, wait for room at each step."""
+        out, steps = self.outlet, self.control.steps
+        out.consuming = True
+        async for chunk in self._agen:
+            namespace, mode, payload = chunk if len(chunk) == 3 else ((), *chunk)
+            self._see(namespace, mode, payload, mode in shown)
+            if self.control.steps != steps and out.congested:
+                out.consuming = False
+                await out.room()
+                out.consuming = True
+                out.resume_ripening()
+            steps = self.control.steps
+        out.consuming = False
+
+    def _see(self, namespace: tuple[str, ...], mode: str, payload: Any, shown: bool) -> None:
+        """Note what is needed for the result; emit what was asked for."""
+        if not namespace:
+            if mode == "values":
+                self._values, self._values_json = payload, None
+            elif mode == "updates" and isinstance(payload, dict) and INTERRUPT in payload:
+                self._stopped = True
+        if shown:
+            data = serialise.dumps(payload)
+            if mode == "values" and not namespace:
+                self._values_json = data
+            self._emit(mode, "|".join(namespace), data)
+
+    def _emit(self, kind: str, namespace: str, data: bytes) -> None:
+        self.outlet.emit((kind, namespace, SHOWN, data))
+
+    def _leaving(self) -> bool:
+        """Whether langgraph is in the exit of its loop: the step's last events are handed out only after it."""
+        awaited = getattr(self._agen, "ag_await", None)
+        return inspect.iscoroutine(awaited) and awaited.__name__ == "__aexit__"
+
+    # how it ended
+
+    async def _succeeded(
+        self, graph: graphs.AnyPregel, config: RunnableConfig, saver: checkpoints.Saver
+    ) -> dict[str, Any]:
+        if self._stopped or self._values is None or INTERRUPT in _keys(self._values):
+            return {**await self._state(graph, config), "outcome": "success"}
+        values = self._values_json or serialise.dumps(self._values)
+        return {
+            "outcome": "success",
+            "values": values,
+            "result": values,
+            "interrupts": {},
+            "next": [],
+            "end_checkpoint_id": saver.last_root_checkpoint_id,
+        }
+
+    async def _record_end(self, graph: graphs.AnyPregel, config: RunnableConfig) -> dict[str, Any]:
+        """The run had ended before its process did: only the end is missing, and the state for those who stream."""
+        state = await self._state(graph, config)
+        if "values" in (self.order.kwargs.get("stream_mode") or ["values"]):
+            self._emit("values", "", state["result"])
+        return {**state, "outcome": "success"}
+
+    async def _failed(self, error: BaseException, saver: checkpoints.Saver) -> dict[str, Any]:
+        fault = faults.describe(error, full=self.around.full_errors)
+        log.warning("the run failed: %s: %s", fault["error"], error, exc_info=error)
+        with contextlib.suppress(GatewaydError):  # the backlog is what failed
+            self._emit("error", "", serialise.dumps(fault))
+        return {**await self._state_anyhow(saver), "outcome": "error", "error": fault, "result": None}
+
+    async def _after_cancel(self, cancelled: asyncio.CancelledError) -> dict[str, Any]:
+        """Wait until nothing of the run executes: the exit that langgraph left behind, and the run's threads."""
+        for left in cancelled.args:
+            if isinstance(left, asyncio.Future):
+                with contextlib.suppress(BaseException):
+                    await _through_cancel(left)
+        await self.around.pool.idle(self.order.run_id)
+        saver = checkpoints.Saver(
+            self.around.reader, self.outlet, run_id=self.order.run_id, durability="async"
+        )
+        return {**await self._state_anyhow(saver), "outcome": "cancelled"}
+
+    async def _state(self, graph: graphs.AnyPregel, config: RunnableConfig) -> dict[str, Any]:
+        with contextlib.suppress(checkpoints.SinkFailed):
+            await self.outlet.committed()
+        snapshot = await graph.aget_state(resume.latest(config))
+        return projection.of_snapshot(snapshot)
+
+    async def _state_anyhow(self, saver: checkpoints.Saver) -> dict[str, Any]:
+        """Return the thread's state, or nothing when it can't be had: the old values stay then."""
+        order = self.order
+        try:
+            async with self.around.graphs.open(
+                order.graph_id, config=_raw_config(order), access_context="threads.read", saver=saver
+            ) as graph:
+                return await self._state(graph, _raw_config(order))
+        except Exception as error:
+            log.warning("the state after the run can't be computed: %s", error, exc_info=error)
+            return {}
+
+
+TIMEOUT = {"error": "TimeoutError", "message": ""}
+
+
+def _keys(values: Any) -> Any:
+    return values if isinstance(values, dict) else ()
+
+
+def _durability(kwargs: dict[str, Any]) -> str:
+    return str(kwargs.get("durability") or "async")
+
+
+def _raw_config(order: orders.RunOrder) -> RunnableConfig:
+    """Return the config as a factory sees it first."""
+    given: RunnableConfig = dict(order.kwargs.get("config") or {})  # type: ignore[assignment]
+    given["configurable"] = dict(given.get("configurable") or {})
+    return given
+
+
+def _asked_to_cancel() -> bool:
+    """Whether this task was cancelled from outside (and not a node raised CancelledError by itself)."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def _through_cancel(left: asyncio.Future[Any]) -> None:
+    """Await a task that may itself be cancelled or fail."""
+    await asyncio.wait([left])
+

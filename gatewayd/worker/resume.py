@@ -1,0 +1,255 @@
+"""Where a run goes on: at its beginning, from its last checkpoint, or nowhere because it had ended already.
+
+The rule (design §4) was tried on every kind of run, cut after every saver call; simpler ones end wrong. A run has
+*begun* when storage holds a checkpoint or pending write made by it. A run that has begun is addressed by the thread's
+latest checkpoint, never by `checkpoint_id`, and is *over* if
+
+(a) that checkpoint is its own and no task comes next, or
+(b) every task without a result waits at an interrupt whose write this run made, or
+(c) that checkpoint is its own, none of its tasks has run, and a static breakpoint of the run is due there.
+
+Otherwise it goes on with no input, or with those of its answers whose questions are still open. `update` and `goto`
+are never given twice.
+
+A question is open when its INTERRUPT write is the task's newest and no newer RESUME write has answered it. It is read
+in the innermost namespaces: while a subgraph runs, its parent's row is stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from attrs import field, frozen
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import Command, Send, StateSnapshot
+
+from gatewayd.channel import orders
+from gatewayd.checkpointing import rows, sql
+from gatewayd.worker import checkpoints, graphs, reader
+
+ERROR, INTERRUPT, RESUME = "__error__", "__interrupt__", "__resume__"
+CONTROL = frozenset({ERROR, "__error_source_node__", INTERRUPT, RESUME})
+"""Channels that say what happened to a task; any other write means that the task has finished (langgraph's rule)."""
+
+HIDDEN = "langsmith:hidden"
+"""Tag of nodes that "*" does not mean."""
+
+
+@frozen(kw_only=True)
+class Plan:
+    """How this attempt begins."""
+
+    input: Any = None
+    """For `astream`: the run's input, a Command, or None to go on."""
+    over: bool = False
+    """The run had ended, or nothing of it is left: only its end is to be recorded."""
+    config: RunnableConfig = field(factory=dict)  # type: ignore[assignment]  # all keys are optional
+    """The config to stream with: with the run's `checkpoint_id` only if it has not begun."""
+
+
+async def plan(
+    order: orders.RunOrder,
+    graph: graphs.AnyPregel,
+    config: RunnableConfig,
+    saver: checkpoints.Saver,
+    storage: reader.Reader,
+) -> Plan:
+    """Decide how this attempt begins."""
+    begun = order.attempt > 1 and bool(storage.fetch(sql.RUN_HAS_BEGUN, (order.run_id, order.run_id))[0][0])
+    if not begun:
+        return await _first(order, graph, config, storage)
+    newest = latest(config)
+    snapshot = await graph.aget_state(newest, subgraphs=True)
+    here = await saver.aget_tuple(newest)
+    if here is None or _is_over(order, graph, snapshot, storage):
+        return Plan(over=here is not None, input=order.kwargs.get("input"), config=newest)
+    answers = _open_answers(order.answers, order.thread_id, snapshot, storage)
+    return Plan(input=Command(resume=answers) if answers else None, config=newest)
+
+
+async def _first(
+    order: orders.RunOrder, graph: graphs.AnyPregel, config: RunnableConfig, storage: reader.Reader
+) -> Plan:
+    command = {key: value for key, value in (order.kwargs.get("command") or {}).items() if value is not None}
+    known = {key: command[key] for key in ("resume", "update", "goto") if key in command}
+    if not known:
+        return Plan(input=order.kwargs.get("input"), config=config)
+    if order.answers is not None:
+        snapshot = await graph.aget_state(latest(config), subgraphs=True)
+        answers = _open_answers(order.answers, order.thread_id, snapshot, storage)
+        if answers:
+            known["resume"] = answers
+        else:
+            del known["resume"]
+            if not known:  # what it answers has been answered: by the first click of two
+                return Plan(over=True, config=latest(config))
+    return Plan(input=_command(known), config=config)
+
+
+def _command(known: dict[str, Any]) -> Command[Any]:
+    """Make langgraph's command of the wire's."""
+    fields = dict(known)
+    if "goto" in fields:
+        goto = fields["goto"]
+        fields["goto"] = [_target(one) for one in goto] if isinstance(goto, list) else _target(goto)
+    if isinstance(fields.get("update"), list):
+        fields["update"] = [tuple(pair) for pair in fields["update"]]
+    return Command(**fields)
+
+
+def _target(goto: Any) -> Any:
+    return Send(goto["node"], goto.get("input")) if isinstance(goto, dict) else goto
+
+
+def latest(config: RunnableConfig) -> RunnableConfig:
+    """Return the config that addresses the thread's latest root checkpoint."""
+    configurable = {
+        key: value
+        for key, value in config["configurable"].items()
+        if key not in {"checkpoint_id", "checkpoint_ns", "checkpoint_map"}
+    }
+    return {**config, "configurable": configurable}
+
+
+# whether it is over
+
+
+def _is_over(
+    order: orders.RunOrder, graph: graphs.AnyPregel, snapshot: StateSnapshot, storage: reader.Reader
+) -> bool:
+    place = snapshot.config["configurable"]
+    key = (order.thread_id, "", place.get("checkpoint_id", ""))
+    found = storage.fetch(sql.TUPLE_BY_ID, key)
+    own = bool(found) and rows.CheckpointRow._make(found[0]).run_id == order.run_id
+    if own and not snapshot.tasks:
+        return True
+    writes = _writes(storage, *key)
+    unfinished = [task for task in snapshot.tasks if not _finished(writes, task.id)]
+    if unfinished and all(_asks(writes, task.id, order.run_id) for task in unfinished):
+        return True
+    return own and not writes and _breakpoint_due(order, graph, snapshot, storage)
+
+
+def _writes(storage: reader.Reader, thread_id: str, namespace: str, checkpoint_id: str) -> list[rows.WriteRow]:
+    found = storage.fetch(sql.WRITES, (thread_id, namespace, checkpoint_id))
+    return [rows.WriteRow._make(row) for row in found]
+
+
+def _finished(writes: Sequence[rows.WriteRow], task_id: str) -> bool:
+    return any(write.task_id == task_id and write.channel not in CONTROL for write in writes)
+
+
+def _newest(writes: Sequence[rows.WriteRow], task_id: str, channel: str) -> rows.WriteRow | None:
+    mine = [write for write in writes if write.task_id == task_id and write.channel == channel]
+    return max(mine, key=lambda write: write.stamp, default=None)
+
+
+def _question(writes: Sequence[rows.WriteRow], task_id: str) -> rows.WriteRow | None:
+    """Return the INTERRUPT write of a task that waits for an answer."""
+    asked, answered = _newest(writes, task_id, INTERRUPT), _newest(writes, task_id, RESUME)
+    if asked is None or (answered is not None and answered.stamp > asked.stamp):
+        return None
+    return None if _finished(writes, task_id) else asked
+
+
+def _asks(writes: Sequence[rows.WriteRow], task_id: str, run_id: str) -> bool:
+    question = _question(writes, task_id)
+    return question is not None and question.run_id == run_id
+
+
+def _breakpoint_due(
+    order: orders.RunOrder, graph: graphs.AnyPregel, snapshot: StateSnapshot, storage: reader.Reader
+) -> bool:
+    before = order.kwargs.get("interrupt_before") or graph.interrupt_before_nodes
+    after = order.kwargs.get("interrupt_after") or graph.interrupt_after_nodes
+    if before and any(_among(graph, task.name, before) for task in snapshot.tasks):
+        return True
+    return bool(after) and any(_among(graph, node, after) for node in _ran_last(snapshot, graph, storage))
+
+
+def _among(graph: graphs.AnyPregel, node: str, wanted: str | Sequence[str]) -> bool:
+    if wanted != "*":
+        return node in wanted
+    known = graph.nodes.get(node)
+    return known is not None and HIDDEN not in (known.tags or ())
+
+
+def _ran_last(snapshot: StateSnapshot, graph: graphs.AnyPregel, storage: reader.Reader) -> Iterator[str]:
+    """Yield the nodes whose run made this checkpoint: those that have seen more than the parent's say."""
+    own = _versions_seen(snapshot.config, graph)
+    parent = _versions_seen(snapshot.parent_config, graph) if snapshot.parent_config else {}
+    for node, seen in own.items():
+        if node != INTERRUPT and seen != parent.get(node):
+            yield node
+
+
+def _versions_seen(config: RunnableConfig, graph: graphs.AnyPregel) -> dict[str, Any]:
+    saver = graph.checkpointer
+    found = saver.get_tuple(config) if isinstance(saver, checkpoints.Saver) else None
+    return dict(found.checkpoint["versions_seen"]) if found is not None else {}
+
+
+# answers and questions
+
+
+def _open_answers(
+    answers: dict[str, Any] | None, thread_id: str, snapshot: StateSnapshot, storage: reader.Reader
+) -> dict[str, Any]:
+    """Cut the answers to the questions that are still open."""
+    if not answers:
+        return {}
+    still = set(open_questions(thread_id, snapshot, storage))
+    return {interrupt_id: answer for interrupt_id, answer in answers.items() if interrupt_id in still}
+
+
+def open_questions(thread_id: str, snapshot: StateSnapshot, storage: reader.Reader) -> Iterator[str]:
+    """Yield the ids of the interrupts that wait for an answer, read in the innermost namespaces."""
+    checkpoint_id = snapshot.config["configurable"].get("checkpoint_id")
+    if checkpoint_id is None:
+        return
+    namespaces = [row[0] for row in storage.fetch(sql.NAMESPACES, (thread_id,))]
+    tasks = [task.id for task in snapshot.tasks]
+    yield from _open_in(thread_id, "", checkpoint_id, tasks, namespaces, storage)
+
+
+def _open_in(
+    thread_id: str,
+    namespace: str,
+    checkpoint_id: str,
+    tasks: Sequence[str],
+    namespaces: Sequence[str],
+    storage: reader.Reader,
+) -> Iterator[str]:
+    writes = _writes(storage, thread_id, namespace, checkpoint_id)
+    for task_id in tasks:
+        if _finished(writes, task_id):
+            continue
+        inner = [each for each in namespaces if _is_below(each, namespace, task_id)]
+        if not inner:
+            question = _question(writes, task_id)
+            if question is not None:
+                yield from _ids(question)
+        for each in inner:
+            latest = storage.fetch(sql.TUPLE_LATEST, (thread_id, each))
+            inner_id = rows.CheckpointRow._make(latest[0]).checkpoint_id
+            inner_tasks = sorted({write.task_id for write in _writes(storage, thread_id, each, inner_id)})
+            yield from _open_in(thread_id, each, inner_id, inner_tasks, namespaces, storage)
+
+
+def _is_below(candidate: str, namespace: str, task_id: str) -> bool:
+    """Whether a namespace is that of a subgraph which the task calls: one segment ``node:task`` more, maybe counted."""
+    rest = candidate.removeprefix(f"{namespace}|") if namespace else candidate
+    if rest == candidate and namespace:
+        return False
+    segment, *more = rest.split("|")
+    return segment.endswith(f":{task_id}") and all(part.isdecimal() for part in more)
+
+
+def _ids(question: rows.WriteRow) -> Iterator[str]:
+    value = SERDE.loads_typed((question.type, question.value))
+    for interrupt in value if isinstance(value, (list, tuple)) else [value]:
+        yield interrupt.id
+
+
+SERDE = checkpoints.Saver.serde

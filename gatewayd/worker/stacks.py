@@ -1,0 +1,31 @@
+"""Where a thread is: for the log when the event loop does not turn."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+import traceback
+from pathlib import Path
+
+PACKAGE = str(Path(__file__).resolve().parent.parent)
+LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+DEEPEST = 25
+"""Frames that are logged, the innermost ones."""
+
+
+def of_thread(thread_id: int) -> tuple[str, str]:
+    """Return the innermost place in user code, as ``file:line in function``, and the end of the whole stack."""
+    frame = sys._current_frames().get(thread_id)
+    if frame is None:
+        return "?", ""
+    stack = traceback.extract_stack(frame)
+    ours = [entry for entry in stack if _is_users(entry.filename)]
+    place = (ours or stack)[-1]
+    text = "".join(traceback.format_list(stack[-DEEPEST:]))
+    return f"{place.filename}:{place.lineno} in {place.name}", text.rstrip()
+
+
+def _is_users(filename: str) -> bool:
+    path = str(Path(filename).absolute())
+    in_library = any(path.startswith(library) for library in LIBRARIES) or "site-packages" in path
+    return not filename.startswith("<") and not in_library and not path.startswith(PACKAGE)

@@ -1,0 +1,125 @@
+"""What the service worker answers about threads: state, history, and the projection of a run's end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define
+from langchain_core.runnables import RunnableConfig
+from langgraph.store.base import BaseStore
+from langgraph.types import PregelTask, StateSnapshot
+
+from gatewayd.checkpointing import operations
+from gatewayd.worker import checkpoints, graphs, projection, reader, serialise
+
+
+class NoSink:
+    """The sink of a saver that only reads."""
+
+    def send(self, operation: operations.Operation, /) -> None:
+        """Refuse: reading a state stores nothing."""
+        raise checkpoints.SinkFailed(f"{operation[0]} while reading a state")
+
+    async def committed(self) -> None:
+        """Nothing was sent."""
+
+    def committed_blocking(self) -> None:
+        """Nothing was sent."""
+
+
+@define(eq=False)
+class States:
+    """Reads states through the project's graphs."""
+
+    graphs: graphs.Graphs
+    reader: reader.Reader
+    store: BaseStore | None
+
+    async def project(self, thread_id: str, graph_id: str) -> dict[str, Any]:
+        """Return the projection of the thread's latest state (see `projection.of_snapshot`)."""
+        config = _config(thread_id)
+        async with self._open(graph_id, config) as graph:
+            return projection.of_snapshot(await graph.aget_state(config))
+
+    async def state(
+        self, thread_id: str, graph_id: str, checkpoint_id: str | None, checkpoint_ns: str, subgraphs: bool
+    ) -> bytes:
+        """Return the JSON of a thread's state, the latest or that of a checkpoint."""
+        config = _config(thread_id, checkpoint_ns, checkpoint_id)
+        async with self._open(graph_id, config) as graph:
+            return serialise.dumps(shape(await graph.aget_state(config, subgraphs=subgraphs)))
+
+    async def history(
+        self,
+        thread_id: str,
+        graph_id: str,
+        limit: int,
+        before: str | None,
+        metadata: dict[str, Any] | None,
+        checkpoint_ns: str,
+        checkpoint_id: str | None,
+    ) -> bytes:
+        """Return the JSON of a thread's states, newest first."""
+        config = _config(thread_id, checkpoint_ns, checkpoint_id)
+        earlier = _config(thread_id, checkpoint_ns, before) if before else None
+        async with self._open(graph_id, config) as graph:
+            states = graph.aget_state_history(config, filter=metadata, before=earlier, limit=limit)
+            return serialise.dumps([shape(snapshot) async for snapshot in states])
+
+    def _open(self, graph_id: str, config: RunnableConfig) -> Any:
+        saver = checkpoints.Saver(self.reader, NoSink(), run_id="", durability="async")
+        return self.graphs.open(
+            graph_id, config=config, access_context="threads.read", store=self.store, saver=saver
+        )
+
+
+def _config(thread_id: str, checkpoint_ns: str = "", checkpoint_id: str | None = None) -> RunnableConfig:
+    configurable = {"thread_id": thread_id, "checkpoint_ns": checkpoint_ns}
+    if checkpoint_id is not None:
+        configurable["checkpoint_id"] = checkpoint_id
+    return {"configurable": configurable}
+
+
+def shape(snapshot: StateSnapshot) -> dict[str, Any]:
+    """Return a snapshot in the wire's shape (rest.md §5.1)."""
+    checkpoint, parent = _place(snapshot.config), _place(snapshot.parent_config)
+    return {
+        "values": snapshot.values,
+        "next": snapshot.next,
+        "tasks": [_task(task) for task in snapshot.tasks],
+        "metadata": snapshot.metadata,
+        "created_at": snapshot.created_at,
+        "checkpoint": checkpoint,
+        "parent_checkpoint": parent,
+        "interrupts": [projection.shown(interrupt) for interrupt in snapshot.interrupts],
+        "checkpoint_id": checkpoint and checkpoint["checkpoint_id"],
+        "parent_checkpoint_id": parent and parent["checkpoint_id"],
+    }
+
+
+def _task(task: PregelTask) -> dict[str, Any]:
+    nested = isinstance(task.state, StateSnapshot)
+    return {
+        "id": task.id,
+        "name": task.name,
+        "path": task.path,
+        "error": None if task.error is None else repr(task.error),
+        "interrupts": [projection.shown(interrupt) for interrupt in task.interrupts],
+        "checkpoint": None if nested or not task.state else _fields(task.state["configurable"]),  # type: ignore[index]
+        "state": shape(task.state) if nested else None,  # type: ignore[arg-type]
+        "result": task.result,
+    }
+
+
+KEYS = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
+
+
+def _place(config: Any) -> dict[str, Any] | None:
+    """Return the checkpoint that a config names, None when it names none."""
+    if not config or not config["configurable"].get("checkpoint_id"):
+        return None
+    return _fields(config["configurable"])
+
+
+def _fields(configurable: dict[str, Any]) -> dict[str, Any]:
+    return {key: configurable[key] for key in KEYS if key in configurable}
