@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -27,12 +26,10 @@ from gatewayd.runs import claims, manager, recovery, sweeper
 from gatewayd.storage import store
 from gatewayd.storage.sqlite import database
 from gatewayd.streams import hub, log as stream_log
-from gatewayd.workers import supervisor
+from gatewayd.workers import process, supervisor
 
 DATABASE = "gatewayd.sqlite"
 STORE = "store.sqlite"
-
-WriterFactory = Callable[[sqlite3.Connection], database.Writer]
 
 
 def now_us() -> int:
@@ -45,9 +42,13 @@ async def open_services(
     options: settings.Settings,
     served: project.Project,
     url: str,
-    writer: WriterFactory = database.Writer,
+    writer: database.WriterFactory = database.Writer,
+    begin: process.Start = process.start,
 ) -> AsyncIterator[keys.Services]:
-    """Yield the running services; orphans of earlier boots are pending again when they are yielded."""
+    """Yield the running services; orphans of earlier boots are pending again when they are yielded.
+
+    `writer` and `begin` are for tests: crashes at chosen points, workers inside this process.
+    """
     storage = await store.Storage.open(
         options.data_dir / DATABASE, now_us(), os.getpid(), gatewayd.__version__, writer
     )
@@ -57,7 +58,7 @@ async def open_services(
         descriptions = {graph_id: spec.description for graph_id, spec in served.graphs.items()}
         await storage.system_assistants_sync(descriptions, now_us())
         events = hub.Hub(storage, budget=options.hub_memory)
-        workers = supervisor.Supervisor(_plan(options, served, url))
+        workers = supervisor.Supervisor(_plan(options, served, url), begin)
         runs = manager.RunManager(
             storage=storage,
             log=stream_log.Log(storage, events),
@@ -81,6 +82,7 @@ async def open_services(
             hub=events,
             workers=workers,
             shutdown=asyncio.Event(),
+            api_url=url,
         )
 
 

@@ -25,12 +25,12 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from aiohttp import web
 
 import gatewayd
-from gatewayd import app as composition, project, sample, settings
+from gatewayd import app as composition, project, sample, settings, tasks
 from gatewayd.api import keys
 from gatewayd.errors import BadConfiguration, DataDirBusy
 from gatewayd.storage.sqlite import database
@@ -81,14 +81,13 @@ async def _serve(options: settings.Settings, served: project.Project, sock: sock
 
 async def _first_load(services: keys.Services, stop: asyncio.Event) -> str | None:
     """Wait until the project is loaded; return why it can't be."""
-    loaded = asyncio.ensure_future(services.workers.service_loaded.wait())
-    stopped = asyncio.ensure_future(stop.wait())
+    waiting = tasks.Group("first load")
     failure = services.workers.failure
-    try:
-        await asyncio.wait({loaded, stopped, failure}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        loaded.cancel()
-        stopped.cancel()
+    loaded = waiting.spawn(services.workers.service_loaded.wait(), "loaded")
+    stopped = waiting.spawn(stop.wait(), "stopped")
+    first: set[asyncio.Future[Any]] = {loaded, stopped, failure}
+    await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+    await waiting.stop()
     return failure.result() if failure.done() else None
 
 
@@ -98,7 +97,7 @@ async def running(
     served: project.Project,
     sock: socket.socket,
     url: str,
-    writer: composition.WriterFactory = database.Writer,
+    writer: database.WriterFactory = database.Writer,
 ) -> AsyncIterator[keys.Services]:
     """Accept requests on `sock` as long as the context lasts. `writer` is for tests that crash at chosen points."""
     async with composition.open_services(options, served, url, writer) as services:

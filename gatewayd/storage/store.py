@@ -6,7 +6,6 @@ module nobody knows SQL or the driver; a second backend offers the same names an
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -49,7 +48,7 @@ class Storage:
         now: int,
         pid: int,
         version: str,
-        writer: Callable[[sqlite3.Connection], database.Writer] = database.Writer,
+        writer: database.WriterFactory = database.Writer,
     ) -> Storage:
         """Open the file, bring it to the newest version and record the start. `writer` makes the writer."""
         connection = database.connect(path)
@@ -235,7 +234,7 @@ class Storage:
         self, operation: list[Any], run_id: str, weight: int, done: Callable[[BaseException | None], None]
     ) -> None:
         """Apply one of a run's checkpoint operations; `done` gets the error if it was refused."""
-        self.writer.post(_checkpoint_apply, operation, run_id, done=done, weight=weight)
+        self.writer.post(runs.run_checkpoint_apply, operation, run_id, done=done, weight=weight)
 
     async def events_page(self, thread_id: str, after: int, run_id: str | None = None) -> list[Chunk]:
         """Return the next chunks behind `after`, of one run or of all, about `EVENT_PAGE_BYTES` at most."""
@@ -246,7 +245,7 @@ class Storage:
                 rows = await self.readers.rows(events.PAGE, (thread_id, after, limit))
             else:
                 rows = await self.readers.rows(events.PAGE_OF_RUN, (run_id, after, thread_id, limit))
-            page = [events.chunk(row) for row in rows]  # type: ignore[arg-type]  # the columns of the statement
+            page = [events.chunk(row) for row in rows]
             chunks += page
             if len(page) < limit:
                 break
@@ -261,24 +260,3 @@ class Storage:
         rows = await self.readers.rows(events.LAST, (thread_id,))
         return (rows[0][0], rows[0][1]) if rows else (0, 0)
 
-
-def _checkpoint_apply(
-    connection: sqlite3.Connection, operation: list[Any], run_id: str
-) -> BaseException | None:
-    """Apply an operation of a run that is still running; the first one marks the run's progress."""
-    row = connection.execute(
-        "SELECT progressed FROM runs WHERE run_id = ? AND status = 'running'", (run_id,)
-    ).fetchone()
-    if row is None:
-        return NotFound("the run is not running any more")
-    connection.execute("SAVEPOINT checkpoint")
-    try:
-        checkpoint_sql.apply(connection, operation, run_id)
-    except Exception as error:
-        connection.execute("ROLLBACK TO checkpoint")
-        connection.execute("RELEASE checkpoint")
-        return error
-    connection.execute("RELEASE checkpoint")
-    if not row[0]:
-        runs.run_progress(connection, run_id)
-    return None

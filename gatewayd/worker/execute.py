@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field, frozen
@@ -145,26 +146,22 @@ class Execution:
     async def _through_graph(self, saver: checkpoints.Saver, durability: str) -> dict[str, Any]:
         order, around = self.order, self.around
         self._emit("metadata", "", b'{"run_id":"%b","attempt":%d}' % (order.run_id.encode(), order.attempt))
-        raw = _raw_config(order)
+        prepared = run_config.prepare(order)
         async with around.graphs.open(
             order.graph_id,
-            config=raw,
+            config=prepared,
             access_context="threads.create_run",
             store=around.store,
             context=order.kwargs.get("context"),
             saver=saver,
         ) as graph:
-            built, context = run_config.build(order, graph)
-            for key, value in raw.items():  # what a factory has changed
-                if key not in {"configurable", "metadata", "run_id"} and value:
-                    built.setdefault(key, value)  # type: ignore[misc]  # keys of RunnableConfig, both
-            config = built
+            config, context = run_config.build(order, graph, prepared)
             plan = await resume.plan(order, graph, config, saver, around.reader)
             if plan.over:
                 return await self._record_end(graph, plan.config)
             timed_out = await self._consume(graph, plan, context, durability)
             if timed_out:
-                return {**await self._state(graph, config), "outcome": "timeout", "error": TIMEOUT}
+                return {**await self._state(graph, config), "outcome": "timeout", "error": TIMEOUT, "result": None}
             return await self._succeeded(graph, plan.config, saver)
 
     async def _consume(
@@ -172,26 +169,25 @@ class Execution:
     ) -> bool:
         """Drive the graph to its end; True if the job timeout ended it."""
         kwargs = self.order.kwargs
-        wanted = frozenset(kwargs.get("stream_mode") or ["values"])
         asked = [MODES.get(mode, mode) for mode in kwargs.get("stream_mode") or ["values"]]
         modes = list(dict.fromkeys([*asked, *INTERNAL]))
-        timeout = self.around.job_timeout_s or None
-        self._agen = graph.astream(
+        stream: Callable[..., Any] = graph.astream  # its overloads know only literal modes
+        self._agen = stream(
             plan.input,
             plan.config,
             context=context,
-            stream_mode=modes,  # type: ignore[arg-type]  # checked when the run was created
-            subgraphs=True if kwargs.get("subgraphs") else False,
+            stream_mode=modes,
+            subgraphs=bool(kwargs.get("subgraphs")),
             interrupt_before=kwargs.get("interrupt_before"),
             interrupt_after=kwargs.get("interrupt_after"),
-            durability=durability,  # type: ignore[arg-type]
+            durability=durability,
             control=self.control,
         )
-        shown = frozenset(MODES.get(mode, mode) for mode in wanted)
+        shown = frozenset(asked)
+        limit = asyncio.timeout(self.around.job_timeout_s or None)
         try:
-            async with asyncio.timeout(timeout) as limit:
-                async with contextlib.aclosing(self._agen):
-                    await self._take(shown)
+            async with limit, contextlib.aclosing(self._agen):
+                await self._take(shown)
         except TimeoutError:
             if limit.expired():
                 return True
@@ -221,7 +217,7 @@ class Execution:
             elif mode == "updates" and isinstance(payload, dict) and INTERRUPT in payload:
                 self._stopped = True
         if shown:
-            data = serialise.dumps(payload)
+            data = serialise.dumps(payload, full=self.around.full_errors)
             if mode == "values" and not namespace:
                 self._values_json = data
             self._emit(mode, "|".join(namespace), data)
@@ -288,9 +284,9 @@ class Execution:
         order = self.order
         try:
             async with self.around.graphs.open(
-                order.graph_id, config=_raw_config(order), access_context="threads.read", saver=saver
+                order.graph_id, config=_at(order), access_context="threads.read", saver=saver
             ) as graph:
-                return await self._state(graph, _raw_config(order))
+                return await self._state(graph, _at(order))
         except Exception as error:
             log.warning("the state after the run can't be computed: %s", error, exc_info=error)
             return {}
@@ -307,11 +303,9 @@ def _durability(kwargs: dict[str, Any]) -> str:
     return str(kwargs.get("durability") or "async")
 
 
-def _raw_config(order: orders.RunOrder) -> RunnableConfig:
-    """Return the config as a factory sees it first."""
-    given: RunnableConfig = dict(order.kwargs.get("config") or {})  # type: ignore[assignment]
-    given["configurable"] = dict(given.get("configurable") or {})
-    return given
+def _at(order: orders.RunOrder) -> RunnableConfig:
+    """Return the config that addresses the run's thread."""
+    return {"configurable": {"thread_id": order.thread_id, "checkpoint_ns": ""}}
 
 
 def _asked_to_cancel() -> bool:

@@ -98,15 +98,16 @@ def shape(snapshot: StateSnapshot) -> dict[str, Any]:
 
 
 def _task(task: PregelTask) -> dict[str, Any]:
-    nested = isinstance(task.state, StateSnapshot)
+    state: Any = task.state
+    nested = isinstance(state, StateSnapshot)
     return {
         "id": task.id,
         "name": task.name,
         "path": task.path,
         "error": None if task.error is None else repr(task.error),
         "interrupts": [projection.shown(interrupt) for interrupt in task.interrupts],
-        "checkpoint": None if nested or not task.state else _fields(task.state["configurable"]),  # type: ignore[index]
-        "state": shape(task.state) if nested else None,  # type: ignore[arg-type]
+        "checkpoint": None if nested or not state else _fields(state["configurable"]),
+        "state": shape(state) if nested else None,
         "result": task.result,
     }
 

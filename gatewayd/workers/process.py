@@ -10,9 +10,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import define, frozen
 
@@ -31,6 +31,23 @@ class Order:
     folder: Path
     lock: Path
     """The file `workers.lock`; each worker holds a shared lock on it as long as it lives."""
+
+
+class Running(Protocol):
+    """A started worker as its owner needs it."""
+
+    pid: int
+    control: socket.socket
+    data: socket.socket
+
+    async def ended(self) -> int:
+        """Wait for its end; return the exit code."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
+Start = Callable[[Order], Awaitable[Running]]
 
 
 @define(eq=False)

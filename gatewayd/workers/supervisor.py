@@ -60,6 +60,8 @@ class Supervisor:
     """Owner of the worker processes."""
 
     plan: Plan
+    begin: process.Start = process.start
+    """Starts a worker; another one lets a worker's core run in this process (tests, a debugger)."""
     listener: Listener = field(init=False)
     service_loaded: asyncio.Event = field(factory=asyncio.Event, init=False)
     """The service worker has loaded the project at least once."""
@@ -251,7 +253,7 @@ class Supervisor:
             lock=self.plan.data_dir / "workers.lock",
         )
         try:
-            await each.start(order, {**self.plan.configuration, "role": each.role, "name": each.name})
+            await each.start(self.begin, order, {**self.plan.configuration, "role": each.role, "name": each.name})
         except BaseException:
             self._workers.remove(each)
             raise

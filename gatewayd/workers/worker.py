@@ -65,7 +65,7 @@ class Worker:
     blocked_since: float | None = field(default=None, init=False)
     place: str = field(default="", init=False)
     """Where the loop was seen to be blocked, for the log."""
-    _process: process.Process | None = field(default=None, init=False)
+    _process: process.Running | None = field(default=None, init=False)
     _link: link.Link | None = field(default=None, init=False)
     _numbers: itertools.count[int] = field(factory=lambda: itertools.count(1), init=False)
     _calls: dict[int, asyncio.Future[Any]] = field(factory=dict, init=False)
@@ -83,9 +83,9 @@ class Worker:
             return 0
         return self.capacity - len(self.runs)
 
-    async def start(self, order: process.Order, configuration: dict[str, Any]) -> None:
+    async def start(self, begin: process.Start, order: process.Order, configuration: dict[str, Any]) -> None:
         """Start the process and tell it what to load. It is ready when it says so."""
-        self._process = await process.start(order)
+        self._process = await begin(order)
         self._link = link.Link(self._on_control, self._on_data, self._on_lost)
         await self._link.open(self._process.control, self._process.data)
         self._link.control("configure", configuration)

@@ -220,6 +220,10 @@ class Writer:
             call()
 
 
+WriterFactory = Callable[[sqlite3.Connection], Writer]
+"""Makes the writer of an open connection."""
+
+
 def _translated(error: BaseException) -> BaseException:
     if isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error):
         full = FullDisk("the disk is full: nothing was stored; try again when there is room")

@@ -176,8 +176,9 @@ def _composed(
         "assistant_id": assistant.assistant_id,
         "user_id": "",
     }
-    config_metadata = {**metadata, **(request.config.get("metadata") or {}), **request.metadata}
-    config = {**base, **given, "configurable": configurable, "metadata": config_metadata}
+    given_metadata: dict[str, Any] = request.config.get("metadata") or {}
+    config_metadata = {**metadata, **given_metadata, **request.metadata}
+    config: dict[str, Any] = {**base, **given, "configurable": configurable, "metadata": config_metadata}
     return Run(
         run_id=run_id,
         thread_id=thread.thread_id,
@@ -246,7 +247,7 @@ def _thread_busy(
     connection: sqlite3.Connection, thread: Thread, assistant: Assistant, request: RunRequest
 ) -> None:
     metadata = {**thread.metadata, "graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
-    config = {
+    config: dict[str, Any] = {
         **assistant.config,
         **{key: request.config[key] for key in ("tags", "recursion_limit") if key in request.config},
         "configurable": assistant.config.get("configurable") or {},
@@ -365,6 +366,28 @@ def run_cancel_if_active(
         (wire.text(error), action, now, run_id),
     ).fetchone()
     return run_find(connection, run_id) if row else None
+
+
+def run_checkpoint_apply(
+    connection: sqlite3.Connection, operation: list[Any], run_id: str
+) -> BaseException | None:
+    """Apply an operation of a run that is still running; the first one marks the run's progress."""
+    row = connection.execute(
+        "SELECT progressed FROM runs WHERE run_id = ? AND status = 'running'", (run_id,)
+    ).fetchone()
+    if row is None:
+        return NotFound("the run is not running any more")
+    connection.execute("SAVEPOINT checkpoint")
+    try:
+        checkpoint_sql.apply(connection, operation, run_id)
+    except Exception as error:
+        connection.execute("ROLLBACK TO checkpoint")
+        connection.execute("RELEASE checkpoint")
+        return error
+    connection.execute("RELEASE checkpoint")
+    if not row[0]:
+        run_progress(connection, run_id)
+    return None
 
 
 # ending
