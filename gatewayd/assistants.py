@@ -7,16 +7,10 @@ from typing import Any
 
 from attrs import frozen
 
-from gatewayd import ids, project
+from gatewayd import graphs, ids, project
 from gatewayd.errors import Invalid, NotFound
 from gatewayd.model.thread import Assistant
 from gatewayd.storage import store
-
-
-def require_graph(graphs: Mapping[str, project.GraphSpec], graph_id: str) -> None:
-    """Raise `NotFound` unless the project has this graph."""
-    if graph_id not in graphs:
-        raise NotFound(f"Graph '{graph_id}' not found. Expected one of: {sorted(graphs)}")
 
 
 @frozen(kw_only=True)
@@ -42,10 +36,10 @@ class Assistants:
             return assistant
         canonical = ids.parse_uuid(assistant)
         if canonical is None:
-            graphs = ", ".join(self.graphs)
+            known = ", ".join(self.graphs)
             raise Invalid(
                 f"Invalid assistant: {assistant!r}. Must be either:\n- A valid assistant UUID, or\n"
-                f"- One of the registered graphs: {graphs}"
+                f"- One of the registered graphs: {known}"
             )
         return canonical
 
@@ -62,7 +56,7 @@ class Assistants:
     ) -> list[Assistant]:
         """Return up to `limit` + 1 assistants (one more tells that there are more). Raises `NotFound`."""
         if graph_id is not None:
-            require_graph(self.graphs, graph_id)
+            graphs.require(self.graphs, graph_id)
         return await self.storage.assistants_search(
             metadata=metadata,
             graph_id=graph_id,

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from gatewayd import assistants, ids, project
+from gatewayd import graphs, ids, project
 from gatewayd.model.thread import Thread
 from gatewayd.storage import store
 from gatewayd.workers import supervisor
@@ -44,7 +44,12 @@ class Threads:
         return await self.storage.thread_patch(thread_id, metadata, self.now())
 
     async def state(
-        self, thread_id: str, *, checkpoint_id: str | None = None, checkpoint_ns: str = "", subgraphs: bool = False
+        self,
+        thread_id: str,
+        *,
+        checkpoint_id: str | None = None,
+        checkpoint_ns: str = "",
+        subgraphs: bool = False,
     ) -> bytes:
         """Return a state as the wire's JSON: the latest, or that of a checkpoint. Raises `NotFound`."""
         graph_id = await self._graph_of(thread_id)
@@ -90,5 +95,5 @@ class Threads:
         graph_id = thread.metadata.get("graph_id")
         if graph_id is None:
             return None
-        assistants.require_graph(self.graphs, str(graph_id))
+        graphs.require(self.graphs, str(graph_id))
         return str(graph_id)

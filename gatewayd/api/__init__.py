@@ -24,7 +24,17 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gatewayd.api import assistants, connections, meta, middleware, runs, runs_stateless, state, streams, threads
+from gatewayd.api import (
+    assistants,
+    connections,
+    meta,
+    middleware,
+    runs,
+    runs_stateless,
+    state,
+    streams,
+    threads,
+)
 
 
 def setup(app: web.Application) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, NewType
 
-from attrs import frozen
+from attrs import field, frozen
 
 from gatewayd.api import parse
-from gatewayd.errors import Invalid
 from gatewayd.api.parse import Filter, Limit, Object, Offset
+from gatewayd.errors import Invalid
 
 STREAM_MODES: Final = ("values", "updates", "messages-tuple", "custom")
 """Modes of v1 that are served."""
@@ -31,6 +31,8 @@ Delay = NewType("Delay", float)
 Config = NewType("Config", dict)  # type: ignore[type-arg]  # a RunnableConfig as JSON
 Place = NewType("Place", dict)  # type: ignore[type-arg]  # a checkpoint's address
 Before = NewType("Before", str)
+
+ONE, TEN, START, NOW = Limit(1), Limit(10), Offset(0), Delay(0)
 
 AssistantColumn = Literal[
     "assistant_id",
@@ -62,14 +64,14 @@ SortOrder = Literal["asc", "desc"]
 class AssistantSearch:
     """``POST /assistants/search``."""
 
-    metadata: Filter = Filter({})
+    metadata: Filter = field(factory=lambda: Filter({}))
     graph_id: str | None = None
     name: str | None = None
-    limit: Limit = Limit(10)
-    offset: Offset = Offset(0)
+    limit: Limit = TEN
+    offset: Offset = START
     sort_by: Literal["assistant_id", "graph_id", "name", "created_at", "updated_at"] | None = None
     sort_order: SortOrder = "desc"
-    select: list[AssistantColumn] = []
+    select: list[AssistantColumn] = field(factory=list)
 
 
 @frozen(kw_only=True)
@@ -77,10 +79,10 @@ class ThreadCreate:
     """``POST /threads``."""
 
     thread_id: parse.ThreadId | None = None
-    metadata: Object = {}
+    metadata: Object = field(factory=dict)
     if_exists: Literal["raise", "do_nothing"] = "raise"
     ttl: Object | None = None
-    supersteps: list[Object] = []
+    supersteps: list[Object] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         refuse("ttl", self.ttl)
@@ -91,7 +93,7 @@ class ThreadCreate:
 class ThreadPatch:
     """``PATCH /threads/{thread_id}``."""
 
-    metadata: Object = {}
+    metadata: Object = field(factory=dict)
     ttl: Object | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -102,16 +104,16 @@ class ThreadPatch:
 class ThreadSearch:
     """``POST /threads/search``."""
 
-    metadata: Filter = Filter({})
-    values: Filter = Filter({})
+    metadata: Filter = field(factory=lambda: Filter({}))
+    values: Filter = field(factory=lambda: Filter({}))
     status: Literal["idle", "busy", "interrupted", "error"] | None = None
-    ids: list[str] = []
-    limit: Limit = Limit(10)
-    offset: Offset = Offset(0)
+    ids: list[str] = field(factory=list)
+    limit: Limit = TEN
+    offset: Offset = START
     sort_by: Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"] | None = None
     sort_order: SortOrder = "desc"
-    select: list[ThreadColumn] = []
-    extract: Object = {}
+    select: list[ThreadColumn] = field(factory=list)
+    extract: Object = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         refuse("extract", self.extract)
@@ -129,10 +131,10 @@ class StateAt:
 class History:
     """``POST /threads/{thread_id}/history``."""
 
-    limit: Limit = Limit(1)
+    limit: Limit = ONE
     before: Before | None = None
     metadata: Filter | None = None
-    checkpoint: Object = {}
+    checkpoint: Object = field(factory=dict)
 
 
 @frozen(kw_only=True)
@@ -157,21 +159,21 @@ class RunCreate:
     assistant_id: AssistantName
     input: Any = None
     command: Object | None = None
-    config: Config = Config({})
-    context: Object = {}
-    metadata: Object = {}
-    checkpoint: Place = Place({})
+    config: Config = field(factory=lambda: Config({}))
+    context: Object = field(factory=dict)
+    metadata: Object = field(factory=dict)
+    checkpoint: Place = field(factory=lambda: Place({}))
     checkpoint_id: parse.CheckpointId | None = None
     interrupt_before: Nodes | None = None
     interrupt_after: Nodes | None = None
-    stream_mode: StreamModes = StreamModes(["values"])
+    stream_mode: StreamModes = field(factory=lambda: StreamModes(["values"]))
     stream_subgraphs: bool = False
     stream_resumable: bool = False
     feedback_keys: list[str] | None = None
     webhook: str | None = None
     multitask_strategy: Literal["reject", "rollback", "interrupt", "enqueue"] = "enqueue"
     if_not_exists: Literal["create", "reject"] = "reject"
-    after_seconds: Delay = Delay(0)
+    after_seconds: Delay = NOW
     on_disconnect: Literal["cancel", "continue"] = "continue"
     on_completion: Any = "delete"
     durability: Literal["sync", "async", "exit"] | None = None
@@ -203,7 +205,9 @@ def _stream_modes(value: Any, _: Any) -> list[str]:
         raise parse.no_schema(value)
     for mode in modes:
         if mode in LATER_MODES:
-            raise Invalid(f'`stream_mode` "{mode}" is not supported yet; supported are: {", ".join(STREAM_MODES)}')
+            raise Invalid(
+                f'`stream_mode` "{mode}" is not supported yet; supported are: {", ".join(STREAM_MODES)}'
+            )
         if mode not in STREAM_MODES:
             raise parse.no_schema(value)
     return modes or ["values"]

@@ -15,6 +15,9 @@ from attrs import define, field
 
 from gatewayd import tasks
 
+SMALL = 64 * 1024
+"""Bytes that go out together with the end of the body."""
+
 
 class ClientGone(ConnectionError):
     """The client has left or was cut off; nothing more can be sent."""
@@ -79,7 +82,9 @@ class Lasting:
         self.next_beat = asyncio.get_running_loop().time() + self.beat_s
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
         self.owner.remove(self)
         if not self._finished:
             self.abort()
@@ -116,15 +121,13 @@ class Lasting:
         transport = self.request.transport
         if transport is None:
             raise ClientGone
-        return int(transport.get_write_buffer_size())  # type: ignore[attr-defined]  # it is a writing transport
+        return int(transport.get_write_buffer_size())
 
     async def finish(self, data: bytes = b"") -> None:
         """Write the last bytes and end the body."""
-        if data:
-            # With `write_eof` it would be one packet less, but nobody would look at a client that takes nothing.
-            if len(data) > 65536:
-                await self.send(data)
-                data = b""
+        if len(data) > SMALL:  # `send` lets a slow client take its time
+            await self.send(data)
+            data = b""
         try:
             async with asyncio.timeout(self.write_timeout_s):
                 await self.response.write_eof(data)

@@ -11,9 +11,7 @@ from gatewayd import project
 from gatewayd.api import faults, keys
 
 PRIVATE_NETWORK = "Access-Control-Request-Private-Network"
-VARIES = (
-    f"{hdrs.ORIGIN}, {hdrs.ACCESS_CONTROL_REQUEST_METHOD}, {hdrs.ACCESS_CONTROL_REQUEST_HEADERS}, {PRIVATE_NETWORK}"
-)
+VARIES = f"{hdrs.ORIGIN}, {hdrs.ACCESS_CONTROL_REQUEST_METHOD}, {hdrs.ACCESS_CONTROL_REQUEST_HEADERS}, {PRIVATE_NETWORK}"
 
 
 @lru_cache(maxsize=1024)

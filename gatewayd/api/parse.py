@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, Literal, NewType, TypeVar, get_args, get_origin
 
 import attrs
@@ -54,7 +55,9 @@ class Wrong(Exception):
 
     def invalid(self) -> Invalid:
         """Return the error whose text tells value, rule and place."""
-        schema = "".join('["items"]' if isinstance(step, int) else f'["properties"]["{step}"]' for step in self.path)
+        schema = "".join(
+            '["items"]' if isinstance(step, int) else f'["properties"]["{step}"]' for step in self.path
+        )
         instance = "".join(f"[{step}]" if isinstance(step, int) else f'["{step}"]' for step in self.path)
         shown = show(self.value)
         return Invalid(
@@ -76,7 +79,9 @@ def wrong_type(value: Any, name: str) -> Wrong:
 
 def no_schema(value: Any) -> Wrong:
     """Return the error for a value that is none of several things it may be."""
-    return Wrong(value, f"{show(value)} is not valid under any of the schemas listed in the 'anyOf' keyword", "anyOf")
+    return Wrong(
+        value, f"{show(value)} is not valid under any of the schemas listed in the 'anyOf' keyword", "anyOf"
+    )
 
 
 def choice(value: Any, words: Sequence[str]) -> str:
@@ -84,7 +89,7 @@ def choice(value: Any, words: Sequence[str]) -> str:
     if isinstance(value, str) and value in words:
         return value
     quoted = [f'"{word}"' for word in words]
-    if len(quoted) > 3:  # noqa: SIM108
+    if len(quoted) > 3:
         named = f"{quoted[0]}, {quoted[1]} or {len(quoted) - 2} other candidates"
     else:
         named = " or ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
@@ -207,11 +212,15 @@ def _converter() -> Converter:
         (inner,) = (each for each in get_args(kind) if each is not types.NoneType)
         return None if value is None else converter.structure(value, inner)
 
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, literal)
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) is list, listed)
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) is dict, mapping)
+    hooks: list[tuple[Any, Callable[[Any, Any], Any]]] = [(Literal, literal), (list, listed), (dict, mapping)]
+    for origin, hook in hooks:
+        converter.register_structure_hook_func(partial(_has_origin, origin), hook)
     converter.register_structure_hook_func(_is_optional, optional)
     return converter
+
+
+def _has_origin(origin: Any, kind: Any) -> bool:
+    return get_origin(kind) is origin
 
 
 def _is_optional(kind: Any) -> bool:
@@ -250,7 +259,7 @@ def _first(group: ClassValidationError) -> Exception:
     if isinstance(error, Wrong):
         notes = getattr(group.exceptions[0], "__notes__", ())
         names = [note.name for note in notes if isinstance(note, AttributeValidationNote)]
-        error.path = (*names[:1], *error.path)
+        error.path = (*names[-1:], *error.path)  # inner classes have noted theirs before
     return error
 
 

@@ -36,10 +36,11 @@ async def claimer(runs: manager.RunManager) -> None:
 async def _claim(runs: manager.RunManager) -> float:
     """Start what can be started now; return how long nothing more will be due, in seconds."""
     limit, suspects = max(0, runs.places()), runs.workers.free_quarantines()
-    if limit or suspects:
-        for run in await runs.storage.runs_claim_due(runs.now(), limit, suspects):
-            runs.dispatch(run)
-    due = await runs.storage.next_due(runs.now())
-    if due is None:
+    runs.backlogged = False  # before the table is looked at: what comes later sets it again
+    claimed = await runs.storage.runs_claim_due(runs.now(), limit, suspects)
+    runs.backlogged |= claimed.left
+    for run in claimed.taken:
+        runs.dispatch(run)
+    if claimed.next_due is None:
         return LONGEST_WAIT_S
-    return min(LONGEST_WAIT_S, max(0.0, (due - runs.now()) / 1e6))
+    return min(LONGEST_WAIT_S, max(0.0, (claimed.next_due - runs.now()) / 1e6))

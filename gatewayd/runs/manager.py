@@ -68,6 +68,8 @@ class RunManager:
     now: Callable[[], int] = lambda: time.time_ns() // 1000
     hint: asyncio.Event = field(factory=asyncio.Event, init=False)
     """Set when a due run may be startable; `claims` waits for it."""
+    backlogged: bool = field(default=True, init=False)
+    """Due runs may be waiting: whoever frees a place or a thread gives the hint."""
     stopping: bool = field(default=False, init=False)
     flights: dict[str, flight.Flight] = field(factory=dict, init=False)
     _waiting: defaultdict[str, list[asyncio.Future[Ended]]] = field(factory=lambda: defaultdict(list), init=False)
@@ -101,7 +103,7 @@ class RunManager:
         if created.started:
             self.dispatch(run)
         else:
-            self.hint.set()
+            self._waits()
         return Admission(run=run, ended=ended)
 
     def _admit(self) -> None:
@@ -111,6 +113,16 @@ class RunManager:
     def places(self) -> int:
         """Free places for ordinary runs that are not promised to requests under way."""
         return 0 if self.stopping else self.workers.free() - self._reserved
+
+    def _waits(self) -> None:
+        """A run waits in the table."""
+        self.backlogged = True
+        self.hint.set()
+
+    def _freed(self) -> None:
+        """A place or a thread is free; when nothing waits, the table need not be looked at."""
+        if self.backlogged:
+            self.hint.set()
 
     def _follow(self, run_id: str) -> asyncio.Future[Ended]:
         future: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
@@ -179,7 +191,7 @@ class RunManager:
 
     def worker_ready(self) -> None:
         """There may be a free place."""
-        self.hint.set()
+        self._freed()
 
     def worker_frame(self, source: worker.Worker, frame: list[Any], size: int) -> None:
         """Store what a run has produced; frames of runs that this worker does not have are dropped."""
@@ -242,13 +254,13 @@ class RunManager:
             error = {"error": "WorkerDied", "message": message}
             await self.end_without_worker(parked, RunOutcome(status="error", error=error))
         else:
-            self.hint.set()
+            self._waits()
 
     async def _park(self, here: flight.Flight, *, died: bool) -> Run | None:
         run = here.run
         parked = await self.storage.run_park_if_running(run.run_id, run.attempt, died=died, now=self.now())
         self._land(here)
-        self.hint.set()
+        self._waits()
         return parked
 
     # ending
@@ -300,7 +312,7 @@ class RunManager:
             self._land(here)
         else:
             self.log.close(run.thread_id)
-        self.hint.set()
+        self._freed()
 
     def _land(self, here: flight.Flight) -> None:
         """The flight is over: free its place."""
@@ -430,7 +442,7 @@ class RunManager:
                     self._land(here)
             self._tell(run_id, Ended(status="deleted", result=None, error=None))
         self.log.hub.nudge(thread_id)
-        self.hint.set()
+        self._freed()
 
     # stopping
 

@@ -22,11 +22,21 @@ from gatewayd.storage.sqlite import assistants, boots, database, events, filters
 
 T = TypeVar("T")
 
+RUN_LOG_END = (
+    "SELECT runs.ended_at IS NULL, runs.log_to FROM runs JOIN threads USING (thread_id) "
+    "WHERE runs.run_id = ? AND runs.thread_id = ? AND threads.deleted_at IS NULL"
+)
+RUNS_ACTIVE = (
+    "SELECT runs.thread_id, runs.run_id FROM runs JOIN threads USING (thread_id) "
+    "WHERE runs.status IN (?, ?) AND threads.deleted_at IS NULL"
+)
+
 EVENT_PAGE_BYTES = 256 * 1024
 """What one reader of the log holds at most, beside a single larger chunk."""
 EVENT_PAGE_CHUNKS = 200
 
 Created = runs.Created
+Claimed = runs.Claimed
 ThreadSearch = threads.Search
 SEQUENCE_JUMP = boots.SEQUENCE_JUMP
 
@@ -126,7 +136,7 @@ class Storage:
         self, thread_id: str, metadata: dict[str, Any], *, do_nothing: bool, now: int
     ) -> Thread:
         """Store a thread. Raises `Conflict`."""
-        return await self.writer.submit(threads.thread_create, thread_id, metadata, do_nothing, now, promise=True)
+        return await self.writer.submit(threads.thread_create, thread_id, metadata, do_nothing, now)
 
     async def thread_get(self, thread_id: str) -> Thread:
         """Return the thread. Raises `NotFound`."""
@@ -137,11 +147,11 @@ class Storage:
 
     async def thread_patch(self, thread_id: str, metadata: dict[str, Any], now: int) -> Thread:
         """Merge metadata. Raises `NotFound`."""
-        return await self.writer.submit(threads.thread_patch, thread_id, metadata, now, promise=True)
+        return await self.writer.submit(threads.thread_patch, thread_id, metadata, now)
 
     async def thread_delete(self, thread_id: str, now: int) -> list[str]:
         """Mark the thread deleted and return the ids of its active runs. Raises `NotFound`."""
-        return await self.writer.submit(threads.thread_delete, thread_id, now, promise=True)
+        return await self.writer.submit(threads.thread_delete, thread_id, now)
 
     async def threads_search(self, search: ThreadSearch) -> list[Thread]:
         """Return up to `limit` + 1 threads (one more tells that there are more)."""
@@ -165,13 +175,16 @@ class Storage:
     async def run_get(self, thread_id: str, run_id: str) -> Run | None:
         """Return a run of this thread, or None."""
         rows = await self.readers.rows(
-            f"{runs.SELECT} WHERE runs.run_id = ? AND runs.thread_id = ?", (run_id, thread_id)
+            f"{runs.SELECT} WHERE runs.run_id = ? AND runs.thread_id = ? AND threads.deleted_at IS NULL",
+            (run_id, thread_id),
         )
         return runs.record(rows[0]) if rows else None
 
     async def run_get_anywhere(self, run_id: str) -> Run | None:
         """Return the run whatever its thread, or None."""
-        rows = await self.readers.rows(f"{runs.SELECT} WHERE runs.run_id = ?", (run_id,))
+        rows = await self.readers.rows(
+            f"{runs.SELECT} WHERE runs.run_id = ? AND threads.deleted_at IS NULL", (run_id,)
+        )
         return runs.record(rows[0]) if rows else None
 
     async def runs_list(self, thread_id: str, *, status: str | None, limit: int, offset: int) -> list[Run]:
@@ -183,13 +196,20 @@ class Storage:
         sql = f"{runs.SELECT} WHERE {terms} ORDER BY runs.created_at DESC, runs.run_id DESC LIMIT ? OFFSET ?"
         return [runs.record(row) for row in await self.readers.rows(sql, [*parameters, limit, offset])]
 
-    async def runs_claim_due(self, now: int, limit: int, suspects: int) -> list[Run]:
+    async def run_log_end(self, thread_id: str, run_id: str) -> tuple[bool, int | None] | None:
+        """Return whether a run is active and the number of its last event; None: there is no such run."""
+        rows = await self.readers.rows(RUN_LOG_END, (run_id, thread_id))
+        return (bool(rows[0][0]), rows[0][1]) if rows else None
+
+    async def runs_active(self, status: str | None) -> list[tuple[str, str]]:
+        """Return thread and run ids of all pending and running runs, or of those with one of these statuses."""
+        statuses = ("pending", "running") if status is None else (status, status)
+        rows = await self.readers.rows(RUNS_ACTIVE, statuses)
+        return [(thread_id, run_id) for thread_id, run_id in rows]
+
+    async def runs_claim_due(self, now: int, limit: int, suspects: int) -> Claimed:
         """Start due runs whose thread is free."""
         return await self.writer.submit(runs.runs_claim_due, self.boot, now, limit, suspects)
-
-    async def next_due(self, now: int) -> int | None:
-        """Return the due time of the next delayed run."""
-        return await self.writer.submit(runs.next_due, now)
 
     async def run_park_if_running(self, run_id: str, attempt: int, *, died: bool, now: int) -> Run | None:
         """Make a running run pending again; None if it is not running in that attempt."""

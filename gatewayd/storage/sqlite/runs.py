@@ -54,6 +54,18 @@ class Created:
     """Active runs that its multitask strategy cancels; they are to be ended."""
 
 
+@frozen(kw_only=True)
+class Claimed:
+    """What `runs_claim_due` did."""
+
+    taken: list[Run]
+    """Runs that were started and are to be dispatched."""
+    left: bool
+    """Due runs are left, for want of a place or because their thread is not free."""
+    next_due: int | None
+    """Due time of the next delayed run."""
+
+
 def record(row: tuple[Any, ...]) -> Run:
     """Make the record of a row with `COLUMNS`."""
     loads = wire.loads
@@ -291,11 +303,9 @@ def _start(connection: sqlite3.Connection, run_id: str, boot: int, now: int) -> 
     )
 
 
-def runs_claim_due(
-    connection: sqlite3.Connection, boot: int, now: int, limit: int, suspects: int
-) -> list[Run]:
+def runs_claim_due(connection: sqlite3.Connection, boot: int, now: int, limit: int, suspects: int) -> Claimed:
     """
-    Start up to `limit` due runs whose thread is free, in due order, and return them.
+    Start up to `limit` due runs whose thread is free, in due order.
 
     Runs under suspicion (they or their daemon died at work) run alone: at most `suspects` of them are taken, beside
     the limit. Cancelled runs are never started.
@@ -319,15 +329,12 @@ def runs_claim_due(
             suspects -= 1
         else:
             limit -= 1
-    return taken
-
-
-def next_due(connection: sqlite3.Connection, now: int) -> int | None:
-    """Return the due time of the next delayed run, or None."""
-    row = connection.execute(
-        "SELECT min(created_at) FROM runs WHERE status = 'pending' AND created_at > ?", (now,)
+    left, due = connection.execute(
+        """SELECT EXISTS (SELECT 1 FROM runs WHERE status = 'pending' AND created_at <= :now),
+               (SELECT min(created_at) FROM runs WHERE status = 'pending' AND created_at > :now)""",
+        {"now": now},
     ).fetchone()
-    return None if row[0] is None else int(row[0])
+    return Claimed(taken=taken, left=bool(left), next_due=due)
 
 
 # while running

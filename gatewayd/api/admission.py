@@ -1,0 +1,168 @@
+"""Runs on their way in: what a body asks for as a `RunRequest`, and the tasks that outlive the request.
+
+A handler is cancelled when its client leaves. What storage has been asked to do happens all the same, so everything
+that follows from it (a started run reaches its worker, a deleted one is stopped) must happen too: such work runs in a
+task of the application, for which the handler only waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+from aiohttp import web
+
+from gatewayd import logs
+from gatewayd.api import bodies, connections, keys, middleware, parse
+from gatewayd.errors import GatewaydError, Invalid, NotFound, Rejected
+from gatewayd.model.run import RunRequest
+from gatewayd.runs import manager
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+BOTH: Final = (
+    "Cannot specify both configurable and context. Prefer setting context alone. Context was introduced in "
+    "LangGraph 0.6.0 and is the long term planned replacement for configurable."
+)
+LEFT: Final = {
+    "error": "UserInterrupt",
+    "message": "client disconnected from the run stream (on_disconnect=cancel)",
+}
+"""What the thread says when its run was cancelled because the client had left."""
+
+
+async def unbroken(request: web.Request, work: Coroutine[Any, Any, T], name: str) -> T:
+    """Do something to its end, whether or not the client stays; `name` is the task's."""
+    return await asyncio.shield(request.app[keys.TASKS].spawn(work, name))
+
+
+async def admit(
+    request: web.Request, *, stateless: bool = False, follow: bool = False, tied: bool = False
+) -> tuple[manager.Admission, bool]:
+    """
+    Create the run that the request describes; with `follow` the admission has the future of its end.
+
+    Returns it with whether the run ends with its client: only if it is `tied` to the connection, and asked for.
+    Raises `Invalid`, `Rejected`, `NotFound`, `Conflict`, `Unavailable`.
+    """
+    services = request.app[keys.SERVICES]
+    thread_id = None if stateless else _thread_id(request)
+    body = await parse.body(request, bodies.RunCreate)
+    wanted = _request(request, body, thread_id)
+    tied = tied and body.on_disconnect == "cancel"
+    creation = request.app[keys.TASKS].spawn(services.runs.create(wanted, follow=follow), "create run")
+    try:
+        return await asyncio.shield(creation), tied
+    except asyncio.CancelledError:
+        if tied:  # the client left before it could know of its run
+            creation.add_done_callback(lambda created: _cancel_created(request, created))
+        raise
+
+
+def _thread_id(request: web.Request) -> str:
+    try:
+        return parse.path_id(request, "thread")
+    except Invalid:
+        raise Invalid("Invalid thread ID") from None
+
+
+def _request(request: web.Request, body: bodies.RunCreate, thread_id: str | None) -> RunRequest:
+    services = request.app[keys.SERVICES]
+    configurable = body.config.get("configurable") or {}
+    if configurable and body.context:
+        raise Rejected(BOTH)
+    stateless = thread_id is None
+    keep = stateless and _on_completion(body) == "keep"
+    return RunRequest(
+        assistant=services.assistants.reference(body.assistant_id),
+        thread_id=thread_id,
+        kwargs=_kwargs(body, temporary=stateless and not keep),
+        config={**body.config, "configurable": {**configurable, **_place(body)}},
+        context=body.context,
+        metadata=body.metadata,
+        multitask_strategy=body.multitask_strategy,
+        if_not_exists=body.if_not_exists,
+        after_s=body.after_seconds,
+        keep_thread=keep,
+        request_id=request[middleware.REQUEST_ID],
+        received_at=services.runs.now(),
+    )
+
+
+def _on_completion(body: bodies.RunCreate) -> str:
+    try:
+        return parse.choice(body.on_completion, ("delete", "keep"))
+    except parse.Wrong as error:
+        error.path = ("on_completion",)
+        raise error.invalid() from None
+
+
+def _place(body: bodies.RunCreate) -> dict[str, Any]:
+    """Return the checkpoint that a run goes out from, as keys of the configurable."""
+    place = {
+        name: body.checkpoint[name]
+        for name in ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
+        if name in body.checkpoint
+    }
+    return place if body.checkpoint_id is None else {**place, "checkpoint_id": body.checkpoint_id}
+
+
+def _kwargs(body: bodies.RunCreate, *, temporary: bool) -> dict[str, Any]:
+    during = body.checkpoint_during is not False
+    return {
+        "input": body.input,
+        "command": body.command,
+        "stream_mode": body.stream_mode,
+        "interrupt_before": body.interrupt_before,
+        "interrupt_after": body.interrupt_after,
+        "webhook": None,
+        "feedback_keys": body.feedback_keys,
+        "temporary": temporary,
+        "subgraphs": body.stream_subgraphs,
+        "resumable": body.stream_resumable,
+        "checkpoint_during": during,
+        "durability": body.durability or ("async" if during else "exit"),
+    }
+
+
+# clients that leave
+
+
+@contextmanager
+def ending(request: web.Request, thread_id: str, run_id: str, tied: bool) -> Iterator[None]:
+    """Cancel a run that is `tied` to this request's client when the client leaves inside the block."""
+    try:
+        yield
+    except (asyncio.CancelledError, connections.ClientGone):
+        if tied:
+            _left(request, thread_id, run_id)
+        raise
+
+
+def _left(request: web.Request, thread_id: str, run_id: str) -> None:
+    services = request.app[keys.SERVICES]
+    if not services.runs.stopping and not services.shutdown.is_set():
+        request.app[keys.TASKS].spawn(_cancel(services, thread_id, run_id), f"cancel {run_id}")
+
+
+def _cancel_created(request: web.Request, created: asyncio.Task[manager.Admission]) -> None:
+    if not created.cancelled() and created.exception() is None:
+        run = created.result().run
+        _left(request, run.thread_id, run.run_id)
+
+
+async def _cancel(services: keys.Services, thread_id: str, run_id: str) -> None:
+    fields = logs.fields(thread_id=thread_id, run_id=run_id)
+    try:
+        await services.runs.cancel(thread_id, run_id, "interrupt", why=LEFT)
+    except NotFound:
+        return  # it had ended
+    except GatewaydError as error:
+        log.error("a run whose client has left could not be cancelled: %s", error.detail, extra=fields)
+        return
+    log.info("the client has left, its run is cancelled", extra=fields)

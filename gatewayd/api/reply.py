@@ -1,0 +1,154 @@
+"""Records as the wire shows them, and the responses that carry them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from typing import Any, Final, TypeVar
+
+import orjson
+from aiohttp import web
+
+import gatewayd
+from gatewayd import wire
+from gatewayd.model.run import Run
+from gatewayd.model.thread import Assistant, Thread
+
+T = TypeVar("T")
+
+KWARGS: Final = (
+    "input",
+    "command",
+    "config",
+    "context",
+    "stream_mode",
+    "interrupt_before",
+    "interrupt_after",
+    "webhook",
+    "feedback_keys",
+    "temporary",
+    "subgraphs",
+    "resumable",
+    "checkpoint_during",
+    "durability",
+)
+"""A run's arguments in the wire's order."""
+INTERNAL: Final = frozenset({"__context_provided__"})
+"""Keys of a run's configurable that are our own business."""
+
+RUN_COLUMNS: Final = (
+    "run_id",
+    "thread_id",
+    "assistant_id",
+    "metadata",
+    "status",
+    "kwargs",
+    "multitask_strategy",
+    "created_at",
+    "updated_at",
+    "langsmith_session_name",
+)
+
+
+def json(value: Any, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Return data as a response."""
+    return raw(wire.dumps(value), headers)
+
+
+def raw(body: bytes, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Return JSON that is already encoded as a response."""
+    return web.Response(body=body, headers=headers, content_type="application/json")
+
+
+def empty(status: int = 204) -> web.Response:
+    """Return a response without a body."""
+    return web.Response(status=status)
+
+
+def page(rows: Sequence[dict[str, Any]], *, limit: int, offset: int) -> web.Response:
+    """Return up to `limit` rows of a search; one row more says that there are more."""
+    shown = rows[:limit]
+    more = len(rows) > limit
+    headers = {"X-Pagination-Total": str(offset + len(rows))}
+    if more:
+        headers["X-Pagination-Next"] = str(offset + len(shown))
+    return json(shown, headers)
+
+
+def selected(record: dict[str, Any], columns: Iterable[str]) -> dict[str, Any]:
+    """Return the columns that were asked for; none means all."""
+    wanted = set(columns)
+    return {name: value for name, value in record.items() if name in wanted} if wanted else record
+
+
+def assistant(record: Assistant) -> dict[str, Any]:
+    """Return an assistant as the wire shows it."""
+    return {
+        "assistant_id": record.assistant_id,
+        "graph_id": record.graph_id,
+        "config": record.config,
+        "context": record.context,
+        "metadata": record.metadata,
+        "name": record.name,
+        "created_at": wire.iso(record.created_at),
+        "updated_at": wire.iso(record.updated_at),
+        "version": record.version,
+        "description": record.description,
+    }
+
+
+def thread(record: Thread) -> dict[str, Any]:
+    """Return a thread as the wire shows it; its values stay encoded."""
+    return {
+        "thread_id": record.thread_id,
+        "created_at": wire.iso(record.created_at),
+        "updated_at": wire.iso(record.updated_at),
+        "state_updated_at": wire.iso(record.state_updated_at),
+        "metadata": record.metadata,
+        "status": record.status,
+        "config": record.config,
+        "values": None if record.values is None else orjson.Fragment(record.values),
+        "error": record.error,
+        "interrupts": record.interrupts or {},
+    }
+
+
+def run(record: Run, api_url: str) -> dict[str, Any]:
+    """Return a run as the wire shows it; `api_url` is this server's own address."""
+    kwargs = {name: record.kwargs.get(name) for name in KWARGS}
+    config = dict(kwargs["config"] or {})
+    config["configurable"] = {
+        key: value for key, value in (config.get("configurable") or {}).items() if key not in INTERNAL
+    }
+    if record.attempt:
+        config["metadata"] = {**(config.get("metadata") or {}), **_about(record.attempt, api_url)}
+    return {
+        "run_id": record.run_id,
+        "thread_id": record.thread_id,
+        "assistant_id": record.assistant_id,
+        "metadata": record.metadata,
+        "status": record.status,
+        "kwargs": {**kwargs, "config": config},
+        "multitask_strategy": record.multitask_strategy,
+        "created_at": wire.iso(record.created_at),
+        "updated_at": wire.iso(record.updated_at),
+        "langsmith_session_name": None,
+    }
+
+
+def _about(attempt: int, api_url: str) -> dict[str, Any]:
+    return {
+        "run_attempt": attempt,
+        "langgraph_version": langgraph_version(),
+        "langgraph_api_version": gatewayd.__version__,
+        "langgraph_plan": "self-hosted",
+        "langgraph_host": "self-hosted",
+        "langgraph_api_url": api_url,
+    }
+
+
+@functools.cache
+def langgraph_version() -> str:
+    """Return the version of the langgraph that workers will import."""
+    return metadata.version("langgraph")

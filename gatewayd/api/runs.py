@@ -1,0 +1,149 @@
+"""``/threads/{thread_id}/runs``, and cancelling many runs at once. Joining their streams is in `streams`."""
+
+from __future__ import annotations
+
+from aiohttp import hdrs, web
+
+from gatewayd.api import admission, bodies, keys, parse, reply, sse, waiting
+from gatewayd.errors import Invalid, NotFound
+from gatewayd.model.run import CancelAction, Run
+from gatewayd.runs import manager
+
+routes = web.RouteTableDef()
+
+
+def shown(request: web.Request, run: Run) -> dict[str, object]:
+    """Return a run as the wire shows it."""
+    services = request.app[keys.SERVICES]
+    settings = services.settings
+    return reply.run(run, services.api_url or f"http://{settings.host}:{settings.port}")
+
+
+@routes.post("/threads/{thread_id}/runs")
+async def create_run(request: web.Request) -> web.Response:
+    """Create a run in the background."""
+    admitted, _ = await admission.admit(request)
+    run = admitted.run
+    return reply.json(
+        shown(request, run), {hdrs.CONTENT_LOCATION: f"/threads/{run.thread_id}/runs/{run.run_id}"}
+    )
+
+
+@routes.post("/threads/{thread_id}/runs/stream")
+async def stream_run(request: web.Request) -> web.StreamResponse:
+    """Create a run and send its events."""
+    admitted, tied = await admission.admit(request, tied=True)
+    return await sse.follow(request, creators_view(request, admitted.run, tied))
+
+
+def creators_view(request: web.Request, run: Run, tied: bool) -> sse.View:
+    """Return the view of whoever has created a run by this request."""
+    services = request.app[keys.SERVICES]
+    with_ids = services.settings.ids == "all" or bool(run.kwargs.get("resumable"))
+    return sse.creators(run, stateless="thread_id" not in request.match_info, with_ids=with_ids, tied=tied)
+
+
+@routes.post("/threads/{thread_id}/runs/wait")
+async def wait_run(request: web.Request) -> web.StreamResponse:
+    """Create a run and send its result when it has ended."""
+    admitted, tied = await admission.admit(request, follow=True, tied=True)
+    assert admitted.ended is not None
+    run = admitted.run
+    return await waiting.late(request, run.thread_id, run.run_id, admitted.ended, tied=tied)
+
+
+@routes.get("/threads/{thread_id}/runs")
+async def list_runs(request: web.Request) -> web.Response:
+    """Return a thread's runs, latest due time first."""
+    thread_id = parse.path_id(request, "thread")
+    limit, offset = parse.whole(request, "limit", 10), parse.whole(request, "offset", 0)
+    status = request.query.getall("status", [None])[-1]
+    columns = _columns(parse.listed(request, "select"))
+    storage = request.app[keys.SERVICES].storage
+    await storage.thread_get(thread_id)
+    found = await storage.runs_list(thread_id, status=status, limit=limit, offset=offset)
+    return reply.json([reply.selected(shown(request, run), columns) for run in found])
+
+
+def _columns(columns: list[str]) -> list[str]:
+    unknown = [column for column in columns if column not in reply.RUN_COLUMNS]
+    if unknown:
+        raise Invalid(f"Invalid select columns: {unknown}. Expected: {sorted(reply.RUN_COLUMNS)}")
+    return columns
+
+
+@routes.get("/threads/{thread_id}/runs/{run_id}")
+async def get_run(request: web.Request) -> web.Response:
+    """Return one run."""
+    return reply.json(shown(request, await _found(request, "Not Found")))
+
+
+async def _found(request: web.Request, missing: str) -> Run:
+    """Return the run that the path names. Raises `NotFound`: for the thread, or with the text `missing`."""
+    thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
+    storage = request.app[keys.SERVICES].storage
+    run = await storage.run_get(thread_id, run_id)
+    if run is None:
+        await storage.thread_get(thread_id)
+        raise NotFound(missing)
+    return run
+
+
+@routes.delete("/threads/{thread_id}/runs/{run_id}")
+async def delete_run(request: web.Request) -> web.Response:
+    """Remove a run's record; one that executes is stopped."""
+    thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
+    deletion = request.app[keys.SERVICES].runs.delete_run(thread_id, run_id)
+    await admission.unbroken(request, deletion, f"delete run {run_id}")
+    return reply.empty()
+
+
+@routes.get("/threads/{thread_id}/runs/{run_id}/join")
+async def join_run(request: web.Request) -> web.StreamResponse:
+    """Send a run's result when it has ended."""
+    run = await _found(request, "Run not found")
+    tied = parse.flag(request, "cancel_on_disconnect")
+    return await waiting.late_end(request, run.thread_id, run.run_id, tied=tied)
+
+
+@routes.post("/threads/{thread_id}/runs/{run_id}/cancel")
+async def cancel_run(request: web.Request) -> web.StreamResponse:
+    """Cancel a run; with `wait` the answer comes when it has ended."""
+    thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
+    cancelling = request.app[keys.SERVICES].runs.cancel(thread_id, run_id, action_of(request))
+    await admission.unbroken(request, cancelling, f"cancel {run_id}")
+    if not parse.flag(request, "wait"):
+        return reply.empty(202)
+    return await waiting.late_end(request, thread_id, run_id, body=b"{}")
+
+
+def action_of(request: web.Request) -> CancelAction:
+    """Return what becomes of a cancelled run's work."""
+    return "rollback" if request.query.get("action") == "rollback" else "interrupt"
+
+
+@routes.post("/runs/cancel")
+async def cancel_runs(request: web.Request) -> web.Response:
+    """Cancel all runs of a status, or some of one thread; those that have ended meanwhile are passed over."""
+    body = await parse.body(request, bodies.CancelRuns)
+    work = _cancel_all(request.app[keys.SERVICES], body, action_of(request))
+    if not await admission.unbroken(request, work, "cancel runs"):
+        raise NotFound(manager.NO_RUNS)
+    return reply.empty()
+
+
+async def _cancel_all(services: keys.Services, body: bodies.CancelRuns, action: CancelAction) -> int:
+    """Cancel what the body names and return how many runs that were."""
+    if body.thread_id is not None:
+        run_ids = [parse.identifier(text, "run") for text in body.run_ids or []]
+        chosen = [(str(body.thread_id), run_id) for run_id in run_ids]
+    else:
+        chosen = await services.storage.runs_active(None if body.status == "all" else body.status)
+    cancelled = 0
+    for thread_id, run_id in chosen:
+        try:
+            await services.runs.cancel(thread_id, run_id, action)
+        except NotFound:
+            continue
+        cancelled += 1
+    return cancelled

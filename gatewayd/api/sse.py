@@ -1,0 +1,157 @@
+"""Event streams of protocol v1: a cursor of the hub, copied to a socket.
+
+A stream is one task that repeats: take the next page from the cursor, write its frames in one piece, beat when it is
+time. It ends with the record that ends the run. That record may have been missed by nobody's fault (the run's row was
+deleted, the reader came later), so whenever the cursor comes back empty-handed, and at every beat, the table is asked:
+wake-ups are hints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import hdrs, web
+from attrs import frozen
+
+from gatewayd.api import admission, connections, keys
+from gatewayd.model.event import Chunk
+from gatewayd.model.run import Run
+from gatewayd.streams import hub, v1
+
+NOT_FOUND: Final = v1.frame("error", b'{"error":"HTTPException","message":"404: Run not found"}')
+"""What a reader of a run gets that is not there (any more)."""
+
+HEAD: Final = {
+    hdrs.CACHE_CONTROL: "no-store",
+    hdrs.CONNECTION: "keep-alive",
+    "X-Accel-Buffering": "no",
+    hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8",
+}
+
+
+@frozen(kw_only=True)
+class View:
+    """How one reader wants to see one run."""
+
+    thread_id: str
+    run_id: str
+    location: str
+    """Path that is read to go on after a cut."""
+    content_location: str
+    after: int | None
+    """Number of the last event the reader knows; None: only what comes from now on."""
+    names: frozenset[str] | None
+    """Names of the events to send; None: all."""
+    with_ids: bool
+    tied: bool
+    """The run is to be cancelled when this reader leaves."""
+    fresh: bool = False
+    """The run was created by this request: there is no need to look whether it has ended already."""
+
+
+def open_stream(request: web.Request, headers: dict[str, str]) -> connections.Lasting:
+    """Return a response that lasts and beats like an event stream."""
+    settings = request.app[keys.SERVICES].settings
+    return connections.Lasting(
+        request=request,
+        owner=request.app[keys.CONNECTIONS],
+        headers={**headers, **HEAD},
+        beat=v1.HEARTBEAT,
+        beat_s=settings.heartbeat_s,
+        write_timeout_s=settings.write_timeout_s,
+    )
+
+
+async def follow(request: web.Request, view: View) -> web.StreamResponse:
+    """Send a run's events until it has ended, or the client has left."""
+    out = open_stream(request, {hdrs.LOCATION: view.location, hdrs.CONTENT_LOCATION: view.content_location})
+    try:
+        with admission.ending(request, view.thread_id, view.run_id, view.tied):
+            async with out:
+                if request.method != hdrs.METH_HEAD:
+                    await _copy(request, view, out)
+                await out.finish()
+    except connections.ClientGone:
+        pass
+    return out.response
+
+
+async def _copy(request: web.Request, view: View, out: connections.Lasting) -> None:
+    services = request.app[keys.SERVICES]
+    known = view.after
+    with hub.Cursor(services.hub, view.thread_id, known or 0, run_id=view.run_id) as cursor:
+        if known is None and not cursor.skip_to_now():
+            cursor.position, _ = await services.storage.events_last(view.thread_id)
+        # The row is read after the position: a run that is active here ends with an event behind the position.
+        over = None if view.fresh else await _over(services, view, cursor.position)
+        while over is None:
+            chunks = await next_page(cursor, out)
+            if not chunks:
+                over = await _over(services, view, cursor.position)
+                continue
+            frames, ended = v1.run_frames(chunks, view.run_id, names=view.names, with_ids=view.with_ids)
+            if ended:
+                over = frames
+            elif frames:
+                await out.send(frames)
+                await out.beat_if_due()
+    if over:
+        await out.finish(over)
+
+
+async def _over(services: keys.Services, view: View, position: int) -> bytes | None:
+    """Return the last bytes of a stream that has nothing more to come, None while something may come."""
+    end = await services.storage.run_log_end(view.thread_id, view.run_id)
+    if end is None:
+        return NOT_FOUND
+    active, log_to = end
+    return None if active or (log_to or 0) > position else b""
+
+
+async def next_page(cursor: hub.Cursor, out: connections.Lasting) -> list[Chunk]:
+    """Return the cursor's next page; empty when there is reason to look whether anything will come at all."""
+    try:
+        async with asyncio.timeout_at(out.next_beat):
+            return await cursor.page()
+    except TimeoutError:
+        await out.beat_if_due()
+        return []
+
+
+async def tail(
+    request: web.Request, thread_id: str, after: int | None, frames_of: Callable[[list[Chunk]], bytes]
+) -> web.StreamResponse:
+    """Send a thread's events, of all its runs, until the client leaves."""
+    services = request.app[keys.SERVICES]
+    out = open_stream(request, {})
+    try:
+        async with out:
+            with hub.Cursor(services.hub, thread_id, after or 0) as cursor:
+                if after is None and not cursor.skip_to_now():
+                    cursor.position, _ = await services.storage.events_last(thread_id)
+                while request.method != hdrs.METH_HEAD:
+                    if frames := frames_of(await next_page(cursor, out)):
+                        await out.send(frames)
+                        await out.beat_if_due()
+            await out.finish()
+    except connections.ClientGone:
+        pass
+    return out.response
+
+
+def creators(run: Run, *, stateless: bool, with_ids: bool, tied: bool) -> View:
+    """Return the view of whoever has created a run: everything from its beginning."""
+    path = f"/runs/{run.run_id}" if stateless else f"/threads/{run.thread_id}/runs/{run.run_id}"
+    return View(
+        thread_id=run.thread_id,
+        run_id=run.run_id,
+        location=f"{path}/stream",
+        content_location=path,
+        after=run.log_from,
+        names=None,
+        with_ids=with_ids,
+        tied=tied,
+        fresh=True,
+    )

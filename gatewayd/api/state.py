@@ -1,0 +1,100 @@
+"""``/threads/{thread_id}/state`` and ``/history``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from gatewayd import wire
+from gatewayd.api import bodies, keys, parse, reply
+from gatewayd.errors import Invalid
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/threads/{thread_id}/state")
+async def get_state(request: web.Request) -> web.Response:
+    """Return the latest state."""
+    thread_id = parse.path_id(request, "thread")
+    subgraphs = parse.flag(request, "subgraphs")
+    return reply.raw(await request.app[keys.SERVICES].threads.state(thread_id, subgraphs=subgraphs))
+
+
+@routes.get("/threads/{thread_id}/state/{checkpoint_id}")
+async def get_state_at_checkpoint(request: web.Request) -> web.Response:
+    """Return the state of a checkpoint."""
+    return reply.raw(
+        await request.app[keys.SERVICES].threads.state(
+            parse.path_id(request, "thread"),
+            checkpoint_id=request.match_info["checkpoint_id"],
+            subgraphs=parse.flag(request, "subgraphs"),
+        )
+    )
+
+
+@routes.post("/threads/{thread_id}/state/checkpoint")
+async def post_state_at_checkpoint(request: web.Request) -> web.Response:
+    """Return the state of a checkpoint, in any namespace."""
+    thread_id = parse.path_id(request, "thread")
+    body = await parse.body(request, bodies.StateAt)
+    namespace, checkpoint_id = _address(body.checkpoint)
+    return reply.raw(
+        await request.app[keys.SERVICES].threads.state(
+            thread_id, checkpoint_id=checkpoint_id, checkpoint_ns=namespace, subgraphs=body.subgraphs
+        )
+    )
+
+
+@routes.get("/threads/{thread_id}/history")
+async def get_history(request: web.Request) -> web.Response:
+    """Return states, newest first."""
+    limit, before = _limit(request.query.get("limit")), _before(request.query.get("before"))
+    thread_id = parse.path_id(request, "thread")
+    return reply.raw(await request.app[keys.SERVICES].threads.history(thread_id, limit=limit, before=before))
+
+
+@routes.post("/threads/{thread_id}/history")
+async def post_history(request: web.Request) -> web.Response:
+    """Return states, newest first, by a filter."""
+    thread_id = parse.path_id(request, "thread")
+    body = await parse.body(request, bodies.History)
+    namespace, checkpoint_id = _address(body.checkpoint)
+    return reply.raw(
+        await request.app[keys.SERVICES].threads.history(
+            thread_id,
+            limit=body.limit,
+            before=body.before,
+            metadata=body.metadata,
+            checkpoint_ns=namespace,
+            checkpoint_id=checkpoint_id,
+        )
+    )
+
+
+def _address(checkpoint: dict[str, Any]) -> tuple[str, str | None]:
+    """Return namespace and id of a checkpoint object; its thread is the URL's."""
+    try:
+        namespace = parse.string(checkpoint.get("checkpoint_ns") or "")
+        checkpoint_id = checkpoint.get("checkpoint_id")
+        return namespace, None if checkpoint_id is None else parse.string(checkpoint_id)
+    except parse.Wrong as error:
+        error.path = ("checkpoint", *error.path)
+        raise error.invalid() from None
+
+
+def _limit(text: str | None) -> int:
+    try:
+        return min(parse.LARGEST, int("1" if text is None else text[:50]))
+    except ValueError:
+        raise Invalid(f"Invalid limit {text}") from None
+
+
+def _before(text: str | None) -> str | None:
+    """Read `before` of a query: a checkpoint's id, or one of the objects that the body may have, as JSON."""
+    if text is None or not text.lstrip().startswith("{"):
+        return text or None
+    try:
+        return parse.structure({"before": wire.loads(text)}, bodies.History).before
+    except wire.JSONDecodeError:
+        raise Invalid(f"Invalid before {text[: parse.SHOWN]}") from None

@@ -1,0 +1,92 @@
+"""Late JSON: the answer of a run, sent when the run has ended, behind newlines that show that it is not forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from gatewayd import wire
+from gatewayd.api import admission, connections, keys
+from gatewayd.errors import NotFound
+from gatewayd.runs import manager
+
+BEAT: Final = b"\n"
+"""JSON parsers skip it."""
+NOT_FOUND: Final = b'{"__error__":{"error":"HTTPException","message":"404: Run not found"}}'
+TIMED_OUT: Final = {"error": "TimeoutError", "message": ""}
+
+
+def answer(ended: manager.Ended) -> bytes:
+    """Return the JSON that tells how a run ended."""
+    match ended.status:
+        case "deleted":
+            return NOT_FOUND if ended.result is None else ended.result
+        case "error" | "timeout":
+            return wire.dumps({"__error__": ended.error or TIMED_OUT})
+        case "interrupted":
+            return b"{}" if ended.result is None else ended.result
+        case _:
+            return b"null" if ended.result is None else ended.result
+
+
+async def late(
+    request: web.Request,
+    thread_id: str,
+    run_id: str,
+    end: asyncio.Future[manager.Ended],
+    *,
+    tied: bool = False,
+    body: bytes | None = None,
+) -> web.StreamResponse:
+    """Send the run's answer, or `body`, when `end` has come. The head names the run at once."""
+    services = request.app[keys.SERVICES]
+    path = f"/threads/{thread_id}/runs/{run_id}"
+    out = connections.Lasting(
+        request=request,
+        owner=request.app[keys.CONNECTIONS],
+        headers={
+            hdrs.LOCATION: f"{path}/join",
+            hdrs.CONTENT_LOCATION: path,
+            hdrs.CONTENT_TYPE: "application/json",
+        },
+        beat=BEAT,
+        beat_s=services.settings.heartbeat_s,
+        write_timeout_s=services.settings.write_timeout_s,
+    )
+    try:
+        with admission.ending(request, thread_id, run_id, tied):
+            async with out:
+                if request.method == hdrs.METH_HEAD:
+                    await out.finish()
+                else:
+                    ended = await _ended(end, out)
+                    await out.finish(answer(ended) if body is None else body)
+    except connections.ClientGone:
+        pass
+    return out.response
+
+
+async def _ended(end: asyncio.Future[manager.Ended], out: connections.Lasting) -> manager.Ended:
+    loop = asyncio.get_running_loop()
+    while not end.done():
+        await asyncio.wait((end,), timeout=max(0.0, out.next_beat - loop.time()))
+        if not end.done():
+            await out.beat_if_due()
+    try:
+        return end.result()
+    except NotFound:  # deleted after the head had been sent
+        return manager.Ended(status="deleted", result=None, error=None)
+
+
+async def late_end(
+    request: web.Request, thread_id: str, run_id: str, *, tied: bool = False, body: bytes | None = None
+) -> web.StreamResponse:
+    """Do the same for a run that somebody else has created."""
+    services = request.app[keys.SERVICES]
+    end = request.app[keys.TASKS].spawn(services.runs.wait(thread_id, run_id), f"wait for {run_id}")
+    try:
+        return await late(request, thread_id, run_id, end, tied=tied, body=body)
+    finally:
+        end.cancel()

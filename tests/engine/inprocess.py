@@ -1,0 +1,358 @@
+"""The whole engine inside the test process: real SQLite, real channel, real graphs, but no worker processes.
+
+`opened` yields a `Daemon`: the services of `gatewayd.app` with workers that live here. Each worker is the product's
+`worker.core.Core` on two socketpairs, in a thread with an event loop of its own (one that shared the daemon's would
+stop it whenever a graph blocks, and could never wait for a commit). It starts in milliseconds; the project's modules
+are imported once for all of them.
+
+    async with inprocess.opened(tmp_path, PROJECT) as daemon:
+        ended = await daemon.finish(inprocess.request("walk", thread_id=ids.new_id(), input={"steps": 3}))
+        assert ended.status == "success"
+        records = await daemon.log(thread_id)
+
+A machine that dies:
+
+    async with inprocess.opened(tmp_path, PROJECT, writer=inprocess.CrashingWriter) as daemon:
+        daemon.writer.crash_after(3)             # three more operations of runs are stored, then nothing is
+        await daemon.create(request)
+        await daemon.writer.crashed.wait()
+        daemon.abandon()                         # workers are killed, the services dropped without another word
+    async with inprocess.opened(tmp_path, PROJECT) as daemon:    # the next boot on the same file
+        ...
+
+What is not like a process: a killed worker stores, sends and hears nothing any more, but user code that it was executing
+in a thread runs on to its next call of the saver; ``os._exit`` ends the tests; and the environment of the order is not set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+from attrs import define, field
+
+from gatewayd import app, ids, settings, wire
+from gatewayd.api import keys
+from gatewayd.channel import orders
+from gatewayd.model.event import Record
+from gatewayd.model.run import RunRequest
+from gatewayd.runs import manager
+from gatewayd.storage.sqlite import database, events, runs
+from gatewayd.worker import core, graphs, link
+from gatewayd.workers import process
+
+T = TypeVar("T")
+
+OF_RUNS: frozenset[Callable[..., Any]] = frozenset(
+    {events.append, runs.run_checkpoint_apply, runs.run_finish_if_active}
+)
+"""What the writer is asked to store on behalf of a worker's data frames."""
+
+JOIN_S = 10.0
+"""How long a worker's thread may take to end."""
+
+
+LOADING = threading.Lock()
+"""Held while a worker imports the project: the modules are shared here, and importing them was not made for threads."""
+
+
+# workers
+
+
+class Core(core.Core):
+    """The worker's core, taking turns in loading."""
+
+    def _load(self, configuration: orders.Configuration) -> graphs.Graphs:
+        with LOADING:
+            return super()._load(configuration)
+
+
+@define(eq=False)
+class Worker:
+    """A worker in a thread: what `workers.process.Running` asks for."""
+
+    name: str
+    control: socket.socket
+    """The daemon's ends of the two pairs."""
+    data: socket.socket
+    _theirs: tuple[socket.socket, socket.socket]
+    pid: int = 0
+    """Not the test's own: process groups of recorded workers are killed at the next boot."""
+    _loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
+    _ended: asyncio.Future[int] = field(init=False)
+    _thread: threading.Thread = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._ended = self._loop.create_future()
+        self._thread = threading.Thread(target=self._live, name=f"worker {self.name}", daemon=True)
+        self._thread.start()
+
+    async def ended(self) -> int:
+        """Wait for its end; return what the exit code would be."""
+        return await asyncio.shield(self._ended)
+
+    def kill(self) -> None:
+        """Cut it off: what it has sent can still be read, nothing comes after it."""
+        for end in self._theirs:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        self._resolve(-signal.SIGKILL)
+
+    def join(self) -> None:
+        """Wait for the thread; one that does not end is a failure of the test."""
+        self._thread.join(JOIN_S)
+        assert not self._thread.is_alive(), f"the thread of worker {self.name} does not end"
+
+    def _resolve(self, code: int) -> None:
+        if not self._ended.done():
+            self._ended.set_result(code)
+
+    def _live(self) -> None:
+        code = 1
+        try:
+            with asyncio.Runner() as runner:
+                code = runner.run(self._work())
+        finally:
+            with contextlib.suppress(RuntimeError):  # the test's loop is closed
+                self._loop.call_soon_threadsafe(self._resolve, code)
+
+    async def _work(self) -> int:
+        """Do what `gatewayd.worker.process` does, without its process."""
+        loop, working = asyncio.get_running_loop(), Core(self.pid)
+        main = loop.create_task(working.main())
+
+        def on_end() -> None:  # where a process would exit
+            for execution in list(working._runs.values()):
+                execution.outlet.refused("the worker was killed")
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(main.cancel)
+
+        working.link = link.Link(
+            *self._theirs, on_control=working.on_control, on_data=working.on_data, on_end=on_end
+        )
+        working.link.start()
+        try:
+            return await main
+        except asyncio.CancelledError:
+            return -signal.SIGKILL
+        finally:
+            await self._drop(working)
+
+    async def _drop(self, working: core.Core) -> None:
+        """Let nothing of a killed worker stay: its tasks, the questions it waits for, its connection."""
+        if working._remote is not None:
+            for future in working._remote._asked.values():
+                future.cancel()
+        while left := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=0.05)
+        if working._around is not None:
+            working._around.reader.close()
+        working.link.close()
+
+
+@define(eq=False)
+class Workers:
+    """Starts workers in this process: its `begin` is a `workers.process.Start`."""
+
+    started: list[Worker] = field(factory=list, init=False)
+
+    async def begin(self, order: process.Order) -> Worker:
+        """Start one."""
+        pairs = [socket.socketpair() for _ in range(2)]
+        one = Worker(order.name, pairs[0][0], pairs[1][0], (pairs[0][1], pairs[1][1]))
+        self.started.append(one)
+        return one
+
+    def named(self, name: str) -> Worker:
+        """Return the newest worker of that name ("service", "run-1", …)."""
+        return next(one for one in reversed(self.started) if one.name == name)
+
+    def kill(self) -> None:
+        """Kill all."""
+        for one in self.started:
+            one.kill()
+
+
+# a writer that dies
+
+
+@define(eq=False)
+class CrashingWriter(database.Writer):
+    """A writer that can be told at which operation the machine dies.
+
+    From that operation on nothing is stored and nobody is answered. It also counts what it takes for runs.
+    """
+
+    crashed: asyncio.Event = field(factory=asyncio.Event, init=False)
+    taken: int = field(default=0, init=False)
+    """Operations of runs (`OF_RUNS`) that were let through."""
+    _fatal: Callable[[Callable[..., Any], tuple[Any, ...]], bool] = field(default=lambda *_: False, init=False)
+
+    def crash_when(self, fatal: Callable[[Callable[..., Any], tuple[Any, ...]], bool]) -> None:
+        """Die at the first operation `(function, args)` of which `fatal` is true: it is not stored any more."""
+        self._fatal = fatal
+
+    def crash_after(self, count: int) -> None:
+        """Let `count` more operations of runs through and die at the next."""
+        last = self.taken + count
+        self.crash_when(lambda function, _: function in OF_RUNS and self.taken >= last)
+
+    def submit(self, function: Callable[..., T], *args: Any, promise: bool = False) -> asyncio.Future[T]:
+        """Queue like a living writer, or lose it."""
+        if self._passes(function, args):
+            return super().submit(function, *args, promise=promise)
+        return asyncio.get_running_loop().create_future()
+
+    def post(self, function: Callable[..., T], *args: Any, **how: Any) -> None:
+        """Queue like a living writer, or lose it."""
+        if self._passes(function, args):
+            super().post(function, *args, **how)
+
+    def _passes(self, function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+        if self.crashed.is_set():
+            return False
+        if self._fatal(function, args):
+            self.crashed.set()
+            return False
+        self.taken += function in OF_RUNS
+        return True
+
+
+# the daemon
+
+
+@define(eq=False)
+class Daemon:
+    """Running services, and what tests do with them."""
+
+    services: keys.Services
+    workers: Workers
+
+    @property
+    def writer(self) -> Any:
+        """The storage's writer: a `CrashingWriter` if it was opened with that."""
+        return self.services.storage.writer
+
+    async def create(self, request: RunRequest) -> manager.Admission:
+        """Admit a run; `ended` of the answer is the future of its end."""
+        return await self.services.runs.create(request, follow=True)
+
+    async def finish(self, request: RunRequest) -> manager.Ended:
+        """Admit a run and wait for its end."""
+        admission = await self.create(request)
+        assert admission.ended is not None
+        return await admission.ended
+
+    async def log(self, thread_id: str, run_id: str | None = None) -> list[Record]:
+        """Return the stored events of a thread, or of one of its runs."""
+        records: list[Record] = []
+        while page := await self.services.storage.events_page(thread_id, records[-1].seq if records else 0, run_id):
+            records += [record for chunk in page for record in chunk.records]
+        return records
+
+    async def state(self, thread_id: str, graph_id: str, **params: Any) -> dict[str, Any]:
+        """Ask the service worker for a thread's latest state, subgraphs included."""
+        asked = {"checkpoint_id": None, "checkpoint_ns": "", "subgraphs": True, **params}
+        answer = await self.services.workers.call("state", {"thread_id": thread_id, "graph_id": graph_id, **asked})
+        state: dict[str, Any] = wire.loads(answer)
+        return state
+
+    def abandon(self) -> None:
+        """Drop it as a crash of the machine does: nothing is handed back, ended or stored when the context is left."""
+        if isinstance(self.writer, CrashingWriter):
+            self.writer.crashed.set()
+        self.services.runs.stopping = True
+        self.services.runs.flights.clear()
+        self.services.storage.boot = 0  # no orderly stop is recorded
+        self.workers.kill()
+
+
+@asynccontextmanager
+async def opened(
+    data_dir: Path,
+    project: Path,
+    *,
+    writer: database.WriterFactory = database.Writer,
+    **overrides: Any,
+) -> AsyncIterator[Daemon]:
+    """Yield a daemon on `data_dir` that serves the project (path of its langgraph.json); `overrides` are settings.
+
+    The service worker has loaded the project when it yields. Several in a row on one directory are several boots.
+    """
+    data_dir.mkdir(exist_ok=True)
+    loaded, served = settings.load({"config": project, "data_dir": data_dir}, {})
+    options = attrs.evolve(loaded, **overrides)
+    workers = Workers()
+    try:
+        async with app.open_services(
+            options, served, "http://127.0.0.1:2024", writer=writer, begin=workers.begin
+        ) as services:
+            daemon = Daemon(services, workers)
+            await _loaded(services)
+            yield daemon
+    finally:
+        workers.kill()
+        for one in workers.started:
+            await asyncio.to_thread(one.join)
+
+
+async def _loaded(services: keys.Services) -> None:
+    loading = asyncio.ensure_future(services.workers.service_loaded.wait())
+    await asyncio.wait([loading, services.workers.failure], return_when=asyncio.FIRST_COMPLETED)
+    loading.cancel()
+    assert not services.workers.failure.done(), services.workers.failure.result()
+
+
+def request(
+    graph: str,
+    *,
+    thread_id: str | None,
+    input: Any = None,  # noqa: A002 - the wire's name
+    command: Mapping[str, Any] | None = None,
+    stream_mode: tuple[str, ...] = ("values", "updates"),
+    multitask_strategy: str = "enqueue",
+    config: dict[str, Any] | None = None,
+    context: dict[str, Any] | None = None,
+    metadata: dict[str, Any] | None = None,
+    after_s: float = 0.0,
+    keep_thread: bool = False,
+    **kwargs: Any,
+) -> RunRequest:
+    """Return what the API makes of a request; `kwargs` are `interrupt_before`, `durability`, `subgraphs`, … of the run."""
+    defaults: dict[str, Any] = {
+        "interrupt_before": None,
+        "interrupt_after": None,
+        "webhook": None,
+        "feedback_keys": None,
+        "temporary": thread_id is None and not keep_thread,
+        "subgraphs": False,
+        "resumable": False,
+        "checkpoint_during": True,
+        "durability": "async",
+    }
+    assert not (unknown := kwargs.keys() - defaults.keys()), unknown
+    return RunRequest(
+        assistant=graph,
+        thread_id=thread_id,
+        kwargs={"input": input, "command": command, "stream_mode": list(stream_mode), **defaults, **kwargs},
+        config=config or {},
+        context=context or {},
+        metadata=metadata or {},
+        multitask_strategy=multitask_strategy,
+        if_not_exists="create",
+        after_s=after_s,
+        keep_thread=keep_thread,
+        request_id=ids.new_id(),
+        received_at=time.time_ns() // 1000,
+    )

@@ -1,0 +1,220 @@
+"""Graphs that misbehave, each in its own way, and `steps`, which is what they are neighbours of.
+
+Every node leaves its marks in a file (`witness` in the input): ``<key> start <pid> <time>`` and ``… end …``, by which a
+test sees what was executed how often, where and when, whatever became of the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_stream_writer
+from langgraph.graph import END, START, StateGraph
+from typing_extensions import TypedDict
+
+
+def add(left: list[str] | None, right: list[str] | None) -> list[str]:
+    return [*(left or []), *(right or [])]
+
+
+class State(TypedDict, total=False):
+    witness: str
+    seconds: float
+    steps: int
+    how: str
+    size: int
+    done: Annotated[list[str], add]
+    blob: str
+
+
+@contextmanager
+def witnessed(state: State, config: RunnableConfig, node: str) -> Iterator[None]:
+    run_id = config["configurable"]["run_id"]
+    mark(state, f"{run_id} {node} start")
+    yield
+    mark(state, f"{run_id} {node} end")
+
+
+def mark(state: State, words: str) -> None:
+    if path := state.get("witness"):
+        with Path(path).open("a") as file:
+            file.write(f"{words} {os.getpid()} {time.monotonic():.6f}\n")
+
+
+def one_node(name: str, node: Any) -> Any:
+    """A graph of two nodes: `before`, so that there is a checkpoint to go on from, and the one that misbehaves."""
+    graph = StateGraph(State)
+    graph.add_node("before", before)
+    graph.add_node(name, node)
+    graph.add_edge(START, "before")
+    graph.add_edge("before", name)
+    graph.add_edge(name, END)
+    return graph.compile(name=name)
+
+
+async def before(state: State, config: RunnableConfig) -> State:
+    with witnessed(state, config, "before"):
+        return {"done": ["before"]}
+
+
+# a well-behaved one
+
+
+async def step(state: State, config: RunnableConfig) -> State:
+    number = len(state.get("done") or [])
+    with witnessed(state, config, f"step{number}"):
+        await asyncio.sleep(state.get("seconds", 0.05))
+        return {"done": [f"step{number}"]}
+
+
+def again(state: State) -> str:
+    return "step" if len(state["done"]) < state.get("steps", 10) else END
+
+
+_steps = StateGraph(State)
+_steps.add_node("step", step)
+_steps.add_edge(START, "step")
+_steps.add_conditional_edges("step", again)
+steps = _steps.compile(name="steps")
+
+# those that misbehave
+
+
+async def block(state: State, config: RunnableConfig) -> State:
+    with witnessed(state, config, "block"):
+        time.sleep(state.get("seconds", 4))  # the culprit: blocks the event loop
+    return {"done": ["block"]}
+
+
+blocker = one_node("block", block)
+
+
+def sleep(state: State, config: RunnableConfig) -> State:
+    with witnessed(state, config, "sleep"):
+        time.sleep(state.get("seconds", 4))
+    return {"done": ["sleep"]}
+
+
+sleeper = one_node("sleep", sleep)
+
+
+async def die(state: State, config: RunnableConfig) -> State:
+    with witnessed(state, config, "die"):
+        await asyncio.sleep(state.get("seconds", 0.3))
+        os._exit(1)
+
+
+killer = one_node("die", die)
+
+
+async def leave(state: State, config: RunnableConfig) -> State:
+    with witnessed(state, config, "leave"):
+        how = state.get("how", "sys.exit")
+        if how == "sys.exit":
+            sys.exit(3)
+        if how == "in a thread":
+            await asyncio.to_thread(sys.exit, 3)
+        if how == "in a task":
+            await asyncio.gather(asyncio.create_task(_leave_later()), asyncio.sleep(0.05))
+        raise KeyboardInterrupt if how == "KeyboardInterrupt" else SystemExit("enough")
+
+
+async def _leave_later() -> None:
+    await asyncio.sleep(0.01)
+    sys.exit(4)
+
+
+quitter = one_node("leave", leave)
+
+
+async def cling(state: State, config: RunnableConfig) -> State:
+    """Swallow cancellations for `seconds`."""
+    with witnessed(state, config, "cling"):
+        end = time.monotonic() + state.get("seconds", 2)
+        mark(state, "cling waits")
+        while (left := end - time.monotonic()) > 0:
+            try:
+                await asyncio.sleep(left)
+            except asyncio.CancelledError:
+                mark(state, "cling swallowed")
+    return {"done": ["cling"]}
+
+
+stubborn = one_node("cling", cling)
+
+
+async def spin_off(state: State, config: RunnableConfig) -> State:
+    """Leave threads behind that go on for `seconds`."""
+    with witnessed(state, config, "spin_off"):
+        for _ in range(4):
+            threading.Thread(target=time.sleep, args=(state.get("seconds", 30),)).start()
+    return {"done": ["spin_off"]}
+
+
+threads = one_node("spin_off", spin_off)
+
+
+async def beget(state: State, config: RunnableConfig) -> State:
+    """Start a process (`how`: "spawn" or "fork"), then block in time.sleep for `seconds`."""
+    with witnessed(state, config, "beget"):
+        if state.get("how") == "fork":
+            if (child := os.fork()) == 0:
+                time.sleep(state.get("seconds", 30))
+                os._exit(0)
+        else:
+            child = subprocess.Popen(["sleep", str(state.get("seconds", 30))]).pid
+        mark(state, f"child {child}")
+        time.sleep(state.get("seconds", 30))
+    return {"done": ["beget"]}
+
+
+parent = one_node("beget", beget)
+
+
+async def swell(state: State, config: RunnableConfig) -> State:
+    with witnessed(state, config, "swell"):
+        return {"done": ["swell"], "blob": "x" * state.get("size", 20_000_000)}
+
+
+huge = one_node("swell", swell)
+
+
+async def pour(state: State, config: RunnableConfig) -> State:
+    """Emit `size` bytes of custom events in one step, without a pause."""
+    with witnessed(state, config, "pour"):
+        write = get_stream_writer()
+        for _ in range(state.get("size", 10_000_000) // 10_000):
+            write({"text": "x" * 10_000})
+            if state.get("how") == "pausing":
+                await asyncio.sleep(0)
+    return {"done": ["pour"]}
+
+
+flood = one_node("pour", pour)
+
+
+async def backtrack(state: State, config: RunnableConfig) -> State:
+    """Hold the interpreter's lock in C code, for longer than anybody will wait."""
+    with witnessed(state, config, "backtrack"):
+        re.match(r"(a+)+$", "a" * 60 + "b")
+    return {"done": ["backtrack"]}
+
+
+regex = one_node("backtrack", backtrack)
+
+
+def slow_factory(config: RunnableConfig) -> Any:
+    """Block whoever opens the graph, if the thread's config says for how long."""
+    time.sleep(float((config.get("configurable") or {}).get("factory_seconds") or 0))
+    return _steps
