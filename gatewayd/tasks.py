@@ -22,14 +22,14 @@ class Group:
     _tasks: set[asyncio.Task[Any]] = field(factory=set, init=False)
     _stopped: bool = field(default=False, init=False)
 
-    def spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-        """Start a task; after `stop` it is refused."""
+    def spawn(self, work: Coroutine[Any, Any, T], name: str, *, awaited: bool = False) -> asyncio.Task[T]:
+        """Start a task; after `stop` it is refused. With `awaited` its error is its caller's to see."""
         if self._stopped:
             work.close()
             raise RuntimeError(f"{self.owner} has been stopped")
         task = asyncio.create_task(work, name=f"{self.owner}: {name}")
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._tasks.discard if awaited else self._ended)
         return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:

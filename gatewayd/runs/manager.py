@@ -6,8 +6,8 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 import attrs
 from attrs import define, field, frozen
@@ -23,6 +23,8 @@ from gatewayd.streams import log as stream_log
 from gatewayd.workers import supervisor, worker
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 BACKLOG_HIGH = 32 << 20
 """Bytes waiting for the writer above which workers' data is not read."""
@@ -89,7 +91,20 @@ class RunManager:
 
         Raises `NotFound`, `Conflict`, and `Unavailable` while the server is stopping.
         """
-        self._admit()
+        return await self._owned(self._create(request, follow), "create a run")
+
+    async def _owned(self, work: Coroutine[Any, Any, T], name: str) -> T:
+        """
+        Do something to its end, even if the request that wanted it is cancelled meanwhile.
+
+        Else a run started in storage would never be given to a worker, a stored cancel never carried out.
+        """
+        if self.stopping:
+            work.close()
+            raise Unavailable("the server is stopping")
+        return await asyncio.shield(self._tasks.spawn(work, name, awaited=True))
+
+    async def _create(self, request: RunRequest, follow: bool) -> Admission:
         claim = self.places() > 0
         self._reserved += claim
         try:
@@ -105,10 +120,6 @@ class RunManager:
         else:
             self._waits()
         return Admission(run=run, ended=ended)
-
-    def _admit(self) -> None:
-        if self.stopping:
-            raise Unavailable("the server is stopping")
 
     def places(self) -> int:
         """Free places for ordinary runs that are not promised to requests under way."""
@@ -377,6 +388,11 @@ class RunManager:
 
         `why` is what the thread's error will say (default: the request's sentence).
         """
+        return await self._owned(self._cancel(thread_id, run_id, action, why), f"cancel {run_id}")
+
+    async def _cancel(
+        self, thread_id: str, run_id: str, action: CancelAction, why: dict[str, str] | None
+    ) -> Run:
         found = await self.storage.run_get(thread_id, run_id)
         if found is None:
             raise NotFound(NO_RUNS)
@@ -421,6 +437,9 @@ class RunManager:
 
     async def delete_run(self, thread_id: str, run_id: str) -> None:
         """Remove a run's record; if it executes, it is stopped. Raises `NotFound`."""
+        await self._owned(self._delete_run(thread_id, run_id), f"delete run {run_id}")
+
+    async def _delete_run(self, thread_id: str, run_id: str) -> None:
         run = await self.storage.run_delete(thread_id, run_id, self.now())
         if run is None:
             raise NotFound("Run not found")
@@ -428,6 +447,9 @@ class RunManager:
 
     async def delete_thread(self, thread_id: str) -> None:
         """Delete a thread with all its runs; those that execute are stopped. Raises `NotFound`."""
+        await self._owned(self._delete_thread(thread_id), f"delete thread {thread_id}")
+
+    async def _delete_thread(self, thread_id: str) -> None:
         self._vanished(thread_id, await self.storage.thread_delete(thread_id, self.now()))
         self.log.forget(thread_id)
         self.log.hub.nudge(thread_id)
