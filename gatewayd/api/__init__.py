@@ -16,8 +16,7 @@ The way of a run: `runs.create_run` (or `stream_run`, `wait_run`) → `bodies.Ru
 `runs.manager` … `streams.hub` → `sse.follow` → the socket.
 
 Wiring: `setup(app)` adds routes, middleware and the clean-up of this package to an application that was made with
-``client_max_size``; `keys.SERVICES` must be in the application when the first request comes. The runner must be made
-with ``handler_cancellation=True``: that is how a stream learns at once that its client has left.
+``client_max_size``; `keys.SERVICES` must be set by a clean-up context that was added before. The runner must be made with ``handler_cancellation=True``: that is how a stream learns at once that its client has left.
 """
 
 from __future__ import annotations
@@ -42,5 +41,13 @@ def setup(app: web.Application) -> None:
     app.middlewares.append(middleware.requests)
     app.on_response_prepare.append(middleware.headers)
     app.cleanup_ctx.append(connections.lifetime)
-    for module in (meta, assistants, threads, state, runs, runs_stateless, streams):
+    for module in (
+        runs,
+        runs_stateless,
+        streams,
+        threads,
+        state,
+        assistants,
+        meta,
+    ):  # the busiest are found first
         app.add_routes(module.routes)

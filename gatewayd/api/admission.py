@@ -38,7 +38,25 @@ LEFT: Final = {
 
 async def unbroken(request: web.Request, work: Coroutine[Any, Any, T], name: str) -> T:
     """Do something to its end, whether or not the client stays; `name` is the task's."""
-    return await asyncio.shield(request.app[keys.TASKS].spawn(work, name))
+    return _value(await asyncio.shield(_begin(request, work, name)))
+
+
+def _begin(request: web.Request, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T | GatewaydError]:
+    """Start a task whose refusal is its value: a task that fails would be logged as a bug."""
+
+    async def settled() -> T | GatewaydError:
+        try:
+            return await work
+        except GatewaydError as error:
+            return error
+
+    return request.app[keys.TASKS].spawn(settled(), name)
+
+
+def _value(settled: T | GatewaydError) -> T:
+    if isinstance(settled, GatewaydError):
+        raise settled
+    return settled
 
 
 async def admit(
@@ -55,9 +73,9 @@ async def admit(
     body = await parse.body(request, bodies.RunCreate)
     wanted = _request(request, body, thread_id)
     tied = tied and body.on_disconnect == "cancel"
-    creation = request.app[keys.TASKS].spawn(services.runs.create(wanted, follow=follow), "create run")
+    creation = _begin(request, services.runs.create(wanted, follow=follow), "create run")
     try:
-        return await asyncio.shield(creation), tied
+        return _value(await asyncio.shield(creation)), tied
     except asyncio.CancelledError:
         if tied:  # the client left before it could know of its run
             creation.add_done_callback(lambda created: _cancel_created(request, created))
@@ -150,10 +168,12 @@ def _left(request: web.Request, thread_id: str, run_id: str) -> None:
         request.app[keys.TASKS].spawn(_cancel(services, thread_id, run_id), f"cancel {run_id}")
 
 
-def _cancel_created(request: web.Request, created: asyncio.Task[manager.Admission]) -> None:
-    if not created.cancelled() and created.exception() is None:
-        run = created.result().run
-        _left(request, run.thread_id, run.run_id)
+def _cancel_created(request: web.Request, creation: asyncio.Task[manager.Admission | GatewaydError]) -> None:
+    if creation.cancelled() or creation.exception() is not None:
+        return
+    created = creation.result()
+    if isinstance(created, manager.Admission):
+        _left(request, created.run.thread_id, created.run.run_id)
 
 
 async def _cancel(services: keys.Services, thread_id: str, run_id: str) -> None:

@@ -26,7 +26,7 @@ async def search_assistants(request: web.Request) -> web.Response:
     return reply.page(rows, limit=body.limit, offset=body.offset)
 
 
-@routes.get("/assistants/{assistant_id}")
+@routes.get("/assistants/{assistant_id:[^/]+}")
 async def get_assistant(request: web.Request) -> web.Response:
     """Return one assistant, by its id or its graph's."""
     found = await request.app[keys.SERVICES].assistants.get(request.match_info["assistant_id"])

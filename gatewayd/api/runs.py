@@ -19,7 +19,7 @@ def shown(request: web.Request, run: Run) -> dict[str, object]:
     return reply.run(run, services.api_url or f"http://{settings.host}:{settings.port}")
 
 
-@routes.post("/threads/{thread_id}/runs")
+@routes.post("/threads/{thread_id:[^/]+}/runs")
 async def create_run(request: web.Request) -> web.Response:
     """Create a run in the background."""
     admitted, _ = await admission.admit(request)
@@ -29,7 +29,7 @@ async def create_run(request: web.Request) -> web.Response:
     )
 
 
-@routes.post("/threads/{thread_id}/runs/stream")
+@routes.post("/threads/{thread_id:[^/]+}/runs/stream")
 async def stream_run(request: web.Request) -> web.StreamResponse:
     """Create a run and send its events."""
     admitted, tied = await admission.admit(request, tied=True)
@@ -43,7 +43,7 @@ def creators_view(request: web.Request, run: Run, tied: bool) -> sse.View:
     return sse.creators(run, stateless="thread_id" not in request.match_info, with_ids=with_ids, tied=tied)
 
 
-@routes.post("/threads/{thread_id}/runs/wait")
+@routes.post("/threads/{thread_id:[^/]+}/runs/wait")
 async def wait_run(request: web.Request) -> web.StreamResponse:
     """Create a run and send its result when it has ended."""
     admitted, tied = await admission.admit(request, follow=True, tied=True)
@@ -52,7 +52,7 @@ async def wait_run(request: web.Request) -> web.StreamResponse:
     return await waiting.late(request, run.thread_id, run.run_id, admitted.ended, tied=tied)
 
 
-@routes.get("/threads/{thread_id}/runs")
+@routes.get("/threads/{thread_id:[^/]+}/runs")
 async def list_runs(request: web.Request) -> web.Response:
     """Return a thread's runs, latest due time first."""
     thread_id = parse.path_id(request, "thread")
@@ -72,7 +72,7 @@ def _columns(columns: list[str]) -> list[str]:
     return columns
 
 
-@routes.get("/threads/{thread_id}/runs/{run_id}")
+@routes.get("/threads/{thread_id:[^/]+}/runs/{run_id:[^/]+}")
 async def get_run(request: web.Request) -> web.Response:
     """Return one run."""
     return reply.json(shown(request, await _found(request, "Not Found")))
@@ -89,7 +89,7 @@ async def _found(request: web.Request, missing: str) -> Run:
     return run
 
 
-@routes.delete("/threads/{thread_id}/runs/{run_id}")
+@routes.delete("/threads/{thread_id:[^/]+}/runs/{run_id:[^/]+}")
 async def delete_run(request: web.Request) -> web.Response:
     """Remove a run's record; one that executes is stopped."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
@@ -98,7 +98,7 @@ async def delete_run(request: web.Request) -> web.Response:
     return reply.empty()
 
 
-@routes.get("/threads/{thread_id}/runs/{run_id}/join")
+@routes.get("/threads/{thread_id:[^/]+}/runs/{run_id:[^/]+}/join")
 async def join_run(request: web.Request) -> web.StreamResponse:
     """Send a run's result when it has ended."""
     run = await _found(request, "Run not found")
@@ -106,7 +106,7 @@ async def join_run(request: web.Request) -> web.StreamResponse:
     return await waiting.late_end(request, run.thread_id, run.run_id, tied=tied)
 
 
-@routes.post("/threads/{thread_id}/runs/{run_id}/cancel")
+@routes.post("/threads/{thread_id:[^/]+}/runs/{run_id:[^/]+}/cancel")
 async def cancel_run(request: web.Request) -> web.StreamResponse:
     """Cancel a run; with `wait` the answer comes when it has ended."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")

@@ -35,13 +35,13 @@ async def wait_stateless_run(request: web.Request) -> web.StreamResponse:
     return await waiting.late(request, run.thread_id, run.run_id, admitted.ended, tied=tied)
 
 
-@routes.get("/runs/{run_id}")
+@routes.get("/runs/{run_id:[^/]+}")
 async def get_stateless_run(request: web.Request) -> web.Response:
     """Return a run whatever its thread."""
     return reply.json(runs.shown(request, await _found(request, "Not Found")))
 
 
-@routes.get("/runs/{run_id}/join")
+@routes.get("/runs/{run_id:[^/]+}/join")
 async def join_stateless_run(request: web.Request) -> web.StreamResponse:
     """Send a run's result when it has ended."""
     run = await _found(request, "Run not found")

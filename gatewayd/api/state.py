@@ -13,7 +13,7 @@ from gatewayd.errors import Invalid
 routes = web.RouteTableDef()
 
 
-@routes.get("/threads/{thread_id}/state")
+@routes.get("/threads/{thread_id:[^/]+}/state")
 async def get_state(request: web.Request) -> web.Response:
     """Return the latest state."""
     thread_id = parse.path_id(request, "thread")
@@ -21,7 +21,7 @@ async def get_state(request: web.Request) -> web.Response:
     return reply.raw(await request.app[keys.SERVICES].threads.state(thread_id, subgraphs=subgraphs))
 
 
-@routes.get("/threads/{thread_id}/state/{checkpoint_id}")
+@routes.get("/threads/{thread_id:[^/]+}/state/{checkpoint_id:[^/]+}")
 async def get_state_at_checkpoint(request: web.Request) -> web.Response:
     """Return the state of a checkpoint."""
     return reply.raw(
@@ -33,7 +33,7 @@ async def get_state_at_checkpoint(request: web.Request) -> web.Response:
     )
 
 
-@routes.post("/threads/{thread_id}/state/checkpoint")
+@routes.post("/threads/{thread_id:[^/]+}/state/checkpoint")
 async def post_state_at_checkpoint(request: web.Request) -> web.Response:
     """Return the state of a checkpoint, in any namespace."""
     thread_id = parse.path_id(request, "thread")
@@ -46,7 +46,7 @@ async def post_state_at_checkpoint(request: web.Request) -> web.Response:
     )
 
 
-@routes.get("/threads/{thread_id}/history")
+@routes.get("/threads/{thread_id:[^/]+}/history")
 async def get_history(request: web.Request) -> web.Response:
     """Return states, newest first."""
     limit, before = _limit(request.query.get("limit")), _before(request.query.get("before"))
@@ -54,7 +54,7 @@ async def get_history(request: web.Request) -> web.Response:
     return reply.raw(await request.app[keys.SERVICES].threads.history(thread_id, limit=limit, before=before))
 
 
-@routes.post("/threads/{thread_id}/history")
+@routes.post("/threads/{thread_id:[^/]+}/history")
 async def post_history(request: web.Request) -> web.Response:
     """Return states, newest first, by a filter."""
     thread_id = parse.path_id(request, "thread")

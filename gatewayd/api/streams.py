@@ -19,7 +19,7 @@ routes = web.RouteTableDef()
 THREAD_MODES: Final = ("run_modes", "lifecycle", "state_update")
 
 
-@routes.get("/threads/{thread_id}/runs/{run_id}/stream")
+@routes.get("/threads/{thread_id:[^/]+}/runs/{run_id:[^/]+}/stream")
 async def join_run_stream(request: web.Request) -> web.StreamResponse:
     """Send a run's events: from now on, or all behind `Last-Event-ID`."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
@@ -28,7 +28,7 @@ async def join_run_stream(request: web.Request) -> web.StreamResponse:
     return await sse.follow(request, await _joiners(request, run, thread_id, run_id, path))
 
 
-@routes.get("/runs/{run_id}/stream")
+@routes.get("/runs/{run_id:[^/]+}/stream")
 async def join_stateless_run_stream(request: web.Request) -> web.StreamResponse:
     """Do the same for a run whose thread the client does not know."""
     run_id = parse.path_id(request, "run")
@@ -65,7 +65,7 @@ async def _after(request: web.Request, thread_id: str) -> int | None:
     return min(number, last)
 
 
-@routes.get("/threads/{thread_id}/stream")
+@routes.get("/threads/{thread_id:[^/]+}/stream")
 async def join_thread_stream(request: web.Request) -> web.StreamResponse:
     """Send the events of all runs of a thread until the client leaves."""
     thread_id = parse.path_id(request, "thread")

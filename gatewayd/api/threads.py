@@ -48,14 +48,14 @@ def _thread_id(text: str) -> str:
     return canonical
 
 
-@routes.get("/threads/{thread_id}")
+@routes.get("/threads/{thread_id:[^/]+}")
 async def get_thread(request: web.Request) -> web.Response:
     """Return one thread."""
     found = await request.app[keys.SERVICES].storage.thread_get(parse.path_id(request, "thread"))
     return reply.json(reply.thread(found))
 
 
-@routes.patch("/threads/{thread_id}")
+@routes.patch("/threads/{thread_id:[^/]+}")
 async def patch_thread(request: web.Request) -> web.Response:
     """Merge metadata into a thread's."""
     thread_id = parse.path_id(request, "thread")
@@ -65,7 +65,7 @@ async def patch_thread(request: web.Request) -> web.Response:
     return reply.empty() if minimal else reply.json(reply.thread(patched))
 
 
-@routes.delete("/threads/{thread_id}")
+@routes.delete("/threads/{thread_id:[^/]+}")
 async def delete_thread(request: web.Request) -> web.Response:
     """Delete a thread with its runs and states; a run that executes is stopped."""
     thread_id = parse.path_id(request, "thread")

@@ -74,10 +74,7 @@ async def _ended(end: asyncio.Future[manager.Ended], out: connections.Lasting) -
         await asyncio.wait((end,), timeout=max(0.0, out.next_beat - loop.time()))
         if not end.done():
             await out.beat_if_due()
-    try:
-        return end.result()
-    except NotFound:  # deleted after the head had been sent
-        return manager.Ended(status="deleted", result=None, error=None)
+    return end.result()
 
 
 async def late_end(
@@ -85,7 +82,14 @@ async def late_end(
 ) -> web.StreamResponse:
     """Do the same for a run that somebody else has created."""
     services = request.app[keys.SERVICES]
-    end = request.app[keys.TASKS].spawn(services.runs.wait(thread_id, run_id), f"wait for {run_id}")
+
+    async def ended() -> manager.Ended:
+        try:
+            return await services.runs.wait(thread_id, run_id)
+        except NotFound:  # deleted meanwhile
+            return manager.Ended(status="deleted", result=None, error=None)
+
+    end = request.app[keys.TASKS].spawn(ended(), f"wait for {run_id}")
     try:
         return await late(request, thread_id, run_id, end, tied=tied, body=body)
     finally:

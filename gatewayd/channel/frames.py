@@ -45,7 +45,9 @@ class Splitter:
                 if end > len(rest):
                     break
                 try:
-                    frame = ormsgpack.unpackb(view[position + HEAD.size : end], option=ormsgpack.OPT_NON_STR_KEYS)
+                    frame = ormsgpack.unpackb(
+                        view[position + HEAD.size : end], option=ormsgpack.OPT_NON_STR_KEYS
+                    )
                 except ValueError as error:
                     raise Broken(str(error)) from error
                 frames.append((frame, length + HEAD.size))

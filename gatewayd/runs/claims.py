@@ -37,7 +37,8 @@ async def _claim(runs: manager.RunManager) -> float:
     """Start what can be started now; return how long nothing more will be due, in seconds."""
     limit, suspects = max(0, runs.places()), runs.workers.free_quarantines()
     runs.backlogged = False  # before the table is looked at: what comes later sets it again
-    claimed = await runs.storage.runs_claim_due(runs.now(), limit, suspects)
+    with runs.reserved(limit):
+        claimed = await runs.storage.runs_claim_due(runs.now(), limit, suspects, runs.settling)
     runs.backlogged |= claimed.left
     for run in claimed.taken:
         runs.dispatch(run)

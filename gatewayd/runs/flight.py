@@ -19,6 +19,8 @@ class Flight:
     """The worker that has it; None while one is being found."""
     ended: bool = False
     """Its last frame has arrived or the worker is gone: later frames are refused."""
+    vanished: bool = False
+    """Its row was deleted: nothing of it is stored any more, its worker is only waited for."""
     deadline: asyncio.TimerHandle | None = None
     """Fires when a cancel is not obeyed in time."""
     landed: asyncio.Event = field(factory=asyncio.Event)

@@ -6,7 +6,9 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import attrs
@@ -15,7 +17,7 @@ from attrs import define, field, frozen
 from gatewayd import tasks, wire
 from gatewayd.errors import GatewaydError, NotFound, Unavailable
 from gatewayd.model import event
-from gatewayd.model.event import Item
+from gatewayd.model.event import Chunk, Item
 from gatewayd.model.run import CancelAction, Run, RunOutcome, RunRequest
 from gatewayd.runs import flight
 from gatewayd.storage import store
@@ -29,8 +31,6 @@ T = TypeVar("T")
 BACKLOG_HIGH = 32 << 20
 """Bytes waiting for the writer above which workers' data is not read."""
 BACKLOG_LOW = 16 << 20
-RETRY_END_S = 0.5
-"""Pause before the end of a run that could not be stored is tried again."""
 
 NO_RUNS = "No runs found to cancel."
 NO_MATCH = (
@@ -68,13 +68,21 @@ class RunManager:
     max_retries: int
     cancel_deadline_s: float
     now: Callable[[], int] = lambda: time.time_ns() // 1000
+    retry_end_s: float = 0.5
+    """Pause before the end of a run that could not be stored is tried again."""
     hint: asyncio.Event = field(factory=asyncio.Event, init=False)
     """Set when a due run may be startable; `claims` waits for it."""
     backlogged: bool = field(default=True, init=False)
     """Due runs may be waiting: whoever frees a place or a thread gives the hint."""
     stopping: bool = field(default=False, init=False)
     flights: dict[str, flight.Flight] = field(factory=dict, init=False)
-    _waiting: defaultdict[str, list[asyncio.Future[Ended]]] = field(factory=lambda: defaultdict(list), init=False)
+    _waiting: defaultdict[str, list[asyncio.Future[Ended]]] = field(
+        factory=lambda: defaultdict(list), init=False
+    )
+    settling: set[str] = field(factory=set, init=False)
+    """Runs of dead workers whose fate is being decided; they are not to be started."""
+    _ending: dict[str, Run] = field(factory=dict, init=False)
+    """Runs without a worker that are being ended, as their latest cancel has left them."""
     _reserved: int = field(default=0, init=False)
     _paused: bool = field(default=False, init=False)
     _tasks: tasks.Group = field(factory=lambda: tasks.Group("run manager"), init=False)
@@ -106,24 +114,30 @@ class RunManager:
 
     async def _create(self, request: RunRequest, follow: bool) -> Admission:
         claim = self.places() > 0
-        self._reserved += claim
-        try:
+        with self.reserved(int(claim)):
             created = await self.storage.run_create(request, claim=claim)
-        finally:
-            self._reserved -= claim
         run = created.run
         ended = self._follow(run.run_id) if follow else None
         for victim in created.cancelled:
             self._end_cancelled(victim)
         if created.started:
-            self.dispatch(run)
+            self.dispatch(run, fresh=True)
         else:
             self._waits()
         return Admission(run=run, ended=ended)
 
     def places(self) -> int:
-        """Free places for ordinary runs that are not promised to requests under way."""
+        """Free places for ordinary runs that are not promised to anybody."""
         return 0 if self.stopping else self.workers.free() - self._reserved
+
+    @contextmanager
+    def reserved(self, places: int) -> Iterator[None]:
+        """Promise free places to runs that are being started in storage."""
+        self._reserved += places
+        try:
+            yield
+        finally:
+            self._reserved -= places
 
     def _waits(self) -> None:
         """A run waits in the table."""
@@ -166,19 +180,26 @@ class RunManager:
 
     # starting
 
-    def dispatch(self, run: Run) -> None:
-        """Give a run that storage has started to a worker."""
+    def dispatch(self, run: Run, *, fresh: bool = False) -> None:
+        """Give a run that storage has started to a worker; `fresh`: it was created in the same moment."""
         here = self.flights[run.run_id] = flight.Flight(run)
         suspect = run.strikes > 0 or run.suspicions > 1
-        if suspect or not self.log.open_at(run.thread_id, run.log_from):
-            self._tasks.spawn(self._dispatch_slowly(here, suspect), f"dispatch {run.run_id}")
-        else:
+        # Where the log stood when an older run was created says nothing: others have written since.
+        if not suspect and self.log.open_now(run.thread_id, empty=fresh and run.log_from == 0):
             self._send(here, self.workers.take())
+        else:
+            self._reserved += not suspect
+            self._tasks.spawn(self._dispatch_slowly(here, suspect), f"dispatch {run.run_id}")
 
     async def _dispatch_slowly(self, here: flight.Flight, suspect: bool) -> None:
-        await self.log.open(here.run.thread_id)
+        try:
+            await self.log.open(here.run.thread_id)
+        finally:
+            self._reserved -= not suspect
         if suspect:
-            log.warning("run %s runs alone: a process died at it before", here.run.run_id, extra=_fields(here.run))
+            log.warning(
+                "run %s runs alone: a process died at it before", here.run.run_id, extra=_fields(here.run)
+            )
             self._send(here, await self.workers.take_quarantine(here.run.run_id))
         else:
             self._send(here, self.workers.take())
@@ -211,30 +232,28 @@ class RunManager:
         if here is None or here.source is not source or here.run.attempt != attempt or here.ended:
             if kind != "ended":
                 source.refuse(run_id, attempt, n, "the run is not executed by this worker any more")
+            elif here is not None and here.vanished and here.source is source:
+                self._land(here)
             return
+
+        def stored(error: BaseException | None = None) -> None:
+            if error is None:
+                source.ack(run_id, attempt, n)
+            else:  # the run fails at its next saver call, rather than wait for ever
+                source.refuse(run_id, attempt, n, str(error))
+
         match frame:
             case ["events", _, _, _, count, packed]:
                 chunk = self.log.number(here.run.thread_id, run_id, count, packed)
-                self.log.append(chunk, lambda: source.ack(run_id, attempt, n))
+                self.log.append(chunk, stored, stored)
             case ["checkpoint", _, _, _, operation]:
-                self._store(source, run_id, attempt, n, operation, size)
+                self.storage.checkpoint_apply(operation, run_id, size, stored)
             case ["ended", _, _, _, outcome]:
                 here.ended = True
                 self._ended(here, outcome)
         if not self._paused and self.storage.writer.backlog > BACKLOG_HIGH:
             self._paused = True
             self.workers.pause(True)
-
-    def _store(
-        self, source: worker.Worker, run_id: str, attempt: int, n: int, operation: list[Any], size: int
-    ) -> None:
-        def done(error: BaseException | None) -> None:
-            if error is None:
-                source.ack(run_id, attempt, n)
-            else:
-                source.refuse(run_id, attempt, n, str(error))
-
-        self.storage.checkpoint_apply(operation, run_id, size, done)
 
     def _settled(self) -> None:
         self.workers.flush_acks()
@@ -246,32 +265,43 @@ class RunManager:
         """Park the runs of a dead worker, or end those that are to be."""
         for run_id in runs:
             here = self.flights.get(run_id)
-            if here is not None and here.source is source and not here.ended:
+            if here is None or here.source is not source:
+                continue
+            if here.vanished:
+                self._land(here)
+            elif not here.ended:
                 here.ended = True
                 died = not source.condemned
                 self._tasks.spawn(self._after_death(here, died, alone), f"after the death of {source.name}")
 
     async def _after_death(self, here: flight.Flight, died: bool, alone: bool) -> None:
-        parked = await self._park(here, died=died)
-        if parked is None:
-            return
-        if parked.cancel_action is not None:
-            await self.end_without_worker(parked)
-        elif died and alone and parked.strikes >= self.max_retries:
-            message = (
-                f"The process that executed the run died {parked.strikes} times without progress; the run was put aside"
-            )
-            log.error("run %s is put aside: %s", parked.run_id, message, extra=_fields(parked))
-            error = {"error": "WorkerDied", "message": message}
-            await self.end_without_worker(parked, RunOutcome(status="error", error=error))
-        else:
+        run_id = here.run.run_id
+        self.settling.add(run_id)  # before it is pending: the last death is not followed by another start
+        try:
+            parked = await self._park(here, died=died)
+            if parked is not None and died and alone and parked.strikes >= self.max_retries:
+                await self._put_aside(parked)
+        finally:
+            self.settling.discard(run_id)
             self._waits()
 
+    async def _put_aside(self, run: Run) -> None:
+        if run.cancel_action is not None:
+            return  # it has been ended already
+        message = f"The process that executed the run died {run.strikes} times without progress; the run was put aside"
+        log.error("run %s is put aside: %s", run.run_id, message, extra=_fields(run))
+        error = {"error": "WorkerDied", "message": message}
+        await self.end_without_worker(run, RunOutcome(status="error", error=error))
+
     async def _park(self, here: flight.Flight, *, died: bool) -> Run | None:
+        """Make the run pending again, unless it was cancelled meanwhile: then it is ended."""
         run = here.run
         parked = await self.storage.run_park_if_running(run.run_id, run.attempt, died=died, now=self.now())
         self._land(here)
-        self._waits()
+        if parked is not None and parked.cancel_action is not None:
+            await self.end_without_worker(parked)
+        else:
+            self._waits()
         return parked
 
     # ending
@@ -297,24 +327,31 @@ class RunManager:
         """Post the end of a run to the writer; `items` are events that come before its last one."""
         data = wire.dumps({"status": "run_done", "run_id": run.run_id})
         last: Item = (event.END, "", event.THREAD, data)
-        chunk = self.log.chunk(run.thread_id, run.run_id, [*(items or ()), last])
         attempt = run.attempt if here is not None else 0
 
-        def done(stored: bool) -> None:
+        def done(chunk: Chunk, stored: bool) -> None:
             if stored:
                 self.log.hub.publish(chunk)
                 status = "deleted" if outcome.rollback else outcome.status
                 self._tell(run.run_id, Ended(status=status, result=outcome.result, error=outcome.error))
+                log.info("run %s ended: %s", run.run_id, outcome.status, extra=_fields(run))
             self._over(run, here)
-            fields = _fields(run) | {}
-            log.info("run %s ended: %s", run.run_id, outcome.status, extra=fields)
 
         def failed(error: BaseException) -> None:
             log.error("the end of run %s could not be stored, trying again: %s", run.run_id, error)
-            asyncio.get_running_loop().call_later(RETRY_END_S, post)
+            asyncio.get_running_loop().call_later(self.retry_end_s, post)
 
         def post() -> None:
-            self.storage.run_finish_if_active(run.run_id, attempt, outcome, chunk, self.now(), done, failed)
+            # Numbered at every try: what others have written on the thread meanwhile has been published.
+            chunk = self.log.chunk(run.thread_id, run.run_id, [*(items or ()), last])
+            try:
+                self.storage.run_finish_if_active(
+                    run.run_id, attempt, outcome, chunk, self.now(), partial(done, chunk), failed
+                )
+            except Unavailable:
+                log.warning(
+                    "run %s ends at the next start: storage is closed", run.run_id, extra=_fields(run)
+                )
 
         post()
 
@@ -361,9 +398,23 @@ class RunManager:
         """
         End a pending run that no worker has: cancelled, or put aside with `outcome`.
 
-        One that had never started leaves its thread as it was.
+        One that had never started leaves its thread as it was. Of several calls for a run the strongest cancel counts.
         """
-        await self.log.open(run.thread_id)
+        earlier = self._ending.get(run.run_id)
+        self._ending[run.run_id] = run
+        if earlier is not None:
+            return  # the call under way takes the newer word
+        try:
+            await self.log.open(run.thread_id)
+            final, items = await self._unattended(run, outcome)
+            if (latest := self._ending[run.run_id]).cancel_action != run.cancel_action:
+                final, items = await self._unattended(latest, outcome)
+        finally:
+            del self._ending[run.run_id]
+        self._finish(run, final, None, items)
+
+    async def _unattended(self, run: Run, outcome: RunOutcome | None) -> tuple[RunOutcome, list[Item]]:
+        """Return how a run ends that no worker has, and the events that come before its last one."""
         items: list[Item] = []
         if run.attempt == 0:
             final = RunOutcome(status="interrupted", quiet=True, rollback=run.cancel_action == "rollback")
@@ -376,7 +427,7 @@ class RunManager:
         else:
             projection = await self._projection(run)
             final = attrs.evolve(projection, status="interrupted", thread_error=run.cancel_error)
-        self._finish(run, final, None, items)
+        return final, items
 
     # cancelling
 
@@ -423,7 +474,7 @@ class RunManager:
 
     def _overdue(self, here: flight.Flight) -> None:
         """A cancel was not obeyed: the worker is killed, which makes it true."""
-        if here.ended or here.source is None:
+        if here.source is None or here.landed.is_set() or (here.ended and not here.vanished):
             return
         log.error(
             "run %s did not obey its cancel within %g s: its worker %s is killed; its other runs go on elsewhere",
@@ -452,16 +503,15 @@ class RunManager:
     async def _delete_thread(self, thread_id: str) -> None:
         self._vanished(thread_id, await self.storage.thread_delete(thread_id, self.now()))
         self.log.forget(thread_id)
-        self.log.hub.nudge(thread_id)
+        self.log.hub.forget(thread_id)
 
     def _vanished(self, thread_id: str, run_ids: list[str]) -> None:
         for run_id in run_ids:
             here = self.flights.get(run_id)
             if here is not None and not here.ended:
-                here.ended = True
+                here.ended = here.vanished = True
                 if here.source is not None:
-                    here.source.cancel_run(run_id, here.run.attempt)
-                    self._land(here)
+                    self._cancel_flight(here)  # its place is free when nothing of it executes any more
             self._tell(run_id, Ended(status="deleted", result=None, error=None))
         self.log.hub.nudge(thread_id)
         self._freed()
@@ -489,9 +539,7 @@ class RunManager:
         return True
 
 
-def _outcome(
-    frame: dict[str, Any], status: str, *, thread_error: dict[str, str] | None = None
-) -> RunOutcome:
+def _outcome(frame: dict[str, Any], status: str, *, thread_error: dict[str, str] | None = None) -> RunOutcome:
     """Make the outcome of a worker's map (see `channel.orders`)."""
     return RunOutcome(
         status=status,  # type: ignore[arg-type]  # the worker's words are those of the table, which checks them

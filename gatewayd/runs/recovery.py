@@ -20,7 +20,9 @@ async def recover(runs: manager.RunManager) -> int:
     for run in orphans:
         await runs.log.open(run.thread_id, jump=True)
         runs.log.close(run.thread_id)
-        log.info("run %s goes on from its last checkpoint", run.run_id, extra={"fields": {"run_id": run.run_id}})
+        log.info(
+            "run %s goes on from its last checkpoint", run.run_id, extra={"fields": {"run_id": run.run_id}}
+        )
     return len(orphans)
 
 

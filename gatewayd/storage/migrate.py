@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 import sqlite3
 import time
@@ -56,10 +57,26 @@ def scripts() -> list[Script]:
     return sorted(found, key=lambda script: script.number)
 
 
+def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise `BadConfiguration` if the file is neither empty nor ours."""
+    try:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        raise errors.BadConfiguration(f"{path} can't be read as a database: {error}") from error
+    if application != APPLICATION_ID and (application or tables):
+        raise errors.BadConfiguration(f"{path} is the database of another program")
+
+
 def migrate(connection: sqlite3.Connection, path: Path, migrations: list[Script] | None = None) -> int:
-    """Bring the database to the newest version; return how many scripts were applied."""
+    """
+    Bring the database to the newest version; return how many scripts were applied.
+
+    Raises `BadConfiguration` if the database is foreign or newer, or an applied script has changed.
+    """
     known = scripts() if migrations is None else migrations
-    applied = _applied(connection, path)
+    refuse_foreign(connection, path)
+    applied = _applied(connection)
     newest = known[-1].number
     if applied and max(applied) > newest:
         raise errors.BadConfiguration(
@@ -67,31 +84,37 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: list[Script]
         )
     for script in known:
         if script.number in applied and applied[script.number] != script.sha256:
-            raise errors.BadConfiguration(f"migration {script.number:04} has changed since {path} was given it")
+            raise errors.BadConfiguration(
+                f"migration {script.number:04} has changed since {path} was given it"
+            )
     pending = [script for script in known if script.number not in applied]
-    if pending and applied:
-        copy = path.with_name(f"{path.name}.before-{pending[0].number:04}")
-        copy.unlink(missing_ok=True)
-        connection.execute("VACUUM INTO ?", (str(copy),))
-        log.info("copied the database to %s before migrating it", copy)
-    for script in pending:
-        _apply(connection, script)
-    return len(pending)
+    if not (pending and applied):
+        return sum(_apply(connection, script) for script in pending)
+    # Under a name of this process's own until its script is in: another one may be at the same work.
+    draft = path.with_name(f"{path.name}.before-{pending[0].number:04}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    connection.execute("VACUUM INTO ?", (str(draft),))
+    try:
+        count = int(_apply(connection, pending[0]))
+        if count:
+            copy = draft.replace(draft.with_suffix(""))
+            log.info("the database as it was before is kept in %s", copy)
+    finally:
+        draft.unlink(missing_ok=True)
+    return count + sum(_apply(connection, script) for script in pending[1:])
 
 
-def _applied(connection: sqlite3.Connection, path: Path) -> dict[int, str]:
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    if application not in {0, APPLICATION_ID} or (tables and "migration" not in tables):
-        raise errors.BadConfiguration(f"{path} is the database of another program")
-    if not tables:
+def _applied(connection: sqlite3.Connection) -> dict[int, str]:
+    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'migration'").fetchone():
         return {}
     return dict(connection.execute("SELECT number, sha256 FROM migration"))
 
 
-def _apply(connection: sqlite3.Connection, script: Script) -> None:
-    row = (script.number, script.name, script.sha256, time.time_ns() // 1000, gatewayd.__version__)
+def _apply(connection: sqlite3.Connection, script: Script) -> bool:
+    """Apply one script with its row; False if another process has done it meanwhile."""
+    now = time.time_ns() // 1000
     try:
+        # The row comes first: of two processes the second waits for BEGIN and then fails at it, having changed nothing.
         connection.executescript(
             f"""BEGIN IMMEDIATE;
             PRAGMA application_id = {APPLICATION_ID};
@@ -99,12 +122,19 @@ def _apply(connection: sqlite3.Connection, script: Script) -> None:
                 number INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL,
                 applied_at INTEGER NOT NULL, by_version TEXT NOT NULL
             ) STRICT;
-            {script.text}"""
+            INSERT INTO migration
+            VALUES ({script.number}, '{script.name}', '{script.sha256}', {now}, '{gatewayd.__version__}');
+            {script.text}
+            ;COMMIT"""  # noqa: S608  # names, numbers and checksums of our own files
         )
-        connection.execute("INSERT INTO migration VALUES (?, ?, ?, ?, ?)", row)
-        connection.execute("COMMIT")
-    except BaseException:
+    except BaseException as error:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+        if (
+            isinstance(error, sqlite3.IntegrityError)
+            and _applied(connection).get(script.number) == script.sha256
+        ):
+            return False
         raise
     log.info("applied migration %04d %s", script.number, script.name)
+    return True

@@ -6,11 +6,12 @@ module nobody knows SQL or the driver; a second backend offers the same names an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from attrs import define, field
+from attrs import define
 
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.errors import NotFound
@@ -18,9 +19,9 @@ from gatewayd.model.event import Chunk
 from gatewayd.model.run import Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Assistant, Thread
 from gatewayd.storage import migrate
-from gatewayd.storage.sqlite import assistants, boots, database, events, filters, runs, threads
+from gatewayd.storage.sqlite import assistants, boots, database, events, runs, threads
 
-T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 RUN_LOG_END = (
     "SELECT runs.ended_at IS NULL, runs.log_to FROM runs JOIN threads USING (thread_id) "
@@ -49,7 +50,6 @@ class Storage:
     writer: database.Writer
     readers: database.Readers
     boot: int
-    _last_progress: set[str] = field(factory=set, init=False)
 
     @classmethod
     async def open(
@@ -62,20 +62,32 @@ class Storage:
     ) -> Storage:
         """Open the file, bring it to the newest version and record the start. `writer` makes the writer."""
         connection = database.connect(path)
-        migrate.migrate(connection, path)
+        try:
+            migrate.migrate(connection, path)
+        except BaseException:
+            connection.close()
+            raise
         storage = cls(path=path, writer=writer(connection), readers=database.Readers(path), boot=0)
         storage.writer.start()
-        await storage.readers.open()
-        storage.boot = await storage.writer.submit(boots.boot_begin, now, pid, version, promise=True)
+        try:
+            await storage.readers.open()
+            storage.boot = await storage.writer.submit(boots.boot_begin, now, pid, version, promise=True)
+        except BaseException:
+            await storage.close(now)
+            raise
         return storage
 
     async def close(self, now: int) -> None:
         """Record the orderly stop and close everything. Later calls of `close` do nothing."""
-        if self.boot:
-            await self.writer.submit(boots.boot_end, self.boot, now)
-            self.boot = 0
-        await self.readers.close()
-        await self.writer.close()
+        boot, self.boot = self.boot, 0
+        try:
+            if boot:
+                await self.writer.submit(boots.boot_end, boot, now)
+        except database.FullDisk as error:  # the boot will look like one that was killed, which harms nothing
+            log.warning("the stop was not recorded: %s", error.detail)
+        finally:
+            await self.readers.close()
+            await self.writer.close()
 
     # boots
 
@@ -113,22 +125,16 @@ class Storage:
         descending: bool,
     ) -> list[Assistant]:
         """Return up to `limit` + 1 assistants (one more tells that there are more)."""
-        terms, parameters = filters.matches("metadata", metadata, containment=True)
-        if graph_id is not None:
-            terms.append("graph_id = ?")
-            parameters.append(graph_id)
-        if name is not None:
-            terms.append("instr(lower(name), lower(?)) > 0")
-            parameters.append(name)
-        where = f"WHERE {' AND '.join(terms)}" if terms else ""
-        column = "name COLLATE NOCASE" if sort_by == "name" else sort_by
-        direction = "DESC" if descending else "ASC"
-        sql = (
-            f"SELECT {assistants.COLUMNS} FROM assistants {where} "
-            f"ORDER BY {column} {direction}, rowid {direction} LIMIT ? OFFSET ?"
+        sql, parameters = assistants.search_statement(
+            metadata=metadata,
+            graph_id=graph_id,
+            name=name,
+            limit=limit,
+            offset=offset,
+            sort_by=sort_by,
+            descending=descending,
         )
-        rows = await self.readers.rows(sql, [*parameters, limit + 1, offset])
-        return [assistants.record(row) for row in rows]
+        return [assistants.record(row) for row in await self.readers.rows(sql, parameters)]
 
     # threads
 
@@ -189,7 +195,7 @@ class Storage:
 
     async def runs_list(self, thread_id: str, *, status: str | None, limit: int, offset: int) -> list[Run]:
         """Return a thread's runs, latest due time first."""
-        terms, parameters = "runs.thread_id = ?", [thread_id]
+        terms, parameters = "runs.thread_id = ? AND threads.deleted_at IS NULL", [thread_id]
         if status is not None:
             terms += " AND runs.status = ?"
             parameters.append(status)
@@ -207,9 +213,13 @@ class Storage:
         rows = await self.readers.rows(RUNS_ACTIVE, statuses)
         return [(thread_id, run_id) for thread_id, run_id in rows]
 
-    async def runs_claim_due(self, now: int, limit: int, suspects: int) -> Claimed:
-        """Start due runs whose thread is free."""
-        return await self.writer.submit(runs.runs_claim_due, self.boot, now, limit, suspects)
+    async def runs_claim_due(
+        self, now: int, limit: int, suspects: int, besides: Collection[str] = ()
+    ) -> Claimed:
+        """Start due runs whose thread is free, none of `besides`."""
+        return await self.writer.submit(
+            runs.runs_claim_due, self.boot, now, limit, suspects, frozenset(besides)
+        )
 
     async def run_park_if_running(self, run_id: str, attempt: int, *, died: bool, now: int) -> Run | None:
         """Make a running run pending again; None if it is not running in that attempt."""
@@ -237,7 +247,15 @@ class Storage:
     ) -> None:
         """End a run (see `runs.run_finish_if_active`); `done` after the commit, else `failed`."""
         self.writer.post(
-            runs.run_finish_if_active, run_id, attempt, outcome, end, now, done=done, failed=failed, promise=True
+            runs.run_finish_if_active,
+            run_id,
+            attempt,
+            outcome,
+            end,
+            now,
+            done=done,
+            failed=failed,
+            promise=True,
         )
 
     async def run_checkpoints_delete(self, run_id: str) -> None:
@@ -246,37 +264,31 @@ class Storage:
 
     # what comes from workers: posted in the order of arrival, `done` runs after the commit
 
-    def events_append(self, chunk: Chunk, done: Callable[[None], None]) -> None:
-        """Store a chunk of events."""
-        self.writer.post(events.append, chunk, done=done, weight=chunk.weight)
+    def events_append(
+        self, chunk: Chunk, done: Callable[[None], None], failed: Callable[[BaseException], None]
+    ) -> None:
+        """Store a chunk of events; `failed` if it was not stored."""
+        self.writer.post(events.append, chunk, done=done, failed=failed, weight=chunk.weight)
 
     def checkpoint_apply(
         self, operation: list[Any], run_id: str, weight: int, done: Callable[[BaseException | None], None]
     ) -> None:
-        """Apply one of a run's checkpoint operations; `done` gets the error if it was refused."""
-        self.writer.post(runs.run_checkpoint_apply, operation, run_id, done=done, weight=weight)
+        """Apply one of a run's checkpoint operations; `done` gets the error if it was not stored."""
+        self.writer.post(runs.run_checkpoint_apply, operation, run_id, done=done, failed=done, weight=weight)
 
     async def events_page(self, thread_id: str, after: int, run_id: str | None = None) -> list[Chunk]:
-        """Return the next chunks behind `after`, of one run or of all, about `EVENT_PAGE_BYTES` at most."""
-        chunks: list[Chunk] = []
-        size, limit = 0, 1
-        while size < EVENT_PAGE_BYTES and len(chunks) < EVENT_PAGE_CHUNKS:
-            if run_id is None:
-                rows = await self.readers.rows(events.PAGE, (thread_id, after, limit))
-            else:
-                rows = await self.readers.rows(events.PAGE_OF_RUN, (run_id, after, thread_id, limit))
-            page = [events.chunk(row) for row in rows]
-            chunks += page
-            if len(page) < limit:
-                break
-            after = page[-1].last_seq
-            size += sum(len(chunk.packed) for chunk in page)
-            average = max(1, size // len(chunks))
-            limit = max(1, min(EVENT_PAGE_CHUNKS, (EVENT_PAGE_BYTES - size) // average))
-        return chunks
+        """Return the next chunks behind `after`, of one run or of all, `EVENT_PAGE_BYTES` at most or one chunk."""
+        parameters = {
+            "thread_id": thread_id,
+            "run_id": run_id,
+            "after": after,
+            "bytes": EVENT_PAGE_BYTES,
+            "chunks": EVENT_PAGE_CHUNKS,
+        }
+        statement = events.PAGE if run_id is None else events.PAGE_OF_RUN
+        return [events.chunk(row) for row in await self.readers.rows(statement, parameters)]
 
     async def events_last(self, thread_id: str) -> tuple[int, int]:
         """Return number and time (ms) of the thread's newest event; zeros when there is none."""
         rows = await self.readers.rows(events.LAST, (thread_id,))
         return (rows[0][0], rows[0][1]) if rows else (0, 0)
-

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import bisect
+import operator
 from collections import deque
 from types import TracebackType
 
@@ -15,7 +17,9 @@ PAGE_BYTES = 256 * 1024
 """What a cursor takes from a tail at once."""
 
 STALE_ENTRIES = 10_000
-"""Entries of the eviction order beyond which those of vanished topics are removed."""
+"""Entries of vanished topics in the eviction order beyond which they are removed."""
+
+_LAST_SEQ = operator.attrgetter("last_seq")
 
 
 @define(eq=False)
@@ -30,6 +34,8 @@ class Topic:
     held: int = 0
     """Bytes in the tail."""
     readers: int = 0
+    nudges: int = 0
+    """How often the cursors were told to look elsewhere."""
     waiting: set[asyncio.Future[None]] = field(factory=set)
 
     def wake(self) -> None:
@@ -39,19 +45,19 @@ class Topic:
                 waiter.set_result(None)
         self.waiting.clear()
 
-    def after(self, position: int, run_id: str | None) -> list[Chunk]:
-        """Return the tail's chunks behind `position`, about a page of them, of one run or of all."""
-        found: list[Chunk] = []
-        for chunk in reversed(self.tail):
-            if chunk.last_seq <= position:
+    def after(self, position: int) -> list[Chunk]:
+        """Return the tail's chunks behind `position`: a page of them at most, or one."""
+        tail = self.tail
+        start = len(tail) - 1  # mostly it is the last one
+        if start and tail[start - 1].last_seq > position:
+            start = bisect.bisect_right(tail, position, key=_LAST_SEQ)
+        found = [tail[start]]
+        size = len(tail[start].packed)
+        for index in range(start + 1, len(tail)):
+            size += len(tail[index].packed)
+            if size > PAGE_BYTES:
                 break
-            found.append(chunk)
-        found.reverse()
-        size = 0
-        for index, chunk in enumerate(found):
-            size += len(chunk.packed)
-            if size > PAGE_BYTES and index:
-                return found[:index]
+            found.append(tail[index])
         return found
 
 
@@ -66,6 +72,8 @@ class Hub:
     _topics: dict[str, Topic] = field(factory=dict, init=False)
     _order: deque[tuple[Topic, int]] = field(factory=deque, init=False)
     """One entry per chunk in a tail, oldest first; those of topics that are gone are passed over."""
+    _stale: int = field(default=0, init=False)
+    """Entries of topics that are gone."""
 
     @property
     def readers(self) -> int:
@@ -95,15 +103,23 @@ class Hub:
 
     def _evict(self) -> None:
         topic, weight = self._order.popleft()
-        if topic.readers:
-            self.held -= weight
-            topic.held -= weight
-            topic.covered_from = topic.tail.popleft().last_seq
+        if not topic.readers:
+            self._stale -= 1
+            return
+        self.held -= weight
+        topic.held -= weight
+        topic.covered_from = topic.tail.popleft().last_seq
 
     def nudge(self, thread_id: str) -> None:
-        """Wake the thread's cursors although nothing was published: a run of it has vanished without a last event."""
+        """Have the thread's cursors return empty-handed: a run of it has vanished without a last event."""
         if topic := self._topics.get(thread_id):
+            topic.nudges += 1
             topic.wake()
+
+    def forget(self, thread_id: str) -> None:
+        """Part with the cursors of a deleted thread: nothing reaches them, and no new one gets what they have."""
+        self.nudge(thread_id)
+        self._topics.pop(thread_id, None)
 
     def join(self, thread_id: str) -> Topic:
         """Return the thread's topic, with one reader more."""
@@ -114,12 +130,16 @@ class Hub:
     def leave(self, thread_id: str, topic: Topic) -> None:
         """One reader less; the last one takes the tail with it."""
         topic.readers -= 1
-        if topic.readers == 0:
+        if topic.readers:
+            return
+        if self._topics.get(thread_id) is topic:
             del self._topics[thread_id]
-            self.held -= topic.held
-            topic.tail.clear()
-            if len(self._order) > STALE_ENTRIES and self.held < self.budget // 2:
-                self._order = deque(entry for entry in self._order if entry[0].readers)
+        self.held -= topic.held
+        self._stale += len(topic.tail)
+        topic.tail.clear()
+        if self._stale > STALE_ENTRIES and self._stale * 2 > len(self._order):
+            self._order = deque(entry for entry in self._order if entry[0].readers)
+            self._stale = 0
 
 
 @define(eq=False)
@@ -135,9 +155,12 @@ class Cursor:
     position: int
     run_id: str | None = None
     _topic: Topic = field(init=False)
+    _nudges: int = field(init=False)
+    """Those that were answered."""
 
     def __enter__(self) -> Cursor:
         self._topic = self.hub.join(self.thread_id)
+        self._nudges = self._topic.nudges
         return self
 
     def __exit__(
@@ -158,10 +181,10 @@ class Cursor:
         while True:
             published = topic.published
             if published is not None and published <= self.position:
-                if await self._woken():
+                if await self._nudged():
                     return []
             elif topic.covered_from is not None and self.position >= topic.covered_from:
-                chunks = topic.after(self.position, self.run_id)
+                chunks = topic.after(self.position)
                 self.position = chunks[-1].last_seq
                 chunks = self._mine(chunks)
                 if chunks:
@@ -173,7 +196,7 @@ class Cursor:
                     return chunks
                 if published is not None:  # all of this run up to there has been read
                     self.position = max(self.position, published)
-                elif topic.published is None and await self._woken():
+                elif topic.published is None and await self._nudged():
                     return []
 
     def _mine(self, chunks: list[Chunk]) -> list[Chunk]:
@@ -181,13 +204,15 @@ class Cursor:
             return chunks
         return [chunk for chunk in chunks if chunk.run_id == self.run_id]
 
-    async def _woken(self) -> bool:
-        """Wait for the next publication; True if it was only a nudge."""
-        before = self._topic.published
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._topic.waiting.add(waiter)
-        try:
-            await waiter
-        finally:
-            self._topic.waiting.discard(waiter)
-        return self._topic.published == before
+    async def _nudged(self) -> bool:
+        """Wait for a publication or a nudge, unless there was a nudge since the last; True if it was a nudge."""
+        if self._nudges == self._topic.nudges:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._topic.waiting.add(waiter)
+            try:
+                await waiter
+            finally:
+                self._topic.waiting.discard(waiter)
+        nudged = self._nudges != self._topic.nudges
+        self._nudges = self._topic.nudges
+        return nudged

@@ -1,8 +1,8 @@
 """The numbering of each thread's log: from 1, without repetition, in the order of arrival.
 
-The counter of a thread lives here while somebody produces events for it (`opened` … `closed`); storage says where it
-stands when it is opened first. After a crash it starts 2²⁰ higher, because numbers that were given and lost with the
-power must not be given again.
+The counter of a thread lives here while somebody produces events for it (`open` … `close`) and for a while after; storage
+says where it stands when it is opened first. After a crash it starts 2²⁰ higher, because numbers that were given and
+lost with the power must not be given again. A number that was given and could not be stored is left out.
 """
 
 from __future__ import annotations
@@ -36,43 +36,50 @@ class Log:
     storage: store.Storage
     hub: hub.Hub
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
-    _counters: OrderedDict[str, _Counter] = field(factory=OrderedDict, init=False)
+    _counters: dict[str, _Counter] = field(factory=dict, init=False)
+    """Of threads with producers."""
+    _idle: OrderedDict[str, _Counter] = field(factory=OrderedDict, init=False)
+    """Of threads without, the longest idle first."""
 
     async def open(self, thread_id: str, *, jump: bool = False) -> None:
         """Make the thread's counter ready for a producer; `jump` after a crash."""
-        counter = self._counters.get(thread_id)
+        counter = self._cached(thread_id)
         if counter is None:
             seq, time_ms = await self.storage.events_last(thread_id)
-            counter = self._counters.setdefault(thread_id, _Counter(seq, time_ms))
+            counter = self._cached(thread_id)  # somebody else may have opened it meanwhile
+            if counter is None:
+                counter = self._counters[thread_id] = _Counter(seq, time_ms)
         if jump:
             counter.seq += store.SEQUENCE_JUMP
         counter.producers += 1
 
-    def open_at(self, thread_id: str, seq: int) -> bool:
-        """Like `open`, for a run created just now: storage said in its transaction where the log stands."""
-        counter = self._counters.get(thread_id)
+    def open_now(self, thread_id: str, *, empty: bool = False) -> bool:
+        """Like `open`, without a read: False if one is needed. `empty`: the log is known to have no events yet."""
+        counter = self._cached(thread_id)
         if counter is None:
-            if seq:
-                return False  # the time of the last event is not known: read it
+            if not empty:
+                return False
             counter = self._counters[thread_id] = _Counter(0, 0)
         counter.producers += 1
         return True
 
+    def _cached(self, thread_id: str) -> _Counter | None:
+        if (idle := self._idle.pop(thread_id, None)) is not None:
+            self._counters[thread_id] = idle
+        return self._counters.get(thread_id)
+
     def close(self, thread_id: str) -> None:
         """One producer less; the counter stays for a while."""
-        counter = self._counters.get(thread_id)
-        if counter is None:
-            return
+        counter = self._counters[thread_id]
         counter.producers -= 1
-        self._counters.move_to_end(thread_id)
-        if len(self._counters) > IDLE_COUNTERS:
-            oldest = next(iter(self._counters))
-            if self._counters[oldest].producers <= 0:
-                del self._counters[oldest]
+        if counter.producers == 0:
+            self._idle[thread_id] = self._counters.pop(thread_id)
+            if len(self._idle) > IDLE_COUNTERS:
+                self._idle.popitem(last=False)
 
     def forget(self, thread_id: str) -> None:
-        """Drop the counter of a thread that was deleted."""
-        self._counters.pop(thread_id, None)
+        """Drop the counter of a thread that was deleted, unless a producer still has it open."""
+        self._idle.pop(thread_id, None)
 
     def number(self, thread_id: str, run_id: str, count: int, packed: bytes) -> Chunk:
         """Give the next `count` numbers to packed records. The thread must be open."""
@@ -86,12 +93,13 @@ class Log:
         """Number records made by the daemon itself."""
         return self.number(thread_id, run_id, len(items), event.pack(items))
 
-    def append(self, chunk: Chunk, committed: Callable[[], None] | None = None) -> None:
-        """Have a chunk stored, then published; `committed` is called after both."""
+    def append(
+        self, chunk: Chunk, committed: Callable[[], None], failed: Callable[[BaseException], None]
+    ) -> None:
+        """Have a chunk stored, then published; `committed` is called after both, or `failed` if it was not stored."""
 
         def done(_: None) -> None:
             self.hub.publish(chunk)
-            if committed is not None:
-                committed()
+            committed()
 
-        self.storage.events_append(chunk, done)
+        self.storage.events_append(chunk, done, failed)

@@ -19,7 +19,10 @@ BEGINNING = frozenset({"-1", "0", "-"})
 ALWAYS = frozenset({"metadata", "error"})
 """Kinds that no mode filter removes: without them a client takes a failed run for a good one."""
 
-NAMES = {"messages-tuple": ("messages",), "messages": ("messages", "messages/metadata", "messages/partial", "messages/complete")}
+NAMES = {
+    "messages-tuple": ("messages",),
+    "messages": ("messages", "messages/metadata", "messages/partial", "messages/complete"),
+}
 """Modes whose events have other names."""
 
 

@@ -5,38 +5,63 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import faulthandler
+import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
 from gatewayd import logs
+
+log = logging.getLogger(__name__)
 
 OOM_SCORE_ADJ = "300"
 """So that the kernel, when memory runs out, takes a worker and not the daemon."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a worker on inherited sockets: ``--name NAME --control FD --data FD``."""
+    """Run a worker on inherited sockets: ``--name NAME --control FD --data FD --dump SIGNAL``."""
     parser = argparse.ArgumentParser(prog="gatewayd worker")
     parser.add_argument("--name", required=True)
     parser.add_argument("--control", type=int, required=True)
     parser.add_argument("--data", type=int, required=True)
+    parser.add_argument("--dump", type=int, required=True)
     options = parser.parse_args(arguments)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the whole group gets them; stopping is the daemon's business
+    faulthandler.register(options.dump, all_threads=True)  # works also while C code holds the interpreter
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE_ADJ)
     sockets = [socket.socket(fileno=descriptor) for descriptor in (options.control, options.data)]
     for each in sockets:
         each.set_inheritable(False)  # a child of user code must not keep them open
-    code = asyncio.run(_work(*sockets))
+    code = _run(_work(*sockets))
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # threads of user code must not keep the process
+    os._exit(code)  # neither threads of user code nor what it has registered for the exit must keep the process
+
+
+def _run(work: Coroutine[Any, Any, int]) -> int:
+    """
+    Run an event loop until the work is done; what is left in it then is left.
+
+    A SystemExit or KeyboardInterrupt that a node raises leaves the loop through here, after the node's task has
+    been given it as its result: the run ends by it, the loop goes on for the others.
+    """
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    task = loop.create_task(work)
+    while True:
+        try:
+            return loop.run_until_complete(task)
+        except (SystemExit, KeyboardInterrupt) as error:
+            if task.done():
+                raise
+            log.warning("user code raised %s; the worker goes on", type(error).__name__)
 
 
 async def _work(control: socket.socket, data: socket.socket) -> int:

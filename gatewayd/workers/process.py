@@ -20,6 +20,8 @@ import gatewayd
 
 PR_SET_PDEATHSIG = 1
 SOCKET_BUFFER = 1 << 20
+DUMP = signal.SIGUSR2
+"""The signal at which a worker writes its stacks to stderr; it is told on the command line."""
 
 
 @frozen(kw_only=True)
@@ -46,6 +48,9 @@ class Running(Protocol):
     def kill(self) -> None:
         """End it at once."""
 
+    def dump(self) -> None:
+        """Have it write its threads' stacks to stderr."""
+
 
 Start = Callable[[Order], Awaitable[Running]]
 
@@ -67,6 +72,11 @@ class Process:
         """Kill the process and everything it has started in its group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
+
+    def dump(self) -> None:
+        """Have it write its threads' stacks to stderr, which needs no interpreter."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(self.pid, DUMP)
 
 
 def _bind_to_parent() -> Callable[[], None] | None:
@@ -118,7 +128,8 @@ async def start(order: Order) -> Process:
 def _command(name: str, descriptors: list[int]) -> list[str]:
     root = str(Path(gatewayd.__file__).resolve().parent.parent)
     code = f"import sys; sys.path.append({root!r}); from gatewayd.cli import main; sys.exit(main())"
-    arguments = ["worker", "--name", name, "--control", str(descriptors[0]), "--data", str(descriptors[1])]
+    control, data = map(str, descriptors)
+    arguments = ["worker", "--name", name, "--control", control, "--data", data, "--dump", str(int(DUMP))]
     # -P: the project's folder is the working directory and must not shadow modules of the standard library
     return [sys.executable, "-P", "-c", code, *arguments]
 

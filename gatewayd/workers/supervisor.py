@@ -22,6 +22,12 @@ QUARANTINES = 2
 BLOCKED_AFTER_S = 2.0
 """Time without an answer to a ping after which a worker counts as blocked."""
 PING_EVERY_S = 0.5
+LOADING_S = 15.0
+"""Time a worker may take to load the project before the log says where it is."""
+LOADS = 3
+"""Times the service worker may end while it loads the project for the first time; then the project counts as broken."""
+CUT_S = 2.0
+"""Time that runs which were cut have to end before their worker is killed."""
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Waits before a worker is started again, by the number of ends in a row without a ready worker between."""
 STOP_S = 3.0
@@ -75,6 +81,8 @@ class Supervisor:
     _service_changed: asyncio.Event = field(factory=asyncio.Event, init=False)
     _ends: dict[str, int] = field(factory=dict, init=False)
     _quarantined: int = field(default=0, init=False)
+    """Suspects that have a quarantine worker or wait for one."""
+    _quarantines: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(QUARANTINES), init=False)
     _stopping: bool = field(default=False, init=False)
 
     async def start(self) -> None:
@@ -90,13 +98,13 @@ class Supervisor:
         self._stopping = True
         for each in self._workers:
             each.condemned = True
-            each.stop()
+            if each.state == "ready":
+                each.stop()
         deadline = time.monotonic() + STOP_S
-        while self._workers and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
-        for each in self._workers:
-            each.kill()
         while self._workers:
+            for each in self._workers:  # one that loads has nothing to end in order
+                if each.state == "starting" or time.monotonic() > deadline:
+                    each.kill()
             await asyncio.sleep(0.01)
         await self._tasks.stop()
 
@@ -111,24 +119,31 @@ class Supervisor:
         return 0 if self._stopping else QUARANTINES - self._quarantined
 
     def take(self) -> worker.Worker | None:
-        """Return the run worker with most free places, or None."""
+        """Return the run worker with most free places, if it can be one whose loop turns; or None."""
         ready = [each for each in self._workers if each.role == "run" and each.free > 0]
-        return max(ready, key=lambda each: each.free, default=None)
+        return max(ready, key=lambda each: (not each.late, each.free), default=None)
 
     async def take_quarantine(self, run_id: str) -> worker.Worker | None:
         """Start a worker for one suspect; None when it could not be started (the run is to be parked again)."""
-        self._quarantined += 1
         each = worker.Worker(name=f"quarantine-{run_id[-6:]}", role="quarantine", capacity=1, owner=self)
+        self._quarantined += 1
+        begun = False
         try:
-            await self._begin(each)
-            await self._ready_or_gone(each)
+            await self._quarantines.acquire()
+            try:
+                await self._begin(each)
+                begun = True  # its end frees its place, see `gone`
+            finally:
+                if not begun:
+                    self._quarantines.release()
         except OSError as error:
             log.error("no quarantine worker could be started: %s", error)
-            each.state = "gone"
-        if each.state != "ready":
-            self._quarantined -= 1
             return None
-        return each
+        finally:
+            if not begun:
+                self._quarantined -= 1
+        await each.settled.wait()
+        return each if each.state == "ready" else None
 
     def release(self, each: worker.Worker, run_id: str) -> None:
         """A run has left its worker."""
@@ -143,9 +158,19 @@ class Supervisor:
             each.drain(None, reason)
 
     def cut(self) -> None:
-        """Cancel the runs that have not been handed back yet."""
+        """Cancel the runs that have not been handed back yet; the workers of those that don't obey are killed."""
         for each in self._workers:
             each.cut()
+        self._tasks.spawn(self._kill_busy(), "kill busy workers")
+
+    async def _kill_busy(self) -> None:
+        await asyncio.sleep(CUT_S)
+        for each in self._workers:
+            if each.runs:
+                fields = {"worker": each.name, "runs": sorted(each.runs)}
+                log.warning("worker %s does not let go of its runs and is killed", each.name, extra={"fields": fields})
+                each.condemned = True  # the runs are not to blame: no strikes
+                each.kill()
 
     def flush_acks(self) -> None:
         """Send the acknowledgements of the last batch."""
@@ -163,16 +188,15 @@ class Supervisor:
         """Ask the service worker; waits, within the deadline, until there is one that is ready."""
         deadline_s = self.plan.call_deadline_s
         started = time.monotonic()
-        while self._service is None:
-            left = deadline_s - (time.monotonic() - started)
+        while (service := self._service) is None:
             self._service_changed.clear()
             try:
-                async with asyncio.timeout(max(0.0, left)):
+                async with asyncio.timeout(deadline_s - (time.monotonic() - started)):
                     await self._service_changed.wait()
             except TimeoutError:
                 why = f": {self.trouble}" if self.trouble else ""
                 raise errors.Unavailable(f"the project is not loaded{why}") from None
-        return await self._service.call(method, params, deadline_s)
+        return await service.call(method, params, deadline_s - (time.monotonic() - started))
 
     # the workers' reports (worker.Owner)
 
@@ -183,13 +207,21 @@ class Supervisor:
     def loaded(self, source: worker.Worker) -> None:
         """A worker is ready."""
         self._ends[source.name] = 0
+        log.info("worker %s is ready", source.name, extra={"fields": {"worker": source.name, "pid": source.pid}})
         if source.role == "service":
             self.trouble = None
+            self._service = source
+            self._service_changed.set()
             self.service_loaded.set()
+        self.listener.worker_ready()
+
+    def turned(self, source: worker.Worker) -> None:
+        """A worker that was blocked can take runs again."""
         self.listener.worker_ready()
 
     def failed(self, source: worker.Worker, message: str) -> None:
         """The project could not be loaded."""
+        source.condemned = True  # its end needs no line of its own
         if not self.service_loaded.is_set():
             if not self.failure.done():
                 self.failure.set_result(message)
@@ -206,12 +238,14 @@ class Supervisor:
         runs, source.runs = source.runs, {}
         if source.role == "quarantine":
             self._quarantined -= 1
-        expected = source.condemned or self._stopping
-        if not expected:
-            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            self._quarantines.release()
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        if not (source.condemned or self._stopping):
             fields = {"worker": source.name, "pid": source.pid, "runs": sorted(runs)}
             log.error("worker %s has ended (%s) with %d runs", source.name, how, len(runs), extra={"fields": fields})
-        if runs:
+            if source.role == "service" and not self.service_loaded.is_set() and self._ends[source.name] >= LOADS:
+                self.failed(source, f"the process that was to load the project ended {LOADS} times ({how})")
+        if runs and not self._stopping:
             self.listener.worker_gone(source, runs, len(runs) == 1)
         self.listener.worker_ready()
 
@@ -232,6 +266,8 @@ class Supervisor:
         while not self._stopping:
             ends = self._ends.get(name, 0)
             await asyncio.sleep(BACKOFF_S[min(ends, len(BACKOFF_S) - 1)])
+            if self._stopping:
+                return
             self._ends[name] = ends + 1
             each = worker.Worker(name=name, role=role, capacity=capacity, owner=self)
             try:
@@ -239,9 +275,6 @@ class Supervisor:
             except OSError as error:
                 log.error("worker %s could not be started: %s", name, error)
                 continue
-            if role == "service":
-                self._service = each
-                self._service_changed.set()
             await ended
 
     async def _begin(self, each: worker.Worker) -> asyncio.Task[None]:
@@ -260,14 +293,6 @@ class Supervisor:
         self._record()
         return self._tasks.spawn(each.watch(), f"watch {each.name}")
 
-    async def _ready_or_gone(self, each: worker.Worker) -> None:
-        while each.state == "starting":
-            try:
-                async with asyncio.timeout(PING_EVERY_S):
-                    await each.ready.wait()
-            except TimeoutError:
-                continue
-
     def _record(self) -> None:
         """Write down which process groups are ours, for a daemon that has to clean up after this one."""
         groups = [{"pid": each.pid, "start_time": process.start_time(each.pid)} for each in self._workers if each.pid]
@@ -279,10 +304,27 @@ class Supervisor:
             await asyncio.sleep(PING_EVERY_S)
             now = time.monotonic()
             for each in self._workers:
-                if each.state != "ready":
-                    continue
-                if each.pinged_at is None:
+                if each.state == "starting":
+                    each.look_at_loading(now, LOADING_S)
+                elif each.pinged_at is None:
                     each.ping(now)
-                elif now - each.pinged_at >= BLOCKED_AFTER_S and each.blocked_since is None:
-                    each.blocked_since = each.pinged_at
-                    each.ask_stack()
+                elif now - each.pinged_at >= BLOCKED_AFTER_S:
+                    self._blocked(each, now)
+
+    def _blocked(self, each: worker.Worker, now: float) -> None:
+        """A worker's loop does not turn: log where it is; the service worker is replaced when it stays so."""
+        if each.blocked_since is None:
+            each.blocked_since = each.pinged_at
+            each.asked_at = now
+            each.ask_stack()
+        elif each.asked_at is not None and now - each.asked_at >= BLOCKED_AFTER_S:
+            each.asked_at = None
+            log.warning(
+                "worker %s is blocked in code that holds the interpreter; its threads are:",
+                each.name,
+                extra={"fields": {"worker": each.name, "runs": sorted(each.runs)}},
+            )
+            each.dump()
+        if each.role == "service" and now - each.blocked_since > self.plan.call_deadline_s:
+            log.error("the service worker has been blocked for %g s and is replaced", self.plan.call_deadline_s)
+            each.kill()

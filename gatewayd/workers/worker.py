@@ -25,6 +25,11 @@ STATUSES: dict[int, type[errors.GatewaydError]] = {
     422: errors.Invalid,
 }
 """How a worker's refusals come back out of `call`."""
+GONE = "the worker that was to answer has ended; try again"
+
+
+LATE_S = 0.1
+"""A ping that is not answered after this time says that the worker is busy with something else."""
 
 
 class Owner(Protocol):
@@ -38,6 +43,9 @@ class Owner(Protocol):
 
     def failed(self, worker: Worker, message: str) -> None:
         """The project could not be loaded."""
+
+    def turned(self, worker: Worker) -> None:
+        """The worker was blocked and is no more."""
 
     def gone(self, worker: Worker, code: int) -> None:
         """The worker has ended."""
@@ -59,12 +67,17 @@ class Worker:
     """No new runs; it is to end."""
     runs: dict[str, int] = field(factory=dict, init=False)
     """Runs given to it, with their attempts."""
-    ready: asyncio.Event = field(factory=asyncio.Event, init=False)
+    settled: asyncio.Event = field(factory=asyncio.Event, init=False)
+    """It is ready, or gone before that."""
     pinged_at: float | None = field(default=None, init=False)
     """When the ping was sent that has not been answered, in the loop's seconds."""
     blocked_since: float | None = field(default=None, init=False)
+    asked_at: float | None = field(default=None, init=False)
+    """When the stack was asked for that has not been told, in the loop's seconds."""
     place: str = field(default="", init=False)
     """Where the loop was seen to be blocked, for the log."""
+    _begun_at: float = field(factory=time.monotonic, init=False)
+    _looked_at: bool = field(default=False, init=False)
     _process: process.Running | None = field(default=None, init=False)
     _link: link.Link | None = field(default=None, init=False)
     _numbers: itertools.count[int] = field(factory=lambda: itertools.count(1), init=False)
@@ -79,9 +92,14 @@ class Worker:
     @property
     def free(self) -> int:
         """How many more runs it may take now."""
-        if self.state != "ready" or self.condemned:
+        if self.state != "ready" or self.condemned or self.blocked_since is not None:
             return 0
         return self.capacity - len(self.runs)
+
+    @property
+    def late(self) -> bool:
+        """Whether it owes the answer to a ping for longer than a turning loop takes."""
+        return self.pinged_at is not None and time.monotonic() - self.pinged_at > LATE_S
 
     async def start(self, begin: process.Start, order: process.Order, configuration: dict[str, Any]) -> None:
         """Start the process and tell it what to load. It is ready when it says so."""
@@ -112,9 +130,10 @@ class Worker:
         if self.state == "gone":
             return
         self.state = "gone"
+        self.settled.set()
         for future in self._calls.values():
             if not future.done():
-                future.set_exception(errors.Unavailable("the worker that was to answer has ended; try again"))
+                future.set_exception(errors.Unavailable(GONE))
         self._calls.clear()
         self.owner.gone(self, code)
 
@@ -150,6 +169,17 @@ class Worker:
         """Ask the reader thread where the loop is."""
         self._control("stack", next(self._numbers))
 
+    def dump(self) -> None:
+        """Have the process write its stacks to stderr, which works also when no thread of it can run."""
+        if self._process is not None and self.state == "ready":
+            self._process.dump()
+
+    def look_at_loading(self, now: float, limit_s: float) -> None:
+        """Ask once where a worker is that loads the project for longer than `limit_s`."""
+        if not self._looked_at and now - self._begun_at > limit_s:
+            self._looked_at = True
+            self.ask_stack()
+
     def answer(self, number: int, ok: bool, payload: Any) -> None:
         """Answer a call that the worker made."""
         self._control("reply", number, ok, payload)
@@ -177,15 +207,16 @@ class Worker:
 
     async def call(self, method: str, params: dict[str, Any], deadline_s: float) -> Any:
         """
-        Ask a question and return the answer.
+        Ask a question of a worker that is ready, and return the answer.
 
         Raises `Unanswered` after the deadline, `Unavailable` when the worker ends, and what the worker refuses with.
         """
+        if self.state != "ready":
+            raise errors.Unavailable(GONE)
         number = next(self._numbers)
         future = self._calls[number] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(deadline_s):
-                await self.ready.wait()
                 self._control("call", number, method, params, deadline_s)
                 return await future
         except TimeoutError:
@@ -214,13 +245,14 @@ class Worker:
             case ["hello", pid, versions]:
                 log.debug("worker %s is process %d, %s", self.name, pid, versions)
             case ["loaded"]:
-                self.state = "ready"
-                self.ready.set()
-                self.owner.loaded(self)
+                if self.state == "starting":
+                    self.state = "ready"
+                    self.settled.set()
+                    self.owner.loaded(self)
             case ["failed", message]:
                 self.owner.failed(self, message)
             case ["stack", _, place, text]:
-                self._blocked(place, text)
+                self._seen(place, text)
             case _:
                 log.error("worker %s sent an unknown frame %r", self.name, frame[:1])
 
@@ -240,18 +272,24 @@ class Worker:
         if self.blocked_since is not None:
             blocked = time.monotonic() - self.blocked_since
             log.warning("worker %s turns again after %.1f s (it was at %s)", self.name, blocked, self.place or "?")
-            self.blocked_since, self.place = None, ""
+            self.blocked_since, self.asked_at, self.place = None, None, ""
+            self.owner.turned(self)
 
-    def _blocked(self, place: str, text: str) -> None:
-        if self.blocked_since is None:
-            return
-        self.place = place
+    def _seen(self, place: str, text: str) -> None:
+        """Log where it is, which was asked because it does not get on."""
+        if self.state == "starting":
+            log.warning("worker %s is still loading the project: it is at %s\n%s", self.name, place, text)
+        elif self.blocked_since is not None:
+            self._blocked(self.blocked_since, place, text)
+
+    def _blocked(self, since: float, place: str, text: str) -> None:
+        self.place, self.asked_at = place, None
         fields = {"worker": self.name, "place": place, "runs": sorted(self.runs)}
         log.warning(
             "worker %s is blocked at %s: its event loop has not turned for %.1f s\n%s",
             self.name,
             place,
-            time.monotonic() - self.blocked_since,
+            time.monotonic() - since,
             text,
             extra={"fields": fields},
         )

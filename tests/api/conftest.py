@@ -162,7 +162,13 @@ class Server:
         return self.workers.worker
 
     async def json(
-        self, method: str, path: str, body: Any = None, *, status: int = 200, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        status: int = 200,
+        headers: dict[str, str] | None = None,
     ) -> Any:
         """Send a request and return the JSON of its answer, which must have this status."""
         data = None if body is None else json.dumps(body)
@@ -211,7 +217,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[Any]:
         async def parts(app: web.Application) -> AsyncIterator[None]:
             now = 1_700_000_000_000_000
             storage = await store.Storage.open(tmp_path / "db", now, os.getpid(), gatewayd.__version__)
-            await storage.system_assistants_sync({name: None for name in graphs}, now)
+            await storage.system_assistants_sync(dict.fromkeys(graphs), now)
             published = hub.Hub(storage, chosen.hub_memory)
             runs = manager.RunManager(
                 storage=storage,

@@ -96,7 +96,8 @@ async def test_a_bug_is_a_500_in_json_and_is_logged(server, caplog):
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{bad json", b'{"metadata": {"a": "\\ud800"}}', b'{"metadata": NaN}', b"{} x", b'{"a":"\xff"}']
+    "body",
+    [b"", b"{bad json", b'{"metadata": {"a": "\\ud800"}}', b'{"metadata": NaN}', b"{} x", b'{"a":"\xff"}'],
 )
 async def test_what_is_no_json_is_refused(server, body):
     async with server.client.post("/threads", data=body) as answer:
@@ -201,7 +202,11 @@ async def test_only_the_named_origins_are_let_in(serve):
         allow_origins=("http://good.example",), allow_origin_regex=r"http://.*\.dev", allow_credentials=True
     )
     server = await serve(cors=rules)
-    for origin, allowed in (("http://good.example", True), ("http://x.dev", True), ("http://bad.example", False)):
+    for origin, allowed in (
+        ("http://good.example", True),
+        ("http://x.dev", True),
+        ("http://bad.example", False),
+    ):
         async with server.client.get("/ok", headers={"Origin": origin}) as answer:
             assert answer.headers.get("Access-Control-Allow-Origin") == (origin if allowed else None)
         asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}

@@ -191,12 +191,12 @@ class Workers:
 class CrashingWriter(database.Writer):
     """A writer that can be told at which operation the machine dies.
 
-    From that operation on nothing is stored and nobody is answered. It also counts what it takes for runs.
+    From that operation on nothing is stored and nobody is answered. It also notes what it takes for runs.
     """
 
     crashed: asyncio.Event = field(factory=asyncio.Event, init=False)
-    taken: int = field(default=0, init=False)
-    """Operations of runs (`OF_RUNS`) that were let through."""
+    taken: list[tuple[Callable[..., Any], tuple[Any, ...]]] = field(factory=list, init=False)
+    """Operations of runs (`OF_RUNS`) that were let through: function and arguments, in their order."""
     _fatal: Callable[[Callable[..., Any], tuple[Any, ...]], bool] = field(default=lambda *_: False, init=False)
 
     def crash_when(self, fatal: Callable[[Callable[..., Any], tuple[Any, ...]], bool]) -> None:
@@ -205,8 +205,8 @@ class CrashingWriter(database.Writer):
 
     def crash_after(self, count: int) -> None:
         """Let `count` more operations of runs through and die at the next."""
-        last = self.taken + count
-        self.crash_when(lambda function, _: function in OF_RUNS and self.taken >= last)
+        last = len(self.taken) + count
+        self.crash_when(lambda function, _: function in OF_RUNS and len(self.taken) >= last)
 
     def submit(self, function: Callable[..., T], *args: Any, promise: bool = False) -> asyncio.Future[T]:
         """Queue like a living writer, or lose it."""
@@ -225,7 +225,8 @@ class CrashingWriter(database.Writer):
         if self._fatal(function, args):
             self.crashed.set()
             return False
-        self.taken += function in OF_RUNS
+        if function in OF_RUNS:
+            self.taken.append((function, args))
         return True
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from gatewayd import ids, wire
 from gatewayd.model.thread import Assistant
+from gatewayd.storage.sqlite import filters
 
 COLUMNS = (
     "assistant_id, graph_id, name, description, config, context, metadata, version, created_at, updated_at"
@@ -40,7 +41,35 @@ def assistant_find(connection: sqlite3.Connection, assistant: str) -> Assistant 
     return record(row) if row else None
 
 
-def system_assistants_sync(connection: sqlite3.Connection, graphs: Mapping[str, str | None], now: int) -> None:
+def search_statement(
+    *,
+    metadata: dict[str, Any],
+    graph_id: str | None,
+    name: str | None,
+    limit: int,
+    offset: int,
+    sort_by: str,
+    descending: bool,
+) -> tuple[str, list[Any]]:
+    """Return the SELECT of a search and its parameters: sorted and cut, one row more than asked."""
+    found = filters.matches("metadata", metadata, containment=True)
+    if graph_id is not None:
+        found.add("graph_id = ?", graph_id)
+    if name is not None:
+        found.add("instr(lower(name), lower(?)) > 0", name)
+    where = f"WHERE {' AND '.join(found.terms)}" if found.terms else ""
+    column = "name COLLATE NOCASE" if sort_by == "name" else sort_by
+    direction = "DESC" if descending else "ASC"
+    sql = (
+        f"SELECT {COLUMNS} FROM assistants {where} "
+        f"ORDER BY {column} {direction}, rowid {direction} LIMIT ? OFFSET ?"
+    )
+    return sql, [*found.parameters, limit + 1, offset]
+
+
+def system_assistants_sync(
+    connection: sqlite3.Connection, graphs: Mapping[str, str | None], now: int
+) -> None:
     """Store one assistant per graph of the project (id to description); existing ones get the new description."""
     for graph_id, description in graphs.items():
         connection.execute(

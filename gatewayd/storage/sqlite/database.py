@@ -19,6 +19,7 @@ import aiosqlite
 from attrs import define, field
 
 from gatewayd import errors
+from gatewayd.storage import migrate
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,18 @@ T = TypeVar("T")
 
 MINIMUM = (3, 38, 0)
 """RETURNING, STRICT and ->> are used."""
+
+PRAGMAS = (
+    "page_size = 8192",
+    "auto_vacuum = INCREMENTAL",
+    "journal_mode = WAL",
+    "synchronous = NORMAL",
+    "foreign_keys = ON",
+    "journal_size_limit = 67108864",
+    "cache_size = -32768",
+    "temp_store = MEMORY",
+)
+"""Of the writing connection; page size and auto_vacuum count for a new file only."""
 
 SLOW_BATCH_S = 0.25
 """A batch that takes longer is logged: everybody else waited for it."""
@@ -36,20 +49,25 @@ class FullDisk(errors.Unavailable):
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open the writing connection with the pragmas of design §3; transactions are begun by hand."""
+    """
+    Open the writing connection with the pragmas of design §3; transactions are begun by hand.
+
+    Raises `BadConfiguration` if the file is none of ours, before anything in it is changed.
+    """
     if sqlite3.sqlite_version_info < MINIMUM:
         wanted = ".".join(map(str, MINIMUM))
-        raise errors.BadConfiguration(f"SQLite {sqlite3.sqlite_version} is too old: at least {wanted} is needed")
+        raise errors.BadConfiguration(
+            f"SQLite {sqlite3.sqlite_version} is too old: at least {wanted} is needed"
+        )
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
-    connection.execute("PRAGMA page_size = 8192")
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("PRAGMA busy_timeout = 5000")
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA journal_size_limit = 67108864")
-    connection.execute("PRAGMA cache_size = -32768")
-    connection.execute("PRAGMA temp_store = MEMORY")
+    try:
+        connection.execute("PRAGMA busy_timeout = 5000")
+        migrate.refuse_foreign(connection, path)
+        for pragma in PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -195,8 +213,8 @@ class Writer:
         try:
             operation.result = operation.function(self.connection, *operation.args)
         except BaseException as error:
-            if not self.connection.in_transaction:  # SQLite itself rolled everything back (disk full, I/O error)
-                raise
+            if not self.connection.in_transaction:
+                raise  # SQLite itself has rolled everything back (disk full, I/O error)
             execute("ROLLBACK TO operation")
             operation.error = _translated(error)
         execute("RELEASE operation")

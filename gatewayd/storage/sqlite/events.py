@@ -8,10 +8,18 @@ from gatewayd.model.event import Chunk
 
 COLUMNS = "thread_id, run_id, first_seq, last_seq, time_ms, records"
 
-PAGE = f"SELECT {COLUMNS} FROM events WHERE thread_id = ? AND last_seq > ? ORDER BY last_seq LIMIT ?"
-PAGE_OF_RUN = (
-    f"SELECT {COLUMNS} FROM events WHERE run_id = ? AND last_seq > ? AND thread_id = ? ORDER BY last_seq LIMIT ?"
-)
+# The next chunks behind :after: as many as fit into :bytes together, one at least. The sizes are looked at first, so
+# that a small chunk before large ones does not make the page large.
+_PAGE = f"""
+SELECT {COLUMNS} FROM events WHERE {{whose}} AND last_seq > :after AND last_seq <= (
+    SELECT max(last_seq) FROM (
+        SELECT last_seq, sum(size) OVER (ORDER BY last_seq) AS total, lag(last_seq) OVER (ORDER BY last_seq) AS earlier
+        FROM (SELECT last_seq, length(records) AS size FROM events WHERE {{whose}} AND last_seq > :after
+              ORDER BY last_seq LIMIT :chunks))
+    WHERE total <= :bytes OR earlier IS NULL)
+ORDER BY last_seq"""
+PAGE = _PAGE.format(whose="thread_id = :thread_id")
+PAGE_OF_RUN = _PAGE.format(whose="run_id = :run_id AND thread_id = :thread_id")
 LAST = "SELECT last_seq, time_ms FROM events WHERE thread_id = ? ORDER BY last_seq DESC LIMIT 1"
 
 

@@ -34,6 +34,13 @@ COLUMNS = (
 )
 SELECT = f"SELECT {COLUMNS} FROM runs JOIN threads USING (thread_id)"
 
+DUE = """
+SELECT run_id, thread_id, strikes > 0 OR suspicions > 1 FROM runs
+WHERE status = 'pending' AND created_at <= ? AND cancel_action IS NULL
+    AND NOT EXISTS (SELECT 1 FROM slots WHERE slots.thread_id = runs.thread_id AND slots.holder <> runs.run_id)
+ORDER BY priority, created_at, run_id"""
+"""Runs that could start, in the order in which they should, and whether they are suspects."""
+
 INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
 """langgraph's interrupt ids: xxh3-128 in hex. A resume map has only such keys."""
 
@@ -121,8 +128,14 @@ def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, c
     if assistant is None:
         raise NotFound(THREAD_OR_ASSISTANT)
     thread, made = _thread_for(connection, request)
-    active = [] if made else select(
-        connection, "WHERE runs.thread_id = ? AND runs.status IN ('pending', 'running')", (thread.thread_id,)
+    active = (
+        []
+        if made
+        else select(
+            connection,
+            "WHERE runs.thread_id = ? AND runs.status IN ('pending', 'running')",
+            (thread.thread_id,),
+        )
     )
     if active and request.multitask_strategy == "reject":
         raise Conflict(ALREADY_RUNNING)
@@ -280,7 +293,8 @@ def _supersede(
         "message": f"superseded by run {run_id} (multitask_strategy={action})",
     }
     marked = (
-        run_cancel_if_active(connection, victim.run_id, action, error, request.received_at) for victim in active
+        run_cancel_if_active(connection, victim.run_id, action, error, request.received_at)
+        for victim in active
     )
     return [victim for victim in marked if victim is not None]
 
@@ -303,38 +317,55 @@ def _start(connection: sqlite3.Connection, run_id: str, boot: int, now: int) -> 
     )
 
 
-def runs_claim_due(connection: sqlite3.Connection, boot: int, now: int, limit: int, suspects: int) -> Claimed:
+def runs_claim_due(
+    connection: sqlite3.Connection,
+    boot: int,
+    now: int,
+    limit: int,
+    suspects: int,
+    besides: frozenset[str] = frozenset(),
+) -> Claimed:
     """
     Start up to `limit` due runs whose thread is free, in due order.
 
     Runs under suspicion (they or their daemon died at work) run alone: at most `suspects` of them are taken, beside
-    the limit. Cancelled runs are never started.
+    the limit. Cancelled runs are never started, nor are those of `besides`.
     """
     taken: list[Run] = []
-    rows = connection.execute(
-        """SELECT run_id, thread_id, strikes > 0 OR suspicions > 1 FROM runs
-           WHERE status = 'pending' AND created_at <= ? AND cancel_action IS NULL AND NOT EXISTS
-               (SELECT 1 FROM slots WHERE slots.thread_id = runs.thread_id AND slots.holder <> runs.run_id)
-           ORDER BY priority, created_at, run_id LIMIT ?""",
-        (now, limit + suspects + 64),
-    ).fetchall()
-    for run_id, thread_id, suspect in rows:
-        if (suspects if suspect else limit) <= 0 or not _take_slot(connection, thread_id, run_id, boot):
-            continue
+    for run_id, thread_id in _choose(connection, now, limit, suspects, besides):
+        _take_slot(connection, thread_id, run_id, boot)
         _start(connection, run_id, boot, now)
         run = run_find(connection, run_id)
         assert run is not None
         taken.append(run)
-        if suspect:
-            suspects -= 1
-        else:
-            limit -= 1
     left, due = connection.execute(
         """SELECT EXISTS (SELECT 1 FROM runs WHERE status = 'pending' AND created_at <= :now),
                (SELECT min(created_at) FROM runs WHERE status = 'pending' AND created_at > :now)""",
         {"now": now},
     ).fetchone()
     return Claimed(taken=taken, left=bool(left), next_due=due)
+
+
+def _choose(
+    connection: sqlite3.Connection, now: int, limit: int, suspects: int, besides: frozenset[str]
+) -> list[tuple[str, str]]:
+    """Return run and thread ids of what is to start: one run of a thread, as many as there are places of its kind."""
+    chosen: dict[str, str] = {}
+    due = connection.execute(DUE, (now,))
+    while limit > 0 or suspects > 0:
+        row = due.fetchone()
+        if row is None:
+            break
+        run_id, thread_id, suspect = row
+        if (suspects if suspect else limit) <= 0 or thread_id in chosen or run_id in besides:
+            continue
+        chosen[thread_id] = run_id
+        if suspect:
+            suspects -= 1
+        else:
+            limit -= 1
+    due.close()
+    return [(run_id, thread_id) for thread_id, run_id in chosen.items()]
 
 
 # while running
@@ -388,6 +419,8 @@ def run_checkpoint_apply(
     try:
         checkpoint_sql.apply(connection, operation, run_id)
     except Exception as error:
+        if not connection.in_transaction:
+            raise  # SQLite itself has rolled everything back: the whole batch fails
         connection.execute("ROLLBACK TO checkpoint")
         connection.execute("RELEASE checkpoint")
         return error

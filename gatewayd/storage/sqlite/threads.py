@@ -24,8 +24,6 @@ COLUMNS = (
 VISIBLE = "deleted_at IS NULL AND hidden_at IS NULL"
 FIND = f"SELECT {COLUMNS} FROM threads WHERE thread_id = ? AND {VISIBLE}"
 
-SORTS = frozenset({"thread_id", "status", "created_at", "updated_at", "state_updated_at"})
-
 SWEPT = ("events", "checkpoints", "writes", "runs")
 """Tables whose rows go before their thread's row."""
 
@@ -67,7 +65,12 @@ def thread_find(connection: sqlite3.Connection, thread_id: str) -> Thread | None
 
 
 def thread_insert(
-    connection: sqlite3.Connection, thread_id: str, metadata: dict[str, Any], now: int, *, ephemeral: bool = False
+    connection: sqlite3.Connection,
+    thread_id: str,
+    metadata: dict[str, Any],
+    now: int,
+    *,
+    ephemeral: bool = False,
 ) -> Thread:
     """Store a new thread; remains of a deleted one with this id are removed first. Raises `Conflict`."""
     if connection.execute("SELECT 1 FROM threads WHERE thread_id = ?", (thread_id,)).fetchone():
@@ -103,7 +106,9 @@ def thread_create(
     return thread_insert(connection, thread_id, metadata, now)
 
 
-def thread_patch(connection: sqlite3.Connection, thread_id: str, metadata: dict[str, Any], now: int) -> Thread:
+def thread_patch(
+    connection: sqlite3.Connection, thread_id: str, metadata: dict[str, Any], now: int
+) -> Thread:
     """Merge metadata at the top level. Raises `NotFound`."""
     found = thread_find(connection, thread_id)
     if found is None:
@@ -123,12 +128,14 @@ def thread_delete(connection: sqlite3.Connection, thread_id: str, now: int) -> l
     Raises `NotFound`.
     """
     row = connection.execute(
-        f"UPDATE threads SET deleted_at = ? WHERE thread_id = ? AND {VISIBLE} RETURNING thread_id", (now, thread_id)
+        f"UPDATE threads SET deleted_at = ? WHERE thread_id = ? AND {VISIBLE} RETURNING thread_id",
+        (now, thread_id),
     ).fetchone()
     if row is None:
         raise NotFound(f"Thread with ID {thread_id} not found")
     active = connection.execute(
-        "DELETE FROM runs WHERE thread_id = ? AND status IN ('pending', 'running') RETURNING run_id", (thread_id,)
+        "DELETE FROM runs WHERE thread_id = ? AND status IN ('pending', 'running') RETURNING run_id",
+        (thread_id,),
     ).fetchall()
     connection.execute("DELETE FROM slots WHERE thread_id = ?", (thread_id,))
     return [run_id for (run_id,) in active]
@@ -141,10 +148,9 @@ def thread_project(connection: sqlite3.Connection, thread_id: str, outcome: RunO
     next_nodes = None if outcome.next is None else wire.text(outcome.next)
     connection.execute(
         """UPDATE threads SET "values" = coalesce(?, "values"), interrupts = coalesce(?, interrupts, '{}'),
-               next = coalesce(?, next), error = ?, state_updated_at = ?,
-               hidden_at = iif(ephemeral, ?, hidden_at)
+               next = coalesce(?, next), error = ?, state_updated_at = ?
            WHERE thread_id = ?""",
-        (outcome.values, interrupts, next_nodes, None if error is None else wire.text(error), now, now, thread_id),
+        (outcome.values, interrupts, next_nodes, None if error is None else wire.text(error), now, thread_id),
     )
     failed = outcome.status in {"error", "timeout"}
     thread_status_derive(connection, thread_id, now, failed=failed)
@@ -153,39 +159,45 @@ def thread_project(connection: sqlite3.Connection, thread_id: str, outcome: RunO
 def thread_status_derive(
     connection: sqlite3.Connection, thread_id: str, now: int, *, failed: bool = False
 ) -> None:
-    """Set the status that follows from the thread's runs and its last state."""
+    """Set the status that follows from the thread's runs and its last state; without runs an ephemeral one hides."""
+    (active,) = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM runs WHERE thread_id = ? AND status IN ('pending', 'running'))",
+        (thread_id,),
+    ).fetchone()
     connection.execute(
-        """UPDATE threads SET updated_at = ?, status = CASE
-               WHEN EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id
-                            AND runs.status IN ('pending', 'running')) THEN 'busy'
-               WHEN ? THEN 'error'
+        """UPDATE threads SET updated_at = :now, status = CASE
+               WHEN :active THEN 'busy'
+               WHEN :failed THEN 'error'
                WHEN next <> '[]' THEN 'interrupted'
-               ELSE 'idle' END
-           WHERE thread_id = ?""",
-        (now, failed, thread_id),
+               ELSE 'idle' END,
+               hidden_at = iif(ephemeral AND NOT :active, coalesce(hidden_at, :now), hidden_at)
+           WHERE thread_id = :thread_id""",
+        {"now": now, "active": active, "failed": failed, "thread_id": thread_id},
     )
 
 
-def search_statement(search: Search, columns: str = COLUMNS, page: bool = True) -> tuple[str, list[Any]]:
-    """Return the SELECT of a search and its parameters; with `page` sorted and cut, one row more than asked."""
+def search_statement(search: Search) -> tuple[str, list[Any]]:
+    """Return the SELECT of a search and its parameters: sorted and cut, one row more than asked."""
     terms = [VISIBLE]
     parameters: list[Any] = []
     if search.status is not None:
         terms.append("status = ?")
         parameters.append(search.status)
     if search.ids:
-        terms.append(f"thread_id IN ({', '.join('?' * len(search.ids))})")
-        parameters += search.ids
-    for column, wanted, contained in (("metadata", search.metadata, True), ('"values"', search.values, False)):
-        found, more = filters.matches(column, wanted, containment=contained)
-        terms += found
-        parameters += more
-    sql = f"SELECT {columns} FROM threads WHERE {' AND '.join(terms)}"
-    if page:
-        direction = "DESC" if search.descending else "ASC"
-        sql += f" ORDER BY {search.sort_by} {direction}, thread_id {direction} LIMIT ? OFFSET ?"
-        parameters += [search.limit + 1, search.offset]
-    return sql, parameters
+        terms.append("thread_id IN (SELECT value FROM json_each(?))")
+        parameters.append(wire.text(search.ids))
+    for found in (
+        filters.matches("metadata", search.metadata, containment=True),
+        filters.matches('CAST("values" AS TEXT)', search.values, containment=False),
+    ):
+        terms += found.terms
+        parameters += found.parameters
+    direction = "DESC" if search.descending else "ASC"
+    sql = (
+        f"SELECT {COLUMNS} FROM threads WHERE {' AND '.join(terms)} "
+        f"ORDER BY {search.sort_by} {direction}, thread_id {direction} LIMIT ? OFFSET ?"
+    )
+    return sql, [*parameters, search.limit + 1, search.offset]
 
 
 # sweeping
@@ -204,7 +216,13 @@ def sweep_candidates(connection: sqlite3.Connection, hidden_before: int, limit: 
 
 
 def thread_sweep_step(connection: sqlite3.Connection, thread_id: str, rows: int) -> bool:
-    """Remove up to `rows` rows of a thread that is gone; True when nothing of it is left."""
+    """
+    Remove up to `rows` rows of a thread that is gone; True when nothing of it is left.
+
+    A thread that has been created again since it was found to be gone is not touched.
+    """
+    if thread_find(connection, thread_id) is not None:
+        return True
     for table in SWEPT:
         gone = connection.execute(
             f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE thread_id = ? LIMIT ?)",

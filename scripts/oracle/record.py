@@ -1,0 +1,62 @@
+"""
+Record what the reference server answers to the scenarios of tests/wire.
+
+    scripts/oracle/record.py http://127.0.0.1:9111 [scenario ...]
+
+The reference must have been started anew with the project folder tests/wire/project. Each scenario's answers go,
+normalised, to tests/wire/recorded/<scenario>.json, which tests/wire/test_reference.py compares gatewayd with. Look at
+what has changed (git diff) before it is committed: a recording is the contract.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import traceback
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.wire import asked_of_resources, asked_of_runs, asked_of_streams, recording, scenario  # noqa: E402
+from tests.wire.conversation import Connection  # noqa: E402
+
+AT_ONCE = 4
+"""Scenarios that are recorded side by side; a run of the reference waits up to a second for its start."""
+
+
+async def record(url: str, names: list[str]) -> list[str]:
+    """Record the scenarios; return those that could not be."""
+    places = asyncio.Semaphore(AT_ONCE)
+    failed: list[str] = []
+
+    async def one(name: str) -> None:
+        async with places, Connection(url) as conversation:
+            try:
+                await scenario.ALL[name](conversation)
+            except Exception:
+                traceback.print_exc()
+                failed.append(name)
+                return
+            recording.write(name, conversation.written())
+            sys.stdout.write(f"{name}: {len(conversation.steps)} exchanges\n")
+
+    await asyncio.gather(*(one(name) for name in names))
+    return failed
+
+
+def main() -> int:
+    """Record what the command line says."""
+    assert asked_of_resources and asked_of_runs and asked_of_streams
+    parser = argparse.ArgumentParser(description=(__doc__ or "").strip().partition("\n")[0])
+    parser.add_argument("url")
+    parser.add_argument("scenario", nargs="*", metavar="scenario")
+    arguments = parser.parse_args()
+    if failed := asyncio.run(record(arguments.url, arguments.scenario or list(scenario.ALL))):
+        sys.stderr.write(f"not recorded: {', '.join(failed)}\n")
+    return len(failed) and 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,65 @@
+"""A daemon that is killed at a chosen point: ``launcher.py --config … --data-dir … --port …``.
+
+``CRASH_AT=run_finish_if_active:before:2`` in the environment means: SIGKILL to this process when the second operation
+of this name is about to be committed ("before": its statements have been executed, the transaction is open) or right
+after the commit ("after": nobody has been told yet). The product knows nothing of it: the point is in the writer that
+this program gives to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+from typing import Any
+
+from gatewayd import daemon, logs, project, settings
+from gatewayd.storage.sqlite import database
+
+
+class CrashingWriter(database.Writer):
+    """A writer that kills its process at the point named by CRASH_AT."""
+
+    point = os.environ["CRASH_AT"].split(":")
+    left = int(point[2])
+
+    def _run_one(self, operation: Any) -> None:
+        super()._run_one(operation)
+        name, when, _ = self.point
+        if operation.function.__name__ != name:
+            return
+        type(self).left -= 1
+        if self.left == 0 and when == "before":
+            _die()
+
+    def _run(self, batch: list[Any]) -> None:
+        super()._run(batch)
+        if self.left <= 0:
+            _die()
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def _serve(options: settings.Settings, served: project.Project, sock: Any) -> None:
+    url = daemon.url_of(sock)
+    async with daemon.running(options, served, sock, url, CrashingWriter) as services:
+        await services.workers.service_loaded.wait()
+        print(f"serving at {url}, to crash at {os.environ['CRASH_AT']}", flush=True)
+        await asyncio.get_running_loop().create_future()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    for flag in ("--config", "--data-dir", "--port"):
+        parser.add_argument(flag)
+    options, served = settings.load(vars(parser.parse_args()), os.environ)
+    logs.configure(options.log_level, options.log_json, color=options.log_color)
+    with daemon.bound(options.host, options.port) as sock, daemon.held(options.data_dir):
+        asyncio.run(_serve(options, served, sock))
+
+
+if __name__ == "__main__":
+    main()

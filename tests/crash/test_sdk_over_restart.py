@@ -1,0 +1,153 @@
+"""The unmodified Python SDK over a daemon that ends and is started again: its loops go on and miss nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.crash import script as scripts, served as subject
+
+pytestmark = [pytest.mark.crash, pytest.mark.slow]
+
+Make = Callable[..., subject.Served]
+
+PAUSE = 0.15
+
+
+def walk(name: str, client: str, call: str, thread_id: str | None, steps: int, **more: Any) -> dict[str, Any]:
+    kwargs = {"input": {"steps": steps, "pause": PAUSE}, **more}
+    if call == "stream":
+        kwargs["stream_mode"] = ["updates"]
+    return {"name": name, "client": client, "call": call, "args": [thread_id, "walk"], "kwargs": kwargs}
+
+
+@pytest.mark.parametrize("signals", [("SIGKILL", "SIGKILL"), ("SIGTERM",), ("SIGINT",)], ids="-".join)
+async def test_every_kind_of_call_ends_as_if_the_daemon_had_not(make: Make, signals: tuple[str, ...]) -> None:
+    """Streams, waits and joins, with and without a thread, running, queued and delayed, sync and async."""
+    steps = 16 if len(signals) == 1 else 24
+    served = make(jobs_per_worker=20, drain_s=2)
+    await served.start()
+    named = ("async", "sync", "wait", "wait sync", "first", "delayed", "joined")
+    threads = dict(zip(named, await asyncio.gather(*(served.thread() for _ in named)), strict=True))
+    walking = {"steps": steps, "pause": PAUSE}
+    background = await served.post(f"/threads/{threads['joined']}/runs", {"assistant_id": "walk", "input": walking})
+    first = await served.post(
+        f"/threads/{threads['first']}/runs", {"assistant_id": "walk", "input": {"steps": steps, "pause": PAUSE}}
+    )
+    orders = [
+        walk("async", "async", "stream", threads["async"], steps),
+        walk("sync", "sync", "stream", threads["sync"], steps),
+        walk("wait", "async", "wait", threads["wait"], steps),
+        walk("wait sync", "sync", "wait", threads["wait sync"], steps),
+        walk("stateless", "async", "stream", None, steps),
+        walk("stateless sync", "sync", "stream", None, steps),
+        walk("stateless wait", "async", "wait", None, steps),
+        walk("queued", "async", "stream", threads["first"], 3, multitask_strategy="enqueue"),
+        walk("delayed", "sync", "stream", threads["delayed"], 3, after_seconds=4),
+        {"name": "join", "client": "async", "call": "join", "args": [threads["joined"], background["run_id"]]},
+        {"name": "join sync", "client": "sync", "call": "join", "args": [threads["joined"], background["run_id"]]},
+    ]
+    async with scripts.Script(served.url, orders) as script:
+        calls = script.calls
+        streams = [calls[name] for name in ("async", "sync", "stateless", "stateless sync")]
+        done = 0
+        for name in signals:
+            done += 4
+            await script.until(lambda: all(len(call.walked) >= done for call in streams), f"step {done}")
+            served.signal(getattr(signal, name))
+            assert await served.wait(10) == (-9 if name == "SIGKILL" else 0), served.log("last")
+            await served.start("started")
+        await script.end()
+
+    for call in streams:
+        call.walk_is_whole(steps)
+        assert call.attempts == list(range(1, len(signals) + 2)), "each start is told once"
+    for name in ("wait", "wait sync", "stateless wait", "join", "join sync"):
+        assert calls[name].failure is None, f"{name}: {calls[name].failure}"
+        assert calls[name].result["path"] == list(range(1, steps + 1)), name
+    calls["queued"].walk_is_whole(3, first=steps + 1)
+    calls["delayed"].walk_is_whole(3)
+    await served.walk_is_done(threads["first"], calls["queued"].run_id, steps + 3)
+    assert (await served.get(f"/threads/{threads['first']}/runs/{first['run_id']}"))["status"] == "success"
+    for name in ("async", "sync", "wait", "wait sync"):
+        await served.walk_is_done(threads[name], calls[name].run_id, steps)
+    await served.walk_is_done(threads["joined"], background["run_id"], steps)
+    await served.walk_is_done(threads["delayed"], calls["delayed"].run_id, 3)
+    assert served.rows("SELECT * FROM slots") == []
+    assert served.rows("SELECT run_id FROM runs WHERE attempt > 3") == []
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("client", ["async", "sync"])
+async def test_a_stream_survives_a_kill_right_after_its_run_was_accepted(make: Make, client: str, when: str) -> None:
+    """The client has the head of its answer; the run's first events are just being stored."""
+    served = make()
+    await served.start(crash_at=f"append:{when}:1")
+    thread_id = await served.thread()
+    async with scripts.Script(served.url, [walk("it", client, "stream", thread_id, 5)]) as script:
+        await served.crashed()
+        await served.start("started")
+        await script.end()
+        call = script.calls["it"]
+    call.walk_is_whole(5)
+    assert call.attempts == ([2] if when == "before" else [1, 2])
+    await served.walk_is_done(thread_id, call.run_id, 5)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("first", ["streams", "waits"])
+async def test_clients_get_their_end_when_the_daemon_is_killed_at_a_finish(make: Make, first: str, when: str) -> None:
+    """Twice, while the last transaction of a run is about to be committed or has just been."""
+    served = make(jobs_per_worker=20)
+    await served.start(crash_at=f"run_finish_if_active:{when}:1")
+    threads = {name: await served.thread() for name in ("async", "sync", "wait")}
+    short, long = (6, 20) if first == "streams" else (20, 6)
+    orders = [
+        walk("async", "async", "stream", threads["async"], short),
+        walk("sync", "sync", "stream", threads["sync"], short),
+        walk("stateless", "async", "stream", None, short),
+        walk("wait", "sync", "wait", threads["wait"], long),
+        walk("stateless wait", "async", "wait", None, long),
+    ]
+    async with scripts.Script(served.url, orders) as script:
+        calls = script.calls
+        await served.crashed()
+        await served.start("started", crash_at=f"run_finish_if_active:{when}:{2 if when == 'before' else 1}")
+        await served.crashed()
+        await served.start("started")
+        await script.end()
+    for name in ("async", "sync", "stateless"):
+        calls[name].walk_is_whole(short)
+    for name in ("wait", "stateless wait"):
+        assert calls[name].failure is None, calls[name].failure
+        assert calls[name].result["path"] == list(range(1, long + 1))
+    for name in ("async", "sync"):
+        await served.walk_is_done(threads[name], calls[name].run_id, short)
+    await served.walk_is_done(threads["wait"], calls["wait"].run_id, long)
+    assert served.rows("SELECT * FROM slots") == []
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_run_is_there_after_a_kill_if_and_only_if_it_was_committed(make: Make, when: str) -> None:
+    """The client gets no answer in either case; what was committed is executed, once, to its end."""
+    served = make()
+    await served.start(crash_at=f"run_create:{when}:1")
+    thread_id = await served.thread()
+    async with scripts.Script(served.url, [walk("it", "sync", "stream", thread_id, 3)]) as script:
+        await served.crashed()
+        await script.end()
+        assert script.calls["it"].failure is not None
+        assert script.calls["it"].created == []
+    await served.start()
+    found = await served.get(f"/threads/{thread_id}/runs")
+    if when == "before":
+        assert found == []
+        assert (await served.get(f"/threads/{thread_id}"))["status"] == "idle"
+    else:
+        (run,) = found
+        await served.get(f"/threads/{thread_id}/runs/{run['run_id']}/join")
+        await served.walk_is_done(thread_id, run["run_id"], 3)

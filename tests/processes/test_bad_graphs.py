@@ -1,0 +1,250 @@
+"""A graph that blocks, sleeps, kills its process or never stops hurts itself only."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+import pytest
+
+from tests.processes import conftest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+
+BLOCK_S = 4.0
+"""Long enough to be noticed (2 s) with room for a noisy machine."""
+AWAKE_S = 1.5
+"""No answer may take longer while something is wrong elsewhere; in fact they take milliseconds."""
+
+
+async def a_thread_with_a_state(told: Any) -> str:
+    quiet = await told.begin("steps", steps=1)
+    assert (await told.ended(quiet))["status"] == "success"
+    return f"/threads/{quiet.thread_id}/state"
+
+
+async def test_a_blocked_loop_stalls_neither_the_api_nor_other_workers_and_is_named_in_the_log(
+    serve: conftest.Serve, tell: conftest.Tell
+) -> None:
+    told = tell(await serve(workers=2))
+    state = await a_thread_with_a_state(told)
+    async with told.awake(AWAKE_S, state):
+        runs = [await told.begin("steps", steps=25) for _ in range(4)]
+        for each in runs:
+            await told.witnessed(each, "step0 start")
+        blocker = await told.begin("blocker", seconds=BLOCK_S)
+        await told.witnessed(blocker, "block start")
+        blocked = told.marks(blocker)[-1].pid
+        neighbours = [each for each in runs if told.marks(each)[-1].pid != blocked]
+        assert len(neighbours) == 2, "the runs were not shared out"
+        await asyncio.gather(*(told.follow(each) for each in neighbours))
+        assert told.count(blocker, "block end") == 0, "the neighbours have waited for the block"
+        for each in neighbours:
+            assert (await told.run(each))["status"] == "success"
+        place = await told.served.logged(r"blocked at (\S+):(\d+) in block")
+    lines = (conftest.PROJECT / "bad.py").read_text().splitlines()
+    assert place[1] == str(conftest.PROJECT / "bad.py")
+    assert "the culprit" in lines[int(place[2]) - 1]
+    assert (await told.ended(blocker))["status"] == "success"
+    await told.served.logged("turns again after")
+    assert told.count(blocker, "block start") == 1
+
+
+async def test_runs_that_share_the_blocked_worker_go_on_when_it_turns_again(
+    serve: conftest.Serve, tell: conftest.Tell
+) -> None:
+    told = tell(await serve(workers=1))
+    neighbour = await told.begin("steps", steps=60)
+    await told.witnessed(neighbour, "step2 end")
+    blocker = await told.begin("blocker", seconds=BLOCK_S)
+    assert (await told.ended(blocker))["status"] == "success"
+    assert (await told.ended(neighbour))["status"] == "success"
+    values = await told.values(neighbour)
+    assert values["done"] == [f"step{number}" for number in range(60)]
+    assert all(told.count(neighbour, f"step{number} start") == 1 for number in range(60))
+
+
+async def test_a_run_created_while_a_worker_is_blocked_goes_to_another(
+    serve: conftest.Serve, tell: conftest.Tell
+) -> None:
+    told = tell(await serve(workers=2, jobs_per_worker=4))
+    busy = [await told.begin("steps", steps=100) for _ in range(2)]
+    blocker = await told.begin("blocker", seconds=BLOCK_S)
+    await told.served.logged("blocked at")
+    late = [await told.begin("steps", steps=2) for _ in range(4)]
+    blocked_pid = next(mark.pid for mark in told.marks(blocker))
+    for each in late[:2]:
+        assert (await told.ended(each))["status"] == "success"
+    assert told.count(blocker, "block end") == 0
+    assert blocked_pid not in {mark.pid for each in late[:2] for mark in told.marks(each)}
+    for each in [*late, *busy, blocker]:
+        assert (await told.ended(each))["status"] == "success"
+
+
+async def test_a_synchronous_node_that_sleeps_delays_nobody_in_its_worker(
+    serve: conftest.Serve, tell: conftest.Tell
+) -> None:
+    told = tell(await serve(workers=1))
+    state = await a_thread_with_a_state(told)
+    async with told.awake(AWAKE_S, state):
+        sleeper = await told.begin("sleeper", seconds=BLOCK_S)
+        await told.witnessed(sleeper, "sleep start")
+        neighbours = [await told.begin("steps", steps=10) for _ in range(3)]
+        await asyncio.gather(*(told.follow(each) for each in neighbours))
+        assert told.count(sleeper, "sleep end") == 0
+    assert (await told.ended(sleeper))["status"] == "success"
+    assert told.count(sleeper, "sleep start") == 1
+    assert "blocked at" not in told.served.log()
+
+
+async def test_a_run_that_kills_its_process_is_put_aside_and_its_neighbours_succeed(
+    serve: conftest.Serve, tell: conftest.Tell
+) -> None:
+    told = tell(await serve(workers=1, max_retries=3))
+    state = await a_thread_with_a_state(told)
+    async with told.awake(AWAKE_S, state):
+        neighbours = [await told.begin("steps", steps=60) for _ in range(3)]
+        killer = await told.begin("killer", seconds=0.3)
+        streams = [asyncio.create_task(told.follow(each, ("updates",))) for each in (*neighbours, killer)]
+        guilty = await told.ended(killer)
+        assert guilty["status"] == "error"
+        for each in neighbours:
+            assert (await told.ended(each))["status"] == "success"
+            assert (await told.values(each))["done"] == [f"step{number}" for number in range(60)]
+        await asyncio.gather(*streams)
+
+    log = told.served.log()
+    assert "(exit code 1)" in log, "the cause is in the log"
+    assert f"run {killer.run_id} is put aside" in log
+    last = told.events[killer.run_id][-1]
+    assert (last.event, last.data["error"]) == ("error", "WorkerDied")
+    thread = await told.client.threads.get(killer.thread_id)
+    assert thread["status"] == "error"
+
+    # once with progress (`before`), then three strikes; the last two alone
+    deaths = [mark for mark in told.marks(killer) if mark.what == "die start"]
+    assert len(deaths) == 4
+    assert len({mark.pid for mark in deaths}) == 4
+    assert told.count(killer, "before start") == 1
+    assert attempts(told.events[killer.run_id]) == [1, 2, 3, 4]
+    company = {mark.pid for each in neighbours for mark in told.marks(each)}
+    assert not company & {mark.pid for mark in deaths[2:]}, "a suspect shared its process"
+    for each in neighbours:
+        assert attempts(told.events[each.run_id]) == [1, 2, 3], "neighbours die only with the first two"
+        assert not told.twice_at_once(each)
+        repeated = [told.count(each, f"step{number} start") for number in range(60)]
+        assert sum(repeated) <= 62, "only the step that was cut is repeated"
+        updates = [part.data["step"]["done"][0] for part in told.events[each.run_id] if part.event == "updates"]
+        assert list(dict.fromkeys(updates)) == [f"step{number}" for number in range(60)]
+    assert not told.twice_at_once(killer)
+
+
+async def test_nobody_waits_for_a_suspect(serve: conftest.Serve, tell: conftest.Tell) -> None:
+    told = tell(await serve(workers=1, jobs_per_worker=2, max_retries=2))
+    killers = [await told.begin("killer", seconds=3) for _ in range(4)]
+    await told.served.logged("runs alone", timeout_s=60)
+    bystander = await told.begin("steps", steps=3)
+    assert (await told.ended(bystander, timeout_s=5))["status"] == "success"
+    for each in killers:
+        assert (await told.ended(each, timeout_s=60))["status"] == "error"
+        assert told.count(each, "die start") <= 4
+        assert not told.twice_at_once(each)
+    assert len(told.served.workers("quarantine-")) == 0
+
+
+async def test_workers_killed_from_outside_lose_nothing(serve: conftest.Serve, tell: conftest.Tell) -> None:
+    told = tell(await serve(workers=2))
+    runs = [await told.begin("steps", steps=40) for _ in range(6)]
+    streams = [asyncio.create_task(told.follow(each)) for each in runs]
+    await told.witnessed(runs[-1], "step3 end")
+    assert len(told.served.kill_workers("run-")) == 2
+    await asyncio.gather(*streams)
+    for each in runs:
+        assert (await told.ended(each))["status"] == "success"
+        assert (await told.values(each))["done"] == [f"step{number}" for number in range(40)]
+        assert not told.twice_at_once(each)
+        assert sum(told.count(each, f"step{number} start") for number in range(40)) <= 41
+
+
+async def test_the_service_worker_is_replaced_when_it_is_killed(serve: conftest.Serve, tell: conftest.Tell) -> None:
+    told = tell(await serve())
+    run = await told.begin("steps", steps=2)
+    await told.ended(run)
+    (before,) = told.served.kill_workers("service")
+    assert (await told.values(run))["done"] == ["step0", "step1"], "the request waits for the next one"
+    (after,) = told.served.workers("service")
+    assert after != before
+
+
+@pytest.mark.parametrize("how", ["sys.exit", "in a thread", "in a task", "KeyboardInterrupt", "SystemExit"])
+async def test_a_node_that_exits_ends_its_run_and_not_its_worker(
+    serve: conftest.Serve, tell: conftest.Tell, how: str
+) -> None:
+    told = tell(await serve(workers=1))
+    neighbour = await told.begin("steps", steps=40)
+    await told.witnessed(neighbour, "step1 end")
+    pids = told.served.workers()
+    run = await told.begin("quitter", how=how)
+    assert (await told.ended(run))["status"] == "error"
+    expected = "KeyboardInterrupt" if how == "KeyboardInterrupt" else "SystemExit"
+    stream = await told.follow(run)
+    assert (stream[-1].event, stream[-1].data["error"]) == ("error", expected)
+    assert (await told.ended(neighbour))["status"] == "success"
+    assert told.served.workers() == pids
+    assert told.count(run, "leave start") == 1
+    assert all(told.count(neighbour, f"step{number} start") == 1 for number in range(40))
+
+
+async def test_threads_that_a_node_leaves_behind_do_not_keep_the_server_from_stopping(
+    serve: conftest.Serve, tell: conftest.Tell
+) -> None:
+    told = tell(await serve())
+    run = await told.begin("threads", seconds=60)
+    assert (await told.ended(run))["status"] == "success"
+    assert await told.served.stop(timeout_s=8) == 0
+
+
+async def test_a_state_of_twenty_megabytes_is_stored_streamed_and_answered(
+    serve: conftest.Serve, tell: conftest.Tell
+) -> None:
+    told = tell(await serve())
+    size = 20_000_000
+    neighbour = await told.begin("steps", steps=20)
+    run = await told.begin("huge", size=size)
+    assert (await told.ended(run))["status"] == "success"
+    assert len((await told.values(run))["blob"]) == size
+    stream = await told.follow(run, ("values",))
+    assert [len(part.data.get("blob", "")) for part in stream if part.event == "values"][-1] == size
+    assert (await told.ended(neighbour))["status"] == "success"
+
+
+async def test_a_step_that_emits_more_than_the_backlog_ends_its_run_by_name_and_others_go_on(
+    serve: conftest.Serve, tell: conftest.Tell
+) -> None:
+    told = tell(await serve(run_backlog=1_000_000, run_window=100_000))
+    neighbour = await told.begin("steps", steps=20)
+    thread_id = await told.thread()
+    run = await told.client.runs.create(
+        thread_id, "flood", input={"witness": str(told.witness), "size": 50_000_000}, stream_mode=["custom"]
+    )
+    flood = type(neighbour)(thread_id, run["run_id"])
+    assert (await told.ended(flood))["status"] == "error"
+    stream = await told.follow(flood, ("custom",))
+    assert (stream[-1].event, stream[-1].data["error"]) == ("error", "BacklogExceeded")
+    assert "1000000 bytes" in stream[-1].data["message"]
+    assert (await told.ended(neighbour))["status"] == "success"
+
+
+async def test_code_that_holds_the_interpreter_is_logged_with_its_line_and_killed_by_a_cancel(
+    serve: conftest.Serve, tell: conftest.Tell
+) -> None:
+    told = tell(await serve(workers=1, cancel_deadline_s=1))
+    run = await told.begin("regex")
+    await told.witnessed(run, "backtrack start")
+    pid = told.marks(run)[-1].pid
+    await told.served.logged(r"File \".*bad.py\", line \d+ in backtrack")
+    await told.client.runs.cancel(run.thread_id, run.run_id, wait=True)
+    assert (await told.run(run))["status"] == "interrupted"
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
