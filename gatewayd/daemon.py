@@ -1,8 +1,8 @@
 """The daemon process: socket, lock, signals, exit codes; and the order of start and stop.
 
-Start: the socket is bound (a client that comes early waits in its backlog), the data directory is locked, workers that
-an earlier daemon left behind are killed, storage is opened and orphans are made pending again, then the first request
-is accepted. The workers load the project meanwhile; "serving" is printed when the service worker has.
+Start: the data directory is locked, what the workers of an earlier daemon left behind is killed, the socket is bound (a
+client that comes early waits in its backlog), storage is opened and orphans are made pending again, then the first
+request is accepted. The workers load the project meanwhile; "serving" is printed when the service worker has.
 
 Stop (SIGTERM, SIGINT): no new runs; all runs are handed back to storage; connections are aborted without their last
 chunk, so that clients know that they were cut; the workers end, the writer is flushed, the lock is released.
@@ -16,16 +16,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import json
 import logging
 import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from aiohttp import web
 
@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 BACKLOG = 1024
 LEFTOVERS_S = 5.0
 """How long the workers of a killed daemon may take to be gone."""
+LEFTOVERS_LOOK_S = 0.01
 SWITCH_INTERVAL_S = 0.0005
 """The writer's thread asks for the interpreter after each statement; the default of 5 ms would be its price."""
 
@@ -53,7 +54,7 @@ def serve(options: settings.Settings, served: project.Project) -> int:
     """Serve until told to stop; return the exit code."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
-        with bound(options.host, options.port) as sock, held(options.data_dir):
+        with held(options.data_dir), bound(options.host, options.port) as sock:
             return asyncio.run(_serve(options, served, sock))
     except PortBusy as error:
         print(f"gatewayd: {error}", file=sys.stderr)
@@ -142,10 +143,14 @@ def held(data_dir: Path) -> Iterator[None]:
     """
     Hold the data directory for this process; nothing of an earlier daemon works on it when this yields.
 
-    Raises `DataDirBusy`, which says who holds it.
+    Raises `DataDirBusy`, which says who holds it, and `BadConfiguration` when it can't be made.
     """
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (data_dir / "daemon.lock").open("a+") as lock:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (data_dir / "daemon.lock").open("a+")
+    except OSError as error:
+        raise BadConfiguration(f"the data directory {data_dir} can't be used: {error.strerror or error}") from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -155,29 +160,23 @@ def held(data_dir: Path) -> Iterator[None]:
         lock.truncate(0)
         lock.write(f"pid {os.getpid()}")
         lock.flush()
-        with (data_dir / "workers.lock").open("a+") as workers:
-            _clear_leftovers(workers, data_dir / "workers.json")
+        _clear_leftovers(data_dir / "workers.lock")
         yield
 
 
-def _clear_leftovers(lock: IO[str], record: Path) -> None:
-    """Wait until no worker of an earlier daemon lives, killing those that were recorded."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return
-    except OSError:
-        pass
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        for pid in process.kill_recorded(json.loads(record.read_text())):
-            log.warning("killed worker process group %d, which an earlier daemon left behind", pid)
-
-    def late(*_: object) -> None:
-        raise DataDirBusy("workers of an earlier gatewayd still work on the data directory and can't be killed")
-
-    previous = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, LEFTOVERS_S)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+def _clear_leftovers(path: Path) -> None:
+    """Kill what workers of an earlier daemon, which hold this lock, have left; they are gone when this returns."""
+    with path.open("a+") as lock:
+        for pid in process.kill_marked(process.mark_of(path)):
+            log.warning("killed process %d, which the workers of an earlier gatewayd left behind", pid)
+        deadline = time.monotonic() + LEFTOVERS_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise DataDirBusy(
+                        f"workers of an earlier gatewayd still work on {path.parent} and can't be killed"
+                    ) from None
+                time.sleep(LEFTOVERS_LOOK_S)

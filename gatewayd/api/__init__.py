@@ -5,9 +5,8 @@ Rules
     `runs`); how it is spelt is decided here: `parse` (values from bodies and queries), `bodies` (the fields of each
     body), `reply` (records as the wire shows them).
     Errors become responses in one table, `faults`. Handlers catch nothing.
-    What a request has begun is finished without it: creating, cancelling and deleting run in tasks of the
-    application (`admission.unbroken`), because a client that leaves cancels its handler, and a run that storage has
-    started must reach its worker.
+    A client that leaves cancels its handler. What the handler has asked for happens all the same: the run manager
+    carries it through.
     Responses that last (`sse`, `waiting`) send their head at once, then beat, each by its own clock. Once a head is
     out no other response can be sent: what goes wrong later ends the connection without the terminating chunk, and
     clients take that for what it is, a cut.
@@ -16,7 +15,8 @@ The way of a run: `runs.create_run` (or `stream_run`, `wait_run`) → `bodies.Ru
 `runs.manager` … `streams.hub` → `sse.follow` → the socket.
 
 Wiring: `setup(app)` adds routes, middleware and the clean-up of this package to an application that was made with
-``client_max_size``; `keys.SERVICES` must be set by a clean-up context that was added before. The runner must be made with ``handler_cancellation=True``: that is how a stream learns at once that its client has left.
+``client_max_size``; `keys.SERVICES` must have been set before. The runner must be made with
+``handler_cancellation=True``: that is how a stream learns at once that its client has left.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
-"""Runs on their way in: what a body asks for as a `RunRequest`, and the tasks that outlive the request.
+"""Runs on their way in: what a body asks for as a `RunRequest`; and what becomes of a run whose client leaves.
 
-A handler is cancelled when its client leaves. What storage has been asked to do happens all the same, so everything
-that follows from it (a started run reaches its worker, a deleted one is stopped) must happen too: such work runs in a
-task of the application, for which the handler only waits.
+A handler is cancelled when its client leaves. The run manager carries through what it was asked to do all the same;
+here is what follows for a run that its client has tied to the connection: it is cancelled, also when the client left
+before it could know of its run.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -23,8 +23,6 @@ from gatewayd.runs import manager
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 BOTH: Final = (
     "Cannot specify both configurable and context. Prefer setting context alone. Context was introduced in "
     "LangGraph 0.6.0 and is the long term planned replacement for configurable."
@@ -34,29 +32,6 @@ LEFT: Final = {
     "message": "client disconnected from the run stream (on_disconnect=cancel)",
 }
 """What the thread says when its run was cancelled because the client had left."""
-
-
-async def unbroken(request: web.Request, work: Coroutine[Any, Any, T], name: str) -> T:
-    """Do something to its end, whether or not the client stays; `name` is the task's."""
-    return _value(await asyncio.shield(_begin(request, work, name)))
-
-
-def _begin(request: web.Request, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T | GatewaydError]:
-    """Start a task whose refusal is its value: a task that fails would be logged as a bug."""
-
-    async def settled() -> T | GatewaydError:
-        try:
-            return await work
-        except GatewaydError as error:
-            return error
-
-    return request.app[keys.TASKS].spawn(settled(), name)
-
-
-def _value(settled: T | GatewaydError) -> T:
-    if isinstance(settled, GatewaydError):
-        raise settled
-    return settled
 
 
 async def admit(
@@ -73,12 +48,13 @@ async def admit(
     body = await parse.body(request, bodies.RunCreate)
     wanted = _request(request, body, thread_id)
     tied = tied and body.on_disconnect == "cancel"
-    creation = _begin(request, services.runs.create(wanted, follow=follow), "create run")
+    if not tied:
+        return await services.runs.create(wanted, follow=follow), False
+    creation = request.app[keys.TASKS].spawn(services.runs.create(wanted, follow=follow), "create run", awaited=True)
     try:
-        return _value(await asyncio.shield(creation)), tied
+        return await asyncio.shield(creation), True
     except asyncio.CancelledError:
-        if tied:  # the client left before it could know of its run
-            creation.add_done_callback(lambda created: _cancel_created(request, created))
+        creation.add_done_callback(lambda created: _cancel_created(request, created))
         raise
 
 
@@ -168,12 +144,10 @@ def _left(request: web.Request, thread_id: str, run_id: str) -> None:
         request.app[keys.TASKS].spawn(_cancel(services, thread_id, run_id), f"cancel {run_id}")
 
 
-def _cancel_created(request: web.Request, creation: asyncio.Task[manager.Admission | GatewaydError]) -> None:
-    if creation.cancelled() or creation.exception() is not None:
-        return
-    created = creation.result()
-    if isinstance(created, manager.Admission):
-        _left(request, created.run.thread_id, created.run.run_id)
+def _cancel_created(request: web.Request, creation: asyncio.Task[manager.Admission]) -> None:
+    if not creation.cancelled() and creation.exception() is None:
+        run = creation.result().run
+        _left(request, run.thread_id, run.run_id)
 
 
 async def _cancel(services: keys.Services, thread_id: str, run_id: str) -> None:

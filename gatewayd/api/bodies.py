@@ -29,6 +29,7 @@ Nodes = NewType("Nodes", object)
 """``"*"`` or a list of names."""
 Delay = NewType("Delay", float)
 Config = NewType("Config", dict)  # type: ignore[type-arg]  # a RunnableConfig as JSON
+Command = NewType("Command", dict)  # type: ignore[type-arg]  # resume, update, goto
 Place = NewType("Place", dict)  # type: ignore[type-arg]  # a checkpoint's address
 Before = NewType("Before", str)
 
@@ -158,7 +159,7 @@ class RunCreate:
 
     assistant_id: AssistantName
     input: Any = None
-    command: Object | None = None
+    command: Command | None = None
     config: Config = field(factory=lambda: Config({}))
     context: Object = field(factory=dict)
     metadata: Object = field(factory=dict)
@@ -219,6 +220,25 @@ def _nodes(value: Any, _: Any) -> Any:
     raise parse.no_schema(value)
 
 
+def _command(value: Any, _: Any) -> Object:
+    """Accept what langgraph can make a Command of; what it resumes with is anything."""
+    if not isinstance(value, dict) or not isinstance(value.get("update"), dict | list | None):
+        raise parse.no_schema(value)
+    if not _goes(value.get("goto")):
+        raise parse.no_schema(value)
+    return value
+
+
+def _goes(goto: Any) -> bool:
+    """Whether a goto is a node, a Send, or a list of them, or nothing."""
+    places = goto if isinstance(goto, list) else [goto]
+    return goto is None or all(
+        isinstance(place, str)
+        or (isinstance(place, dict) and isinstance(place.get("node"), str) and "input" in place)
+        for place in places
+    )
+
+
 @frozen(kw_only=True)
 class _Known:
     """The fields of a config whose types are checked; the others pass."""
@@ -258,6 +278,7 @@ _HOOKS: Final = {
     StreamModes: _stream_modes,
     Nodes: _nodes,
     Delay: lambda value, _: parse.between(parse.number(value), -LONGEST_DELAY_S, LONGEST_DELAY_S),
+    Command: _command,
     Config: _config,
     Place: _place,
     Before: _before,

@@ -93,8 +93,7 @@ async def _found(request: web.Request, missing: str) -> Run:
 async def delete_run(request: web.Request) -> web.Response:
     """Remove a run's record; one that executes is stopped."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
-    deletion = request.app[keys.SERVICES].runs.delete_run(thread_id, run_id)
-    await admission.unbroken(request, deletion, f"delete run {run_id}")
+    await request.app[keys.SERVICES].runs.delete_run(thread_id, run_id)
     return reply.empty()
 
 
@@ -110,8 +109,7 @@ async def join_run(request: web.Request) -> web.StreamResponse:
 async def cancel_run(request: web.Request) -> web.StreamResponse:
     """Cancel a run; with `wait` the answer comes when it has ended."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
-    cancelling = request.app[keys.SERVICES].runs.cancel(thread_id, run_id, action_of(request))
-    await admission.unbroken(request, cancelling, f"cancel {run_id}")
+    await request.app[keys.SERVICES].runs.cancel(thread_id, run_id, action_of(request))
     if not parse.flag(request, "wait"):
         return reply.empty(202)
     return await waiting.late_end(request, thread_id, run_id, body=b"{}")
@@ -126,8 +124,7 @@ def action_of(request: web.Request) -> CancelAction:
 async def cancel_runs(request: web.Request) -> web.Response:
     """Cancel all runs of a status, or some of one thread; those that have ended meanwhile are passed over."""
     body = await parse.body(request, bodies.CancelRuns)
-    work = _cancel_all(request.app[keys.SERVICES], body, action_of(request))
-    if not await admission.unbroken(request, work, "cancel runs"):
+    if not await _cancel_all(request.app[keys.SERVICES], body, action_of(request)):
         raise NotFound(manager.NO_RUNS)
     return reply.empty()
 

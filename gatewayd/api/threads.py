@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from gatewayd import ids
-from gatewayd.api import admission, bodies, keys, parse, reply
+from gatewayd.api import bodies, keys, parse, reply
 from gatewayd.errors import Rejected
 from gatewayd.storage import store
 
@@ -69,6 +69,5 @@ async def patch_thread(request: web.Request) -> web.Response:
 async def delete_thread(request: web.Request) -> web.Response:
     """Delete a thread with its runs and states; a run that executes is stopped."""
     thread_id = parse.path_id(request, "thread")
-    deletion = request.app[keys.SERVICES].runs.delete_thread(thread_id)
-    await admission.unbroken(request, deletion, f"delete thread {thread_id}")
+    await request.app[keys.SERVICES].runs.delete_thread(thread_id)
     return reply.empty()

@@ -36,10 +36,10 @@ async def claimer(runs: manager.RunManager) -> None:
 async def _claim(runs: manager.RunManager) -> float:
     """Start what can be started now; return how long nothing more will be due, in seconds."""
     limit, suspects = max(0, runs.places()), runs.workers.free_quarantines()
-    runs.backlogged = False  # before the table is looked at: what comes later sets it again
+    runs.backlogged = True  # a place that is freed while the table is looked at must give the hint
     with runs.reserved(limit):
         claimed = await runs.storage.runs_claim_due(runs.now(), limit, suspects, runs.settling)
-    runs.backlogged |= claimed.left
+    runs.backlogged = claimed.left or runs.hint.is_set()
     for run in claimed.taken:
         runs.dispatch(run)
     if claimed.next_due is None:

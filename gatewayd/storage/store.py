@@ -29,7 +29,7 @@ RUN_LOG_END = (
 )
 RUNS_ACTIVE = (
     "SELECT runs.thread_id, runs.run_id FROM runs JOIN threads USING (thread_id) "
-    "WHERE runs.status IN (?, ?) AND threads.deleted_at IS NULL"
+    "WHERE runs.ended_at IS NULL AND runs.status IN (?, ?) AND threads.deleted_at IS NULL"
 )
 
 EVENT_PAGE_BYTES = 256 * 1024

@@ -100,6 +100,11 @@ class Execution:
     _stopped: bool = field(default=False, init=False)
     """The graph stopped at an interrupt or breakpoint."""
     _agen: Any = field(default=None, init=False)
+    _queue: asyncio.Queue[tuple[tuple[str, ...], str, Any]] | None = field(default=None, init=False)
+    """Where langgraph keeps what the graph has emitted until ``astream`` hands it out."""
+    _subgraphs: bool = field(default=False, init=False)
+    _asked: frozenset[str] = field(default=frozenset(), init=False)
+    """The stream modes that the client wants, in langgraph's words."""
 
     def __attrs_post_init__(self) -> None:
         around, order = self.around, self.order
@@ -107,6 +112,7 @@ class Execution:
             around.channel, order.run_id, order.attempt, window=around.window, backlog=around.backlog
         )
         self.outlet.leaving = self._leaving
+        self.outlet.drain = self._drain
 
     def drain(self, reason: str) -> None:
         """Have the run handed back before its next step."""
@@ -171,52 +177,62 @@ class Execution:
         kwargs = self.order.kwargs
         asked = [MODES.get(mode, mode) for mode in kwargs.get("stream_mode") or ["values"]]
         modes = list(dict.fromkeys([*asked, *INTERNAL]))
+        self._asked, self._subgraphs = frozenset(asked), bool(kwargs.get("subgraphs"))
         stream: Callable[..., Any] = graph.astream  # its overloads know only literal modes
         self._agen = stream(
             plan.input,
             plan.config,
             context=context,
             stream_mode=modes,
-            subgraphs=bool(kwargs.get("subgraphs")),
+            subgraphs=self._subgraphs,
             interrupt_before=kwargs.get("interrupt_before"),
             interrupt_after=kwargs.get("interrupt_after"),
             durability=durability,
             control=self.control,
         )
-        shown = frozenset(asked)
         limit = asyncio.timeout(self.around.job_timeout_s or None)
         try:
             async with limit, contextlib.aclosing(self._agen):
-                await self._take(shown)
+                await self._take()
         except TimeoutError:
             if limit.expired():
                 return True
             raise
         return False
 
-    async def _take(self, shown: frozenset[str]) -> None:
+    async def _take(self) -> None:
         """Take the graph's chunks, wait for room at each step."""
         out, steps = self.outlet, self.control.steps
         out.consuming = True
-        async for chunk in self._agen:
-            namespace, mode, payload = chunk if len(chunk) == 3 else ((), *chunk)
-            self._see(namespace, mode, payload, mode in shown)
-            if self.control.steps != steps and out.congested:
-                out.consuming = False
-                await out.room()
-                out.consuming = True
-                out.resume_ripening()
-            steps = self.control.steps
-        out.consuming = False
+        try:
+            async for chunk in self._agen:
+                self._queue = self._queue or _queue_of(self._agen)
+                self._see(*(chunk if len(chunk) == 3 else ((), *chunk)))
+                if self.control.steps != steps and out.congested:
+                    out.consuming = False
+                    await out.room()
+                    out.consuming = True
+                    out.resume_ripening()
+                steps = self.control.steps
+        finally:
+            out.consuming = False
 
-    def _see(self, namespace: tuple[str, ...], mode: str, payload: Any, shown: bool) -> None:
+    def _drain(self) -> None:
+        """Take what lies ready behind the graph: it is handed out too late for a checkpoint that is waited for."""
+        queue = self._queue = self._queue or _queue_of(self._agen)
+        while queue is not None and not queue.empty():
+            namespace, mode, payload = queue.get_nowait()
+            if mode in self._asked or mode in INTERNAL:
+                self._see(namespace if self._subgraphs else (), mode, payload)
+
+    def _see(self, namespace: tuple[str, ...], mode: str, payload: Any) -> None:
         """Note what is needed for the result; emit what was asked for."""
         if not namespace:
             if mode == "values":
                 self._values, self._values_json = payload, None
             elif mode == "updates" and isinstance(payload, dict) and INTERRUPT in payload:
                 self._stopped = True
-        if shown:
+        if mode in self._asked:
             data = serialise.dumps(payload, full=self.around.full_errors)
             if mode == "values" and not namespace:
                 self._values_json = data
@@ -255,6 +271,7 @@ class Execution:
         return {**state, "outcome": "success"}
 
     async def _failed(self, error: BaseException, saver: checkpoints.Saver) -> dict[str, Any]:
+        self.outlet.drain = lambda: None  # what langgraph has not handed out by now is not shown: the error is the last
         fault = faults.describe(error, full=self.around.full_errors)
         log.warning("the run failed: %s: %s", fault["error"], error, exc_info=error)
         with contextlib.suppress(GatewaydError):  # the backlog is what failed
@@ -268,6 +285,8 @@ class Execution:
                 with contextlib.suppress(BaseException):
                     await _through_cancel(left)
         await self.around.pool.idle(self.order.run_id)
+        with contextlib.suppress(GatewaydError):  # a run that is handed back must not store a step without its events
+            self._drain()
         saver = checkpoints.Saver(
             self.around.reader, self.outlet, run_id=self.order.run_id, durability="async"
         )
@@ -293,6 +312,13 @@ class Execution:
 
 
 TIMEOUT = {"error": "TimeoutError", "message": ""}
+
+
+def _queue_of(agen: Any) -> asyncio.Queue[Any] | None:
+    """Return langgraph's queue between a graph and the consumer of its `astream`, as long as the graph executes."""
+    frame = getattr(agen, "ag_frame", None)
+    found = frame.f_locals.get("stream") if frame is not None else None
+    return found if isinstance(found, asyncio.Queue) else None
 
 
 def _keys(values: Any) -> Any:

@@ -5,7 +5,8 @@ Order
     operation is *held* until those events have been taken: until `HOPS` passes of the event loop have gone by while
     the consumer waits for the graph (an event that was emitted wakes the consumer within four), or until the graph
     has ended. It is not released while the graph is leaving its loop, when events lie ready that are handed out only
-    afterwards (`leaving`).
+    afterwards (`leaving`). When somebody waits for its commit, it can't be held until the consumer's turn comes, for
+    that may come only after the commit: what the graph has emitted so far is then taken at once (`drain`).
 
 Window
     Bytes that were sent and not acknowledged are limited; what is beyond stays here and goes out as acknowledgements
@@ -15,7 +16,9 @@ Window
 Waiting
     `committed` and `committed_blocking` return when every operation sent before the call has been committed. Both
     release what is held: a reader that waits for the graph which waits for the reader would wait for ever. The
-    blocking one works in the loop's own thread too; acknowledgements arrive in the reader thread.
+    blocking one works in the loop's own thread too; acknowledgements arrive in the reader thread. Of events that are
+    themselves still on their way through the loop (langgraph sends custom ones that way) it can know nothing while it
+    stands still: only a graph invoked synchronously by an asynchronous node brings that about.
 """
 
 from __future__ import annotations
@@ -54,6 +57,8 @@ class Outlet:
     def __init__(self, channel: link.Link, run_id: str, attempt: int, *, window: int, backlog: int) -> None:
         self.leaving: Callable[[], bool] = lambda: False
         """Whether the graph is leaving its loop with events that have not been handed out yet."""
+        self.drain: Callable[[], None] = lambda: None
+        """Emits what the graph has emitted and not handed out yet; called in the event loop."""
         self.consuming = False
         """Whether the consumer waits for the graph (and not for room)."""
         self._link = channel
@@ -123,7 +128,7 @@ class Outlet:
             if not self._held:
                 break
             await asyncio.sleep(0)
-        self._release(target)
+        self._release_drained(target)
         self.flush()
         with self._changed:
             self._check()
@@ -138,7 +143,7 @@ class Outlet:
         """The same from any thread, the loop's own included."""
         target = self._sent
         if threading.get_ident() == self._loop_thread:
-            self._release(target)
+            self._release_drained(target)
         else:
             self._soon(self._ripen_forced, HOPS, target)
         while True:
@@ -180,6 +185,14 @@ class Outlet:
         if hops:
             self._loop.call_soon(self._ripen_forced, hops - 1, target)
         else:
+            self._release_drained(target)
+
+    def _release_drained(self, target: int) -> None:
+        """Somebody waits for the commit of what is held: have the events before it taken now, and let it go."""
+        try:
+            if self._held:
+                self.drain()
+        finally:
             self._release(target)
 
     def _release(self, target: int) -> None:

@@ -104,12 +104,17 @@ def _task(task: PregelTask) -> dict[str, Any]:
         "id": task.id,
         "name": task.name,
         "path": task.path,
-        "error": None if task.error is None else repr(task.error),
+        "error": _error(task.error),
         "interrupts": [projection.shown(interrupt) for interrupt in task.interrupts],
         "checkpoint": None if nested or not state else _fields(state["configurable"]),
         "state": shape(state) if nested else None,
         "result": task.result,
     }
+
+
+def _error(error: Any) -> str | None:
+    """Return a task's error as text; one that was stored is text already."""
+    return error if error is None or isinstance(error, str) else repr(error)
 
 
 KEYS = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")

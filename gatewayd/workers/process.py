@@ -20,6 +20,8 @@ import gatewayd
 
 PR_SET_PDEATHSIG = 1
 SOCKET_BUFFER = 1 << 20
+MARK = "_GATEWAYD_WORKERS"
+"""A variable by which whatever a worker has started can be found when both worker and daemon are gone."""
 DUMP = signal.SIGUSR2
 """The signal at which a worker writes its stacks to stderr; it is told on the command line."""
 
@@ -109,7 +111,7 @@ async def start(order: Order) -> Process:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=2,  # what user code prints goes to the log's stream; stdout is the daemon's own
             cwd=order.folder,
-            env=dict(order.environment),
+            env={**order.environment, MARK: mark_of(order.lock)},
             pass_fds=[*descriptors, lock],
             process_group=0,
             preexec_fn=_bind_to_parent(),
@@ -137,22 +139,26 @@ def _command(name: str, descriptors: list[int]) -> list[str]:
 # leftovers of an earlier boot
 
 
-def start_time(pid: int) -> str | None:
-    """Return when a process was started, in the kernel's words, to tell it from a later one with its number."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    return stat.rpartition(")")[2].split()[19]
+def mark_of(lock: Path) -> str:
+    """Return what `MARK` says in the workers that hold this lock, and in all that they start."""
+    return str(lock.resolve())
 
 
-def kill_recorded(groups: list[dict[str, Any]]) -> list[int]:
-    """Kill the process groups of workers that an earlier daemon recorded and that still live; return their pids."""
+def kill_marked(mark: str) -> list[int]:
+    """
+    Kill every other process with this mark, and the groups they lead; return their pids.
+
+    Works on Linux; elsewhere none is found, and the workers' lock says whether there are any.
+    """
+    entry = f"{MARK}={mark}".encode()
     killed = []
-    for group in groups:
-        pid = int(group["pid"])
-        if start_time(pid) is not None and start_time(pid) == group["start_time"]:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL)
-                killed.append(pid)
+    for folder in Path("/proc").glob("[0-9]*"):
+        pid = int(folder.name)
+        try:
+            if pid == os.getpid() or entry not in (folder / "environ").read_bytes().split(b"\0"):
+                continue
+            (os.killpg if os.getpgid(pid) == pid else os.kill)(pid, signal.SIGKILL)
+        except OSError:  # somebody else's, or gone
+            continue
+        killed.append(pid)
     return killed

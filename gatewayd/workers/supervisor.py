@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Mapping
@@ -290,13 +289,7 @@ class Supervisor:
         except BaseException:
             self._workers.remove(each)
             raise
-        self._record()
         return self._tasks.spawn(each.watch(), f"watch {each.name}")
-
-    def _record(self) -> None:
-        """Write down which process groups are ours, for a daemon that has to clean up after this one."""
-        groups = [{"pid": each.pid, "start_time": process.start_time(each.pid)} for each in self._workers if each.pid]
-        (self.plan.data_dir / "workers.json").write_text(json.dumps(groups))
 
     async def _pinger(self) -> None:
         """Look whether the loops of the workers turn; log the place when one does not."""

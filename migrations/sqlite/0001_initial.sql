@@ -85,6 +85,7 @@ CREATE TABLE runs (
 ) STRICT;
 CREATE INDEX runs_due ON runs (priority, created_at, run_id) WHERE status = 'pending';
 CREATE INDEX runs_running ON runs (boot) WHERE status = 'running';
+CREATE INDEX runs_active ON runs (thread_id) WHERE ended_at IS NULL;
 CREATE INDEX runs_by_thread ON runs (thread_id, created_at DESC, run_id);
 
 -- Who may change a thread's state at the moment: one run from its first start until it has ended,

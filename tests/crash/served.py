@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -65,3 +67,11 @@ class Served(daemon.Daemon):
             return connection.execute(sql).fetchall()
         finally:
             connection.close()
+
+
+def kill(pid: int) -> None:
+    """SIGKILL, if the process is still there."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass

@@ -102,7 +102,7 @@ class Worker:
 
     def kill(self) -> None:
         """Cut it off: what it has sent can still be read, nothing comes after it."""
-        for end in self._theirs:
+        for end in reversed(self._theirs):  # data first: at the end of either, the core begins to fail its runs
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         self._resolve(-signal.SIGKILL)
@@ -285,16 +285,18 @@ async def opened(
     project: Path,
     *,
     writer: database.WriterFactory = database.Writer,
+    workers: Workers | None = None,
     **overrides: Any,
 ) -> AsyncIterator[Daemon]:
     """Yield a daemon on `data_dir` that serves the project (path of its langgraph.json); `overrides` are settings.
 
-    The service worker has loaded the project when it yields. Several in a row on one directory are several boots.
+    The service worker has loaded the project when it yields; runs that were pending may be at work already. Several in
+    a row on one directory are several boots. `workers` are given by tests that need them before.
     """
     data_dir.mkdir(exist_ok=True)
     loaded, served = settings.load({"config": project, "data_dir": data_dir}, {})
     options = attrs.evolve(loaded, **overrides)
-    workers = Workers()
+    workers = workers or Workers()
     try:
         async with app.open_services(
             options, served, "http://127.0.0.1:2024", writer=writer, begin=workers.begin

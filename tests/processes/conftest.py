@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,6 +15,9 @@ from tests.processes import daemon, story
 
 PROJECT = Path(__file__).parent / "project"
 
+OWN_FAULT = re.compile(r"ERROR gatewayd\.(api|storage|streams|tasks|daemon)\b|never retrieved|never awaited")
+"""What may stand in no log, whatever graphs and clients do."""
+
 Serve = Callable[..., Awaitable[daemon.Daemon]]
 Tell = Callable[[daemon.Daemon], story.Story]
 
@@ -21,6 +25,7 @@ Tell = Callable[[daemon.Daemon], story.Story]
 @pytest.fixture
 async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
     """Start a daemon: `await serve(workers=2, drain_s=1)`, settings by their names; killed when the test is over."""
+    served_here: list[daemon.Daemon] = []
     async with AsyncExitStack() as stack:
 
         async def start(
@@ -28,6 +33,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
         ) -> daemon.Daemon:
             variables = {f"GATEWAYD_{name.upper()}": str(value) for name, value in settings.items()}
             made = daemon.Daemon(project, tmp_path / data_dir, {**variables, **(env or {})})
+            served_here.append(made)
             served = await stack.enter_async_context(made)
             await served.start()
             for index in range(int(settings.get("workers", 1))):
@@ -35,6 +41,8 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
             return served
 
         yield start
+    for served in served_here:
+        assert not OWN_FAULT.search(served.log()), served.log()
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVE = ("-m", "gatewayd", "serve")
@@ -105,16 +106,17 @@ class Daemon:
         ]
         self.started_at = time.monotonic()
         with self.log_path.open("ab") as stderr, self.printed_path.open("ab") as stdout:
+            with_defaults: dict[str, Any] = {
+                "env": environment(self.environment),
+                "stdin": asyncio.subprocess.DEVNULL,
+                "stdout": stdout,
+                "stderr": stderr,
+                "cwd": self.log_path.parent,
+                "start_new_session": True,
+                **options,
+            }
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *command,
-                *self.arguments,
-                env=environment(self.environment),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                cwd=self.log_path.parent,
-                **{"start_new_session": True, **options},  # type: ignore[arg-type]
+                sys.executable, *command, *self.arguments, **with_defaults
             )
 
     @property

@@ -147,3 +147,8 @@ class Story:
         assert not failed, failed
         assert len(waits) > len(asking), "nothing was asked"
         assert max(waits) < within_s, f"an answer took {max(waits):.2f} s"
+
+
+def attempts(stream: list[Any]) -> list[int]:
+    """Return the attempts that a run's stream tells of."""
+    return [part.data["attempt"] for part in stream if part.event == "metadata"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.processes import conftest
+from tests.processes import conftest, story
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 
@@ -127,11 +128,11 @@ async def test_a_run_that_kills_its_process_is_put_aside_and_its_neighbours_succ
     assert len(deaths) == 4
     assert len({mark.pid for mark in deaths}) == 4
     assert told.count(killer, "before start") == 1
-    assert attempts(told.events[killer.run_id]) == [1, 2, 3, 4]
+    assert story.attempts(told.events[killer.run_id]) == [1, 2, 3, 4]
     company = {mark.pid for each in neighbours for mark in told.marks(each)}
     assert not company & {mark.pid for mark in deaths[2:]}, "a suspect shared its process"
     for each in neighbours:
-        assert attempts(told.events[each.run_id]) == [1, 2, 3], "neighbours die only with the first two"
+        assert story.attempts(told.events[each.run_id]) == [1, 2, 3], "neighbours die only with the first two"
         assert not told.twice_at_once(each)
         repeated = [told.count(each, f"step{number} start") for number in range(60)]
         assert sum(repeated) <= 62, "only the step that was cut is repeated"
@@ -140,17 +141,23 @@ async def test_a_run_that_kills_its_process_is_put_aside_and_its_neighbours_succ
     assert not told.twice_at_once(killer)
 
 
-async def test_nobody_waits_for_a_suspect(serve: conftest.Serve, tell: conftest.Tell) -> None:
-    told = tell(await serve(workers=1, jobs_per_worker=2, max_retries=2))
-    killers = [await told.begin("killer", seconds=3) for _ in range(4)]
+async def test_nobody_waits_for_suspects_and_they_wait_for_each_other(
+    serve: conftest.Serve, tell: conftest.Tell
+) -> None:
+    told = tell(await serve(workers=1, max_retries=2))
+    killers = [await told.begin("killer", seconds=2) for _ in range(4)]
     await told.served.logged("runs alone", timeout_s=60)
     bystander = await told.begin("steps", steps=3)
-    assert (await told.ended(bystander, timeout_s=5))["status"] == "success"
+    assert (await told.ended(bystander))["status"] == "success"
+    assert [(await told.run(each))["status"] for each in killers].count("error") < 2, "it has waited for suspects"
     for each in killers:
         assert (await told.ended(each, timeout_s=60))["status"] == "error"
-        assert told.count(each, "die start") <= 4
+        assert told.count(each, "die start") == 3, "once with progress, one strike in company, one alone"
         assert not told.twice_at_once(each)
-    assert len(told.served.workers("quarantine-")) == 0
+    alone = [told.marks(each)[-1].pid for each in killers]
+    assert len(set(alone)) == 4
+    last = sorted((told.marks(each)[-1].at, told.marks(each)[-1].pid) for each in killers)
+    assert last[2][0] - last[0][0] > 2, "more than two suspects at a time"
 
 
 async def test_workers_killed_from_outside_lose_nothing(serve: conftest.Serve, tell: conftest.Tell) -> None:
@@ -234,6 +241,47 @@ async def test_a_step_that_emits_more_than_the_backlog_ends_its_run_by_name_and_
     assert (stream[-1].event, stream[-1].data["error"]) == ("error", "BacklogExceeded")
     assert "1000000 bytes" in stream[-1].data["message"]
     assert (await told.ended(neighbour))["status"] == "success"
+
+
+async def test_readers_that_stop_reading_delay_nobody_and_cost_bounded_memory(
+    serve: conftest.Serve, tell: conftest.Tell
+) -> None:
+    steps, size, readers = 200, 400_000, 12
+    served = await serve()
+    told = tell(served)
+    before = resident(served.pid)
+    thread_id = await told.thread()
+    run = await told.client.runs.create(
+        thread_id,
+        "steps",
+        input={"witness": str(told.witness), "steps": steps, "size": size, "seconds": 0},
+        stream_mode=["custom"],
+    )
+    stood = story.Stood(thread_id, run["run_id"])
+    request = f"GET /threads/{thread_id}/runs/{run['run_id']}/stream?last_event_id=-1 HTTP/1.1\r\nHost: x\r\n\r\n"
+    writers = []
+    for _ in range(readers):
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port, limit=1000)
+        writer.write(request.encode())
+        await reader.read(100)  # its head; nothing more is taken
+        writers.append(writer)
+    async with told.awake(AWAKE_S):
+        most = 0
+        ending = asyncio.create_task(told.ended(stood, timeout_s=60))
+        while not ending.done():
+            most = max(most, resident(served.pid))
+            await asyncio.wait([ending], timeout=0.05)
+    assert (await ending)["status"] == "success"
+    growth = (most - before) // 2**20
+    assert growth < 300, f"{growth} MiB more; the stalled readers were owed {readers * steps * size // 2**20} MiB"
+    assert sum(part.event == "custom" for part in await told.follow(stood, ("custom",))) == steps
+    for writer in writers:
+        writer.transport.abort()
+
+
+def resident(pid: int) -> int:
+    """Return a process's resident memory in bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def test_code_that_holds_the_interpreter_is_logged_with_its_line_and_killed_by_a_cancel(

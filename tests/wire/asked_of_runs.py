@@ -70,13 +70,11 @@ async def runs_that_are_refused(c: Conversation) -> None:
         both,
         {"stream_mode": "colour"},
         {"stream_mode": ["values", "colour"]},
-        {"stream_mode": None},
         {"stream_mode": 5},
         {"interrupt_before": "tick"},
         {"interrupt_after": [1]},
         {"multitask_strategy": "hope"},
         {"if_not_exists": "ask"},
-        {"on_disconnect": "cry"},
         {"durability": "eternal"},
         {"after_seconds": "soon"},
         {"config": []},
@@ -87,6 +85,9 @@ async def runs_that_are_refused(c: Conversation) -> None:
         {"context": 5},
         {"command": "go"},
         {"command": {"goto": 5}},
+        {"command": {"goto": {"node": "tick"}}},
+        {"command": {"goto": ["tick", 5]}},
+        {"command": {"update": "text"}},
         {"checkpoint": 5},
         {"stream_subgraphs": "yes"},
         {"stream_resumable": 1},
@@ -96,6 +97,12 @@ async def runs_that_are_refused(c: Conversation) -> None:
     await c.post("/runs", {**COUNT, "on_completion": "burn"})
     await c.get(f"/threads/{thread}/runs")
     await c.get(f"/threads/{thread}")
+
+
+@scenario
+async def fields_that_are_looked_at_more_or_less_closely(c: Conversation) -> None:
+    for body in ({"stream_mode": None}, {"on_disconnect": "cry"}, {"metadata": None}, {"config": None}):
+        await c.post("/runs/wait", {**COUNT, **body})
 
 
 @scenario
@@ -177,6 +184,18 @@ async def odd_values(c: Conversation) -> None:
     await c.post(f"/threads/{thread}/runs/wait", {"assistant_id": "odd", "input": {}})
     await settled(c, thread)
     await c.get(f"/threads/{thread}/state")
+
+
+RARE = (
+    "complex", "pattern", "named tuple", "deque", "address", "plain object", "nested model", "document", "send", "command",
+    "larger", "surrogate", "array",
+)
+
+
+@scenario
+async def rare_values(c: Conversation) -> None:
+    for kind in RARE:
+        await c.post("/runs/wait", {"assistant_id": "rare", "input": {"kind": kind}})
 
 
 @scenario

@@ -74,7 +74,7 @@ class Conversation:
 
     def name(self, kind: str, identifier: str) -> str:
         """Show an id by a name from now on: <thread 1>, <run 2>; returns the id."""
-        if identifier not in self._named:
+        if identifier not in self._named and not identifier.startswith(FIXED):
             taken = sum(1 for name in self._named.values() if name.startswith(f"<{kind} "))
             self._named[identifier] = f"<{kind} {taken + 1}>"
         return identifier
@@ -246,6 +246,15 @@ def _loaded(data: bytes) -> Any:
         return data.decode(errors="replace")
 
 
+def _sortable(key: str) -> str:
+    """
+    Return what a key is sorted by, which decides how ids are numbered.
+
+    Keys that are ids stay in the order in which they came; metadata come last, they repeat what others say first.
+    """
+    return "~" if key == "metadata" else HEX.sub("", UUID.sub("", key))
+
+
 class _Names:
     """Replaces what changes in one step. Ids without a name are numbered in the order in which they come."""
 
@@ -262,7 +271,7 @@ class _Names:
         if key in VERSIONS:
             return f"<{key}>"
         if isinstance(value, dict):
-            return {self.text(name): self.value(value[name], name) for name in sorted(value)}
+            return {self.text(name): self.value(value[name], name) for name in sorted(value, key=_sortable)}
         if isinstance(value, list):
             return [self.value(item) for item in value]
         return self.text(value) if isinstance(value, str) else value

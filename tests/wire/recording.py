@@ -13,7 +13,7 @@ FOLDER: Final = Path(__file__).with_name("recorded")
 NOTHING: Final = "<nothing>"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Difference:
     """One place where two conversations differ."""
 
@@ -48,6 +48,10 @@ def differences(name: str, expected: list[dict[str, Any]], observed: list[dict[s
     asked = ([(step["ask"], step.get("body")) for step in steps] for steps in (expected, observed))
     assert next(asked) == next(asked), f"{name} asks something else than was recorded: record it again"
     for before, now in zip(expected, observed, strict=True):
+        if before["status"] != now["status"]:
+            was, is_ = ([step["status"], step["answer"]] for step in (before, now))
+            yield Difference(scenario=name, ask=before["ask"], place="status", expected=was, observed=is_)
+            continue
         for part in ("status", "headers", "answer"):
             for place, was, is_ in _compare(part, before.get(part), now.get(part)):
                 yield Difference(scenario=name, ask=before["ask"], place=place, expected=was, observed=is_)

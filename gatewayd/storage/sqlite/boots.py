@@ -47,6 +47,6 @@ def counters(connection: sqlite3.Connection) -> dict[str, Any]:
     """Return the numbers shown as queue depth: pending and running runs."""
     pending, running = connection.execute(
         "SELECT count(*) FILTER (WHERE status = 'pending'), count(*) FILTER (WHERE status = 'running') "
-        "FROM runs WHERE status IN ('pending', 'running')"
+        "FROM runs WHERE ended_at IS NULL"
     ).fetchone()
     return {"n_pending": pending, "n_running": running}

@@ -34,6 +34,8 @@ COLUMNS = (
 )
 SELECT = f"SELECT {COLUMNS} FROM runs JOIN threads USING (thread_id)"
 
+ACTIVE_ON_THREAD = "WHERE runs.thread_id = ? AND runs.ended_at IS NULL"
+
 DUE = """
 SELECT run_id, thread_id, strikes > 0 OR suspicions > 1 FROM runs
 WHERE status = 'pending' AND created_at <= ? AND cancel_action IS NULL
@@ -128,15 +130,7 @@ def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, c
     if assistant is None:
         raise NotFound(THREAD_OR_ASSISTANT)
     thread, made = _thread_for(connection, request)
-    active = (
-        []
-        if made
-        else select(
-            connection,
-            "WHERE runs.thread_id = ? AND runs.status IN ('pending', 'running')",
-            (thread.thread_id,),
-        )
-    )
+    active = [] if made else select(connection, ACTIVE_ON_THREAD, (thread.thread_id,))
     if active and request.multitask_strategy == "reject":
         raise Conflict(ALREADY_RUNNING)
     run_id = ids.new_id(request.received_at // 1000)

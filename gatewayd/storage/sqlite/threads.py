@@ -134,7 +134,7 @@ def thread_delete(connection: sqlite3.Connection, thread_id: str, now: int) -> l
     if row is None:
         raise NotFound(f"Thread with ID {thread_id} not found")
     active = connection.execute(
-        "DELETE FROM runs WHERE thread_id = ? AND status IN ('pending', 'running') RETURNING run_id",
+        "DELETE FROM runs WHERE thread_id = ? AND ended_at IS NULL RETURNING run_id",
         (thread_id,),
     ).fetchall()
     connection.execute("DELETE FROM slots WHERE thread_id = ?", (thread_id,))
@@ -161,7 +161,7 @@ def thread_status_derive(
 ) -> None:
     """Set the status that follows from the thread's runs and its last state; without runs an ephemeral one hides."""
     (active,) = connection.execute(
-        "SELECT EXISTS (SELECT 1 FROM runs WHERE thread_id = ? AND status IN ('pending', 'running'))",
+        "SELECT EXISTS (SELECT 1 FROM runs WHERE thread_id = ? AND ended_at IS NULL)",
         (thread_id,),
     ).fetchone()
     connection.execute(

@@ -75,6 +75,8 @@ async def step(state: State, config: RunnableConfig) -> State:
     number = len(state.get("done") or [])
     with witnessed(state, config, f"step{number}"):
         await asyncio.sleep(state.get("seconds", 0.05))
+        if size := state.get("size"):
+            get_stream_writer()({"text": "x" * size})
         return {"done": [f"step{number}"]}
 
 

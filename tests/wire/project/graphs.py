@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
+import collections
 import dataclasses
 import datetime
 import decimal
 import enum
+import ipaddress
 import operator
 import pathlib
+import re
 import time
 import uuid
-from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any, NamedTuple
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
+from langchain_core.documents import Document
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import (
     AIMessage,
@@ -432,7 +437,7 @@ def gather(_: Odd) -> dict[str, Any]:
             "dataclass": Point(1, [2]),
             "model": Label(text="old", since=datetime.datetime(2001, 1, 1, tzinfo=utc)),
             "decimal": decimal.Decimal("2.50"),
-            "path": pathlib.PurePosixPath("/some/where"),
+            "path": pathlib.Path("/some/where"),
             "nan": float("nan"),
             "infinity": float("-inf"),
             "large": 2**60 + 1,
@@ -446,6 +451,47 @@ def gather(_: Odd) -> dict[str, Any]:
 
 
 odd = StateGraph(Odd).add_node("gather", gather).add_edge(START, "gather").compile()
+
+
+class Pair(NamedTuple):
+    left: int
+    right: int
+
+
+class Plain:
+    """A class of the user's own that knows nothing of serialising."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+RARE: dict[str, Callable[[], Any]] = {
+    "complex": lambda: 1 + 2j,
+    "pattern": lambda: re.compile("a.b"),
+    "named tuple": lambda: Pair(1, 2),
+    "deque": lambda: collections.deque([1]),
+    "address": lambda: ipaddress.ip_address("127.0.0.1"),
+    "plain object": lambda: Plain(3),
+    "nested model": lambda: {"deep": [Label(text="in", since=datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC))]},
+    "document": lambda: Document("a page", metadata={"n": 1}),
+    "send": lambda: Send("there", {"n": 1}),
+    "command": lambda: Command(goto="there"),
+    "larger": lambda: 2**70,
+    "surrogate": lambda: "a\ud800b",
+    "array": lambda: array.array("i", [1, 2]),
+}
+
+
+class Rare(TypedDict):
+    kind: str
+    kept: Any
+
+
+def produce(state: Rare) -> dict[str, Any]:
+    return {"kept": RARE[state["kind"]]()}
+
+
+rare = StateGraph(Rare).add_node("produce", produce).add_edge(START, "produce").add_edge("produce", END).compile()
 
 
 def function(_: Odd) -> dict[str, Any]:

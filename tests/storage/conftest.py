@@ -1,0 +1,179 @@
+"""A real database file in every test, and a desk from which the operations on it are asked for."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import define, field
+
+from gatewayd import ids
+from gatewayd.checkpointing import operations
+from gatewayd.model.event import Chunk, pack
+from gatewayd.model.run import Run, RunOutcome, RunRequest
+from gatewayd.model.thread import Thread
+from gatewayd.storage import migrate, store
+from gatewayd.storage.sqlite import assistants, boots, database, events, runs, threads
+
+START = 1_700_000_000_000_000
+"""The desk's clock at its beginning, in µs."""
+
+
+@define(eq=False)
+class Desk:
+    """Asks for operations one by one, each in a transaction of its own, at a clock that moves with every request."""
+
+    connection: sqlite3.Connection
+    now: int = START
+    boot: int = 0
+    _seqs: defaultdict[str, int] = field(factory=lambda: defaultdict(int))
+
+    def __attrs_post_init__(self) -> None:
+        self.restart()
+        assistants.system_assistants_sync(self.connection, {"chat": None, "other": None}, self.now)
+
+    def restart(self) -> None:
+        """Begin the next boot on the file."""
+        self.boot = boots.boot_begin(self.connection, self.tick(), 1, "test")
+
+    def tick(self) -> int:
+        self.now += 1000
+        return self.now
+
+    def thread(self, **metadata: Any) -> str:
+        thread_id = ids.new_id()
+        threads.thread_create(self.connection, thread_id, metadata, False, self.tick())
+        return thread_id
+
+    def request(self, thread_id: str | None, **changes: Any) -> RunRequest:
+        fields: dict[str, Any] = {
+            "assistant": "chat",
+            "thread_id": thread_id,
+            "kwargs": {"input": {}, "command": None},
+            "config": {},
+            "context": {},
+            "metadata": {},
+            "multitask_strategy": "enqueue",
+            "if_not_exists": "reject",
+            "after_s": 0.0,
+            "keep_thread": False,
+            "request_id": "request",
+            "received_at": self.tick(),
+        }
+        return RunRequest(**(fields | changes))
+
+    def admit(self, thread_id: str | None, *, claim: bool = False, **changes: Any) -> runs.Created:
+        return runs.run_create(self.connection, self.request(thread_id, **changes), self.boot, claim)
+
+    def create(self, thread_id: str | None, *, claim: bool = False, **changes: Any) -> str:
+        return self.admit(thread_id, claim=claim, **changes).run.run_id
+
+    def claim(self, limit: int = 10, suspects: int = 2, besides: frozenset[str] = frozenset()) -> list[str]:
+        found = runs.runs_claim_due(self.connection, self.boot, self.now, limit, suspects, besides)
+        return [run.run_id for run in found.taken]
+
+    def park(self, run_id: str, attempt: int | None = None, *, died: bool = False) -> Run | None:
+        attempt = self.run(run_id).attempt if attempt is None else attempt
+        return runs.run_park_if_running(self.connection, run_id, attempt, died, self.tick())
+
+    def cancel(self, run_id: str, action: str = "interrupt", message: str = "stop") -> Run | None:
+        error = {"error": "UserInterrupt", "message": message}
+        return runs.run_cancel_if_active(self.connection, run_id, action, error, self.tick())
+
+    def finish(self, run_id: str, status: Any = "success", attempt: int = 0, **outcome: Any) -> bool:
+        thread_id = self.run(run_id).thread_id
+        end = self.chunk(thread_id, run_id, [("end", "", 2, b"{}")])
+        done = RunOutcome(status=status, **outcome)
+        return runs.run_finish_if_active(self.connection, run_id, attempt, done, end, self.tick())
+
+    def chunk(self, thread_id: str, run_id: str, items: list[Any]) -> Chunk:
+        first = self._seqs[thread_id] + 1
+        self._seqs[thread_id] += len(items)
+        return Chunk(thread_id, run_id, first, self._seqs[thread_id], self.now // 1000, pack(items))
+
+    def emit(self, thread_id: str, run_id: str, *items: Any) -> None:
+        events.append(self.connection, self.chunk(thread_id, run_id, list(items) or [("values", "", 1, b"{}")]))
+
+    def checkpoint(self, run_id: str, checkpoint_id: str, parent: str | None = None) -> BaseException | None:
+        thread_id = self.run(run_id).thread_id
+        operation = operations.put(thread_id, "", checkpoint_id, parent, "msgpack", b"state", "{}")
+        return runs.run_checkpoint_apply(self.connection, operation, run_id)
+
+    def write(self, run_id: str, checkpoint_id: str, task_id: str = "task") -> BaseException | None:
+        thread_id = self.run(run_id).thread_id
+        values = [(0, "channel", "msgpack", run_id.encode())]
+        operation = operations.writes(thread_id, "", checkpoint_id, task_id, "path", values)
+        return runs.run_checkpoint_apply(self.connection, operation, run_id)
+
+    def run(self, run_id: str) -> Run:
+        found = runs.run_find(self.connection, run_id)
+        assert found is not None
+        return found
+
+    def runs(self, thread_id: str) -> dict[str, str]:
+        """Run ids of a thread with their statuses."""
+        return dict(self.fetch("SELECT run_id, status FROM runs WHERE thread_id = ?", thread_id))
+
+    def look(self, thread_id: str) -> Thread:
+        found = threads.thread_find(self.connection, thread_id)
+        assert found is not None
+        return found
+
+    def holder(self, thread_id: str) -> str | None:
+        rows = self.fetch("SELECT holder FROM slots WHERE thread_id = ?", thread_id)
+        return rows[0][0] if rows else None
+
+    def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        return self.connection.execute(sql, parameters).fetchall()
+
+    def rows_of(self, thread_id: str) -> dict[str, int]:
+        """Number of rows of a thread in every table that knows threads."""
+        return {
+            table: self.fetch(f"SELECT count(*) FROM {table} WHERE thread_id = ?", thread_id)[0][0]
+            for (table,) in self.fetch("SELECT name FROM sqlite_schema WHERE type = 'table'")
+            if any(column[1] == "thread_id" for column in self.fetch(f"PRAGMA table_info({table})"))
+        }
+
+    def dump(self, *tables: str) -> dict[str, list[tuple[Any, ...]]]:
+        return {table: self.fetch(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4") for table in tables}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "gatewayd.sqlite"
+
+
+@pytest.fixture
+def desk(path: Path) -> Iterator[Desk]:
+    connection = database.connect(path)
+    migrate.migrate(connection, path)
+    yield Desk(connection)
+    connection.close()
+
+
+@pytest.fixture
+async def storage(path: Path) -> AsyncIterator[store.Storage]:
+    opened = await store.Storage.open(path, START, os.getpid(), "test")
+    await opened.system_assistants_sync({"chat": None, "other": None}, START)
+    yield opened
+    await opened.close(START)
+
+
+@pytest.fixture
+def second(path: Path) -> Iterator[Callable[[str], list[tuple[Any, ...]]]]:
+    """Return a function that reads the file as another process would: only what is committed."""
+    made: list[sqlite3.Connection] = []
+
+    def fetch(sql: str) -> list[tuple[Any, ...]]:
+        if not made:
+            made.append(sqlite3.connect(path, isolation_level=None, check_same_thread=False))
+        return made[0].execute(sql).fetchall()
+
+    yield fetch
+    for connection in made:
+        connection.close()

@@ -1,0 +1,602 @@
+"""Every operation on runs moves exactly what its condition names, and the thread says what follows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gatewayd.errors import Conflict, NotFound
+from gatewayd.model.run import Run
+from gatewayd.storage.sqlite import boots, runs
+
+STATES = ("pending", "delayed", "marked", "running", "parked", "success", "error", "interrupted", "gone")
+WAITING = frozenset({"pending", "delayed", "marked", "parked"})
+ACTIVE = WAITING | {"running"}
+
+
+@pytest.fixture
+def thread_id(desk: Any) -> str:
+    return str(desk.thread())
+
+
+def in_state(desk: Any, thread_id: str, state: str) -> str:
+    """Return the id of a run that has been brought into a state."""
+    run_id = desk.create(thread_id, after_s=60.0 if state == "delayed" else 0.0)
+    match state:
+        case "marked":
+            desk.cancel(run_id)
+        case "running" | "parked":
+            assert desk.claim() == [run_id]
+            if state == "parked":
+                desk.park(run_id)
+        case "success" | "error" | "interrupted":
+            desk.claim()
+            desk.finish(run_id, state)
+        case "gone":
+            runs.run_delete(desk.connection, thread_id, run_id, desk.tick())
+    return str(run_id)
+
+
+def row(desk: Any, run_id: str) -> list[tuple[Any, ...]]:
+    found: list[tuple[Any, ...]] = desk.fetch("SELECT * FROM runs WHERE run_id = ?", run_id)
+    return found
+
+
+# conditions
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_only_a_run_that_is_pending_due_and_not_cancelled_is_claimed(desk: Any, thread_id: str, state: str) -> None:
+    run_id = in_state(desk, thread_id, state)
+    before = row(desk, run_id)
+    if state in {"pending", "parked"}:
+        assert desk.claim() == [run_id]
+        run = desk.run(run_id)
+        assert (run.status, run.attempt) == ("running", 2 if state == "parked" else 1)
+        assert desk.holder(thread_id) == run_id
+    else:
+        assert desk.claim() == []
+        assert row(desk, run_id) == before
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_only_a_running_run_is_parked_and_keeps_its_slot(desk: Any, thread_id: str, state: str) -> None:
+    run_id = in_state(desk, thread_id, state)
+    before = row(desk, run_id)
+    parked = runs.run_park_if_running(desk.connection, run_id, 1, False, desk.tick())
+    if state == "running":
+        assert parked is not None
+        assert (parked.status, parked.attempt, parked.strikes) == ("pending", 1, 0)
+        assert desk.holder(thread_id) == run_id
+        assert desk.look(thread_id).status == "busy"
+    else:
+        assert parked is None
+        assert row(desk, run_id) == before
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_only_an_active_run_is_marked_as_cancelled(desk: Any, thread_id: str, state: str) -> None:
+    run_id = in_state(desk, thread_id, state)
+    before = row(desk, run_id)
+    marked = desk.cancel(run_id, "rollback", "why")
+    if state in ACTIVE:
+        assert (marked.cancel_action, marked.cancel_error["message"]) == ("rollback", "why")
+        assert marked.status == ("running" if state == "running" else "pending")
+    else:
+        assert marked is None
+        assert row(desk, run_id) == before
+
+
+@pytest.mark.parametrize("attempt", [0, 1, 2])
+@pytest.mark.parametrize("state", STATES)
+def test_a_run_is_ended_once_and_only_by_the_attempt_that_has_it(
+    desk: Any, thread_id: str, state: str, attempt: int
+) -> None:
+    run_id = in_state(desk, thread_id, state)
+    before = row(desk, run_id), desk.dump("threads", "events")
+    starts = 1 if state in {"running", "parked"} else 0
+    end = desk.chunk(thread_id, run_id, [("end", "", 2, b"{}")])
+    ended = runs.run_finish_if_active(
+        desk.connection, run_id, attempt, runs.RunOutcome(status="success"), end, desk.tick()
+    )
+    assert ended is (state in ACTIVE and attempt in {0, starts})
+    if not ended:
+        assert (row(desk, run_id), desk.dump("threads", "events")) == before
+        return
+    run = desk.run(run_id)
+    assert (run.status, run.ended_at, run.log_to) == ("success", desk.now, end.last_seq)
+    assert desk.holder(thread_id) is None
+    assert desk.look(thread_id).status == "idle"
+    assert desk.fetch("SELECT run_id, last_seq FROM events WHERE last_seq = ?", end.last_seq) == [
+        (run_id, end.last_seq)
+    ]
+    assert not desk.finish(run_id, "error", 0)
+    assert desk.run(run_id).status == "success"
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_only_a_running_run_stores_checkpoints(desk: Any, thread_id: str, state: str) -> None:
+    run_id = in_state(desk, thread_id, state)
+    if state == "gone":
+        return
+    refusal = desk.checkpoint(run_id, "0001")
+    stored = desk.fetch("SELECT run_id FROM checkpoints")
+    if state == "running":
+        assert refusal is None
+        assert stored == [(run_id,)]
+    else:
+        assert isinstance(refusal, NotFound)
+        assert stored == []
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_run_is_deleted_in_whatever_state_with_its_slot_but_without_its_checkpoints(
+    desk: Any, thread_id: str, state: str
+) -> None:
+    run_id = in_state(desk, thread_id, state)
+    if state == "running":
+        desk.checkpoint(run_id, "0001")
+    deleted = runs.run_delete(desk.connection, thread_id, run_id, desk.tick())
+    assert (deleted is None) is (state == "gone")
+    assert row(desk, run_id) == []
+    assert desk.holder(thread_id) is None
+    assert desk.look(thread_id).status in {"idle", "error"}
+    assert len(desk.fetch("SELECT * FROM checkpoints")) == (state == "running")
+
+
+def test_a_run_is_deleted_on_its_own_thread_only(desk: Any, thread_id: str) -> None:
+    run_id = desk.create(thread_id)
+    assert runs.run_delete(desk.connection, desk.thread(), run_id, desk.tick()) is None
+    assert desk.run(run_id).status == "pending"
+
+
+# claiming
+
+
+def test_runs_start_in_the_order_of_their_due_times_not_of_their_creation(desk: Any) -> None:
+    late = desk.create(desk.thread(), after_s=0.5)
+    early = desk.create(desk.thread(), after_s=0.1)
+    now = desk.create(desk.thread())
+    assert desk.claim() == [now]
+    desk.now += 400_000
+    assert desk.claim() == [early]
+    desk.now += 400_000
+    assert desk.claim() == [late]
+
+
+def test_runs_that_became_due_together_start_in_due_order_up_to_the_limit(desk: Any) -> None:
+    created = {desk.create(desk.thread(), after_s=(7 * number % 10) / 1000): number for number in range(10)}
+    order = sorted(created, key=lambda run_id: desk.run(run_id).created_at)
+    desk.now += 1_000_000
+    assert desk.claim(limit=4) == order[:4]
+    assert desk.claim(limit=0) == []
+    assert desk.claim(limit=100) == order[4:]
+
+
+def test_a_lower_priority_number_goes_first(desk: Any) -> None:
+    first, urgent = desk.create(desk.thread()), desk.create(desk.thread())
+    desk.connection.execute("UPDATE runs SET priority = -1 WHERE run_id = ?", (urgent,))
+    assert desk.claim() == [urgent, first]
+
+
+def test_of_a_thread_one_run_starts_and_the_next_when_it_has_ended(desk: Any, thread_id: str) -> None:
+    first, second, third = (desk.create(thread_id) for _ in range(3))
+    assert desk.claim() == [first]
+    assert desk.claim() == []
+    desk.finish(first)
+    assert desk.claim() == [second]
+    desk.finish(second, "error")
+    assert desk.claim() == [third]
+
+
+def test_a_parked_run_keeps_its_thread_so_that_no_other_run_finds_its_state(desk: Any, thread_id: str) -> None:
+    first = desk.create(thread_id)
+    desk.claim()
+    second = desk.create(thread_id)
+    desk.park(first, died=True)
+    assert desk.claim(suspects=0) == []  # the first is a suspect now, and there is no place for one
+    assert desk.holder(thread_id) == first
+    assert desk.claim(suspects=1) == [first]
+    desk.finish(first)
+    assert desk.claim() == [second]
+
+
+def test_a_run_that_was_only_created_holds_no_place_on_its_thread(desk: Any, thread_id: str) -> None:
+    delayed = desk.create(thread_id, after_s=60.0)
+    now = desk.create(thread_id)
+    assert desk.claim() == [now]
+    assert desk.run(delayed).status == "pending"
+
+
+def test_many_runs_waiting_for_one_thread_do_not_hide_the_runs_of_others(desk: Any, thread_id: str) -> None:
+    crowd = [desk.create(thread_id) for _ in range(200)]
+    other = desk.create(desk.thread())
+    assert desk.claim(limit=5) == [crowd[0], other]
+
+
+def test_many_suspects_do_not_hide_ordinary_runs(desk: Any) -> None:
+    suspects = [desk.create(desk.thread()) for _ in range(100)]
+    desk.claim(limit=100)
+    for run_id in suspects:
+        desk.park(run_id, died=True)
+    ordinary = desk.create(desk.thread())
+    assert desk.claim(limit=3, suspects=2) == [*suspects[:2], ordinary]
+    assert desk.claim(limit=3, suspects=0) == []
+
+
+def test_runs_that_are_named_are_not_claimed(desk: Any) -> None:
+    first, second = desk.create(desk.thread()), desk.create(desk.thread())
+    assert desk.claim(besides=frozenset({first})) == [second]
+    assert desk.claim() == [first]
+
+
+def test_a_thread_whose_state_an_operation_changes_starts_no_run(desk: Any, thread_id: str) -> None:
+    desk.connection.execute("INSERT INTO slots VALUES (?, 'update', 'operation', ?)", (thread_id, desk.boot))
+    run_id = desk.create(thread_id, claim=True)
+    assert desk.run(run_id).status == "pending"
+    assert desk.claim() == []
+    desk.restart()  # the operation's daemon is gone
+    assert desk.claim() == [run_id]
+
+
+def test_claiming_says_what_is_left_and_when_the_next_run_is_due(desk: Any, thread_id: str) -> None:
+    def claimed(limit: int) -> tuple[bool, int | None]:
+        found = runs.runs_claim_due(desk.connection, desk.boot, desk.now, limit, 0)
+        return found.left, found.next_due
+
+    assert claimed(5) == (False, None)
+    delayed = desk.run(desk.create(desk.thread(), after_s=60.0))
+    desk.create(desk.thread(), after_s=90.0)
+    assert claimed(5) == (False, delayed.created_at)
+    desk.create(thread_id)
+    assert claimed(0) == (True, delayed.created_at)
+    assert claimed(5) == (False, delayed.created_at)
+    desk.create(thread_id)
+    assert claimed(5) == (True, delayed.created_at)
+
+
+# creation
+
+
+@pytest.mark.parametrize("claim", [False, True])
+@pytest.mark.parametrize("strategy", ["enqueue", "reject", "interrupt", "rollback"])
+@pytest.mark.parametrize("state", STATES)
+def test_what_a_multitask_strategy_does_to_the_run_before(
+    desk: Any, thread_id: str, state: str, strategy: str, claim: bool
+) -> None:
+    first = in_state(desk, thread_id, state)
+    active = state in ACTIVE
+    if strategy == "reject" and active:
+        with pytest.raises(Conflict, match="already running a task"):
+            desk.admit(thread_id, claim=claim, multitask_strategy=strategy)
+        assert list(desk.runs(thread_id)) == [first]
+        return
+    created = desk.admit(thread_id, claim=claim, multitask_strategy=strategy)
+    assert (created.run.status == "running") is created.started
+    assert desk.look(thread_id).status == "busy"
+    superseding = active and strategy in {"interrupt", "rollback"}
+    assert [run.run_id for run in created.cancelled] == ([first] if superseding else [])
+    if superseding:
+        marked = desk.run(first)
+        assert marked.cancel_action == strategy
+        assert marked.cancel_error == {
+            "error": "UserInterrupt" if strategy == "interrupt" else "UserRollback",
+            "message": f"superseded by run {created.run.run_id} (multitask_strategy={strategy})",
+        }
+    elif active:
+        assert desk.run(first).cancel_action == (None if state != "marked" else "interrupt")
+    held = state in {"running", "parked"}  # the run before has begun: the thread is its own
+    assert created.started is (claim and not held and (superseding or not active))
+    assert desk.holder(thread_id) == (first if held else created.run.run_id if created.started else None)
+
+
+def test_a_delayed_run_is_not_started_at_its_creation(desk: Any, thread_id: str) -> None:
+    created = desk.admit(thread_id, claim=True, after_s=0.5)
+    assert (created.started, created.run.status) == (False, "pending")
+    assert created.run.created_at == desk.now + 500_000
+    assert desk.look(thread_id).status == "busy"
+    assert desk.claim() == []
+    desk.now += 500_000
+    assert desk.claim() == [created.run.run_id]
+
+
+def test_a_run_started_at_its_creation_is_as_if_claimed(desk: Any) -> None:
+    one, other = desk.thread(), desk.thread()
+    created = desk.admit(one, claim=True).run
+    run_id = desk.create(other)
+    desk.claim()
+    claimed = desk.run(run_id)
+
+    def kept(run: Run) -> tuple[Any, ...]:
+        return run.status, run.attempt, run.strikes, run.log_from, run.ephemeral
+
+    assert kept(created) == kept(claimed)
+    assert created.started_at is not None
+
+
+def test_a_run_needs_its_assistant_and_leaves_no_thread_without_it(desk: Any) -> None:
+    with pytest.raises(NotFound):
+        desk.create(None, assistant="nobody")
+    with pytest.raises(NotFound):
+        desk.create("01900000-0000-7000-8000-000000000000", assistant="nobody", if_not_exists="create")
+    assert desk.fetch("SELECT * FROM threads") == []
+
+
+def test_a_missing_thread_is_made_only_if_that_is_wanted(desk: Any) -> None:
+    thread_id = "01900000-0000-7000-8000-000000000000"
+    with pytest.raises(NotFound):
+        desk.create(thread_id)
+    run_id = desk.create(thread_id, if_not_exists="create")
+    assert desk.run(run_id).thread_id == thread_id
+    made = desk.look(thread_id)
+    assert made.metadata == {"graph_id": "chat", "assistant_id": desk.run(run_id).assistant_id}
+    assert not desk.run(run_id).ephemeral
+
+
+def test_the_run_knows_where_its_threads_log_stood(desk: Any, thread_id: str) -> None:
+    first = desk.create(thread_id, claim=True)
+    assert desk.run(first).log_from == 0
+    desk.emit(thread_id, first, *[("values", "", 1, b"{}")] * 5)
+    second = desk.create(thread_id)
+    assert desk.run(second).log_from == 5
+
+
+INTERRUPTS = {"task": [{"id": "a" * 32, "value": "?"}]}
+TWO = {"task": [{"id": "a" * 32, "value": "?"}], "other": [{"id": "b" * 32, "value": "?"}]}
+
+
+@pytest.mark.parametrize(
+    ("pending", "command", "answers"),
+    [
+        (INTERRUPTS, None, None),
+        (INTERRUPTS, {"goto": "x"}, None),
+        (INTERRUPTS, {"resume": "yes"}, {"a" * 32: "yes"}),
+        (INTERRUPTS, {"resume": {"text": "yes"}}, {"a" * 32: {"text": "yes"}}),
+        (INTERRUPTS, {"resume": {}}, {"a" * 32: {}}),
+        (INTERRUPTS, {"resume": False}, {"a" * 32: False}),
+        (TWO, {"resume": "yes"}, None),
+        (TWO, {"resume": {"b" * 32: 1}}, {"b" * 32: 1}),
+        ({}, {"resume": "yes"}, None),
+    ],
+)
+def test_an_answer_is_bound_to_the_only_question_there_is(
+    desk: Any, thread_id: str, pending: Any, command: Any, answers: Any
+) -> None:
+    asking = desk.create(thread_id, claim=True)
+    desk.finish(asking, interrupts=pending, next=["ask"])
+    run_id = desk.create(thread_id, kwargs={"command": command})
+    assert desk.run(run_id).answers == answers
+
+
+# cancelling
+
+
+@pytest.mark.parametrize(
+    ("actions", "kept"),
+    [
+        (["interrupt", "rollback"], 1),
+        (["rollback", "interrupt"], 0),
+        (["rollback", "rollback"], 0),
+        (["interrupt", "interrupt"], 1),
+        (["interrupt", "rollback", "interrupt"], 1),
+    ],
+)
+def test_a_rollback_is_never_weakened_and_its_reason_stays(
+    desk: Any, thread_id: str, actions: list[str], kept: int
+) -> None:
+    run_id = desk.create(thread_id, claim=True)
+    for number, action in enumerate(actions):
+        assert desk.cancel(run_id, action, str(number)) is not None
+    run = desk.run(run_id)
+    assert run.cancel_action == actions[kept]
+    assert run.cancel_error is not None
+    assert run.cancel_error["message"] == str(kept)
+
+
+def test_a_cancelled_run_is_found_after_a_restart_and_not_started(desk: Any) -> None:
+    marked = desk.create(desk.thread(), claim=True)
+    left = desk.create(desk.thread(), claim=True)
+    desk.cancel(marked, "rollback")
+    desk.restart()
+    orphans = boots.orphans_park(desk.connection, desk.boot, desk.tick())
+    assert {run.run_id for run in orphans} == {marked, left}
+    assert [run.run_id for run in boots.runs_cancelled_pending(desk.connection)] == [marked]
+    assert desk.claim() == [left]
+
+
+# deaths
+
+
+def test_strikes_count_deaths_without_progress_and_progress_clears_them(desk: Any, thread_id: str) -> None:
+    run_id = desk.create(thread_id)
+    history: list[int] = []
+    for progress in (False, False, True, False):
+        assert desk.claim() == [run_id]
+        if progress:
+            assert desk.checkpoint(run_id, f"{len(history):04}") is None
+        history.append(desk.park(run_id, died=True).strikes)
+    assert history == [1, 2, 0, 1]
+
+
+def test_progress_clears_the_strikes_at_once_so_that_a_handed_back_run_is_no_suspect(
+    desk: Any, thread_id: str
+) -> None:
+    run_id = desk.create(thread_id)
+    desk.claim()
+    desk.park(run_id, died=True)
+    assert desk.claim(limit=1, suspects=0) == []
+    assert desk.claim(limit=0, suspects=1) == [run_id]
+    assert desk.write(run_id, "0001") is None
+    desk.park(run_id, died=False)
+    assert desk.claim(limit=1, suspects=0) == [run_id]
+
+
+def test_handing_back_is_no_strike(desk: Any, thread_id: str) -> None:
+    run_id = desk.create(thread_id)
+    for _ in range(5):
+        assert desk.claim(suspects=0) == [run_id]
+        assert desk.park(run_id, died=False).strikes == 0
+    assert desk.run(run_id).attempt == 5
+
+
+def test_only_the_second_death_of_the_daemon_without_progress_makes_a_suspect(desk: Any, thread_id: str) -> None:
+    run_id = desk.create(thread_id)
+    suspicions = []
+    for _ in range(3):
+        desk.claim()
+        desk.restart()
+        (run,) = boots.orphans_park(desk.connection, desk.boot, desk.tick())
+        suspicions.append((run.suspicions, run.strikes))
+    assert suspicions == [(1, 0), (2, 0), (3, 0)]
+    assert desk.claim(limit=1, suspects=0) == []
+    assert desk.claim(limit=0, suspects=1) == [run_id]
+    desk.checkpoint(run_id, "0001")
+    desk.restart()
+    (run,) = boots.orphans_park(desk.connection, desk.boot, desk.tick())
+    assert run.suspicions == 0
+
+
+def test_the_runs_of_this_boot_are_no_orphans(desk: Any, thread_id: str) -> None:
+    run_id = desk.create(thread_id, claim=True)
+    assert boots.orphans_park(desk.connection, desk.boot, desk.tick()) == []
+    assert desk.run(run_id).status == "running"
+
+
+def test_a_refused_checkpoint_leaves_nothing_and_is_no_progress(desk: Any, thread_id: str) -> None:
+    first = desk.create(thread_id, claim=True)
+    desk.checkpoint(first, "0001")
+    desk.finish(first)
+    second = desk.create(thread_id, claim=True)
+    before = desk.dump("checkpoints", "writes")
+    assert isinstance(desk.checkpoint(second, "0001"), Conflict)
+    unknown = runs.run_checkpoint_apply(desk.connection, ["nonsense"], second)
+    assert unknown is not None
+    assert desk.dump("checkpoints", "writes") == before
+    assert desk.fetch("SELECT progressed FROM runs WHERE run_id = ?", second) == [(0,)]
+
+
+# ending
+
+
+def test_rolling_back_removes_exactly_the_rows_of_the_run(desk: Any, thread_id: str) -> None:
+    first = desk.create(thread_id, claim=True)
+    desk.checkpoint(first, "0001")
+    desk.write(first, "0001")
+    desk.finish(first, values=b'{"a":1}', next=["b"])
+    other = desk.create(desk.thread(), claim=True)
+    desk.checkpoint(other, "0001")
+    desk.write(other, "0001")
+    before = desk.dump("checkpoints", "writes", "runs", "slots")
+
+    doomed = desk.create(thread_id, claim=True)
+    desk.checkpoint(doomed, "0002", "0001")
+    desk.write(doomed, "0001")  # beside the first run's row
+    desk.write(doomed, "0002")
+    assert desk.finish(doomed, "interrupted", rollback=True, values=b'{"a":1}', next=["b"])
+    assert desk.dump("checkpoints", "writes", "runs", "slots") == before
+    assert desk.look(thread_id).status == "interrupted"
+
+
+NOT_NEXT: list[str] = []
+
+
+@pytest.mark.parametrize("others", [False, True])
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        ({"status": "success", "next": NOT_NEXT}, "idle"),
+        ({"status": "success", "next": ["ask"]}, "interrupted"),
+        ({"status": "error", "next": ["step"], "error": {"error": "E", "message": "m"}}, "error"),
+        ({"status": "timeout", "next": ["step"], "error": {"error": "T", "message": ""}}, "error"),
+        ({"status": "interrupted", "next": ["step"], "thread_error": {"error": "U", "message": "m"}}, "interrupted"),
+        ({"status": "interrupted", "next": NOT_NEXT, "thread_error": {"error": "U", "message": "m"}}, "idle"),
+    ],
+)
+def test_a_threads_status_follows_from_how_its_run_ended_unless_others_are_active(
+    desk: Any, thread_id: str, outcome: dict[str, Any], status: str, others: bool
+) -> None:
+    run_id = desk.create(thread_id, claim=True)
+    if others:
+        desk.create(thread_id, after_s=60.0)
+    assert desk.finish(run_id, **outcome)
+    thread = desk.look(thread_id)
+    assert thread.status == ("busy" if others else status)
+    assert thread.error == outcome.get("error", outcome.get("thread_error"))
+    assert thread.interrupts == {}
+
+
+def test_an_end_without_a_projection_leaves_the_values_and_interrupts_that_there_were(
+    desk: Any, thread_id: str
+) -> None:
+    desk.finish(desk.create(thread_id, claim=True), values=b'{"a":1}', interrupts=INTERRUPTS, next=["ask"])
+    desk.finish(desk.create(thread_id, claim=True), "interrupted")
+    thread = desk.look(thread_id)
+    assert (thread.values, thread.interrupts, thread.status) == (b'{"a":1}', INTERRUPTS, "interrupted")
+
+
+@pytest.mark.parametrize("rollback", [False, True])
+def test_a_run_that_had_not_begun_leaves_its_thread_as_it_was(desk: Any, thread_id: str, rollback: bool) -> None:
+    desk.finish(desk.create(thread_id, claim=True), values=b'{"a":1}', interrupts=INTERRUPTS, next=["ask"])
+    before = desk.look(thread_id)
+    run_id = desk.create(thread_id)
+    desk.cancel(run_id, "rollback" if rollback else "interrupt")
+    assert desk.finish(run_id, "interrupted", quiet=True, rollback=rollback)
+    after = desk.look(thread_id)
+    kept = ("status", "values", "interrupts", "error", "state_updated_at")
+    assert [getattr(after, name) for name in kept] == [getattr(before, name) for name in kept]
+    assert (run_id in desk.runs(thread_id)) is not rollback
+
+
+@pytest.mark.parametrize("how", ["ended", "cancelled before its start", "rolled back", "deleted"])
+def test_the_thread_of_a_stateless_run_hides_when_the_run_is_over_whatever_way(desk: Any, how: str) -> None:
+    run_id = desk.create(None)
+    thread_id = desk.run(run_id).thread_id
+    assert desk.run(run_id).ephemeral
+    assert desk.look(thread_id).status == "busy"
+    match how:
+        case "ended":
+            desk.claim()
+            desk.finish(run_id)
+        case "cancelled before its start":
+            desk.finish(run_id, "interrupted", quiet=True)
+        case "rolled back":
+            desk.claim()
+            desk.finish(run_id, "interrupted", rollback=True)
+        case "deleted":
+            runs.run_delete(desk.connection, thread_id, run_id, desk.tick())
+    assert desk.fetch("SELECT hidden_at FROM threads WHERE thread_id = ?", thread_id) == [(desk.now,)]
+
+
+def test_the_thread_of_a_stateless_run_stays_while_another_run_is_active_on_it(desk: Any) -> None:
+    run_id = desk.create(None)
+    thread_id = desk.run(run_id).thread_id
+    desk.claim()
+    second = desk.create(thread_id)
+    desk.finish(run_id)
+    assert desk.look(thread_id).status == "busy"
+    desk.claim()
+    desk.finish(second)
+    assert desk.fetch("SELECT hidden_at FROM threads WHERE thread_id = ?", thread_id) == [(desk.now,)]
+
+
+def test_the_thread_of_a_stateless_run_that_is_to_be_kept_stays(desk: Any) -> None:
+    run_id = desk.create(None, keep_thread=True)
+    desk.claim()
+    desk.finish(run_id)
+    assert desk.look(desk.run(run_id).thread_id).status == "idle"
+
+
+def test_the_schema_forbids_runs_that_are_neither_active_nor_ended(desk: Any, thread_id: str) -> None:
+    run_id = desk.create(thread_id)
+    for change in (
+        "status = 'success'",
+        "ended_at = 5",
+        "status = 'running'",
+        "status = 'running', boot = 1",
+        "boot = 1",
+        "status = 'vanished'",
+        "cancel_action = 'perhaps'",
+    ):
+        with pytest.raises(runs.sqlite3.IntegrityError):
+            desk.connection.execute(f"UPDATE runs SET {change} WHERE run_id = ?", (run_id,))

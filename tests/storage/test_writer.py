@@ -1,0 +1,319 @@
+"""The writer: one transaction for all that waits, answers after the commit, nothing half stored."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatewayd.errors import Unavailable
+from gatewayd.storage.sqlite import database
+
+PAGE = 8192
+
+
+class Traced(database.Writer):
+    """A writer that notes the statements of its transactions, and can be held up so that a batch gathers."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(connection)
+        self.statements: list[str] = []
+        connection.set_trace_callback(self.statements.append)
+
+    def transactions(self) -> list[list[str]]:
+        """The statements since the last call, cut at each commit or rollback of a transaction."""
+        found: list[list[str]] = [[]]
+        for statement in self.statements:
+            found[-1].append(statement)
+            if statement in {"COMMIT", "ROLLBACK"}:
+                found.append([])
+        self.statements.clear()
+        return found[:-1]
+
+
+@contextmanager
+def held(writer: database.Writer) -> Iterator[None]:
+    """Keep the writer's thread busy with one operation: what is asked for inside waits and makes one batch."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def busy(connection: sqlite3.Connection) -> None:
+        entered.set()
+        leave.wait(20)
+
+    future = writer.submit(busy)
+    future.add_done_callback(lambda done: done.exception())
+    assert entered.wait(20)
+    try:
+        yield
+    finally:
+        leave.set()
+
+
+def insert(connection: sqlite3.Connection, value: str) -> str:
+    connection.execute("INSERT INTO notes VALUES (?)", (value,))
+    return value.upper()
+
+
+def refuse(connection: sqlite3.Connection, value: str) -> None:
+    insert(connection, value)
+    raise LookupError(value)
+
+
+def fill(connection: sqlite3.Connection, size: int) -> None:
+    connection.execute("INSERT INTO notes VALUES (zeroblob(?))", (size,))
+
+
+@pytest.fixture
+async def writer(path: Path) -> AsyncIterator[Traced]:
+    connection = database.connect(path)
+    connection.execute("CREATE TABLE notes (note UNIQUE)")
+    made = Traced(connection)
+    made.start()
+    yield made
+    await made.close()
+
+
+async def test_what_waits_together_is_one_transaction_with_a_savepoint_each(writer: Traced) -> None:
+    with held(writer):
+        futures = [writer.submit(insert, value) for value in "abc"]
+    assert await asyncio.gather(*futures) == ["A", "B", "C"]
+    _, batch = writer.transactions()
+    assert batch[0] == "BEGIN IMMEDIATE"
+    assert batch.count("SAVEPOINT operation") == batch.count("RELEASE operation") == 3
+    assert (writer.batches, writer.operations) == (2, 4)
+
+
+async def test_an_operation_that_fails_takes_nothing_of_its_neighbours_with_it(
+    writer: Traced, second: Callable[[str], Any]
+) -> None:
+    with held(writer):
+        before, failing, after = (
+            writer.submit(insert, "before"),
+            writer.submit(refuse, "failing"),
+            writer.submit(insert, "after"),
+        )
+    assert await before == "BEFORE"
+    with pytest.raises(LookupError, match="failing"):
+        await failing
+    assert await after == "AFTER"
+    assert second("SELECT note FROM notes") == [("before",), ("after",)]
+    assert writer.batches == 2
+
+
+async def test_an_answer_comes_after_the_commit(writer: Traced, second: Callable[[str], Any]) -> None:
+    seen: list[Any] = []
+    with held(writer):
+        writer.post(insert, "posted", done=lambda _: seen.append(second("SELECT note FROM notes")))
+        future = writer.submit(insert, "submitted")
+        assert second("SELECT note FROM notes") == []
+    await future
+    assert seen == [[("posted",), ("submitted",)]]
+
+
+async def test_operations_are_settled_in_the_order_in_which_they_were_asked_for(writer: Traced) -> None:
+    settled: list[Any] = []
+    with held(writer):
+        for number in range(0, 30, 3):
+            writer.post(insert, str(number), done=settled.append)
+            writer.post(refuse, str(number + 1), done=settled.append, failed=lambda e: settled.append(str(e)))
+            last = writer.submit(insert, str(number + 2))
+            last.add_done_callback(lambda done: settled.append(done.result()))
+    await last
+    await asyncio.sleep(0)  # the last callback
+    posted = [entry for entry in settled if int(entry) % 3 != 2]
+    assert posted == [str(number) for number in range(30) if number % 3 != 2]
+    assert [entry for entry in settled if int(entry) % 3 == 2] == [str(number) for number in range(2, 30, 3)]
+
+
+@pytest.mark.parametrize(
+    ("promises", "level"),
+    [((False, False), "NORMAL"), ((True, False), "FULL"), ((False, True), "FULL"), ((True, True), "FULL")],
+)
+async def test_a_batch_with_a_promise_is_synced_and_others_are_not(
+    writer: Traced, promises: tuple[bool, ...], level: str
+) -> None:
+    levels: list[Any] = []
+
+    def look(connection: sqlite3.Connection) -> None:
+        levels.extend(connection.execute("PRAGMA synchronous").fetchone())
+
+    with held(writer):
+        futures = [writer.submit(look, promise=promise) for promise in promises]
+    await asyncio.gather(*futures)
+    assert levels == [{"NORMAL": 1, "FULL": 2}[level]] * 2
+    await writer.submit(look)
+    assert levels[-1] == 1
+
+
+async def test_the_level_of_syncing_changes_between_transactions_only(writer: Traced) -> None:
+    for promise in (True, False, True, True):
+        await writer.submit(insert, str(len(writer.statements)), promise=promise)
+    changes = [[line for line in batch if "synchronous" in line] for batch in writer.transactions()]
+    assert changes == [
+        ["PRAGMA synchronous = FULL"],
+        ["PRAGMA synchronous = NORMAL"],
+        ["PRAGMA synchronous = FULL"],
+        [],
+    ]
+
+
+async def test_the_operation_of_a_caller_that_was_cancelled_is_stored_whole(
+    writer: Traced, second: Callable[[str], Any]
+) -> None:
+    async def caller() -> None:
+        await writer.submit(insert, "cancelled")
+
+    with held(writer):
+        task = asyncio.ensure_future(caller())
+        await asyncio.sleep(0)
+        task.cancel()
+        neighbour = writer.submit(insert, "neighbour")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await neighbour == "NEIGHBOUR"
+    assert second("SELECT note FROM notes") == [("cancelled",), ("neighbour",)]
+
+
+async def test_when_the_commit_fails_nothing_is_stored_and_everybody_learns_it(
+    writer: Traced, second: Callable[[str], Any]
+) -> None:
+    def orphan(connection: sqlite3.Connection) -> None:
+        connection.execute("CREATE TABLE a (id INTEGER PRIMARY KEY)")
+        connection.execute("CREATE TABLE b (a REFERENCES a DEFERRABLE INITIALLY DEFERRED)")
+        connection.execute("INSERT INTO b VALUES (1)")
+
+    outcomes: list[Any] = []
+    with held(writer):
+        writer.post(insert, "posted", done=outcomes.append, failed=lambda error: outcomes.append(type(error)))
+        futures = [writer.submit(insert, "submitted"), writer.submit(orphan)]
+    for future in futures:
+        with pytest.raises(sqlite3.IntegrityError):
+            await future
+    assert outcomes == [sqlite3.IntegrityError]
+    assert second("SELECT count(*) FROM notes") == [(0,)]
+    assert await writer.submit(insert, "later") == "LATER"
+
+
+async def test_a_failing_callback_keeps_nobody_else_from_his_answer(
+    writer: Traced, caplog: pytest.LogCaptureFixture
+) -> None:
+    def done(_: str) -> None:
+        raise RuntimeError("callback")
+
+    with held(writer):
+        writer.post(insert, "a", done=done)
+        future = writer.submit(insert, "b")
+    assert await future == "B"
+    assert "what follows the operation insert failed" in caplog.text
+
+
+async def test_a_failed_operation_that_nobody_attends_to_is_logged(
+    writer: Traced, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer.post(refuse, "lost", done=lambda _: None)
+    await writer.submit(insert, "later")
+    assert [record.levelno for record in caplog.records if "refuse" in record.getMessage()] == [logging.ERROR]
+
+
+async def test_the_backlog_counts_what_is_not_settled_and_every_batch_is_announced(writer: Traced) -> None:
+    backlogs: list[int] = []
+    writer.on_settled(lambda: backlogs.append(writer.backlog))
+    with held(writer):
+        for number in range(3):
+            writer.post(insert, str(number), done=lambda _: None, weight=100)
+        writer.post(refuse, "refused", done=lambda _: None, weight=50, failed=lambda _: None)
+        assert writer.backlog == 350
+    await writer.submit(insert, "last")
+    assert (writer.backlog, backlogs[-1]) == (0, 0)
+    assert backlogs[0] == 350  # the batch of the operation that held the writer up
+
+
+async def test_closing_writes_what_waits_truncates_the_log_and_admits_nothing_more(
+    writer: Traced, second: Callable[[str], Any], path: Path
+) -> None:
+    second("SELECT count(*) FROM notes")  # a connection that stays: SQLite does not remove the log by itself
+    with held(writer):
+        futures = [writer.submit(insert, str(number)) for number in range(50)]
+        closing = asyncio.ensure_future(writer.close())
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            writer.submit(insert, "late")
+    await closing
+    await writer.close()
+    assert [await future for future in futures] == [str(number) for number in range(50)]
+    assert second("SELECT count(*) FROM notes") == [(50,)]
+    assert Path(f"{path}-wal").stat().st_size == 0
+    with pytest.raises(sqlite3.ProgrammingError):
+        writer.connection.execute("SELECT 1")
+
+
+async def test_a_full_disk_refuses_what_has_no_room_loses_nothing_and_passes(
+    writer: Traced, second: Callable[[str], Any]
+) -> None:
+    def room(connection: sqlite3.Connection, pages: int) -> None:
+        (used,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {used + pages}")
+
+    await writer.submit(insert, "acknowledged")
+    await writer.submit(room, 3)
+    with pytest.raises(database.FullDisk) as raised:
+        await writer.submit(fill, 40 * PAGE)
+    assert isinstance(raised.value, Unavailable)
+    assert "disk is full" in raised.value.detail
+    assert second("SELECT note FROM notes") == [("acknowledged",)]
+
+    stored: list[str] = []
+    refused: list[str] = []
+    for number in range(60):  # each small: some still fit
+        future = writer.submit(insert, f"{number:04}" * 300)
+        try:
+            await future
+        except database.FullDisk:
+            refused.append(f"{number:04}" * 300)
+        else:
+            stored.append(f"{number:04}" * 300)
+    assert refused
+    assert [note for (note,) in second("SELECT note FROM notes")] == ["acknowledged", *stored]
+
+    await writer.submit(room, 1000)
+    for note in refused:
+        await writer.submit(insert, note)
+    assert second("SELECT count(*) FROM notes") == [(61,)]
+    assert second("PRAGMA integrity_check") == [("ok",)]
+
+
+async def test_in_a_batch_on_a_full_disk_answer_and_table_agree_for_every_operation(
+    writer: Traced, second: Callable[[str], Any]
+) -> None:
+    def room(connection: sqlite3.Connection, pages: int) -> None:
+        (used,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {used + pages}")
+
+    await writer.submit(room, 4)
+    with held(writer):
+        small = [writer.submit(insert, f"small {number}") for number in range(3)]
+        large = writer.submit(fill, 400 * PAGE)
+        small += [writer.submit(insert, f"later {number}") for number in range(3)]
+    answers = await asyncio.gather(*small, return_exceptions=True)
+    with pytest.raises(database.FullDisk):
+        await large
+    acknowledged = {answer for answer in answers if isinstance(answer, str)}
+    assert {note.upper() for (note,) in second("SELECT note FROM notes")} == acknowledged
+
+
+async def test_a_batch_that_takes_long_is_logged_with_the_names_of_its_operations(
+    writer: Traced, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "SLOW_BATCH_S", -1.0)
+    with held(writer):
+        futures = [writer.submit(insert, "a"), writer.submit(insert, "b")]
+    await asyncio.gather(*futures)
+    await writer.submit(insert, "c")
+    assert any("2 operations" in message and message.endswith(": insert") for message in caplog.messages)

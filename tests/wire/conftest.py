@@ -1,0 +1,66 @@
+"""
+One gatewayd for all tests of a process: a real one, with the project of this folder.
+
+With WIRE_URL set, the tests of the clients talk to that server instead: the reference passes them, too.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes import daemon
+from tests.wire.conversation import PROJECT
+
+START_S = 30.0
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of a gatewayd that serves the project."""
+    if elsewhere := os.environ.get("WIRE_URL"):
+        yield elsewhere
+        return
+    folder = tmp_path_factory.mktemp("wire")
+    port = daemon.free_port()
+    command = [sys.executable, *daemon.SERVE, "--config", str(PROJECT / "langgraph.json")]
+    command += ["--data-dir", str(folder / "data"), "--port", str(port)]
+    log = folder / "gatewayd.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=daemon.environment(), cwd=folder
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _until_served(url, process, log)
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _until_served(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while not _answers(url):
+        assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/ok?check_db=1", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

@@ -1,0 +1,364 @@
+"""The official Python client, unmodified and asynchronous, against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from langgraph_sdk import get_client
+from langgraph_sdk.client import LangGraphClient
+from langgraph_sdk.errors import (
+    BadRequestError,
+    ConflictError,
+    NotFoundError,
+    UnprocessableEntityError,
+)
+
+COUNT: dict[str, Any] = {"left": 2, "seen": []}
+COUNTED = {"left": 0, "seen": ["tick 2", "tick 1"]}
+SLOW: dict[str, Any] = {"left": 2, "pause": 30.0, "seen": []}
+"""One step at once, then one that nobody waits for to its end."""
+
+
+@pytest.fixture
+async def client(served: str) -> AsyncIterator[LangGraphClient]:
+    async with get_client(url=served) as made:
+        yield made
+
+
+async def started(client: LangGraphClient, thread_id: str, **options: Any) -> tuple[str, Any]:
+    """Stream a slow run to its first custom event; return its id and the rest of the stream."""
+    created: list[Any] = []
+    stream = client.runs.stream(
+        thread_id, "slow", input=SLOW, stream_mode="custom", on_run_created=created.append, **options
+    )
+    rest = aiter(stream)
+    async for part in rest:
+        if part.event == "custom":
+            break
+    return created[0]["run_id"], rest
+
+
+async def status_of(client: LangGraphClient, thread_id: str, *, but: str = "busy") -> str:
+    """Wait until a thread has another status."""
+    async with asyncio.timeout(15):
+        while (status := (await client.threads.get(thread_id))["status"]) == but:
+            await asyncio.sleep(0.02)
+    return str(status)
+
+
+# assistants
+
+
+async def test_assistants_are_found_and_got(client: LangGraphClient) -> None:
+    (found,) = await client.assistants.search(graph_id="countdown")
+    assert found["metadata"] == {"created_by": "system"}
+    assert await client.assistants.get(found["assistant_id"]) == found
+    named = await client.assistants.search(name="NESTED", select=["name"], sort_by="name", sort_order="asc")
+    assert [row["name"] for row in named] == ["nested", "nested_ask", "nested_failing"]
+    page = await client.assistants.search(limit=2, response_format="object")
+    assert (len(page["assistants"]), page["next"]) == (2, "2")
+
+
+# threads
+
+
+async def test_a_thread_is_created_changed_found_and_deleted(client: LangGraphClient) -> None:
+    marker = str(uuid.uuid4())
+    thread = await client.threads.create(metadata={"marker": marker})
+    assert await client.threads.get(thread["thread_id"]) == thread
+    again = await client.threads.create(thread_id=thread["thread_id"], if_exists="do_nothing")
+    assert again["thread_id"] == thread["thread_id"]
+    with pytest.raises(ConflictError):
+        await client.threads.create(thread_id=thread["thread_id"])
+    updated = await client.threads.update(thread["thread_id"], metadata={"more": 1})
+    assert updated["metadata"] == {"marker": marker, "more": 1}
+    assert await client.threads.update(thread["thread_id"], metadata={}, return_minimal=True) is None
+    for query in ({"metadata": {"marker": marker}}, {"ids": [thread["thread_id"]]}):
+        assert [row["thread_id"] for row in await client.threads.search(**query)] == [thread["thread_id"]]
+    assert await client.threads.search(metadata={"marker": marker}, status="busy") == []
+    await client.threads.delete(thread["thread_id"])
+    with pytest.raises(NotFoundError):
+        await client.threads.get(thread["thread_id"])
+
+
+async def test_states_of_a_thread_can_be_read(client: LangGraphClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    assert (await client.threads.get_state(thread_id))["values"] == {}
+    await client.runs.wait(thread_id, "countdown", input=COUNT, metadata={"turn": 1})
+    state = await client.threads.get_state(thread_id)
+    assert (state["values"], state["next"]) == (COUNTED, [])
+    history = await client.threads.get_history(thread_id, limit=10)
+    assert [found["metadata"]["step"] for found in history] == [2, 1, 0, -1]
+    early = history[2]["checkpoint"]
+    assert (await client.threads.get_state(thread_id, checkpoint=early))["values"] == COUNT
+    assert (await client.threads.get_state(thread_id, checkpoint_id=early["checkpoint_id"]))["next"] == ["tick"]
+    assert await client.threads.get_history(thread_id, limit=10, metadata={"turn": 2}) == []
+
+
+# runs
+
+
+async def test_a_background_run_is_created_got_listed_and_joined(client: LangGraphClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    seen: list[Any] = []
+    run = await client.runs.create(
+        thread_id, "countdown", input=COUNT, metadata={"of": "run"}, on_run_created=seen.append
+    )
+    assert seen == [{"run_id": run["run_id"], "thread_id": thread_id}]
+    assert await client.runs.join(thread_id, run["run_id"]) == COUNTED
+    assert await status_of(client, thread_id) == "idle"
+    got = await client.runs.get(thread_id, run["run_id"])
+    assert (got["status"], got["metadata"]["of"], got["multitask_strategy"]) == ("success", "run", "enqueue")
+    assert [row["run_id"] for row in await client.runs.list(thread_id, status="success")] == [run["run_id"]]
+    assert await client.runs.list(thread_id, select=["status"]) == [{"status": "success"}]
+    await client.runs.delete(thread_id, run["run_id"])
+    assert await client.runs.list(thread_id) == []
+
+
+async def test_wait_gives_the_values_or_raises(client: LangGraphClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    assert await client.runs.wait(thread_id, "countdown", input=COUNT) == COUNTED
+    with pytest.raises(Exception, match="bad value"):
+        await client.runs.wait(thread_id, "failing", input={"how": "value", "left": 0})
+    failed = await client.runs.wait(
+        thread_id, "failing", input={"how": "value", "left": 0}, raise_error=False
+    )
+    assert failed == {"__error__": {"error": "ValueError", "message": "bad value"}}
+
+
+async def test_each_stream_mode_has_its_events(client: LangGraphClient) -> None:
+    async def stream(graph: str, mode: Any, given: Any, **options: Any) -> list[tuple[str, Any]]:
+        thread_id = (await client.threads.create())["thread_id"]
+        parts = client.runs.stream(thread_id, graph, input=given, stream_mode=mode, **options)
+        found = [(part.event, part.data) async for part in parts]
+        assert found[0][0] == "metadata"
+        assert found[0][1]["attempt"] == 1
+        return found[1:]
+
+    assert await stream("countdown", "values", {"left": 1, "seen": []}) == [
+        ("values", {"left": 1, "seen": []}),
+        ("values", {"left": 0, "seen": ["tick 1"]}),
+    ]
+    assert await stream("countdown", ["updates", "custom"], {"left": 1, "seen": []}) == [
+        ("custom", {"left": 1}),
+        ("updates", {"tick": {"left": 0, "seen": ["tick 1"]}}),
+    ]
+    said = {"messages": [{"role": "user", "content": "hello"}]}
+    chunks = await stream("parrot", "messages-tuple", said)
+    assert {name for name, _ in chunks} == {"messages"}
+    assert "".join(chunk["content"] for _, (chunk, _) in chunks) == "You said hello"
+    assert {about["langgraph_node"] for _, (_, about) in chunks} == {"repeat"}
+    nested = await stream("nested", "updates", {"left": 1, "seen": []}, stream_subgraphs=True)
+    names = [name for name, _ in nested]
+    assert [name.partition(":")[0] for name in names] == ["updates|inner", "updates"]
+    uuid.UUID(names[0].partition(":")[2])
+
+
+async def test_a_failing_run_ends_its_stream_with_an_error(client: LangGraphClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    parts = [part async for part in client.runs.stream(thread_id, "failing", input={"how": "own", "left": 0})]
+    assert (parts[-1].event, parts[-1].data) == (
+        "error",
+        {"error": "OwnError", "message": "An internal error occurred"},
+    )
+    assert await status_of(client, thread_id) == "error"
+
+
+async def test_stateless_runs_leave_nothing(client: LangGraphClient) -> None:
+    assert await client.runs.wait(None, "countdown", input=COUNT) == COUNTED
+    created: list[Any] = []
+    parts = client.runs.stream(None, "countdown", input=COUNT, on_run_created=created.append)
+    assert [part.event async for part in parts] == ["metadata", "values", "values", "values"]
+    assert created[0].get("thread_id") is None
+    run = await client.runs.create(None, "countdown", input=COUNT)
+    async with asyncio.timeout(15):
+        while await _exists(client, run["thread_id"]):
+            await asyncio.sleep(0.02)
+
+
+async def _exists(client: LangGraphClient, thread_id: str) -> bool:
+    try:
+        await client.threads.get(thread_id)
+    except NotFoundError:
+        return False
+    return True
+
+
+# questions and answers
+
+
+async def test_a_question_is_answered_by_a_plain_resume(client: LangGraphClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    asked = await client.runs.wait(thread_id, "ask", input={"topic": "tea"})
+    assert [one["value"] for one in asked["__interrupt__"]] == [{"about": "tea"}]
+    assert await status_of(client, thread_id) == "interrupted"
+    (found,) = await client.threads.search(ids=[thread_id], status="interrupted")
+    assert [one["value"] for ones in found["interrupts"].values() for one in ones] == [{"about": "tea"}]
+    answered = await client.runs.wait(thread_id, "ask", command={"resume": "green"})
+    assert answered == {"topic": "tea", "reply": "green", "closed": True}
+
+
+async def test_two_questions_are_answered_by_a_map(client: LangGraphClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    asked = await client.runs.wait(thread_id, "both", input={"replies": []})
+    answers = {one["id"]: one["value"]["who"].upper() for one in asked["__interrupt__"]}
+    assert len(answers) == 2
+    parts = client.runs.stream(thread_id, "both", command={"resume": answers}, stream_mode="values")
+    values = [part.data async for part in parts if part.event == "values"]
+    assert sorted(values[-1]["replies"]) == ["first FIRST", "second SECOND"]
+
+
+async def test_a_command_can_update_and_go_elsewhere(client: LangGraphClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    await client.runs.wait(thread_id, "ask", input={"topic": "tea"})
+    command: Any = {"update": {"topic": "coffee"}, "resume": "black"}
+    answered = await client.runs.wait(thread_id, "ask", command=command)
+    assert answered == {"topic": "coffee", "reply": "black", "closed": True}
+    fresh = (await client.threads.create())["thread_id"]
+    await client.runs.wait(fresh, "jumper", input={"left": 0, "seen": []})
+    went = await client.runs.wait(fresh, "jumper", command={"goto": "land"})
+    assert went["seen"] == ["jumped", "landed", "landed"]
+
+
+async def test_breakpoints_stop_a_run_that_goes_on_without_input(client: LangGraphClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    stopped = await client.runs.wait(thread_id, "countdown", input=COUNT, interrupt_before=["tick"])
+    assert stopped == COUNT
+    assert await status_of(client, thread_id) == "interrupted"
+    assert await client.runs.wait(thread_id, "countdown") == COUNTED
+
+
+# following, cancelling, queueing
+
+
+async def test_a_cut_stream_is_joined_behind_the_last_event(client: LangGraphClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    options: Any = {"stream_mode": ["values", "custom"], "stream_resumable": True}
+    seen = [part async for part in client.runs.stream(thread_id, "countdown", input=COUNT, **options)]
+    run_id = seen[0].data["run_id"]
+    numbers = [int(str(part.id).rpartition("-")[2]) for part in seen]
+    assert numbers == sorted(set(numbers))
+    rest = client.runs.join_stream(thread_id, run_id, last_event_id=seen[2].id)
+    assert [part async for part in rest] == seen[3:]
+    whole = client.runs.join_stream(thread_id, run_id, last_event_id="-1")
+    assert [part async for part in whole] == seen
+    values = client.runs.join_stream(thread_id, run_id, last_event_id="-1", stream_mode="values")
+    assert [part.data async for part in values if part.event == "values"] == [
+        part.data for part in seen if part.event == "values"
+    ]
+
+
+async def test_a_running_stream_can_be_joined(client: LangGraphClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    run_id, rest = await started(client, thread_id)
+    joined = client.runs.join_stream(thread_id, run_id)
+    waiting = asyncio.create_task(_events(joined))
+    await client.runs.cancel(thread_id, run_id, wait=True)
+    assert await _events(rest) == []
+    assert await asyncio.wait_for(waiting, 15) == []
+
+
+async def _events(stream: Any) -> list[str]:
+    return [part.event async for part in stream]
+
+
+async def test_a_cancelled_run_keeps_its_checkpoints(client: LangGraphClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    run_id, rest = await started(client, thread_id)
+    assert await status_of(client, thread_id, but="idle") == "busy"
+    await client.runs.cancel(thread_id, run_id, wait=True)
+    assert await _events(rest) == []
+    assert (await client.runs.get(thread_id, run_id))["status"] == "interrupted"
+    assert (await client.threads.get_state(thread_id))["values"]["seen"] == ["waited 2"]
+    with pytest.raises(NotFoundError):
+        await client.runs.cancel(thread_id, run_id)
+    went_on = await client.runs.wait(thread_id, "slow", command={"update": {"pause": 0}})
+    assert went_on["seen"] == ["waited 2", "waited 1"]
+
+
+async def test_a_run_that_is_rolled_back_never_was(client: LangGraphClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    await client.runs.wait(thread_id, "slow", input={"left": 1, "pause": 0, "seen": []})
+    before = await client.threads.get_state(thread_id)
+    run_id, rest = await started(client, thread_id)
+    await client.runs.cancel(thread_id, run_id, wait=True, action="rollback")
+    assert await _events(rest) == []
+    with pytest.raises(NotFoundError):
+        await client.runs.get(thread_id, run_id)
+    assert await status_of(client, thread_id) == "idle"
+    assert await client.threads.get_state(thread_id) == before
+
+
+async def test_a_second_run_is_rejected_or_queued(client: LangGraphClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    run_id, rest = await started(client, thread_id)
+    with pytest.raises(ConflictError):
+        await client.runs.create(thread_id, "slow", input=SLOW, multitask_strategy="reject")
+    quick: Any = {"left": 1, "pause": 0}
+    queued = await client.runs.create(thread_id, "slow", input=quick, multitask_strategy="enqueue")
+    assert (await client.runs.get(thread_id, queued["run_id"]))["status"] == "pending"
+    await client.runs.cancel(thread_id, run_id, wait=True)
+    await _events(rest)
+    assert (await client.runs.join(thread_id, queued["run_id"]))["seen"] == ["waited 2", "waited 1"]
+
+
+@pytest.mark.parametrize(("on_disconnect", "end"), [("cancel", "interrupted"), ("continue", "success")])
+async def test_a_client_that_leaves_ends_its_run_if_it_said_so(
+    client: LangGraphClient, on_disconnect: Any, end: str
+) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    pause = 30.0 if on_disconnect == "cancel" else 0.3
+    created: list[Any] = []
+    stream = client.runs.stream(
+        thread_id,
+        "slow",
+        input={**SLOW, "pause": pause},
+        stream_mode="custom",
+        on_disconnect=on_disconnect,
+        on_run_created=created.append,
+    )
+    async for part in stream:
+        if part.event == "custom":
+            break
+    await stream.aclose()  # type: ignore[attr-defined]
+    await status_of(client, thread_id)
+    assert (await client.runs.get(thread_id, created[0]["run_id"]))["status"] == end
+
+
+# refusals
+
+
+async def test_refusals_raise_the_errors_of_their_status(client: LangGraphClient) -> None:
+    unknown = str(uuid.uuid4())
+    thread_id = (await client.threads.create())["thread_id"]
+    for refused in (
+        client.threads.get(unknown),
+        client.threads.delete(unknown),
+        client.threads.get_state(unknown),
+        client.runs.get(thread_id, unknown),
+        client.runs.create(unknown, "countdown", input=COUNT),
+        client.runs.wait(thread_id, unknown, input=COUNT),
+        client.assistants.get(unknown),
+        client.runs.cancel(thread_id, unknown),
+    ):
+        with pytest.raises(NotFoundError) as raised:
+            await refused
+        assert raised.value.status_code == 404
+    both: Any = {"config": {"configurable": {"a": 1}}, "context": {"b": 1}}
+    with pytest.raises(BadRequestError, match="Cannot specify both configurable and context"):
+        await client.runs.create(thread_id, "countdown", **both)
+    for wrong in (
+        client.threads.get("zz"),
+        client.runs.create(thread_id, "nope"),
+        client.runs.create(thread_id, "countdown", stream_mode="colour"),  # type: ignore[call-overload]
+        client.threads.search(limit=0),
+    ):
+        with pytest.raises(UnprocessableEntityError):
+            await wrong
+    with pytest.raises(httpx.HTTPStatusError):  # what the client's errors are, too
+        await client.threads.get(unknown)
