@@ -68,7 +68,8 @@ class Call:
 
 def steps_of(update: dict[str, Any]) -> list[int]:
     """The numbers that an update has added to the path."""
-    return [number for change in update.values() for number in (change or {}).get("path", [])]
+    changes = (change for change in update.values() if isinstance(change, dict))  # "__interrupt__" has a list
+    return [number for change in changes for number in change.get("path", [])]
 
 
 def numbers_rise(parts: list[tuple[str, str, Any]]) -> None:

@@ -17,6 +17,9 @@ from gatewayd.errors import Invalid
 MOST_TERMS = 500
 """Conditions of one filter; SQLite refuses expressions deeper than 1000."""
 
+MOST_ODD = 8
+"""Odd keys inside each other; SQLite's parser takes a few dozen subqueries."""
+
 ODD = re.compile(r'["\\\x00-\x1f]')
 """What JSON escapes, and a path of SQLite therefore can't name."""
 
@@ -43,22 +46,26 @@ class _Place:
     json: str
     parameters: tuple[Any, ...] = ()
     path: str = "$"
+    odd: int = 0
+    """Odd keys on the way here: subqueries in each other."""
 
     def key(self, key: str) -> _Place:
         """Return the place of an object's key."""
         if key and not ODD.search(key):
-            return _Place(self.json, self.parameters, f'{self.path}."{key}"')
+            return _Place(self.json, self.parameters, f'{self.path}."{key}"', self.odd)
+        if self.odd == MOST_ODD:
+            raise Invalid(f"the filter has more than {MOST_ODD} keys with quotes or the like inside each other")
         # The subquery has a value's JSON again, scalars too: they are looked at through `path`.
         each = (
             f"(SELECT json_array(CASE WHEN type IN ('object', 'array') THEN json(value) "
             f"WHEN type IN ('true', 'false') THEN json(type) ELSE value END) "
             f"FROM json_each({self.json}, ?) WHERE key = ?)"
         )
-        return _Place(each, (*self.parameters, self.path, key), "$[0]")
+        return _Place(each, (*self.parameters, self.path, key), "$[0]", self.odd + 1)
 
     def item(self, index: int) -> _Place:
         """Return the place of a list's item."""
-        return _Place(self.json, self.parameters, f"{self.path}[{index}]")
+        return _Place(self.json, self.parameters, f"{self.path}[{index}]", self.odd)
 
     def has(self, found: Conditions, condition: str, *more: Any) -> None:
         """Add a condition; `{type}`, `{value}` and `{size}` in it stand for those of this place."""
