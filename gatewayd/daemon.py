@@ -30,7 +30,8 @@ from typing import Any
 from aiohttp import web
 
 import gatewayd
-from gatewayd import app as composition, project, sample, settings, tasks
+from gatewayd import app as composition
+from gatewayd import project, sample, settings, tasks
 from gatewayd.api import keys
 from gatewayd.errors import BadConfiguration, DataDirBusy
 from gatewayd.storage.sqlite import database
@@ -57,7 +58,7 @@ def serve(options: settings.Settings, served: project.Project) -> int:
         with held(options.data_dir), bound(options.host, options.port) as sock:
             return asyncio.run(_serve(options, served, sock))
     except PortBusy as error:
-        print(f"gatewayd: {error}", file=sys.stderr)
+        print(f"gatewayd: {error}", file=sys.stderr)  # noqa: T201  the command's last word
         return 1
 
 
@@ -72,12 +73,17 @@ async def _serve(options: settings.Settings, served: project.Project, sock: sock
         if failure is not None:
             raise BadConfiguration(failure)
         if not stop.is_set():
-            print(f"gatewayd {gatewayd.__version__} serving {len(served.graphs)} graphs at {url}", flush=True)
+            _tell(f"gatewayd {gatewayd.__version__} serving {len(served.graphs)} graphs at {url}")
             if (steps := sample.next_steps(options.config, url)) is not None:
-                print(steps, flush=True)
+                _tell(steps)
         await stop.wait()
         log.info("stopping")
     return 0
+
+
+def _tell(text: str) -> None:
+    with contextlib.suppress(OSError):  # nobody may be reading (``… | head``)
+        print(text, flush=True)  # noqa: T201  the command talks to its user
 
 
 async def _first_load(services: keys.Services, stop: asyncio.Event) -> str | None:
@@ -133,7 +139,7 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
 def url_of(sock: socket.socket) -> str:
     """Return the server's address as a client on this machine writes it."""
     host, port = sock.getsockname()[:2]
-    if host in {"0.0.0.0", "::"}:
+    if host in {"0.0.0.0", "::"}:  # noqa: S104  only compared
         host = "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

@@ -231,7 +231,7 @@ class Outlet:
         """Put into frames what the window allows, and send it; from any thread."""
         with self._changed:
             self._flushing = False
-            while self._out and (self._unacked < self._window or isinstance(self._out[0], dict)):
+            while self._out and (self._open or isinstance(self._out[0], dict)):
                 head = self._out[0]
                 if isinstance(head, tuple):
                     self._frame_events()
@@ -245,6 +245,11 @@ class Outlet:
                     if not self._done.done():
                         self._soon(self._finished)
         self._link.flush()
+
+    @property
+    def _open(self) -> bool:
+        """Whether the window lets more out; after a refusal nothing is held back: acknowledgements may never come."""
+        return self._unacked < self._window or self._error is not None
 
     def _finished(self) -> None:
         if not self._done.done():

@@ -12,9 +12,13 @@ two sockets, `worker` is one worker's state here, `supervisor` keeps them all.
 What happens on failure
     The process ends, or a socket does: the worker is gone. Its runs are reported to the manager, which parks them;
     its calls fail with `Unavailable`; a new worker takes its place, at once the first time, then more slowly.
-    The project can't be loaded: at the first start that ends the daemon (exit code 78, decided by the daemon). Later
-    it is logged and tried again, while the workers that still live go on.
-    It stops answering pings: its stack is asked for and logged with file and line. It is left alone (the graph may
-    come back) unless a cancel has to be made true.
-    The daemon dies: each worker sees the end of its sockets and exits at once; on Linux the kernel kills it too.
+    The project can't be loaded, or the service worker ends three times while it loads it: at the first start that
+    ends the daemon (exit code 78, decided by the daemon). Later it is logged and tried again, while the workers that
+    still live go on. Loading takes long: the log says where it is.
+    It stops answering pings: its stack is asked for and logged with file and line; if not even its reader thread can
+    run (C code holds the interpreter), a signal makes the process write its stacks to stderr. It gets no new runs. It
+    is left alone (the graph may come back) unless a cancel or a stop has to be made true; but the service worker is
+    replaced when it has been blocked for as long as a call may take.
+    The daemon dies: each worker sees the end of its sockets and exits at once; on Linux the kernel kills it too. What
+    it has started and left behind (a mark in the environment tells it) is killed by the next daemon.
 """

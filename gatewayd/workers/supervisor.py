@@ -262,7 +262,7 @@ class Supervisor:
 
     async def _keep(self, name: str, role: worker.Role, capacity: int) -> None:
         """Keep one worker: start it, wait for its end, start the next."""
-        while not self._stopping:
+        while True:
             ends = self._ends.get(name, 0)
             await asyncio.sleep(BACKOFF_S[min(ends, len(BACKOFF_S) - 1)])
             if self._stopping:
@@ -287,6 +287,7 @@ class Supervisor:
         try:
             await each.start(self.begin, order, {**self.plan.configuration, "role": each.role, "name": each.name})
         except BaseException:
+            each.kill()
             self._workers.remove(each)
             raise
         return self._tasks.spawn(each.watch(), f"watch {each.name}")
@@ -307,7 +308,7 @@ class Supervisor:
     def _blocked(self, each: worker.Worker, now: float) -> None:
         """A worker's loop does not turn: log where it is; the service worker is replaced when it stays so."""
         if each.blocked_since is None:
-            each.blocked_since = each.pinged_at
+            each.blocked_since = now - BLOCKED_AFTER_S
             each.asked_at = now
             each.ask_stack()
         elif each.asked_at is not None and now - each.asked_at >= BLOCKED_AFTER_S:

@@ -1,7 +1,8 @@
+# ruff: noqa: INP001  (a script, no package)
 """
 Record what the reference server answers to the scenarios of tests/wire.
 
-    scripts/oracle/record.py http://127.0.0.1:9111 [scenario ...]
+    python scripts/oracle/record.py http://127.0.0.1:PORT [scenario ...]
 
 The reference must have been started anew with the project folder tests/wire/project. Each scenario's answers go,
 normalised, to tests/wire/recorded/<scenario>.json, which tests/wire/test_reference.py compares gatewayd with. Look at
@@ -19,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.wire import asked_of_resources, asked_of_runs, asked_of_streams, recording, scenario  # noqa: E402
+from tests.wire import recording, scenario  # noqa: E402
 from tests.wire.conversation import Connection  # noqa: E402
 
 AT_ONCE = 4
@@ -48,12 +49,12 @@ async def record(url: str, names: list[str]) -> list[str]:
 
 def main() -> int:
     """Record what the command line says."""
-    assert asked_of_resources and asked_of_runs and asked_of_streams
+    known = list(scenario.load())
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().partition("\n")[0])
     parser.add_argument("url")
-    parser.add_argument("scenario", nargs="*", metavar="scenario")
+    parser.add_argument("scenario", nargs="*", choices=[*known, []], metavar="scenario")
     arguments = parser.parse_args()
-    if failed := asyncio.run(record(arguments.url, arguments.scenario or list(scenario.ALL))):
+    if failed := asyncio.run(record(arguments.url, arguments.scenario or known)):
         sys.stderr.write(f"not recorded: {', '.join(failed)}\n")
     return len(failed) and 1
 

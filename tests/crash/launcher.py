@@ -47,7 +47,8 @@ async def _serve(options: settings.Settings, served: project.Project, sock: Any)
     url = daemon.url_of(sock)
     async with daemon.running(options, served, sock, url, CrashingWriter) as services:
         await services.workers.service_loaded.wait()
-        print(f"gatewayd is serving at {url}, to crash at {os.environ['CRASH_AT']}", flush=True)
+        point = os.environ["CRASH_AT"]
+        print(f"gatewayd is serving at {url}, to crash at {point}", flush=True)  # noqa: T201 - who has started it waits for this line
         await asyncio.get_running_loop().create_future()
 
 

@@ -20,7 +20,9 @@ class Served(daemon.Daemon):
 
     http: aiohttp.ClientSession
 
-    async def start(self, until: str = "serving", timeout_s: float = 30.0, *, crash_at: str | None = None) -> None:
+    async def start(
+        self, until: str = "serving", timeout_s: float = 30.0, *, crash_at: str | None = None
+    ) -> None:
         """Start it; `crash_at` is a point as `launcher.py` knows them, for this boot only."""
         self.launcher = list(daemon.SERVE) if crash_at is None else [str(LAUNCHER)]
         self.environment.pop("CRASH_AT", None)

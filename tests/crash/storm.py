@@ -19,7 +19,8 @@ from typing import Any
 import aiohttp
 from attrs import define, field
 
-from tests.crash import script, served as subject
+from tests.crash import script
+from tests.crash import served as subject
 
 PROJECT = Path(__file__).with_name("project")
 
@@ -29,7 +30,15 @@ RETRY_S = 0.1
 SILENCE_S = 30.0
 """A stream without even a heartbeat for this long hangs."""
 
-KILLS = ("daemon", "daemon", "daemon and workers", "run worker", "run workers", "all workers", "service worker")
+KILLS = (
+    "daemon",
+    "daemon",
+    "daemon and workers",
+    "run worker",
+    "run workers",
+    "all workers",
+    "service worker",
+)
 
 
 @define(eq=False)
@@ -66,7 +75,9 @@ class Storm:
         """Kill so many times while the clients are at work; they have `calm_s` then to come to an end."""
         dice = random.Random(self.seed)
         clients = [
-            asyncio.create_task(self._client(random.Random(self.seed * 1000 + number)), name=f"client {number}")
+            asyncio.create_task(
+                self._client(random.Random(self.seed * 1000 + number)), name=f"client {number}"
+            )
             for number in range(self.clients)
         ]
         try:
@@ -83,7 +94,9 @@ class Storm:
             await asyncio.gather(*clients, return_exceptions=True)
 
     def _unfinished(self) -> list[str]:
-        return [f"{each.kind} {each.run_id} {each.call.walked}" for each in self.followed if not each.call.over]
+        return [
+            f"{each.kind} {each.run_id} {each.call.walked}" for each in self.followed if not each.call.over
+        ]
 
     async def _kill(self, what: str, dice: random.Random) -> None:
         assert self.served.alive, f"the daemon has ended by itself\n{self.served.log('last')[-4000:]}"
@@ -139,28 +152,21 @@ class Storm:
         graph = dice.choice(("steps", "steps", "threads", "fan"))
         thread_id = await self._thread()
         body = self._walk(dice, graph)
-        first = await self._created(graph, thread_id, body, 1)
-        if first is None:
-            return
-        if graph == "fan" or dice.random() < 0.5:
-            await self._follow(first)
-            return
-        again = self._walk(dice, graph)
-        await asyncio.gather(
-            self._follow(first), self._after(graph, thread_id, again, first.steps + 1, delay_s=dice.uniform(0, 1))
-        )
+        follower = asyncio.create_task(self._told(graph, thread_id, body, 1))
+        if graph != "fan" and dice.random() < 0.5:
+            await asyncio.wait((follower,), timeout=dice.uniform(0, 1))
+            if any(run.thread_id == thread_id for run in self.followed):
+                await self._told(graph, thread_id, self._walk(dice, graph), body["input"]["steps"] + 1)
+        await follower
 
-    async def _after(self, graph: str, thread_id: str, body: dict[str, Any], first: int, *, delay_s: float) -> None:
-        await asyncio.sleep(delay_s)
-        second = await self._created(graph, thread_id, body, first)
-        if second is not None:
-            await self._follow(second)
+    async def _told(self, kind: str, thread_id: str | None, body: dict[str, Any], first: int) -> None:
+        run = await self._created(kind, thread_id, body, first)
+        if run is not None:
+            await self._follow(run)
 
     async def _stateless(self, dice: random.Random) -> None:
         graph = dice.choice(("steps", "fan"))
-        run = await self._created(graph, None, self._walk(dice, graph), 1)
-        if run is not None:
-            await self._follow(run)
+        await self._told(graph, None, self._walk(dice, graph), 1)
 
     async def _waits(self, dice: random.Random) -> None:
         thread_id = await self._thread() if dice.random() < 0.7 else None
@@ -186,9 +192,7 @@ class Storm:
             return
         await self._follow(asking)
         body = {"assistant_id": "question", "command": {"resume": "yes"}, "stream_mode": ["updates"]}
-        answering = await self._created("answer", thread_id, body, 1)
-        if answering is not None:
-            await self._follow(answering)
+        await self._told("answer", thread_id, body, 1)
 
     # requests
 
@@ -317,7 +321,9 @@ class Storm:
             assert {"ask": {"answer": "yes"}} in updates, run.run_id
         kept = Followed("", run.thread_id, run.run_id, run.location, run.first, run.steps)
         await self._follow(kept)
-        assert kept.call.parts == call.parts, f"{run.run_id}: the client has seen something else than what is kept"
+        assert kept.call.parts == call.parts, (
+            f"{run.run_id}: the client has seen something else than what is kept"
+        )
 
     async def _judge_thread(self, thread_id: str) -> None:
         """The state of a thread all of whose runs were acknowledged is that of a quiet day."""
@@ -347,7 +353,9 @@ class Storm:
             await asyncio.sleep(RETRY_S)
         assert self.served.rows("SELECT run_id, error FROM runs WHERE status <> 'success'") == []
         assert self.served.rows("SELECT * FROM slots") == []
-        assert self.served.rows("SELECT thread_id, status FROM threads WHERE status IN ('busy', 'error')") == []
+        assert (
+            self.served.rows("SELECT thread_id, status FROM threads WHERE status IN ('busy', 'error')") == []
+        )
 
 
 async def _gathered(work: list[Coroutine[Any, Any, None]]) -> None:

@@ -6,12 +6,14 @@ import asyncio
 import re
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.crash import script as scripts, served as subject
+from tests.crash import script as scripts
+from tests.crash import served as subject
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow]
 
@@ -27,6 +29,10 @@ def walk(name: str, client: str, call: str, thread_id: str | None, steps: int, *
     return {"name": name, "client": client, "call": call, "args": [thread_id, "walk"], "kwargs": kwargs}
 
 
+def all_at(calls: list[scripts.Call], step: int) -> bool:
+    return all(len(call.walked) >= step for call in calls)
+
+
 @pytest.mark.parametrize("signals", [("SIGKILL", "SIGKILL"), ("SIGTERM",), ("SIGINT",)], ids="-".join)
 async def test_every_kind_of_call_ends_as_if_the_daemon_had_not(make: Make, signals: tuple[str, ...]) -> None:
     """Streams, waits and joins, with and without a thread, running, queued and delayed, sync and async."""
@@ -36,9 +42,12 @@ async def test_every_kind_of_call_ends_as_if_the_daemon_had_not(make: Make, sign
     named = ("async", "sync", "wait", "wait sync", "first", "delayed", "joined")
     threads = dict(zip(named, await asyncio.gather(*(served.thread() for _ in named)), strict=True))
     walking = {"steps": steps, "pause": PAUSE}
-    background = await served.post(f"/threads/{threads['joined']}/runs", {"assistant_id": "walk", "input": walking})
+    background = await served.post(
+        f"/threads/{threads['joined']}/runs", {"assistant_id": "walk", "input": walking}
+    )
     first = await served.post(
-        f"/threads/{threads['first']}/runs", {"assistant_id": "walk", "input": {"steps": steps, "pause": PAUSE}}
+        f"/threads/{threads['first']}/runs",
+        {"assistant_id": "walk", "input": {"steps": steps, "pause": PAUSE}},
     )
     orders = [
         walk("async", "async", "stream", threads["async"], steps),
@@ -50,8 +59,18 @@ async def test_every_kind_of_call_ends_as_if_the_daemon_had_not(make: Make, sign
         walk("stateless wait", "async", "wait", None, steps),
         walk("queued", "async", "stream", threads["first"], 3, multitask_strategy="enqueue"),
         walk("delayed", "sync", "stream", threads["delayed"], 3, after_seconds=4),
-        {"name": "join", "client": "async", "call": "join", "args": [threads["joined"], background["run_id"]]},
-        {"name": "join sync", "client": "sync", "call": "join", "args": [threads["joined"], background["run_id"]]},
+        {
+            "name": "join",
+            "client": "async",
+            "call": "join",
+            "args": [threads["joined"], background["run_id"]],
+        },
+        {
+            "name": "join sync",
+            "client": "sync",
+            "call": "join",
+            "args": [threads["joined"], background["run_id"]],
+        },
     ]
     async with scripts.Script(served.url, orders) as script:
         calls = script.calls
@@ -59,7 +78,7 @@ async def test_every_kind_of_call_ends_as_if_the_daemon_had_not(make: Make, sign
         done = 0
         for name in signals:
             done += 4
-            await script.until(lambda: all(len(call.walked) >= done for call in streams), f"step {done}")
+            await script.until(partial(all_at, streams, done), f"step {done}")
             served.signal(getattr(signal, name))
             assert await served.wait(10) == (-9 if name == "SIGKILL" else 0), served.log("last")
             await served.start("started")
@@ -85,7 +104,9 @@ async def test_every_kind_of_call_ends_as_if_the_daemon_had_not(make: Make, sign
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("client", ["async", "sync"])
-async def test_a_stream_survives_a_kill_right_after_its_run_was_accepted(make: Make, client: str, when: str) -> None:
+async def test_a_stream_survives_a_kill_right_after_its_run_was_accepted(
+    make: Make, client: str, when: str
+) -> None:
     """The client has the head of its answer; the run's first events are just being stored."""
     served = make()
     await served.start(crash_at=f"append:{when}:1")
@@ -105,15 +126,22 @@ async def test_a_client_that_was_cut_before_its_first_event_misses_nothing(make:
     """Its run was delayed, and has ended when it comes back: with the Location and the id that it was given."""
     served = make()
     await served.start()
-    body = {"assistant_id": "walk", "input": {"steps": 3, "pause": 0.01}, "stream_mode": ["updates"], "after_seconds": 1}
+    body = {
+        "assistant_id": "walk",
+        "input": {"steps": 3, "pause": 0.01},
+        "stream_mode": ["updates"],
+        "after_seconds": 1,
+    }
     async with served.http.post(path.format(await served.thread()), json=body) as response:
         location = response.headers["Location"]
         run_id = response.headers["Content-Location"].rpartition("/")[2]
         served.kill()
         told = b""
-        with pytest.raises(aiohttp.ClientPayloadError):
+        try:
             while True:
                 told += await response.content.readany()
+        except aiohttp.ClientPayloadError:  # the end without the last chunk
+            pass
     assert b"event:" not in told
     await served.wait()
     await served.start()
@@ -127,7 +155,9 @@ async def test_a_client_that_was_cut_before_its_first_event_misses_nothing(make:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("first", ["streams", "waits"])
-async def test_clients_get_their_end_when_the_daemon_is_killed_at_a_finish(make: Make, first: str, when: str) -> None:
+async def test_clients_get_their_end_when_the_daemon_is_killed_at_a_finish(
+    make: Make, first: str, when: str
+) -> None:
     """Twice, while the last transaction of a run is about to be committed or has just been."""
     served = make(jobs_per_worker=20)
     await served.start(crash_at=f"run_finish_if_active:{when}:1")

@@ -112,6 +112,9 @@ KINDS |= {
     "called_graph_asks": plain("calling_questions"),
     "called_graph_asks_again": asked("calling_questions", "one"),
     "called_graph_is_answered": asked("calling_questions", "one", "two"),
+    "a_node_asks_before_it_calls": asked("asking_around_a_call", "own"),
+    "a_node_asks_after_its_call_was_answered": asked("asking_around_a_call", "own", "one", "two"),
+    "a_node_that_asked_around_its_call_is_answered": asked("asking_around_a_call", "own", "one", "two", "last"),
     "messages_and_custom": plain(
         "talking",
         input={"messages": [{"role": "user", "content": "hello", "id": "hello"}], "path": []},
@@ -200,6 +203,14 @@ async def resume_and_update_to_the_end(daemon: inprocess.Daemon, thread_id: str)
         thread_id=thread_id,
         command={"resume": "two", "update": {"path": ["updated again"]}},
     )
+
+
+@kind
+async def answer_that_has_been_given(daemon: inprocess.Daemon, thread_id: str) -> RunRequest:
+    await daemon.finish(inprocess.request("two_questions", thread_id=thread_id, input={"word": "w", "path": []}))
+    answers = {(await questions(daemon, thread_id))["first"]: "one"}
+    await daemon.finish(inprocess.request("two_questions", thread_id=thread_id, command={"resume": answers}))
+    return inprocess.request("two_questions", thread_id=thread_id, command={"resume": answers})
 
 
 async def place_before(daemon: inprocess.Daemon, thread_id: str, graph: str, node: str) -> str:

@@ -56,7 +56,9 @@ class Story:
         """Create a run in the background, on a new thread if none is given."""
         thread_id = thread_id or await self.thread()
         given = {"witness": str(self.witness), **values}
-        run = await self.client.runs.create(thread_id, graph, input=given, multitask_strategy="enqueue")
+        run = await self.client.runs.create(
+            thread_id, graph, input=given, stream_mode=["values", "updates"], multitask_strategy="enqueue"
+        )
         return Stood(thread_id, run["run_id"])
 
     async def run(self, stood: Stood) -> dict[str, Any]:
@@ -68,9 +70,7 @@ class Story:
         try:
             async with asyncio.timeout(timeout_s):
                 await self.client.runs.join(stood.thread_id, stood.run_id)
-                while (run := await self.run(stood))["status"] not in ENDED:
-                    await asyncio.sleep(daemon.POLL_S)
-                return run
+                return await self.run(stood)
         except TimeoutError:
             raise daemon.Late(f"no end of {await self.run(stood)}\n{self.served.log()[-6000:]}") from None
 

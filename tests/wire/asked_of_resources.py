@@ -60,9 +60,25 @@ async def foreign_origins(c: Conversation) -> None:
 
 @scenario
 async def bodies_that_are_wrong(c: Conversation) -> None:
-    for raw in (b"", b"{", b'{"metadata": {}} more', b"\xff\xfe", b'{"metadata": {"n": NaN}}', b'{"metadata": {"s": "\\ud800"}}'):
+    for raw in (
+        b"",
+        b"{",
+        b'{"metadata": {}} more',
+        b"\xff\xfe",
+        b'{"metadata": {"n": NaN}}',
+        b'{"metadata": {"s": "\\ud800"}}',
+    ):
         await c.ask("POST", "/threads", raw=raw)
-    for body in (None, [], "text", 5, {"metadata": 5}, {"thread_id": "zz"}, {"thread_id": 5}, {"if_exists": "maybe"}):
+    for body in (
+        None,
+        [],
+        "text",
+        5,
+        {"metadata": 5},
+        {"thread_id": "zz"},
+        {"thread_id": 5},
+        {"if_exists": "maybe"},
+    ):
         await c.post("/threads", body)
     for raw in (b"", b"nonsense", b"[]"):
         await c.ask("POST", "/threads/search", raw=raw)
@@ -136,7 +152,13 @@ async def assistants(c: Conversation) -> None:
         {"graph_id": "nope"},
         {"name": "COUNT", "select": ["name", "graph_id"]},
         {"name": "%"},
-        {"metadata": {"created_by": "system"}, "limit": 3, "sort_by": "name", "sort_order": "asc", "select": ["name"]},
+        {
+            "metadata": {"created_by": "system"},
+            "limit": 3,
+            "sort_by": "name",
+            "sort_order": "asc",
+            "select": ["name"],
+        },
         {"metadata": {"created_by": "nobody"}},
         {"limit": 2, "offset": 1, "sort_by": "graph_id", "sort_order": "desc", "select": ["graph_id"]},
         {"offset": 1000},
@@ -179,10 +201,25 @@ async def thread_search(c: Conversation) -> None:
         await c.thread(metadata={**mine, "n": 1.0}),
     ]
     await c.post(f"/threads/{made[0]}/runs/wait", COUNT, record=False)
-    await c.post(f"/threads/{made[1]}/runs/wait", {"assistant_id": "ask", "input": {"topic": "t"}}, record=False)
-    await c.post(f"/threads/{made[2]}/runs/wait", {"assistant_id": "failing", "input": {"how": "value", "left": 0}}, record=False)
+    await c.post(
+        f"/threads/{made[1]}/runs/wait", {"assistant_id": "ask", "input": {"topic": "t"}}, record=False
+    )
+    await c.post(
+        f"/threads/{made[2]}/runs/wait",
+        {"assistant_id": "failing", "input": {"how": "value", "left": 0}},
+        record=False,
+    )
     await c.until(f"/threads/{made[2]}", lambda thread: thread["status"] == "error")
-    for extra in ({}, {"nest": {"x": 1}}, {"nest": {}}, {"nest": {"y": [1]}}, {"nest": {"y": [1, 2]}}, {"n": 1}, {"n": "1"}, {"zz": None}):
+    for extra in (
+        {},
+        {"nest": {"x": 1}},
+        {"nest": {}},
+        {"nest": {"y": [1]}},
+        {"nest": {"y": [1, 2]}},
+        {"n": 1},
+        {"n": "1"},
+        {"zz": None},
+    ):
         await c.post("/threads/search", {"metadata": {**mine, **extra}, "select": ["thread_id"]})
     for status in ("idle", "busy", "interrupted", "error"):
         await c.post("/threads/search", {"metadata": mine, "status": status})
@@ -202,8 +239,20 @@ async def thread_search(c: Conversation) -> None:
         {"values": {"seen": ["tick 2"]}},
     ):
         await c.post("/threads/search", {"metadata": mine, "select": ["thread_id", "status"], **body})
-    await c.post("/threads/search", {"metadata": mine, "ids": [made[0]], "select": ["metadata", "values", "interrupts"]})
-    for body in ({"ids": ["zz"]}, {"limit": 0}, {"limit": 1001}, {"offset": -1}, {"status": "tired"}, {"sort_by": "x"}, {"select": ["error"]}, {"metadata": []}):
+    await c.post(
+        "/threads/search",
+        {"metadata": mine, "ids": [made[0]], "select": ["metadata", "values", "interrupts"]},
+    )
+    for body in (
+        {"ids": ["zz"]},
+        {"limit": 0},
+        {"limit": 1001},
+        {"offset": -1},
+        {"status": "tired"},
+        {"sort_by": "x"},
+        {"select": ["error"]},
+        {"metadata": []},
+    ):
         await c.post("/threads/search", body)
 
 
@@ -219,7 +268,12 @@ async def state(c: Conversation) -> None:
     await c.get(f"/threads/{thread}/state/{checkpoint}")
     await c.get(f"/threads/{thread}/state/{now['parent_checkpoint_id']}")
     await c.get(f"/threads/{thread}/state/{UNKNOWN}")
-    for asked in ({}, {"checkpoint_ns": ""}, {"checkpoint_id": checkpoint}, {"checkpoint_id": checkpoint, "thread_id": UNKNOWN}):
+    for asked in (
+        {},
+        {"checkpoint_ns": ""},
+        {"checkpoint_id": checkpoint},
+        {"checkpoint_id": checkpoint, "thread_id": UNKNOWN},
+    ):
         await c.post(f"/threads/{thread}/state/checkpoint", {"checkpoint": asked})
     await c.post(f"/threads/{thread}/state/checkpoint", {})
     await c.post(f"/threads/{thread}/state/checkpoint", {"checkpoint": 5})
@@ -256,7 +310,12 @@ async def history(c: Conversation) -> None:
     await c.post(f"/threads/{thread}/runs/wait", {**COUNT, "metadata": {"turn": 1}}, record=False)
     await c.post(f"/threads/{thread}/runs/wait", {**COUNT, "metadata": {"turn": 2}}, record=False)
     await c.post(path, {"limit": 20})
-    for body in ({}, {"limit": 2}, {"limit": 20, "metadata": {"turn": 1}}, {"limit": 20, "metadata": {"source": "input"}}):
+    for body in (
+        {},
+        {"limit": 2},
+        {"limit": 20, "metadata": {"turn": 1}},
+        {"limit": 20, "metadata": {"source": "input"}},
+    ):
         await c.post(path, body)
     everything: list[dict[str, Any]] = await c.post(path, {"limit": 20}, record=False)
     third = everything[2]["checkpoint"]

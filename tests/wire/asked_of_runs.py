@@ -45,12 +45,25 @@ async def run_records(c: Conversation) -> None:
     await c.get(f"/threads/{thread}/runs/{second}/join")
     await c.get(f"/threads/{thread}/runs/{second}")
     await c.get(f"/threads/{thread}/runs?select=run_id&select=status")
-    for query in ("limit=1", "limit=1&offset=1", "offset=5", "limit=0", "status=success", "status=error", "status=odd"):
+    for query in (
+        "limit=1",
+        "limit=1&offset=1",
+        "offset=5",
+        "limit=0",
+        "status=success",
+        "status=error",
+        "status=odd",
+    ):
         await c.get(f"/threads/{thread}/runs?select=run_id&{query}")
     for query in ("limit=x", "select=colour"):
         await c.get(f"/threads/{thread}/runs?{query}")
     other = await c.thread()
-    for path in (f"{other}/runs/{run}", f"{thread}/runs/{UNKNOWN}", f"{UNKNOWN}/runs/{run}", f"{UNKNOWN}/runs"):
+    for path in (
+        f"{other}/runs/{run}",
+        f"{thread}/runs/{UNKNOWN}",
+        f"{UNKNOWN}/runs/{run}",
+        f"{UNKNOWN}/runs",
+    ):
         await c.get(f"/threads/{path}")
     await c.ask("DELETE", f"/threads/{thread}/runs/{run}")
     await c.ask("DELETE", f"/threads/{thread}/runs/{run}")
@@ -122,7 +135,10 @@ async def what_a_node_is_told(c: Conversation) -> None:
     thread = await c.thread(metadata={"of": "thread"})
     for extra in (
         {},
-        {"config": {"configurable": {"colour": "red"}, "tags": ["one"], "recursion_limit": 7}, "metadata": {"note": 1}},
+        {
+            "config": {"configurable": {"colour": "red"}, "tags": ["one"], "recursion_limit": 7},
+            "metadata": {"note": 1},
+        },
         {"context": {"colour": "blue"}},
         {"config": {"configurable": {"user_id": "u", "run_id": UNKNOWN, "thread_id": UNKNOWN}}},
     ):
@@ -174,7 +190,9 @@ async def two_questions_at_once(c: Conversation) -> None:
 async def failures_in_nodes(c: Conversation) -> None:
     for how in ("value", "key", "own", "os", "assert", "not implemented", "group", "empty"):
         thread = await c.thread()
-        await c.post(f"/threads/{thread}/runs/wait", {"assistant_id": "failing", "input": {"how": how, "left": 0}})
+        await c.post(
+            f"/threads/{thread}/runs/wait", {"assistant_id": "failing", "input": {"how": how, "left": 0}}
+        )
         await settled(c, thread)
 
 
@@ -187,8 +205,19 @@ async def odd_values(c: Conversation) -> None:
 
 
 RARE = (
-    "complex", "pattern", "named tuple", "deque", "address", "plain object", "nested model", "document", "send", "command",
-    "larger", "surrogate", "array",
+    "complex",
+    "pattern",
+    "named tuple",
+    "deque",
+    "address",
+    "plain object",
+    "nested model",
+    "document",
+    "send",
+    "command",
+    "larger",
+    "surrogate",
+    "array",
 )
 
 
@@ -262,7 +291,9 @@ async def answers_to_a_question(c: Conversation) -> None:
         await settled(c, thread)
     await c.post(f"/threads/{thread}/runs/wait", resume(resume="late"))
     await c.post(f"/threads/{thread}/runs/wait", resume(goto="nowhere"))
-    await c.post(f"/threads/{thread}/runs/wait", resume(goto={"node": "question", "input": {"topic": "milk"}}))
+    await c.post(
+        f"/threads/{thread}/runs/wait", resume(goto={"node": "question", "input": {"topic": "milk"}})
+    )
     await c.post(f"/threads/{thread}/runs/wait", resume(goto=["close"], update=[["topic", "water"]]))
 
 
@@ -293,9 +324,18 @@ async def run_from_an_earlier_checkpoint(c: Conversation) -> None:
     await c.post(f"/threads/{thread}/runs/wait", COUNT, record=False)
     states = await c.post(f"/threads/{thread}/history", {"limit": 10}, record=False)
     (early,) = [found for found in states if found["values"].get("left") == 1]
-    body = {"assistant_id": "countdown", "input": None, "checkpoint": {"checkpoint_id": early["checkpoint_id"]}}
+    body = {
+        "assistant_id": "countdown",
+        "input": None,
+        "checkpoint": {"checkpoint_id": early["checkpoint_id"]},
+    }
     await c.post(f"/threads/{thread}/runs/wait", body)
-    body = {"assistant_id": "countdown", "input": {"left": 5}, "checkpoint_id": early["checkpoint_id"], "interrupt_after": ["tick"]}
+    body = {
+        "assistant_id": "countdown",
+        "input": {"left": 5},
+        "checkpoint_id": early["checkpoint_id"],
+        "interrupt_after": ["tick"],
+    }
     await c.post(f"/threads/{thread}/runs/wait", body)
     await settled(c, thread)
     await c.get(f"/threads/{thread}/state")
@@ -314,7 +354,9 @@ async def durability_at_exit(c: Conversation) -> None:
 async def cancel(c: Conversation) -> None:
     for query in ("", "?wait=1", "?wait=true&action=interrupt", "?action=odd"):
         thread = await c.thread()
-        async with c.stream(f"/threads/{thread}/runs/stream", {**SLOW, "stream_mode": ["updates", "custom"]}) as stream:
+        async with c.stream(
+            f"/threads/{thread}/runs/stream", {**SLOW, "stream_mode": ["updates", "custom"]}
+        ) as stream:
             run = c.name("run", (await stream.next("metadata"))["run_id"])
             await stream.next("custom")
             await c.post(f"/threads/{thread}/runs/{run}/cancel{query}")
@@ -331,8 +373,14 @@ async def cancel(c: Conversation) -> None:
 async def cancel_by_rollback(c: Conversation) -> None:
     for query in ("?action=rollback", "?action=rollback&wait=1"):
         thread = await c.thread()
-        await c.post(f"/threads/{thread}/runs/wait", {"assistant_id": "slow", "input": {"left": 1, "pause": 0, "seen": []}}, record=False)
-        async with c.stream(f"/threads/{thread}/runs/stream", {**SLOW, "stream_mode": ["updates", "custom"]}) as stream:
+        await c.post(
+            f"/threads/{thread}/runs/wait",
+            {"assistant_id": "slow", "input": {"left": 1, "pause": 0, "seen": []}},
+            record=False,
+        )
+        async with c.stream(
+            f"/threads/{thread}/runs/stream", {**SLOW, "stream_mode": ["updates", "custom"]}
+        ) as stream:
             run = c.name("run", (await stream.next("metadata"))["run_id"])
             await stream.next("custom")
             await c.post(f"/threads/{thread}/runs/{run}/cancel{query}")
@@ -368,7 +416,9 @@ async def cancel_of_a_finished_run(c: Conversation) -> None:
 @scenario
 async def go_on_after_a_cancel(c: Conversation) -> None:
     thread = await c.thread()
-    async with c.stream(f"/threads/{thread}/runs/stream", {**SLOW, "stream_mode": ["values", "custom"]}) as stream:
+    async with c.stream(
+        f"/threads/{thread}/runs/stream", {**SLOW, "stream_mode": ["values", "custom"]}
+    ) as stream:
         run = c.name("run", (await stream.next("metadata"))["run_id"])
         await stream.next("custom")
         await c.post(f"/threads/{thread}/runs/{run}/cancel?wait=1")
@@ -382,7 +432,15 @@ async def go_on_after_a_cancel(c: Conversation) -> None:
 async def cancel_many(c: Conversation) -> None:
     threads = [await c.thread(), await c.thread()]
     runs = [await c.run(thread, **SLOW, after_seconds=600) for thread in threads]
-    for body in ({}, {"status": "odd"}, {"thread_id": threads[0]}, {"run_ids": runs}, {"status": "all", "thread_id": threads[0], "run_ids": runs}, {"thread_id": threads[0], "run_ids": []}, {"thread_id": threads[0], "run_ids": [UNKNOWN]}):
+    for body in (
+        {},
+        {"status": "odd"},
+        {"thread_id": threads[0]},
+        {"run_ids": runs},
+        {"status": "all", "thread_id": threads[0], "run_ids": runs},
+        {"thread_id": threads[0], "run_ids": []},
+        {"thread_id": threads[0], "run_ids": [UNKNOWN]},
+    ):
         await c.post("/runs/cancel", body)
     await c.post("/runs/cancel", {"thread_id": threads[0], "run_ids": [runs[0], UNKNOWN]})
     await c.until(f"/threads/{threads[0]}/runs/{runs[0]}", lambda found: found["status"] == "interrupted")
@@ -395,9 +453,7 @@ async def waiters_of_a_cancelled_run(c: Conversation) -> None:
     for action in ("interrupt", "rollback"):
         thread = await c.thread()
         run = await c.run(thread, **SLOW)
-        await c.until(
-            f"/threads/{thread}/state", lambda state: state["values"].get("seen") == ["waited 2"]
-        )
+        await c.until(f"/threads/{thread}/state", lambda state: state["values"].get("seen") == ["waited 2"])
         await c.post(f"/threads/{thread}/runs/{run}/cancel?action={action}&wait=1")
         await settled(c, thread)
         await c.get(f"/threads/{thread}/runs/{run}/join")
@@ -435,7 +491,11 @@ async def double_texting_rejected(c: Conversation) -> None:
 @scenario
 async def double_texting_enqueued(c: Conversation) -> None:
     thread = await c.thread()
-    short = {"assistant_id": "slow", "input": {"left": 2, "pause": 0.3, "seen": []}, "stream_mode": ["values"]}
+    short = {
+        "assistant_id": "slow",
+        "input": {"left": 2, "pause": 0.3, "seen": []},
+        "stream_mode": ["values"],
+    }
     async with c.stream(f"/threads/{thread}/runs/stream", short) as first:
         await first.next("metadata")
         second = await c.run(thread, record=True, **{**short, "input": {"left": 1}})

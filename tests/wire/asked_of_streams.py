@@ -82,7 +82,9 @@ async def stream_subgraphs(c: Conversation) -> None:
         for graph in ("nested", "deep"):
             body = {"input": {"left": 1, "seen": []}, "stream_mode": ["values", "updates", "custom"]}
             await streamed(c, graph, **body, stream_subgraphs=subgraphs)
-        await streamed(c, "dialogue", stream_mode=["messages-tuple"], stream_subgraphs=subgraphs, **says("hello"))
+        await streamed(
+            c, "dialogue", stream_mode=["messages-tuple"], stream_subgraphs=subgraphs, **says("hello")
+        )
         await streamed(c, "dialogue", stream_mode=MODES, stream_subgraphs=subgraphs, **says("hello"))
 
 
@@ -129,7 +131,9 @@ async def stream_errors(c: Conversation) -> None:
     modes = ["values", "updates", "custom"]
     await streamed(c, "failing", input={"how": "value", "left": 1}, stream_mode=modes)
     await streamed(c, "failing", input={"how": "own", "left": 0}, stream_mode="messages-tuple")
-    await streamed(c, "nested_failing", input={"how": "value", "left": 1}, stream_mode=modes, stream_subgraphs=True)
+    await streamed(
+        c, "nested_failing", input={"how": "value", "left": 1}, stream_mode=modes, stream_subgraphs=True
+    )
     await streamed(c, "countdown", input=COUNT["input"], config={"recursion_limit": 1}, stream_mode=modes)
     await streamed(c, "countdown", input=None, stream_mode=modes)
     await streamed(c, "countdown", input="text", stream_mode=modes)
@@ -140,7 +144,9 @@ async def stream_errors(c: Conversation) -> None:
 async def stream_stateless(c: Conversation) -> None:
     await c.events("/runs/stream", {**COUNT, "stream_mode": ["values", "updates"]})
     await c.events("/runs/stream", {"assistant_id": "failing", "input": {"how": "value", "left": 0}})
-    await c.events("/runs/stream", {"assistant_id": "ask", "input": {"topic": "tea"}, "stream_mode": "updates"})
+    await c.events(
+        "/runs/stream", {"assistant_id": "ask", "input": {"topic": "tea"}, "stream_mode": "updates"}
+    )
 
 
 @scenario
@@ -148,7 +154,11 @@ async def stream_second_turn(c: Conversation) -> None:
     thread = await c.thread()
     for text, identifier in (("one", "human-1"), ("two", "human-2")):
         message = {"type": "human", "content": text, "id": identifier}
-        body = {"assistant_id": "parrot", "input": {"messages": [message]}, "stream_mode": ["values", "messages-tuple"]}
+        body = {
+            "assistant_id": "parrot",
+            "input": {"messages": [message]},
+            "stream_mode": ["values", "messages-tuple"],
+        }
         await c.events(f"/threads/{thread}/runs/stream", body)
 
 
@@ -196,7 +206,11 @@ async def join_streams_that_are_unknown(c: Conversation) -> None:
 @scenario
 async def join_a_running_stream(c: Conversation) -> None:
     thread = await c.thread()
-    short = {"assistant_id": "slow", "input": {"left": 2, "pause": 1.0, "seen": []}, "stream_mode": ["updates", "custom"]}
+    short = {
+        "assistant_id": "slow",
+        "input": {"left": 2, "pause": 1.0, "seen": []},
+        "stream_mode": ["updates", "custom"],
+    }
     async with c.stream(f"/threads/{thread}/runs/stream", short) as first:
         run = c.name("run", (await first.next("metadata"))["run_id"])
         await first.next("custom")
@@ -212,7 +226,11 @@ async def clients_that_leave(c: Conversation) -> None:
     for end in ("cancel", "continue"):
         thread = await c.thread()
         pause = 30.0 if end == "cancel" else 0.5
-        body = {"assistant_id": "slow", "input": {"left": 2, "pause": pause, "seen": []}, "on_disconnect": end}
+        body = {
+            "assistant_id": "slow",
+            "input": {"left": 2, "pause": pause, "seen": []},
+            "on_disconnect": end,
+        }
         async with c.stream(f"/threads/{thread}/runs/stream", {**body, "stream_mode": ["custom"]}) as stream:
             run = c.name("run", (await stream.next("metadata"))["run_id"])
             await stream.next("custom")

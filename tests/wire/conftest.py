@@ -10,8 +10,6 @@ import os
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,11 +34,16 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = folder / "gatewayd.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=daemon.environment(), cwd=folder
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=daemon.environment(),
+            cwd=folder,
         )
     try:
         url = f"http://127.0.0.1:{port}"
-        _until_served(url, process, log)
+        _until_serving(process, log)
         yield url
     finally:
         process.terminate()
@@ -51,16 +54,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             process.wait()
 
 
-def _until_served(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _until_serving(process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_S
-    while not _answers(url):
-        assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+    while " serving " not in log.read_text():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.05)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/ok?check_db=1", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
+import datetime as dt
 import json
 import re
 import time
@@ -186,7 +186,9 @@ class Conversation:
                 self.name("run", found[1])
 
     def _head(self, response: aiohttp.ClientResponse, show: tuple[str, ...]) -> dict[str, Any]:
-        headers = {name: response.headers[name] for name in (*SHOWN_HEADERS, *show) if name in response.headers}
+        headers = {
+            name: response.headers[name] for name in (*SHOWN_HEADERS, *show) if name in response.headers
+        }
         return {"status": response.status, "headers": headers}
 
     def written(self) -> list[dict[str, Any]]:
@@ -278,8 +280,8 @@ class _Names:
 
     def text(self, text: str) -> str:
         if TIME.fullmatch(text):
-            away = abs(datetime.datetime.fromisoformat(text) - datetime.datetime.now(datetime.UTC))
-            return "<time>" if away < datetime.timedelta(days=1) else text
+            away = abs(dt.datetime.fromisoformat(text) - dt.datetime.now(dt.UTC))
+            return "<time>" if away < dt.timedelta(days=1) else text
         if EVENT_ID.fullmatch(text):
             return "<event id>"
         text = text.replace(self.url, "<url>")

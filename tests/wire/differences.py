@@ -38,12 +38,16 @@ class Row:
 
 ROWS: Final = (
     # more than the reference says
-    Row("*", "*", "answer.ids", "every v1 stream has ids, so that every run can be followed through a restart"),
+    Row(
+        "*", "*", "answer.ids", "every v1 stream has ids, so that every run can be followed through a restart"
+    ),
     Row("*", "*/threads*", "answer*.error", "threads always say error and interrupts", added=True),
     Row("*", "*/threads*", "answer*.interrupts", "threads always say error and interrupts", added=True),
     Row("foreign_origins", "*", "headers.access-control-expose-headers", "browsers reconnect by location"),
     Row("foreign_origins", "OPTIONS *", "status", "a front end may come from a public address"),
-    Row("state", "*/threads/*/state*", "answer.checkpoint.checkpoint_ns", "all checkpoints say it", added=True),
+    Row(
+        "state", "*/threads/*/state*", "answer.checkpoint.checkpoint_ns", "all checkpoints say it", added=True
+    ),
     # another server
     Row("server", "GET /info", "answer.version", "each server has its own version"),
     Row("server", "GET /info", "answer.flags.*", "no crons yet, and no LangSmith"),
@@ -63,38 +67,103 @@ ROWS: Final = (
         )
     ),
     # stricter and more lenient
-    Row("fields_that_are_looked_at*", "POST /runs/wait", "status", "null for an optional field is its absence"),
-    Row("ids_that_are_no_uuids", "POST /threads/zz/runs/*", "status", "all three ways to create a run answer alike"),
-    Row("ids_that_are_no_uuids", "POST /threads/<thread 1>/runs", "status", "a checkpoint's id is a UUID everywhere"),
+    Row(
+        "fields_that_are_looked_at*", "POST /runs/wait", "status", "null for an optional field is its absence"
+    ),
+    Row(
+        "ids_that_are_no_uuids",
+        "POST /threads/zz/runs/*",
+        "status",
+        "all three ways to create a run answer alike",
+    ),
+    Row(
+        "ids_that_are_no_uuids",
+        "POST /threads/<thread 1>/runs",
+        "status",
+        "a checkpoint's id is a UUID everywhere",
+    ),
     # texts, which nobody parses
     Row("assistants", "POST /assistants/search", "answer.detail", "enumerations are listed in another order"),
     Row("bodies_that_are_wrong", "POST /runs", "answer.detail", "null for a required field is its absence"),
     Row("cancel_many", "POST /runs/cancel", "answer.detail", "says what is wanted"),
-    Row("fields_that_are_looked_at*", "POST /runs/wait", "answer.detail", "the place in the schema is left out"),
+    Row(
+        "fields_that_are_looked_at*",
+        "POST /runs/wait",
+        "answer.detail",
+        "the place in the schema is left out",
+    ),
     Row("run_records", "GET *select=colour", "answer.detail", "a list with an order instead of a Python set"),
     Row("state", "POST */state/checkpoint", "answer.detail", "the place in the schema is shorter"),
     # defects of the reference that are not copied
-    Row("*", "GET /threads/*/runs/*", "answer.kwargs*.__pregel_node_finished", "an internal of langgraph leaks"),
+    Row(
+        "*",
+        "GET /threads/*/runs/*",
+        "answer.kwargs*.__pregel_node_finished",
+        "an internal of langgraph leaks",
+    ),
     Row("odd_values", "GET */state", "answer.values.kept.*", "values look alike in state, stream and result"),
     Row("joins", "GET */join", "status", "a run that does not exist is a 404"),
     Row("waiters_of_a_cancelled_run", "GET */join", "status", "a run that does not exist is a 404"),
-    Row("joins", "GET */runs/<run 2>/join", "answer.*", "a late join has the values beside the question", added=True),
-    Row("two_questions_at_once", "*", "answer.*replies*", "the values beside a question are there", added=True),
-    Row("join_a_stream_that_has_ended", "GET *", "answer.events.3", "a replay shows the error too", added=True),
-    Row("join_a_resumable_stream", "GET */stream[?]stream_mode=*", "answer.events.*", "metadata pass every filter, repeated modes add up"),
-    Row("join_a_resumable_stream", "GET */stream", "answer.events.*", "only what is behind an id's dash is compared", added=True),
+    Row(
+        "joins",
+        "GET */runs/<run 2>/join",
+        "answer.*",
+        "a late join has the values beside the question",
+        added=True,
+    ),
+    Row(
+        "two_questions_at_once", "*", "answer.*replies*", "the values beside a question are there", added=True
+    ),
+    Row(
+        "join_a_stream_that_has_ended", "GET *", "answer.events.3", "a replay shows the error too", added=True
+    ),
+    Row(
+        "join_a_resumable_stream",
+        "GET */stream[?]stream_mode=*",
+        "answer.events.*",
+        "metadata pass every filter, repeated modes add up",
+    ),
+    Row(
+        "join_a_resumable_stream",
+        "GET */stream",
+        "answer.events.*",
+        "only what is behind an id's dash is compared",
+        added=True,
+    ),
     # open: to be mended, the row goes with the defect
     *(
-        Row(scenario, "POST */runs", f"answer.{place}", "open: the answer shows the run as it is a moment later")
+        Row(
+            scenario,
+            "POST */runs",
+            f"answer.{place}",
+            "open: the answer shows the run as it is a moment later",
+        )
         for scenario in ("run_records", "stateless_runs")
         for place in ("status", "kwargs.config.metadata.*")
     ),
-    Row("what_a_node_is_told", "POST */wait", "answer.told.configurable.user_id", "open: a client's user_id is dropped"),
-    Row("answers_to_a_question", "POST */wait", "answer.__interrupt__", "open: a question of a Send from a command is lost"),
+    Row(
+        "what_a_node_is_told",
+        "POST */wait",
+        "answer.told.configurable.user_id",
+        "open: a client's user_id is dropped",
+    ),
+    Row(
+        "answers_to_a_question",
+        "POST */wait",
+        "answer.__interrupt__",
+        "open: a question of a Send from a command is lost",
+    ),
     Row("rare_values", "POST /runs/wait", "answer.*", "open: the reference stores what can only be pickled"),
     # values that can't be stored
-    Row("waits", "*/threads/<thread 8>*", "answer.*error*", "the error is that of a serialiser without pickle"),
-    Row("stream_odd_values", "*/threads/<thread 2>*", "answer.events.1.1.*", "the error is that of a serialiser without pickle"),
+    Row(
+        "waits", "*/threads/<thread 8>*", "answer.*error*", "the error is that of a serialiser without pickle"
+    ),
+    Row(
+        "stream_odd_values",
+        "*/threads/<thread 2>*",
+        "answer.events.1.1.*",
+        "the error is that of a serialiser without pickle",
+    ),
 )
 
 

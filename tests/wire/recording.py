@@ -27,7 +27,9 @@ class Difference:
 
     def __str__(self) -> str:
         """Show it in two lines."""
-        expected, observed = (json.dumps(value, ensure_ascii=False)[:400] for value in (self.expected, self.observed))
+        expected, observed = (
+            json.dumps(value, ensure_ascii=False)[:400] for value in (self.expected, self.observed)
+        )
         return f"{self.scenario} | {self.ask} | {self.place}\n    reference: {expected}\n    gatewayd:  {observed}"
 
 
@@ -43,7 +45,9 @@ def read(name: str) -> list[dict[str, Any]]:
     return steps
 
 
-def differences(name: str, expected: list[dict[str, Any]], observed: list[dict[str, Any]]) -> Iterator[Difference]:
+def differences(
+    name: str, expected: list[dict[str, Any]], observed: list[dict[str, Any]]
+) -> Iterator[Difference]:
     """Yield the places where a conversation is not as it was recorded."""
     asked = ([(step["ask"], step.get("body")) for step in steps] for steps in (expected, observed))
     assert next(asked) == next(asked), f"{name} asks something else than was recorded: record it again"

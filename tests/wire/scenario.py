@@ -1,7 +1,8 @@
-"""The register of scenarios: what is asked of both servers. Their modules are named `asked_…`."""
+"""The register of scenarios: what is asked of both servers."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -9,6 +10,8 @@ from tests.wire.conversation import Conversation
 
 Scenario = Callable[[Conversation], Awaitable[None]]
 
+MODULES: Final = ("asked_of_resources", "asked_of_runs", "asked_of_streams")
+"""Where the scenarios are."""
 ALL: Final[dict[str, Scenario]] = {}
 """By name; a recording has the same name."""
 
@@ -17,3 +20,10 @@ def scenario(function: Scenario) -> Scenario:
     """Put a scenario into the register."""
     ALL[function.__name__] = function
     return function
+
+
+def load() -> dict[str, Scenario]:
+    """Return all scenarios."""
+    for module in MODULES:
+        importlib.import_module(f"tests.wire.{module}")
+    return ALL

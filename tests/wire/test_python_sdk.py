@@ -46,9 +46,11 @@ async def started(client: LangGraphClient, thread_id: str, **options: Any) -> tu
 async def status_of(client: LangGraphClient, thread_id: str, *, but: str = "busy") -> str:
     """Wait until a thread has another status."""
     async with asyncio.timeout(15):
-        while (status := (await client.threads.get(thread_id))["status"]) == but:
+        while True:
+            status = (await client.threads.get(thread_id))["status"]
+            if status != but:
+                return str(status)
             await asyncio.sleep(0.02)
-    return str(status)
 
 
 # assistants
@@ -96,7 +98,9 @@ async def test_states_of_a_thread_can_be_read(client: LangGraphClient) -> None:
     assert [found["metadata"]["step"] for found in history] == [2, 1, 0, -1]
     early = history[2]["checkpoint"]
     assert (await client.threads.get_state(thread_id, checkpoint=early))["values"] == COUNT
-    assert (await client.threads.get_state(thread_id, checkpoint_id=early["checkpoint_id"]))["next"] == ["tick"]
+    assert (await client.threads.get_state(thread_id, checkpoint_id=early["checkpoint_id"]))["next"] == [
+        "tick"
+    ]
     assert await client.threads.get_history(thread_id, limit=10, metadata={"turn": 2}) == []
 
 
@@ -176,17 +180,11 @@ async def test_stateless_runs_leave_nothing(client: LangGraphClient) -> None:
     assert [part.event async for part in parts] == ["metadata", "values", "values", "values"]
     assert created[0].get("thread_id") is None
     run = await client.runs.create(None, "countdown", input=COUNT)
-    async with asyncio.timeout(15):
-        while await _exists(client, run["thread_id"]):
-            await asyncio.sleep(0.02)
-
-
-async def _exists(client: LangGraphClient, thread_id: str) -> bool:
-    try:
-        await client.threads.get(thread_id)
-    except NotFoundError:
-        return False
-    return True
+    with pytest.raises(NotFoundError):
+        async with asyncio.timeout(15):
+            while True:
+                await client.threads.get(run["thread_id"])
+                await asyncio.sleep(0.02)
 
 
 # questions and answers
@@ -360,5 +358,15 @@ async def test_refusals_raise_the_errors_of_their_status(client: LangGraphClient
     ):
         with pytest.raises(UnprocessableEntityError):
             await wrong()
-    with pytest.raises(httpx.HTTPStatusError, match="404"):  # wait does not translate, but the status is the same
+    with pytest.raises(
+        httpx.HTTPStatusError, match="404"
+    ):  # wait does not translate, but the status is the same
         await client.runs.wait(thread_id, unknown, input=COUNT)
+
+
+@pytest.mark.parametrize("mode", ["messages", "tasks", "checkpoints", "events", "debug", "tools"])
+async def test_modes_that_are_not_served_are_refused_by_name(client: LangGraphClient, mode: Any) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    with pytest.raises(UnprocessableEntityError, match=f'"{mode}"'):
+        await client.runs.create(thread_id, "countdown", input=COUNT, stream_mode=["values", mode])
+    assert await client.runs.list(thread_id) == []

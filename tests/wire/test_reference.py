@@ -12,11 +12,11 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.wire import asked_of_resources, asked_of_runs, asked_of_streams, recording, scenario
+from tests.wire import recording, scenario
 from tests.wire.conversation import Connection
 from tests.wire.differences import ROWS, Row, row_for
 
-ASKED = (asked_of_resources, asked_of_runs, asked_of_streams)
+SCENARIOS = scenario.load()
 AT_ONCE = 4
 
 
@@ -43,7 +43,7 @@ async def _compare(url: str) -> Comparison:
     async def one(name: str) -> None:
         async with places, Connection(url) as conversation:
             try:
-                await scenario.ALL[name](conversation)
+                await SCENARIOS[name](conversation)
                 found = list(recording.differences(name, recording.read(name), conversation.written()))
             except Exception as error:
                 comparison.broken[name] = error
@@ -52,11 +52,11 @@ async def _compare(url: str) -> Comparison:
             comparison.differences[name] = [difference for difference, row in rows.items() if row is None]
             comparison.needed |= {row for row in rows.values() if row is not None}
 
-    await asyncio.gather(*(one(name) for name in scenario.ALL))
+    await asyncio.gather(*(one(name) for name in SCENARIOS))
     return comparison
 
 
-@pytest.mark.parametrize("name", scenario.ALL)
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_answers_are_those_of_the_reference(name: str, compared: Comparison) -> None:
     if name in compared.broken:
         raise compared.broken[name]
@@ -69,4 +69,4 @@ def test_every_known_difference_still_exists(compared: Comparison) -> None:
 
 
 def test_every_recording_has_its_scenario() -> None:
-    assert sorted(Path(path).stem for path in recording.FOLDER.glob("*.json")) == sorted(scenario.ALL)
+    assert sorted(Path(path).stem for path in recording.FOLDER.glob("*.json")) == sorted(SCENARIOS)

@@ -13,10 +13,10 @@ COLUMNS = "thread_id, run_id, first_seq, last_seq, time_ms, records"
 _PAGE = f"""
 SELECT {COLUMNS} FROM events WHERE {{whose}} AND last_seq > :after AND last_seq <= (
     SELECT max(last_seq) FROM (
-        SELECT last_seq, sum(size) OVER (ORDER BY last_seq) AS total, lag(last_seq) OVER (ORDER BY last_seq) AS earlier
+        SELECT last_seq, size, sum(size) OVER (ORDER BY last_seq) AS total
         FROM (SELECT last_seq, length(records) AS size FROM events WHERE {{whose}} AND last_seq > :after
               ORDER BY last_seq LIMIT :chunks))
-    WHERE total <= :bytes OR earlier IS NULL)
+    WHERE total <= :bytes OR total = size)
 ORDER BY last_seq"""
 PAGE = _PAGE.format(whose="thread_id = :thread_id")
 PAGE_OF_RUN = _PAGE.format(whose="run_id = :run_id AND thread_id = :thread_id")

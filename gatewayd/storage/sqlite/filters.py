@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from gatewayd.errors import Invalid
 
@@ -39,44 +39,75 @@ class Conditions:
         self.parameters += parameters
 
 
-@define
+@frozen(kw_only=True)
 class _Place:
-    """A value inside a JSON column: an expression with JSON, its parameters, and a path in it."""
+    """A value inside a JSON column: SQL expressions for what it is, each with the same `parameters`."""
 
-    json: str
-    parameters: tuple[Any, ...] = ()
-    path: str = "$"
+    type: str
+    value: str
+    members: str
+    """A table of its members."""
+    parameters: tuple[Any, ...]
+    path: str
+    """Where it is in `root`."""
+    root: str
+    root_parameters: tuple[Any, ...] = ()
     odd: int = 0
-    """Odd keys on the way here: subqueries in each other."""
+    """Odd keys on the way here: subqueries inside each other."""
 
     def key(self, key: str) -> _Place:
         """Return the place of an object's key."""
         if key and not ODD.search(key):
-            return _Place(self.json, self.parameters, f'{self.path}."{key}"', self.odd)
+            return _at(self.root, self.root_parameters, f'{self.path}."{key}"', self.odd)
         if self.odd == MOST_ODD:
             raise Invalid(f"the filter has more than {MOST_ODD} keys with quotes or the like inside each other")
-        # The subquery has a value's JSON again, scalars too: they are looked at through `path`.
-        each = (
-            f"(SELECT json_array(CASE WHEN type IN ('object', 'array') THEN json(value) "
-            f"WHEN type IN ('true', 'false') THEN json(type) ELSE value END) "
-            f"FROM json_each({self.json}, ?) WHERE key = ?)"
+        row = f"FROM json_each({self.root}, ?) WHERE key = ?"
+        # What is neither object nor list is no JSON by itself: nothing is looked for in it.
+        inside = f"(SELECT value {row} AND type IN ('object', 'array'))"
+        parameters = (*self.root_parameters, self.path, key)
+        return _Place(
+            type=f"(SELECT type {row})",
+            value=f"(SELECT atom {row})",
+            members=f"json_each({inside})",
+            parameters=parameters,
+            path="$",
+            root=inside,
+            root_parameters=parameters,
+            odd=self.odd + 1,
         )
-        return _Place(each, (*self.parameters, self.path, key), "$[0]", self.odd + 1)
 
     def item(self, index: int) -> _Place:
         """Return the place of a list's item."""
-        return _Place(self.json, self.parameters, f"{self.path}[{index}]", self.odd)
+        return _at(self.root, self.root_parameters, f"{self.path}[{index}]", self.odd)
 
-    def has(self, found: Conditions, condition: str, *more: Any) -> None:
-        """Add a condition; `{type}`, `{value}` and `{size}` in it stand for those of this place."""
-        here = (*self.parameters, self.path)
-        expressions = {
-            "type": f"json_type({self.json}, ?)",
-            "value": f"json_extract({self.json}, ?)",
-            "size": f"(SELECT count(*) FROM json_each({self.json}, ?))",
-        }
-        used = sum(condition.count(f"{{{name}}}") for name in expressions)
-        found.add(condition.format(**expressions), *(here * used), *more)
+    def has_type(self, found: Conditions, name: str) -> None:
+        """Add that it has this type."""
+        found.add(f"{self.type} = ?", *self.parameters, name)
+
+    def has_size(self, found: Conditions, size: int) -> None:
+        """Add that it is an object or list of this many members."""
+        found.add(f"(SELECT count(*) FROM {self.members}) = ?", *self.parameters, size)
+
+    def equals(self, found: Conditions, value: str | float, *types: str) -> None:
+        """Add that it is this text or number, and of one of these types."""
+        names = ", ".join(f"'{name}'" for name in types)
+        found.add(
+            f"({self.type} IN ({names}) AND {self.value} = ?)", *self.parameters, *self.parameters, value
+        )
+
+
+def _at(root: str, root_parameters: tuple[Any, ...], path: str, odd: int) -> _Place:
+    """Return the place that a path of SQLite names."""
+    return _Place(
+        type=f"json_type({root}, ?)",
+        value=f"json_extract({root}, ?)",
+        members=f"json_each({root}, ?)",
+        parameters=(*root_parameters, path),
+        path=path,
+        root=root,
+        root_parameters=root_parameters,
+        odd=odd,
+    )
 
 
 def matches(column: str, wanted: dict[str, Any], *, containment: bool) -> Conditions:
@@ -87,7 +118,7 @@ def matches(column: str, wanted: dict[str, Any], *, containment: bool) -> Condit
     """
     found = Conditions()
     for key, value in wanted.items():
-        _add(found, _Place(column).key(key), value, containment)
+        _add(found, _at(column, (), "$", 0).key(key), value, containment)
     return found
 
 
@@ -95,22 +126,22 @@ def _add(found: Conditions, place: _Place, wanted: Any, containment: bool) -> No
     """Add what holds when the value at `place` matches."""
     match wanted:
         case dict():
-            place.has(found, "{type} = 'object'")
+            place.has_type(found, "object")
             if not containment:
-                place.has(found, "{size} = ?", len(wanted))
+                place.has_size(found, len(wanted))
             for key, value in wanted.items():
                 _add(found, place.key(key), value, containment)
         case list():
-            place.has(found, "{type} = 'array'")
-            place.has(found, "{size} = ?", len(wanted))
+            place.has_type(found, "array")
+            place.has_size(found, len(wanted))
             for index, value in enumerate(wanted):
                 _add(found, place.item(index), value, containment=False)
         case None:
-            place.has(found, "{type} = 'null'")
+            place.has_type(found, "null")
         case bool():
-            place.has(found, "{type} = ?", "true" if wanted else "false")
+            place.has_type(found, "true" if wanted else "false")
         case int() | float():
             number = wanted if -(2**63) <= wanted < 2**63 else float(wanted)
-            place.has(found, "({type} IN ('integer', 'real') AND {value} = ?)", number)
+            place.equals(found, number, "integer", "real")
         case _:
-            place.has(found, "({type} = 'text' AND {value} = ?)", wanted)
+            place.equals(found, wanted, "text")

@@ -237,6 +237,16 @@ async def call_questions(state: State) -> State:
 calling_questions = calls(call_questions)
 
 
+async def ask_call_ask(state: State) -> State:
+    own = interrupt({"question": "before the call"})
+    inside = await asked_within.ainvoke({"word": own, "path": []})
+    last = interrupt({"question": "after the call"})
+    return {"path": [f"called {inside['path']}", last]}
+
+
+asking_around_a_call = calls(ask_call_ask)
+
+
 # Messages, token by token, and a node that says where to go.
 
 

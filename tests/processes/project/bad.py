@@ -1,3 +1,4 @@
+# ruff: noqa: ASYNC220, ASYNC251  blocking is what they are here for
 """Graphs that misbehave, each in its own way, and `steps`, which is what they are neighbours of.
 
 Every node leaves its marks in a file (`witness` in the input): ``<key> start <pid> <time>`` and ``… end …``, by which a

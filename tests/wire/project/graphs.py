@@ -6,7 +6,7 @@ import array
 import asyncio
 import collections
 import dataclasses
-import datetime
+import datetime as dt
 import decimal
 import enum
 import ipaddress
@@ -91,7 +91,9 @@ async def repeat(state: Talk) -> dict[str, Any]:
     return {"messages": [await Player(chunks=spoken("You said ", heard)).ainvoke(state["messages"])]}
 
 
-parrot = StateGraph(Talk).add_node("repeat", repeat).add_edge(START, "repeat").add_edge("repeat", END).compile()
+parrot = (
+    StateGraph(Talk).add_node("repeat", repeat).add_edge(START, "repeat").add_edge("repeat", END).compile()
+)
 
 
 async def mumble(state: Talk) -> dict[str, Any]:
@@ -99,7 +101,9 @@ async def mumble(state: Talk) -> dict[str, Any]:
     return {"messages": [await quiet.ainvoke(state["messages"])]}
 
 
-quiet = StateGraph(Talk).add_node("mumble", mumble).add_edge(START, "mumble").add_edge("mumble", END).compile()
+quiet = (
+    StateGraph(Talk).add_node("mumble", mumble).add_edge(START, "mumble").add_edge("mumble", END).compile()
+)
 
 
 async def stammer(state: Talk) -> dict[str, Any]:
@@ -211,8 +215,12 @@ countdown = (
     .add_conditional_edges("tick", again, ["tick", END])
     .compile()
 )
-nested = StateGraph(Count).add_node("inner", countdown).add_edge(START, "inner").add_edge("inner", END).compile()
-deep = StateGraph(Count).add_node("middle", nested).add_edge(START, "middle").add_edge("middle", END).compile()
+nested = (
+    StateGraph(Count).add_node("inner", countdown).add_edge(START, "inner").add_edge("inner", END).compile()
+)
+deep = (
+    StateGraph(Count).add_node("middle", nested).add_edge(START, "middle").add_edge("middle", END).compile()
+)
 
 
 class Wait(TypedDict):
@@ -388,7 +396,8 @@ def fail(state: Fail) -> dict[str, Any]:
         "empty": ValueError,
     }
     if state["left"] <= 0:
-        raise kinds[state["how"]]()
+        error = kinds[state["how"]]()
+        raise error
     return {"left": state["left"] - 1}
 
 
@@ -412,7 +421,7 @@ class Point:
 
 class Label(BaseModel):
     text: str
-    since: datetime.datetime
+    since: dt.datetime
 
 
 class Odd(TypedDict):
@@ -420,14 +429,14 @@ class Odd(TypedDict):
 
 
 def gather(_: Odd) -> dict[str, Any]:
-    utc = datetime.UTC
+    utc = dt.UTC
     return {
         "kept": {
-            "moment": datetime.datetime(2001, 2, 3, 4, 5, 6, 789, tzinfo=utc),
-            "local moment": datetime.datetime(2001, 2, 3, 4, 5, 6),  # noqa: DTZ001
-            "day": datetime.date(2001, 2, 3),
-            "time": datetime.time(4, 5, 6),
-            "span": datetime.timedelta(minutes=1, milliseconds=500),
+            "moment": dt.datetime(2001, 2, 3, 4, 5, 6, 789, tzinfo=utc),
+            "local moment": dt.datetime(2001, 2, 3, 4, 5, 6),  # noqa: DTZ001
+            "day": dt.date(2001, 2, 3),
+            "time": dt.time(4, 5, 6),
+            "span": dt.timedelta(minutes=1, milliseconds=500),
             "uuid": uuid.UUID(int=7),
             "set": {3},
             "frozen set": frozenset({4}),
@@ -435,7 +444,7 @@ def gather(_: Odd) -> dict[str, Any]:
             "bytes": b"\x00\xfe",
             "enum": Metal.TIN,
             "dataclass": Point(1, [2]),
-            "model": Label(text="old", since=datetime.datetime(2001, 1, 1, tzinfo=utc)),
+            "model": Label(text="old", since=dt.datetime(2001, 1, 1, tzinfo=utc)),
             "decimal": decimal.Decimal("2.50"),
             "path": pathlib.Path("/some/where"),
             "nan": float("nan"),
@@ -443,7 +452,7 @@ def gather(_: Odd) -> dict[str, Any]:
             "large": 2**60 + 1,
             "keys": {1: "one", 2.5: "two and a half", None: "none"},
             "nul": "a\x00b",
-            "text": "ü\u2028\U0001f40d\n\t\"",
+            "text": 'ü\u2028\U0001f40d\n\t"',
             "message": HumanMessage("hello", id="human-1"),
             "exception": ValueError("kept"),
         }
@@ -472,7 +481,7 @@ RARE: dict[str, Callable[[], Any]] = {
     "deque": lambda: collections.deque([1]),
     "address": lambda: ipaddress.ip_address("127.0.0.1"),
     "plain object": lambda: Plain(3),
-    "nested model": lambda: {"deep": [Label(text="in", since=datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC))]},
+    "nested model": lambda: {"deep": [Label(text="in", since=dt.datetime(2001, 1, 1, tzinfo=dt.UTC))]},
     "document": lambda: Document("a page", metadata={"n": 1}),
     "send": lambda: Send("there", {"n": 1}),
     "command": lambda: Command(goto="there"),
@@ -491,7 +500,13 @@ def produce(state: Rare) -> dict[str, Any]:
     return {"kept": RARE[state["kind"]]()}
 
 
-rare = StateGraph(Rare).add_node("produce", produce).add_edge(START, "produce").add_edge("produce", END).compile()
+rare = (
+    StateGraph(Rare)
+    .add_node("produce", produce)
+    .add_edge(START, "produce")
+    .add_edge("produce", END)
+    .compile()
+)
 
 
 def function(_: Odd) -> dict[str, Any]:
@@ -516,7 +531,11 @@ def listen(_: Told, config: RunnableConfig) -> dict[str, Any]:
             "configurable": {key: value for key, value in shown.items() if not key.startswith("__")},
             "tags": [tag for tag in config.get("tags") or [] if not tag.startswith(("seq:", "graph:"))],
             "recursion_limit": config.get("recursion_limit"),
-            "metadata": {key: config["metadata"][key] for key in ("note", "graph_id", "run_attempt") if key in config["metadata"]},
+            "metadata": {
+                key: config["metadata"][key]
+                for key in ("note", "graph_id", "run_attempt")
+                if key in config["metadata"]
+            },
         }
     }
 

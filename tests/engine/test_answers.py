@@ -1,0 +1,133 @@
+"""An answer answers the question for which it was given, and no other (design §4, "answers are bound to questions")."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gatewayd import ids, wire
+from tests.engine import inprocess
+
+PROJECT = Path(__file__).parent / "project" / "langgraph.json"
+
+
+async def open_questions(daemon: inprocess.Daemon, thread_id: str) -> dict[str, str]:
+    """Return the thread's open questions and the ids of their interrupts."""
+    thread = await daemon.services.storage.thread_get(thread_id)
+    return {one["value"]["question"]: one["id"] for each in (thread.interrupts or {}).values() for one in each}
+
+
+async def begun(daemon: inprocess.Daemon, graph: str = "two_questions") -> str:
+    """Return a thread on which the graph has asked."""
+    thread_id = ids.new_id()
+    ended = await daemon.finish(inprocess.request(graph, thread_id=thread_id, input={"word": "w", "path": []}))
+    assert ended.status == "success"
+    return thread_id
+
+
+def answer(thread_id: str, value: Any, graph: str = "two_questions") -> Any:
+    return inprocess.request(graph, thread_id=thread_id, command={"resume": value})
+
+
+async def test_the_second_click_ends_unexecuted_and_answers_nothing(tmp_path: Path) -> None:
+    async with inprocess.opened(tmp_path, PROJECT) as daemon:
+        thread_id = await begun(daemon)
+        first = await daemon.create(answer(thread_id, "yes"))
+        second = await daemon.create(answer(thread_id, "yes"))
+        assert [(await each.ended).status for each in (first, second)] == ["success", "success"]
+        assert [*await open_questions(daemon, thread_id)] == ["second"]
+        thread = await daemon.services.storage.thread_get(thread_id)
+        assert thread.status == "interrupted"
+        assert wire.loads(thread.values)["path"] == ["before:w"]
+        records = await daemon.log(thread_id, second.run.run_id)
+        assert "updates" not in {record.kind for record in records}
+        assert records[-1].kind == "end"
+
+
+async def test_the_second_click_says_how_the_thread_stands(tmp_path: Path) -> None:
+    async with inprocess.opened(tmp_path, PROJECT) as daemon:
+        thread_id = await begun(daemon)
+        first = await daemon.create(answer(thread_id, "yes"))
+        second = await daemon.create(answer(thread_id, "yes"))
+        results = [wire.loads((await each.ended).result) for each in (first, second)]
+        assert results[0] == results[1]
+        assert [one["value"] for one in results[1]["__interrupt__"]] == [{"question": "second", "after": "yes"}]
+
+
+async def test_the_second_click_on_a_last_question_ends_unexecuted(tmp_path: Path) -> None:
+    async with inprocess.opened(tmp_path, PROJECT) as daemon:
+        thread_id = await begun(daemon)
+        await daemon.finish(answer(thread_id, "one"))
+        first = await daemon.create(answer(thread_id, "two"))
+        second = await daemon.create(answer(thread_id, "two"))
+        assert [(await each.ended).status for each in (first, second)] == ["success", "success"]
+        thread = await daemon.services.storage.thread_get(thread_id)
+        assert thread.status == "idle"
+        assert wire.loads(thread.values)["path"] == ["before:w", "answers one two", "after:w"]
+
+
+async def test_an_answer_that_waits_in_the_queue_is_not_given_to_a_question_asked_meanwhile(tmp_path: Path) -> None:
+    async with inprocess.opened(tmp_path, PROJECT) as daemon:
+        thread_id = await begun(daemon)
+        late = await daemon.create(inprocess.request(
+            "two_questions", thread_id=thread_id, command={"resume": "late"}, after_s=0.2
+        ))
+        await daemon.finish(answer(thread_id, "one"))
+        assert (await late.ended).status == "success"
+        assert [*await open_questions(daemon, thread_id)] == ["second"]
+
+
+async def test_a_plain_answer_is_stored_under_the_id_of_the_question_that_was_open(tmp_path: Path) -> None:
+    async with inprocess.opened(tmp_path, PROJECT) as daemon:
+        thread_id = await begun(daemon)
+        open_now = await open_questions(daemon, thread_id)
+        admission = await daemon.create(answer(thread_id, "yes"))
+        assert admission.run.answers == {open_now["first"]: "yes"}
+        await admission.ended
+
+
+async def test_of_a_map_only_the_answers_to_open_questions_are_given(tmp_path: Path) -> None:
+    async with inprocess.opened(tmp_path, PROJECT) as daemon:
+        thread_id = await begun(daemon, "parallel_questions")
+        open_now = await open_questions(daemon, thread_id)
+        answers = {open_now["once"]: "yes", open_now["first"]: "one"}
+        first = await daemon.create(answer(thread_id, {open_now["once"]: "yes"}, "parallel_questions"))
+        both = await daemon.create(answer(thread_id, answers, "parallel_questions"))
+        assert [(await each.ended).status for each in (first, both)] == ["success", "success"]
+        assert [*await open_questions(daemon, thread_id)] == ["second"]
+        thread = await daemon.services.storage.thread_get(thread_id)
+        assert sorted(wire.loads(thread.values)["path"]) == ["once yes", "plain:w"]
+
+
+async def test_the_second_click_in_a_subgraph_answers_nothing(tmp_path: Path) -> None:
+    async with inprocess.opened(tmp_path, PROJECT) as daemon:
+        thread_id = await begun(daemon, "inner_questions")
+        first = await daemon.create(answer(thread_id, "yes", "inner_questions"))
+        second = await daemon.create(answer(thread_id, "yes", "inner_questions"))
+        assert [(await each.ended).status for each in (first, second)] == ["success", "success"]
+        assert [*await open_questions(daemon, thread_id)] == ["second"]
+
+
+async def test_the_second_click_with_an_update_updates_and_answers_nothing(tmp_path: Path) -> None:
+    async with inprocess.opened(tmp_path, PROJECT) as daemon:
+        thread_id = await begun(daemon)
+        first = await daemon.create(answer(thread_id, "yes"))
+        command = {"resume": "yes", "update": {"path": ["updated"]}}
+        second = await daemon.create(inprocess.request("two_questions", thread_id=thread_id, command=command))
+        assert [(await each.ended).status for each in (first, second)] == ["success", "success"]
+        thread = await daemon.services.storage.thread_get(thread_id)
+        assert wire.loads(thread.values)["path"] == ["before:w", "updated"]
+        assert [*await open_questions(daemon, thread_id)] == ["second"]
+
+
+async def test_a_second_click_that_a_restart_finds_in_the_queue_answers_nothing(tmp_path: Path) -> None:
+    async with inprocess.opened(tmp_path, PROJECT, writer=inprocess.CrashingWriter) as daemon:
+        thread_id = await begun(daemon)
+        daemon.writer.crash_after(2)
+        await daemon.create(answer(thread_id, "yes"))
+        second = await daemon.create(answer(thread_id, "yes"))
+        await daemon.writer.crashed.wait()
+        daemon.abandon()
+    async with inprocess.opened(tmp_path, PROJECT) as daemon:
+        assert (await daemon.services.runs.wait(thread_id, second.run.run_id)).status == "success"
+        assert [*await open_questions(daemon, thread_id)] == ["second"]
