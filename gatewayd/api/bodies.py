@@ -222,11 +222,10 @@ def _nodes(value: Any, _: Any) -> Any:
 
 def _command(value: Any, _: Any) -> Object:
     """Accept what langgraph can make a Command of; what it resumes with is anything."""
-    if not isinstance(value, dict) or not isinstance(value.get("update"), dict | list | None):
+    command = parse.mapping(value)
+    if not isinstance(command.get("update"), dict | list | None) or not _goes(command.get("goto")):
         raise parse.no_schema(value)
-    if not _goes(value.get("goto")):
-        raise parse.no_schema(value)
-    return value
+    return command
 
 
 def _goes(goto: Any) -> bool:

@@ -39,6 +39,10 @@ ORDER BY task_path, task_id, idx, stamp"""
 # The namespaces of a thread. Parameters: thread_id.
 NAMESPACES = "SELECT DISTINCT checkpoint_ns FROM checkpoints WHERE thread_id = ?"
 
+# What tasks of a namespace have asked, answered or not. Parameters: thread_id, checkpoint_ns.
+QUESTIONS = f"""
+SELECT {_WRITE} FROM writes WHERE thread_id = ? AND checkpoint_ns = ? AND channel = '__interrupt__'"""
+
 # Channels that were delta channels at some checkpoint of a namespace. Parameters: thread_id, checkpoint_ns.
 DELTA_CHANNELS = """
 SELECT DISTINCT counter.key

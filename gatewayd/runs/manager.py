@@ -85,6 +85,8 @@ class RunManager:
     """Runs without a worker that are being ended, as their latest cancel has left them."""
     _reserved: int = field(default=0, init=False)
     _paused: bool = field(default=False, init=False)
+    _requests: tasks.Group = field(factory=lambda: tasks.Group("requests"), init=False)
+    """Short work in storage that requests wait for."""
     _tasks: tasks.Group = field(factory=lambda: tasks.Group("run manager"), init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -110,7 +112,7 @@ class RunManager:
         if self.stopping:
             work.close()
             raise Unavailable("the server is stopping")
-        return await asyncio.shield(self._tasks.spawn(work, name, awaited=True))
+        return await asyncio.shield(self._requests.spawn(work, name, awaited=True))
 
     async def _create(self, request: RunRequest, follow: bool) -> Admission:
         claim = self.places() > 0
@@ -122,6 +124,7 @@ class RunManager:
             self._end_cancelled(victim)
         if created.started:
             self.dispatch(run, fresh=True)
+            run = attrs.evolve(run, status="pending", attempt=0, started_at=None)  # what was admitted
         else:
             self._waits()
         return Admission(run=run, ended=ended)
@@ -523,10 +526,12 @@ class RunManager:
         self.stopping = True
         self.hint.set()
         self.workers.drain("shutdown")
+        await self._requests.join()  # what they have started in storage is parked, not left behind
         if not await self._landed(drain_s):
             self.workers.cut()
             if not await self._landed(self.cancel_deadline_s):
                 log.error("%d runs did not stop in time; their workers are killed", len(self.flights))
+        await self._requests.stop()
         await self._tasks.stop()
 
     async def _landed(self, within_s: float) -> bool:

@@ -23,6 +23,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 from langgraph.store.base import BaseStore
+from langgraph.types import Interrupt
 
 from gatewayd import logs
 from gatewayd.channel import orders
@@ -99,6 +100,8 @@ class Execution:
     _values_json: bytes | None = field(default=None, init=False)
     _stopped: bool = field(default=False, init=False)
     """The graph stopped at an interrupt or breakpoint."""
+    _asking: dict[str, Interrupt] = field(factory=dict, init=False)
+    """What it asked then, by interrupt id."""
     _agen: Any = field(default=None, init=False)
     _queue: asyncio.Queue[tuple[tuple[str, ...], str, Any]] | None = field(default=None, init=False)
     """Where langgraph keeps what the graph has emitted until ``astream`` hands it out."""
@@ -232,6 +235,7 @@ class Execution:
                 self._values, self._values_json = payload, None
             elif mode == "updates" and isinstance(payload, dict) and INTERRUPT in payload:
                 self._stopped = True
+                self._asking |= {interrupt.id: interrupt for interrupt in payload[INTERRUPT]}
         if mode in self._asked:
             data = serialise.dumps(payload, full=self.around.full_errors)
             if mode == "values" and not namespace:
@@ -252,7 +256,7 @@ class Execution:
         self, graph: graphs.AnyPregel, config: RunnableConfig, saver: checkpoints.Saver
     ) -> dict[str, Any]:
         if self._stopped or self._values is None or INTERRUPT in _keys(self._values):
-            return {**await self._state(graph, config), "outcome": "success"}
+            return {**self._with_questions(await self._state(graph, config)), "outcome": "success"}
         values = self._values_json or serialise.dumps(self._values)
         return {
             "outcome": "success",
@@ -261,6 +265,25 @@ class Execution:
             "interrupts": {},
             "next": [],
             "end_checkpoint_id": saver.last_root_checkpoint_id,
+        }
+
+    def _with_questions(self, state: dict[str, Any]) -> dict[str, Any]:
+        """
+        Add what the graph has asked to a state that shows no questions.
+
+        A task that a command's Send makes is in no snapshot: langgraph makes it again of the command's writes.
+        """
+        if state["interrupts"] or not self._asking:
+            return state
+        asked = resume.tasks_that_ask(self.order.thread_id, state["end_checkpoint_id"], self.around.reader)
+        interrupts = {
+            task_id: [projection.shown(self._asking[each]) for each in mine if each in self._asking]
+            for task_id, mine in asked.items()
+        }
+        return {
+            **state,
+            "interrupts": {task_id: shown for task_id, shown in interrupts.items() if shown},
+            "result": projection.with_interrupts(self._values, list(self._asking.values())),
         }
 
     async def _record_end(self, graph: graphs.AnyPregel, config: RunnableConfig) -> dict[str, Any]:

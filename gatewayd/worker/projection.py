@@ -13,11 +13,13 @@ def of_snapshot(snapshot: StateSnapshot) -> dict[str, Any]:
     """
     Return the projection of a snapshot (the keys of `model.run.RunOutcome`).
 
-    `values` is JSON, or None on a thread without any checkpoint; `interrupts` maps the ids of tasks that wait to their interrupts; `result` is the values with
-    ``__interrupt__`` if there are any.
+    `values` is JSON, or None on a thread without any checkpoint; `interrupts` maps the ids of tasks that wait to their
+    interrupts; `result` is the values with ``__interrupt__`` if there are any.
     """
     interrupts = {
-        task.id: [shown(one) for one in task.interrupts] for task in snapshot.tasks if task.interrupts and not task.result
+        task.id: [shown(one) for one in task.interrupts]
+        for task in snapshot.tasks
+        if task.interrupts and not task.result
     }
     values = serialise.dumps(snapshot.values)
     checkpoint_id = snapshot.config["configurable"].get("checkpoint_id")

@@ -12,7 +12,8 @@ Otherwise it goes on with no input, or with those of its answers whose questions
 are never given twice.
 
 A question is open when its INTERRUPT write is the task's newest and no newer RESUME write has answered it. It is read
-in the innermost namespaces: while a subgraph runs, its parent's row is stale.
+in the namespace of the task that asked: the rows of the tasks above it repeat the question, but while the subgraph goes
+on they are stale.
 """
 
 from __future__ import annotations
@@ -204,41 +205,75 @@ def _open_answers(
 
 
 def open_questions(thread_id: str, snapshot: StateSnapshot, storage: reader.Reader) -> Iterator[str]:
-    """Yield the ids of the interrupts that wait for an answer, read in the innermost namespaces."""
+    """Yield the ids of the interrupts that wait for an answer, read where they were asked."""
     checkpoint_id = snapshot.config["configurable"].get("checkpoint_id")
     if checkpoint_id is None:
         return
     namespaces = [row[0] for row in storage.fetch(sql.NAMESPACES, (thread_id,))]
-    tasks = [task.id for task in snapshot.tasks]
-    yield from _open_in(thread_id, "", checkpoint_id, tasks, namespaces, storage)
+    tasks = {task.id: task.name for task in snapshot.tasks}
+    tasks = dict.fromkeys(tasks_that_ask(thread_id, checkpoint_id, storage), "") | tasks
+    yield from _open_in(thread_id, "", checkpoint_id, list(tasks.items()), namespaces, storage)
+
+
+def tasks_that_ask(thread_id: str, checkpoint_id: str, storage: reader.Reader) -> dict[str, list[str]]:
+    """
+    Return the root tasks that wait at an interrupt on a checkpoint, with the interrupts' ids.
+
+    Those that a command's Send has made are among them; no snapshot shows them.
+    """
+    writes = _writes(storage, thread_id, "", checkpoint_id)
+    questions = ((write.task_id, _question(writes, write.task_id)) for write in writes if write.channel == INTERRUPT)
+    return {task_id: list(_ids(question)) for task_id, question in questions if question is not None}
 
 
 def _open_in(
     thread_id: str,
     namespace: str,
     checkpoint_id: str,
-    tasks: Sequence[str],
+    tasks: Sequence[tuple[str, str]],
     namespaces: Sequence[str],
     storage: reader.Reader,
 ) -> Iterator[str]:
+    """Yield the open questions of tasks (id and name) of one checkpoint, and of the subgraphs that they have called."""
     writes = _writes(storage, thread_id, namespace, checkpoint_id)
-    for task_id in tasks:
+    for task_id, name in tasks:
         if _finished(writes, task_id):
             continue
-        inner = [each for each in namespaces if _is_below(each, namespace, task_id)]
-        if not inner:
-            question = _question(writes, task_id)
-            if question is not None:
-                yield from _ids(question)
+        inner = [each for each in namespaces if _is_below(each, namespace, task_id, name)]
+        question = _question(writes, task_id)
+        if question is not None:
+            repeated = _asked_below(thread_id, inner, namespaces, storage)
+            yield from (each for each in _ids(question) if each not in repeated)
         for each in inner:
             latest = storage.fetch(sql.TUPLE_LATEST, (thread_id, each))
             inner_id = rows.CheckpointRow._make(latest[0]).checkpoint_id
-            inner_tasks = sorted({write.task_id for write in _writes(storage, thread_id, each, inner_id)})
-            yield from _open_in(thread_id, each, inner_id, inner_tasks, namespaces, storage)
+            inner_tasks = {write.task_id: _name(write) for write in _writes(storage, thread_id, each, inner_id)}
+            yield from _open_in(thread_id, each, inner_id, sorted(inner_tasks.items()), namespaces, storage)
 
 
-def _is_below(candidate: str, namespace: str, task_id: str) -> bool:
-    """Whether a namespace is that of a subgraph which the task calls: one segment ``node:task`` more, maybe counted."""
+def _asked_below(
+    thread_id: str, inner: Sequence[str], namespaces: Sequence[str], storage: reader.Reader
+) -> frozenset[str]:
+    """Return the ids of all that was ever asked in these namespaces and below them."""
+    places = [each for each in namespaces if any(each == one or each.startswith(f"{one}|") for one in inner)]
+    asked = (rows.WriteRow._make(row) for place in places for row in storage.fetch(sql.QUESTIONS, (thread_id, place)))
+    return frozenset(interrupt_id for write in asked for interrupt_id in _ids(write))
+
+
+def _name(write: rows.WriteRow) -> str:
+    """Return the name of a write's task, as far as its path has it (tasks made by Send have none)."""
+    return write.task_path.rpartition(", ")[2]
+
+
+def _is_below(candidate: str, namespace: str, task_id: str, name: str) -> bool:
+    """
+    Whether a namespace is that of a subgraph which the task calls.
+
+    It has one segment ``name:task`` more, and maybe a count. That of a subgraph with a memory of its own
+    (``checkpointer=True``) consists of names alone.
+    """
+    if candidate == "|".join([*(part.partition(":")[0] for part in namespace.split("|") if part), name]):
+        return True
     rest = candidate.removeprefix(f"{namespace}|") if namespace else candidate
     if rest == candidate and namespace:
         return False

@@ -184,18 +184,32 @@ class Supervisor:
     # questions
 
     async def call(self, method: str, params: dict[str, Any]) -> Any:
-        """Ask the service worker; waits, within the deadline, until there is one that is ready."""
+        """
+        Ask the service worker; waits, within the deadline, until there is one that is ready.
+
+        A question whose worker ends is asked once more: all of them may be. Raises `Unavailable`, `Unanswered`.
+        """
         deadline_s = self.plan.call_deadline_s
-        started = time.monotonic()
-        while (service := self._service) is None:
+        until = time.monotonic() + deadline_s
+        for last in (False, True):
+            service = await self._ready_service(until)
+            try:
+                return await service.call(method, params, until - time.monotonic())
+            except errors.Unavailable:
+                if last:
+                    raise
+        raise AssertionError
+
+    async def _ready_service(self, until: float) -> worker.Worker:
+        while self._service is None:
             self._service_changed.clear()
             try:
-                async with asyncio.timeout(deadline_s - (time.monotonic() - started)):
+                async with asyncio.timeout(until - time.monotonic()):
                     await self._service_changed.wait()
             except TimeoutError:
                 why = f": {self.trouble}" if self.trouble else ""
                 raise errors.Unavailable(f"the project is not loaded{why}") from None
-        return await service.call(method, params, deadline_s - (time.monotonic() - started))
+        return self._service
 
     # the workers' reports (worker.Owner)
 

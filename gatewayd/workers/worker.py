@@ -221,7 +221,7 @@ class Worker:
                 return await future
         except TimeoutError:
             where = f" (blocked at {self.place})" if self.blocked_since is not None and self.place else ""
-            raise errors.Unanswered(f"{method} got no answer within {deadline_s:g} s{where}") from None
+            raise errors.Unanswered(f"{method} got no answer within {deadline_s:.3g} s{where}") from None
         finally:
             self._calls.pop(number, None)
 

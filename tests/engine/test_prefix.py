@@ -107,6 +107,10 @@ KINDS |= {
         "inner_questions", subgraphs=True, stream_mode=("values", "updates", "custom", "messages-tuple")
     ),
     "subgraph_streamed_last_answer": asked("inner_questions", "one", "two", subgraphs=True),
+    "remembering_subgraph_second_question": asked("remembering", "one"),
+    "remembering_subgraph_last_answer": asked("remembering", "one", "two"),
+    "subgraph_of_a_subgraph_second_question": asked("deep_questions", "one"),
+    "subgraph_of_a_subgraph_last_answer": asked("deep_questions", "one", "two"),
     "graph_called_in_a_sync_node": plain("calling"),
     "graph_called_in_an_async_node": plain("calling_async", stream_mode=("values", "updates", "custom")),
     "called_graph_asks": plain("calling_questions"),

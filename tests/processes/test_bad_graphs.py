@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langgraph_sdk import errors
 
 from tests.processes import conftest, story
 
@@ -241,6 +242,30 @@ async def test_a_step_that_emits_more_than_the_backlog_ends_its_run_by_name_and_
     assert (stream[-1].event, stream[-1].data["error"]) == ("error", "BacklogExceeded")
     assert "1000000 bytes" in stream[-1].data["message"]
     assert (await told.ended(neighbour))["status"] == "success"
+
+
+async def test_a_factory_that_blocks_the_service_worker_costs_a_deadline_and_then_the_worker(
+    serve: conftest.Serve, tell: conftest.Tell, tmp_path: Path
+) -> None:
+    brake = tmp_path / "brake"
+    told = tell(await serve(call_deadline_s=3, env={"FACTORY_BLOCKS_WHILE": str(brake)}))
+    other = await told.begin("steps", steps=1)
+    await told.ended(other)
+    run = await told.begin("slow_factory", steps=1)
+    assert (await told.ended(run))["status"] == "success"
+    (before,) = told.served.workers("service")
+    brake.touch()
+    async with told.awake(AWAKE_S):
+        with pytest.raises(errors.APIStatusError) as refused:
+            await told.client.threads.get_state(run.thread_id)
+        assert refused.value.status_code == 504
+        place = await told.served.logged(r"worker service is blocked at (\S+):\d+ in slow_factory")
+        assert place[1] == str(conftest.PROJECT / "bad.py")
+        await told.served.logged("the service worker has been blocked for 3 s and is replaced")
+        brake.unlink()
+        assert (await told.values(other))["done"] == ["step0"]
+    assert told.served.workers("service") != [before]
+    assert (await told.values(run))["done"] == ["step0"]
 
 
 async def test_readers_that_stop_reading_delay_nobody_and_cost_bounded_memory(

@@ -181,10 +181,14 @@ async def test_stateless_runs_leave_nothing(client: LangGraphClient) -> None:
     assert created[0].get("thread_id") is None
     run = await client.runs.create(None, "countdown", input=COUNT)
     with pytest.raises(NotFoundError):
-        async with asyncio.timeout(15):
-            while True:
-                await client.threads.get(run["thread_id"])
-                await asyncio.sleep(0.02)
+        await asyncio.wait_for(kept(client, run["thread_id"]), 15)
+
+
+async def kept(client: LangGraphClient, thread_id: str) -> None:
+    """Wait as long as there is a thread."""
+    while True:
+        await client.threads.get(thread_id)
+        await asyncio.sleep(0.02)
 
 
 # questions and answers

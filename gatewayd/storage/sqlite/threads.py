@@ -168,7 +168,7 @@ def thread_status_derive(
         """UPDATE threads SET updated_at = :now, status = CASE
                WHEN :active THEN 'busy'
                WHEN :failed THEN 'error'
-               WHEN next <> '[]' THEN 'interrupted'
+               WHEN next <> '[]' OR interrupts <> '{}' THEN 'interrupted'
                ELSE 'idle' END,
                hidden_at = iif(ephemeral AND NOT :active, coalesce(hidden_at, :now), hidden_at)
            WHERE thread_id = :thread_id""",

@@ -153,18 +153,27 @@ inner = (
     .add_edge("ask", "last")
 )
 
-outer = (
-    StateGraph(State)
-    .add_node("before", going("before"))
-    .add_node("inner", inner.compile())
-    .add_node("beside", going("beside"))
-    .add_node("after", going("after"))
-    .add_edge(START, "before")
-    .add_edge("before", "inner")
-    .add_edge("before", "beside")
-    .add_edge(["inner", "beside"], "after")
-)
-inner_questions = outer.compile()
+
+def around(subgraph: Any):
+    return (
+        StateGraph(State)
+        .add_node("before", going("before"))
+        .add_node("inner", subgraph)
+        .add_node("beside", going("beside"))
+        .add_node("after", going("after"))
+        .add_edge(START, "before")
+        .add_edge("before", "inner")
+        .add_edge("before", "beside")
+        .add_edge(["inner", "beside"], "after")
+        .compile()
+    )
+
+
+inner_questions = around(inner.compile())
+remembering = around(inner.compile(checkpointer=True))
+"""The subgraph has a memory of its own, kept from run to run."""
+
+deep_questions = around(around(inner.compile()))
 
 
 # A graph that a node calls by itself.

@@ -218,6 +218,7 @@ regex = one_node("backtrack", backtrack)
 
 
 def slow_factory(config: RunnableConfig) -> Any:
-    """Block whoever opens the graph, if the thread's config says for how long."""
-    time.sleep(float((config.get("configurable") or {}).get("factory_seconds") or 0))
+    """Block whoever opens the graph for as long as a file is there."""
+    while Path(os.environ.get("FACTORY_BLOCKS_WHILE", "/nowhere")).exists():
+        time.sleep(0.05)
     return _steps

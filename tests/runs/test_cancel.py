@@ -1,0 +1,460 @@
+"""Cancelling and deleting: stored before it is answered, carried out once, whatever else happens at the moment."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from gatewayd.errors import NotFound
+from gatewayd.model import event
+from gatewayd.runs import manager
+from gatewayd.streams import hub
+
+REQUESTED = "interrupt requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
+
+
+async def cancel(engine: Any, run: Any, action: str = "interrupt") -> Any:
+    return await engine.runs.cancel(run.thread_id, run.run_id, action)
+
+
+def wait(engine: Any, run: Any) -> asyncio.Future[manager.Ended]:
+    return asyncio.ensure_future(engine.runs.wait(run.thread_id, run.run_id))
+
+
+async def waits(engine: Any, run: Any) -> None:
+    """Wait until somebody waits for the run."""
+    while not engine.runs._waiting.get(run.run_id):
+        await asyncio.sleep(0)
+
+
+# before the start
+
+
+@pytest.mark.parametrize("action", ["interrupt", "rollback"])
+@pytest.mark.parametrize("why", ["delayed", "its thread is busy"])
+async def test_a_run_that_has_not_started_is_ended_without_a_worker(engine: Any, why: str, action: str) -> None:
+    if why == "delayed":
+        run = await engine.create(after_s=60.0)
+    else:
+        first = await engine.executing()
+        run = await engine.create(first.thread_id)
+    before = await engine.thread(run)
+    ended = wait(engine, run)
+    await waits(engine, run)
+    await cancel(engine, run, action)
+    assert (await ended).status == ("deleted" if action == "rollback" else "interrupted")
+    await engine.runs._tasks.join()
+    after = await engine.thread(run)
+    assert (after.error, after.values, after.state_updated_at) == (None, None, before.state_updated_at)
+    assert after.status == ("idle" if why == "delayed" else "busy")
+    assert await engine.status(run) == (None if action == "rollback" else "interrupted")
+    assert run.run_id not in engine.worker.orders
+    assert engine.workers.calls == []
+    assert await engine.kinds(run) == [event.END]
+    with pytest.raises(NotFound):
+        await cancel(engine, run)
+
+
+async def test_a_parked_run_is_ended_with_the_state_that_the_service_worker_computes(boots: Any) -> None:
+    engine = await boots.start()
+    run = await engine.executing()
+    engine.worker.checkpoint(run.run_id, "0001")
+    engine.worker.die()
+    await engine.landed()
+    assert await engine.status(run) == "pending"
+    await cancel(engine, run)
+    await engine.runs._tasks.join()
+    await engine.storage.counters()
+    assert engine.workers.calls == [("project", {"thread_id": run.thread_id, "graph_id": "chat"})]
+    thread = await engine.thread(run)
+    assert (thread.values, thread.error) == (b'{"old":1}', {"error": "UserInterrupt", "message": REQUESTED})
+    assert await engine.status(run) == "interrupted"
+    assert await engine.fetch("SELECT * FROM slots") == []
+
+
+async def test_without_a_service_worker_the_end_is_stored_and_the_old_values_stay(boots: Any) -> None:
+    engine = await boots.start()
+    run = await engine.executing()
+    engine.worker.end(run.run_id, values=b'{"kept":1}')
+    await engine.landed()
+    second = await engine.executing(run.thread_id)
+    engine.worker.die()
+    await engine.landed()
+    engine.workers.projection = None
+    ended = wait(engine, second)
+    await waits(engine, second)
+    await cancel(engine, second)
+    assert (await ended).status == "interrupted"
+    assert (await engine.thread(second)).values == b'{"kept":1}'
+
+
+async def test_a_second_stronger_cancel_counts_while_the_first_is_being_carried_out(boots: Any, settled: Any) -> None:
+    engine = await boots.start()
+    run = await engine.executing()
+    engine.worker.checkpoint(run.run_id, "0001")
+    engine.worker.die()
+    await engine.landed()
+    engine.workers.call_gate.clear()
+    await cancel(engine, run, "interrupt")
+    await engine.workers.board.until(lambda: bool(engine.workers.calls))
+    await cancel(engine, run, "rollback")
+    engine.workers.call_gate.set()
+    await engine.runs._tasks.join()
+    await engine.storage.counters()
+    assert await engine.status(run) is None
+    assert await engine.fetch("SELECT * FROM checkpoints") == []
+    assert await engine.kinds(run) == [event.END]
+
+
+# while it executes
+
+
+async def test_an_executing_run_is_cancelled_by_its_worker_and_keeps_its_checkpoints(engine: Any) -> None:
+    run = await engine.executing()
+    engine.worker.checkpoint(run.run_id, "0001")
+    ended = wait(engine, run)
+    marked = await cancel(engine, run)
+    assert marked.cancel_action == "interrupt"
+    assert engine.worker.cancels == [(run.run_id, 1)]
+    assert await engine.status(run) == "running"
+    n = engine.worker.checkpoint(run.run_id, "0002")  # until it has ended its puts are accepted
+    engine.worker.end(run.run_id, "cancelled", next=["step"], values=b'{"part":1}', result=b'{"part":1}')
+    assert await ended == manager.Ended(status="interrupted", result=b'{"part":1}', error=None)
+    thread = await engine.thread(run)
+    assert (thread.status, thread.error) == ("interrupted", {"error": "UserInterrupt", "message": REQUESTED})
+    assert len(await engine.fetch("SELECT * FROM checkpoints")) == n == 2
+
+
+async def test_pressing_stop_twice_is_no_error_and_cancels_once(engine: Any) -> None:
+    run = await engine.executing()
+    ended = [wait(engine, run), wait(engine, run)]
+    await asyncio.gather(cancel(engine, run), cancel(engine, run))
+    await cancel(engine, run)
+    engine.worker.end(run.run_id, "cancelled")
+    assert [(await future).status for future in ended] == ["interrupted"] * 2
+    assert await engine.kinds(run) == [event.END]
+
+
+async def test_a_rollback_removes_the_run_and_its_checkpoints_and_gives_the_old_state_back(engine: Any) -> None:
+    first = await engine.executing()
+    engine.worker.checkpoint(first.run_id, "0001")
+    engine.worker.end(first.run_id, values=b'{"old":1}')
+    await engine.landed()
+    run = await engine.executing(first.thread_id)
+    engine.worker.checkpoint(run.run_id, "0002")
+    ended = wait(engine, run)
+    await waits(engine, run)
+    await cancel(engine, run, "interrupt")
+    await cancel(engine, run, "rollback")
+    await cancel(engine, run, "interrupt")  # does not weaken it
+    engine.worker.end(run.run_id, "cancelled", values=b'{"new":1}')
+    assert (await ended).status == "deleted"
+    assert await engine.status(run) is None
+    assert await engine.fetch("SELECT checkpoint_id FROM checkpoints") == [("0001",)]
+    thread = await engine.thread(run)
+    assert (thread.values, thread.status) == (b'{"old":1}', "idle")
+    assert thread.error is not None
+    assert thread.error["error"] == "UserRollback"
+    await engine.landed()
+
+
+async def test_the_state_after_a_rollback_is_computed_after_the_checkpoints_are_gone(engine: Any) -> None:
+    run = await engine.executing()
+    engine.worker.checkpoint(run.run_id, "0001")
+    engine.workers.call_gate.clear()
+    await cancel(engine, run, "rollback")
+    engine.worker.end(run.run_id, "cancelled")
+    await engine.workers.board.until(lambda: bool(engine.workers.calls))
+    assert await engine.fetch("SELECT * FROM checkpoints") == []
+    assert await engine.status(run) == "running"
+    engine.workers.call_gate.set()
+    await engine.landed()
+    assert await engine.status(run) is None
+
+
+async def test_a_natural_end_that_arrived_before_the_cancel_counts(engine: Any) -> None:
+    run = await engine.executing()
+    ended = wait(engine, run)
+    await waits(engine, run)
+    with engine.writer_held():
+        engine.worker.end(run.run_id, result=b"1")
+        cancelling = asyncio.ensure_future(cancel(engine, run))
+    with pytest.raises(NotFound, match="No matching runs to cancel"):
+        await cancelling
+    assert (await ended).status == "success"
+    assert engine.worker.cancels == []
+    assert (await engine.thread(run)).error is None
+
+
+async def test_a_natural_end_that_arrives_after_the_cancel_was_stored_ends_the_run_once(engine: Any) -> None:
+    run = await engine.executing()
+    ended = wait(engine, run)
+    await waits(engine, run)
+    await cancel(engine, run)
+    engine.worker.end(run.run_id, result=b"1")
+    assert (await ended).status == "success"
+    await engine.landed()
+    assert await engine.kinds(run) == [event.END]
+    with pytest.raises(NotFound):
+        await cancel(engine, run)
+
+
+async def test_a_natural_end_that_arrives_while_the_cancel_is_being_stored_ends_the_run_once(
+    engine: Any, settled: Any
+) -> None:
+    run = await engine.executing()
+    ended = wait(engine, run)
+    await waits(engine, run)
+    found = await engine.run(run)
+    assert found is not None
+    with engine.writer_held():
+        storing = engine.storage.writer.submit(lambda connection: None)  # behind what holds the writer up
+        cancelling = asyncio.ensure_future(cancel(engine, run))
+        while len(engine.storage.writer._queue) < 2:
+            await asyncio.sleep(0)
+        engine.worker.end(run.run_id, result=b"1")
+    await storing
+    await cancelling
+    assert (await ended).status == "success"
+    await engine.landed()
+    assert await engine.kinds(run) == [event.END]
+
+
+async def test_a_cancel_that_is_not_obeyed_kills_the_worker_and_the_others_go_on_elsewhere(
+    boots: Any,
+) -> None:
+    engine = await boots.start(cancel_deadline_s=0.0)
+    engine.claim()
+    stubborn, neighbour = await engine.executing(), await engine.executing()
+    worker = engine.worker
+    ended = wait(engine, stubborn)
+    await waits(engine, stubborn)
+    await cancel(engine, stubborn)
+    await engine.workers.board.until(lambda: worker.killed)
+    assert worker.condemned
+    worker.die()
+    assert (await ended).status == "interrupted"
+    assert await engine.worker.started(neighbour.run_id) == 2
+    run = await engine.run(neighbour)
+    assert (run.strikes, run.status) == (0, "running")
+    assert (await engine.run(stubborn)).strikes == 0
+
+
+async def test_a_cancel_that_is_obeyed_in_time_kills_nobody(boots: Any) -> None:
+    engine = await boots.start(cancel_deadline_s=0.0)
+    run = await engine.executing()
+    await cancel(engine, run)
+    here = engine.runs.flights[run.run_id]
+    engine.worker.end(run.run_id, "cancelled")  # arrives; its storing is under way when the deadline fires
+    engine.runs._overdue(here)
+    await engine.landed()
+    engine.runs._overdue(here)
+    assert not engine.worker.killed
+
+
+async def test_a_worker_that_dies_while_its_run_is_being_cancelled_has_cancelled_it(engine: Any) -> None:
+    run = await engine.executing()
+    ended = wait(engine, run)
+    await waits(engine, run)
+    await cancel(engine, run)
+    engine.worker.die()
+    assert (await ended).status == "interrupted"
+    await engine.landed()
+    assert await engine.kinds(run) == [event.END]
+
+
+async def test_a_run_cancelled_while_it_waits_for_a_worker_is_cancelled_there(engine: Any) -> None:
+    run = await suspect(engine)
+    engine.workers.quarantine_gate.clear()
+    await engine.workers.board.until(lambda: bool(engine.workers.quarantines))
+    await cancel(engine, run)
+    engine.workers.quarantine_gate.set()
+    (quarantine,) = engine.workers.quarantines
+    await engine.workers.board.until(lambda: bool(quarantine.cancels))
+    quarantine.end(run.run_id, "cancelled")
+    await engine.landed()
+    assert await engine.status(run) == "interrupted"
+
+
+async def suspect(engine: Any) -> Any:
+    """Return a run whose worker has died under it."""
+    run = await engine.executing()
+    engine.workers.quarantine_gate.clear()
+    engine.worker.die()
+    return run
+
+
+async def test_a_run_cancelled_while_no_worker_can_be_found_for_it_is_ended(engine: Any) -> None:
+    run = await suspect(engine)
+    await engine.workers.board.until(lambda: bool(engine.workers.quarantines))
+    engine.workers.quarantine_fails = True
+    await cancel(engine, run)
+    ended = wait(engine, run)
+    await waits(engine, run)
+    engine.workers.quarantine_gate.set()
+    assert (await ended).status == "interrupted"
+    await engine.landed()
+    assert (await engine.thread(run)).status == "idle"
+
+
+async def test_a_run_handed_back_although_it_was_cancelled_is_ended(engine: Any) -> None:
+    run = await engine.executing()
+    ended = wait(engine, run)
+    await waits(engine, run)
+    await cancel(engine, run)
+    engine.worker.end(run.run_id, "drained")
+    assert (await ended).status == "interrupted"
+
+
+async def test_cancelling_what_does_not_exist_is_refused(engine: Any) -> None:
+    run, other = await engine.executing(), await engine.executing()
+    with pytest.raises(NotFound, match="No runs found to cancel"):
+        await engine.runs.cancel(other.thread_id, run.run_id, "interrupt")
+    assert (await engine.run(run)).cancel_action is None
+
+
+# victims of a multitask strategy
+
+
+@pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
+async def test_a_superseded_run_is_cancelled_and_its_successor_starts_when_it_has_ended(
+    engine: Any, strategy: str
+) -> None:
+    victim = await engine.executing()
+    engine.worker.checkpoint(victim.run_id, "0001")
+    ended = wait(engine, victim)
+    await waits(engine, victim)
+    successor = await engine.create(victim.thread_id, multitask_strategy=strategy)
+    assert engine.worker.cancels == [(victim.run_id, 1)]
+    assert successor.run_id not in engine.worker.orders
+    engine.worker.end(victim.run_id, "cancelled")
+    assert (await ended).status == ("deleted" if strategy == "rollback" else "interrupted")
+    await engine.worker.started(successor.run_id)
+    assert len(await engine.fetch("SELECT * FROM checkpoints")) == (strategy == "interrupt")
+    assert (await engine.thread(victim)).status == "busy"
+
+
+async def test_runs_that_wait_behind_the_victim_are_superseded_too(engine: Any) -> None:
+    running = await engine.executing()
+    waiting = await engine.create(running.thread_id)
+    ended = wait(engine, waiting)
+    await waits(engine, waiting)
+    successor = await engine.create(running.thread_id, multitask_strategy="interrupt")
+    assert (await ended).status == "interrupted"
+    engine.worker.end(running.run_id, "cancelled")
+    await engine.worker.started(successor.run_id)
+    assert waiting.run_id not in engine.worker.orders
+
+
+# deleting
+
+
+async def test_a_run_deleted_while_it_executes_is_stopped_and_its_place_is_free_when_nothing_executes(
+    engine: Any,
+) -> None:
+    run = await engine.executing()
+    engine.worker.checkpoint(run.run_id, "0001")
+    ended = wait(engine, run)
+    await waits(engine, run)
+    with hub.Cursor(engine.hub, run.thread_id, 0, run.run_id) as cursor:
+        reading = asyncio.ensure_future(cursor.page())
+        await engine.runs.delete_run(run.thread_id, run.run_id)
+        assert (await ended).status == "deleted"
+        assert await reading == []  # the reader looks elsewhere, and finds no run
+    assert await engine.run(run) is None
+    assert engine.worker.cancels == [(run.run_id, 1)]
+    assert engine.worker.free == 9
+    engine.worker.emit(run.run_id)
+    engine.worker.checkpoint(run.run_id, "0002")
+    assert len(engine.worker.refused) == 2
+    engine.worker.end(run.run_id, "cancelled")
+    assert engine.worker.free == 10
+    assert engine.runs.flights == {}
+    await engine.storage.counters()
+    assert await engine.fetch("SELECT checkpoint_id FROM checkpoints") == [("0001",)]
+    assert await engine.kinds(run) == []
+    assert (await engine.thread(run)).status == "idle"
+    with pytest.raises(NotFound):
+        await engine.runs.delete_run(run.thread_id, run.run_id)
+
+
+async def test_a_deleted_run_that_does_not_stop_costs_its_worker_its_life(boots: Any) -> None:
+    engine = await boots.start(cancel_deadline_s=0.0)
+    engine.claim()
+    run, neighbour = await engine.executing(), await engine.executing()
+    worker = engine.worker
+    await engine.runs.delete_run(run.thread_id, run.run_id)
+    await engine.workers.board.until(lambda: worker.killed)
+    worker.die()
+    await engine.worker.started(neighbour.run_id)
+    assert list(engine.runs.flights) == [neighbour.run_id]
+
+
+async def test_a_deleted_pending_run_is_never_started(engine: Any) -> None:
+    first = await engine.executing()
+    second, third = await engine.create(first.thread_id), await engine.create(first.thread_id)
+    ended = wait(engine, second)
+    await waits(engine, second)
+    await engine.runs.delete_run(second.thread_id, second.run_id)
+    assert (await ended).status == "deleted"
+    engine.worker.end(first.run_id)
+    await engine.worker.started(third.run_id)
+    assert second.run_id not in engine.worker.orders
+
+
+async def test_a_run_deleted_while_it_waits_for_a_worker_is_never_started(engine: Any) -> None:
+    run = await suspect(engine)
+    await engine.workers.board.until(lambda: bool(engine.workers.quarantines))
+    await engine.runs.delete_run(run.thread_id, run.run_id)
+    engine.workers.quarantine_gate.set()
+    await engine.landed()
+    (quarantine,) = engine.workers.quarantines
+    assert (quarantine.orders, quarantine.stopped) == ({}, True)
+    assert engine.workers.free_quarantines() == 2
+
+
+async def test_a_deleted_thread_takes_its_runs_with_it_and_its_id_can_be_used_at_once(engine: Any) -> None:
+    running = await engine.executing()
+    waiting = await engine.create(running.thread_id)
+    engine.worker.emit(running.run_id, b"old")
+    ended = [wait(engine, run) for run in (running, waiting)]
+    for run in (running, waiting):
+        await waits(engine, run)
+    with hub.Cursor(engine.hub, running.thread_id, 0) as cursor:
+        assert len(await cursor.page()) == 1
+        await engine.runs.delete_thread(running.thread_id)
+        assert await cursor.page() == []
+        assert [(await future).status for future in ended] == ["deleted"] * 2
+        again = await engine.executing(running.thread_id)
+        engine.worker.emit(again.run_id, b"new")
+        engine.worker.emit(running.run_id, b"late")
+        engine.worker.end(running.run_id, "cancelled")
+        engine.worker.end(again.run_id)
+        await engine.landed()
+        with hub.Cursor(engine.hub, running.thread_id, 0) as fresh:
+            records = [record.data for chunk in await fresh.page() for record in chunk.records]
+    assert records[0] == b"new"
+    assert len(records) == 2
+    assert await engine.status(again) == "success"
+    with pytest.raises(NotFound):
+        await engine.runs.delete_thread(waiting.run_id)
+
+
+async def test_a_thread_deleted_while_a_run_of_it_is_being_ended_without_a_worker_leaves_no_error(
+    boots: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = await boots.start()
+    run = await engine.executing()
+    engine.worker.die()
+    await engine.landed()
+    engine.workers.call_gate.clear()
+    await cancel(engine, run)
+    await engine.workers.board.until(lambda: bool(engine.workers.calls))
+    await engine.runs.delete_thread(run.thread_id)
+    engine.workers.call_gate.set()
+    await engine.runs._tasks.join()
+    await engine.storage.counters()
+    assert await engine.kinds(run) == []
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []

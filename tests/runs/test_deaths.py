@@ -1,0 +1,277 @@
+"""Workers and daemons that die: who goes on, who is put aside, and what is never done twice."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from gatewayd import ids
+from gatewayd.model import event
+from gatewayd.runs import recovery
+from gatewayd.storage import store
+
+# workers
+
+
+async def test_the_runs_of_a_dead_worker_go_on_in_the_next_with_a_higher_attempt(engine: Any) -> None:
+    run = await engine.executing()
+    n = engine.worker.checkpoint(run.run_id, "0001")
+    await engine.worker.committed(run.run_id, n)
+    engine.worker.die()
+    assert await engine.worker.started(run.run_id) == 2
+    assert engine.worker.orders[run.run_id]["attempt"] == 2
+    engine.worker.end(run.run_id)
+    await engine.landed()
+    assert await engine.status(run) == "success"
+
+
+async def test_what_the_dead_worker_had_sent_is_stored_and_its_later_frames_are_not(engine: Any) -> None:
+    run = await engine.executing()
+    dead = engine.worker
+    dead.emit(run.run_id, b"before")
+    dead.checkpoint(run.run_id, "0001")
+    dead.die()
+    dead.emit(run.run_id, b"after", attempt=1)
+    dead.emit(run.run_id, b"guessed", attempt=2)
+    await engine.worker.started(run.run_id)
+    dead.emit(run.run_id, b"later", attempt=2)
+    engine.worker.emit(run.run_id, b"second attempt")
+    engine.worker.end(run.run_id)
+    await engine.landed()
+    assert [record.data for record in await engine.records(run)][:-1] == [b"before", b"second attempt"]
+
+
+async def test_a_run_is_not_parked_if_its_end_had_arrived_before_the_death(engine: Any) -> None:
+    run = await engine.executing()
+    with engine.writer_held():
+        engine.worker.end(run.run_id, result=b"1")
+        engine.worker.die()
+    await engine.landed()
+    assert await engine.status(run) == "success"
+
+
+async def test_who_dies_without_progress_goes_on_alone_and_who_progressed_among_others(engine: Any) -> None:
+    stuck, moving = await engine.executing(), await engine.executing()
+    await engine.worker.committed(moving.run_id, engine.worker.checkpoint(moving.run_id, "0001"))
+    engine.worker.die()
+    await engine.worker.started(moving.run_id)
+    await engine.workers.board.until(lambda: bool(engine.workers.quarantines))
+    (quarantine,) = engine.workers.quarantines
+    assert await quarantine.started(stuck.run_id) == 2
+    assert ((await engine.run(stuck)).strikes, (await engine.run(moving)).strikes) == (1, 0)
+    assert list(engine.worker.runs) == [moving.run_id]
+
+
+async def test_a_suspect_that_progresses_is_cleared_and_goes_back_to_the_others(engine: Any) -> None:
+    run = await engine.executing()
+    engine.worker.die()
+    await engine.workers.board.until(lambda: bool(engine.workers.quarantines))
+    (quarantine,) = engine.workers.quarantines
+    await quarantine.started(run.run_id)
+    await quarantine.committed(run.run_id, quarantine.checkpoint(run.run_id, "0001"))
+    quarantine.end(run.run_id, "drained")
+    assert await engine.worker.started(run.run_id) == 3
+    assert quarantine.stopped
+    assert engine.workers.free_quarantines() == 2
+
+
+async def die_alone(engine: Any, run: Any, attempt: int) -> None:
+    await engine.workers.board.until(
+        lambda: any(each.runs.get(run.run_id) == attempt for each in engine.workers.quarantines)
+    )
+    next(each for each in engine.workers.quarantines if run.run_id in each.runs).die()
+
+
+async def test_a_run_that_kills_its_process_again_and_again_is_put_aside_with_an_error_that_says_so(
+    engine: Any,
+) -> None:
+    run = await engine.executing()
+    waiting = asyncio.ensure_future(engine.runs.wait(run.thread_id, run.run_id))
+    engine.worker.emit(run.run_id, b"partial")
+    engine.worker.die()
+    for attempt in (2, 3):
+        await die_alone(engine, run, attempt)
+    ended = await waiting
+    assert ended.status == "error"
+    assert ended.error is not None
+    assert ended.error["error"] == "WorkerDied"
+    assert "died 3 times without progress" in ended.error["message"]
+    assert (await engine.run(run)).attempt == 3
+    thread = await engine.thread(run)
+    assert (thread.status, thread.error, thread.values) == ("error", ended.error, b'{"old":1}')
+    assert await engine.kinds(run) == ["values", "error", event.END]
+    assert await engine.fetch("SELECT * FROM slots") == []
+    await engine.landed()
+
+
+async def test_the_last_death_is_not_followed_by_another_start_while_the_end_is_being_computed(engine: Any) -> None:
+    run = await engine.executing()
+    engine.workers.call_gate.clear()
+    engine.worker.die()
+    for attempt in (2, 3):
+        await die_alone(engine, run, attempt)
+    await engine.workers.board.until(lambda: bool(engine.workers.calls))
+    for _ in range(3):  # whoever wakes the claimer now
+        other = await engine.create()
+        engine.runs._waits()
+        await engine.worker.started(other.run_id)
+        await engine.storage.counters()
+    assert await engine.status(run) == "pending"
+    assert len(engine.workers.quarantines) == 2
+    engine.workers.call_gate.set()
+    await engine.runs._tasks.join()
+    await engine.storage.counters()
+    assert (await engine.status(run), (await engine.run(run)).attempt) == ("error", 3)
+    assert engine.runs.settling == set()
+
+
+async def test_a_run_is_put_aside_only_if_it_was_alone_at_its_last_death(engine: Any) -> None:
+    run, neighbour = await engine.executing(), await engine.executing()
+    await engine.fetch("UPDATE runs SET strikes = 10")
+    engine.worker.die()
+    await engine.workers.board.until(lambda: len(engine.workers.quarantines) == 2)
+    for each in engine.workers.quarantines:
+        await engine.workers.board.until(lambda each=each: bool(each.runs))
+        (run_id,) = each.runs
+        await each.committed(run_id, each.checkpoint(run_id, run_id))
+        each.end(run_id)
+    await engine.landed()
+    assert [await engine.status(one) for one in (run, neighbour)] == ["success"] * 2
+
+
+async def test_progress_between_two_deaths_starts_the_count_anew(engine: Any) -> None:
+    run = await engine.executing()
+    engine.worker.die()
+    for attempt in (2, 3, 4, 5):
+        await engine.workers.board.until(
+            lambda attempt=attempt: any(
+                each.runs.get(run.run_id) == attempt
+                for each in [*engine.workers.quarantines, *engine.workers.workers]
+            )
+        )
+        each = next(
+            each
+            for each in [*engine.workers.quarantines, *engine.workers.workers]
+            if each.runs.get(run.run_id) == attempt
+        )
+        if attempt % 2:
+            await each.committed(run.run_id, each.checkpoint(run.run_id, f"{attempt:04}"))
+        each.die()
+    await engine.workers.board.until(lambda: run.run_id in engine.worker.runs)
+    assert (await engine.run(run)).strikes == 0
+
+
+# daemons
+
+
+async def test_a_new_boot_goes_on_with_what_the_last_one_was_executing(boots: Any) -> None:
+    first = await boots.start()
+    run = await first.executing()
+    await first.worker.committed(run.run_id, first.worker.emit(run.run_id, b"before"))
+    second = await boots.start()
+    assert await second.status(run) == "pending"
+    second.claim()
+    assert await second.worker.started(run.run_id) == 2
+    second.worker.emit(run.run_id, b"after")
+    second.worker.end(run.run_id)
+    await second.landed()
+    records = await second.records(run)
+    assert [record.data for record in records[:2]] == [b"before", b"after"]
+    assert [record.seq for record in records] == [1, 2 + store.SEQUENCE_JUMP, 3 + store.SEQUENCE_JUMP]
+
+
+async def test_a_run_that_waited_over_a_restart_gets_numbers_behind_those_of_the_run_before_it(boots: Any) -> None:
+    """It was created when the log was empty; since then the run before it has filled it."""
+    first = await boots.start()
+    running = await first.executing()
+    waiting = await first.create(running.thread_id)
+    assert waiting.log_from == 0
+    first.worker.emit(running.run_id, *[b"x"] * 50)
+    first.worker.end(running.run_id)
+    await first.landed()
+    second = await boots.start()
+    second.claim()
+    await second.worker.started(waiting.run_id)
+    second.worker.emit(waiting.run_id)
+    second.worker.end(waiting.run_id)
+    await second.landed()
+    assert [record.seq for record in await second.records(waiting)] == [52, 53]
+    assert await second.status(waiting) == "success"
+
+
+async def test_a_cancel_that_was_stored_is_carried_out_by_the_next_boot_and_the_run_is_not_resumed(
+    boots: Any,
+) -> None:
+    first = await boots.start()
+    executing, rolled_back = await first.executing(), await first.executing()
+    first.worker.checkpoint(executing.run_id, "0001")
+    first.worker.checkpoint(rolled_back.run_id, "0001")
+    delayed = await first.create(after_s=60.0)
+    await first.runs.cancel(executing.thread_id, executing.run_id, "interrupt")
+    await first.runs.cancel(rolled_back.thread_id, rolled_back.run_id, "rollback")
+    await first.storage.run_cancel_if_active(delayed.run_id, "interrupt", {"error": "E", "message": "m"}, first.now)
+
+    second = await boots.start()
+    second.claim()
+    await recovery.end_cancelled(second.runs)
+    await second.storage.counters()
+    assert await second.status(executing) == "interrupted"
+    assert await second.status(rolled_back) is None
+    assert await second.status(delayed) == "interrupted"
+    assert second.worker.orders == {}
+    assert await second.fetch("SELECT run_id FROM checkpoints") == [(executing.run_id,)]
+    for run in (executing, rolled_back, delayed):
+        assert await second.kinds(run) == [event.END]
+        assert (await second.thread(run)).status == "idle"
+    assert await second.fetch("SELECT * FROM slots") == []
+
+
+async def test_a_run_that_was_handed_back_at_a_stop_goes_on_without_suspicion(boots: Any) -> None:
+    for _ in range(4):
+        engine = await boots.start()
+        engine.claim()
+        run = await engine.executing() if boots.engine and not await engine.fetch("SELECT 1 FROM runs") else run
+        await engine.worker.started(run.run_id)
+        await engine.runs.stop(20.0)
+    found = await engine.run(run)
+    assert (found.status, found.suspicions, found.strikes, found.attempt) == ("pending", 0, 0, 4)
+
+
+async def test_a_run_at_which_the_daemon_died_twice_goes_on_alone(boots: Any) -> None:
+    engine = await boots.start()
+    run = await engine.executing()
+    for attempt in (2, 3):
+        engine = await boots.start()
+        engine.claim()
+        if attempt == 2:
+            await engine.worker.started(run.run_id)
+    await engine.workers.board.until(lambda: bool(engine.workers.quarantines))
+    assert await engine.workers.quarantines[0].started(run.run_id) == 3
+    assert engine.worker.orders == {}
+
+
+async def test_the_restart_touches_no_thread_without_orphans(boots: Any) -> None:
+    first = await boots.start()
+    run = await first.executing()
+    first.worker.emit(run.run_id)
+    first.worker.end(run.run_id)
+    await first.landed()
+    second = await boots.start()
+    again = await second.executing(run.thread_id)
+    second.worker.emit(again.run_id)
+    second.worker.end(again.run_id)
+    await second.landed()
+    assert [record.seq for record in await second.records(again)] == [3, 4]
+
+
+@pytest.mark.parametrize("orphans", [0, 5])
+async def test_recovering_says_how_many_runs_go_on(boots: Any, orphans: int) -> None:
+    first = await boots.start()
+    for _ in range(orphans):
+        await first.executing()
+    await first.create(ids.new_id(), after_s=60.0)
+    second = await boots.start()
+    assert (await second.storage.counters())["n_pending"] == orphans + 1
+    assert await recovery.recover(second.runs) == 0
