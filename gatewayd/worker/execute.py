@@ -122,7 +122,8 @@ class Execution:
         self.control.request_drain(reason)
 
     def cancel(self) -> None:
-        """Cancel the run's task."""
+        """Cancel the run's task; should a node swallow that, the run stops before its next step."""
+        self.control.request_drain("cancel")
         if self.task is not None:
             self.task.cancel()
 

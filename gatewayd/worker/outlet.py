@@ -24,6 +24,7 @@ Waiting
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -207,12 +208,14 @@ class Outlet:
     # the end
 
     async def end(self, outcome: dict[str, Any]) -> None:
-        """Send what is left and the last frame; returns when it has gone out."""
+        """Send what is left and the last frame; returns when it has gone out, also if its task is cancelled meanwhile."""
         self._release(self._sent)
         with self._changed:
             self._out.append(outcome)
         self.flush()
-        await self._done
+        while not self._done.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([self._done])
 
     # sending
 
@@ -301,6 +304,8 @@ class Outlet:
             pass
 
     def _woken(self) -> None:
+        if self._error is not None:
+            self._finished()
         if self._out:
             self.flush()
         with self._changed:

@@ -10,7 +10,7 @@ import pytest
 from tests.crash import served as subject
 from tests.crash import storm
 
-pytestmark = [pytest.mark.crash, pytest.mark.slow]
+pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(300)]
 
 Make = Callable[..., subject.Served]
 

@@ -15,7 +15,7 @@ import pytest
 from tests.crash import script as scripts
 from tests.crash import served as subject
 
-pytestmark = [pytest.mark.crash, pytest.mark.slow]
+pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(300)]
 
 Make = Callable[..., subject.Served]
 

@@ -302,8 +302,12 @@ async def opened(
             options, served, "http://127.0.0.1:2024", writer=writer, begin=workers.begin
         ) as services:
             daemon = Daemon(services, workers)
-            await _loaded(services)
-            yield daemon
+            try:
+                await _loaded(services)
+                yield daemon
+            except BaseException:  # a test that has failed does not wait for runs to be handed back
+                daemon.abandon()
+                raise
     finally:
         workers.kill()
         for one in workers.started:

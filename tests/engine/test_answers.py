@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,9 @@ async def test_the_second_click_on_a_last_question_ends_unexecuted(tmp_path: Pat
 async def test_an_answer_that_waits_in_the_queue_is_not_given_to_a_question_asked_meanwhile(tmp_path: Path) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await begun(daemon)
-        late = await daemon.create(inprocess.request(
-            "two_questions", thread_id=thread_id, command={"resume": "late"}, after_s=0.2
-        ))
+        late = await daemon.create(
+            inprocess.request("two_questions", thread_id=thread_id, command={"resume": "late"}, after_s=0.2)
+        )
         await daemon.finish(answer(thread_id, "one"))
         assert (await late.ended).status == "success"
         assert [*await open_questions(daemon, thread_id)] == ["second"]
@@ -108,6 +109,33 @@ async def test_the_second_click_in_a_subgraph_answers_nothing(tmp_path: Path) ->
         assert [*await open_questions(daemon, thread_id)] == ["second"]
 
 
+async def test_a_node_that_asks_before_and_after_it_calls_a_graph_that_asks_gets_every_answer(tmp_path: Path) -> None:
+    graph = "asking_around_a_call"
+    async with inprocess.opened(tmp_path, PROJECT) as daemon:
+        thread_id = await begun(daemon, graph)
+        seen = []
+        for value in ("own", "one", "two", "last"):
+            seen += await open_questions(daemon, thread_id)
+            await daemon.finish(answer(thread_id, value, graph))
+        assert seen == ["before the call", "first", "second", "after the call"]
+        thread = await daemon.services.storage.thread_get(thread_id)
+        assert thread.status == "idle"
+        assert wire.loads(thread.values)["path"][-2:] == ["last", "after:w"]
+
+
+async def test_a_subgraph_with_a_memory_of_its_own_gets_every_answer(tmp_path: Path) -> None:
+    async with inprocess.opened(tmp_path, PROJECT) as daemon:
+        thread_id = await begun(daemon, "remembering")
+        first = await daemon.create(answer(thread_id, "one", "remembering"))
+        again = await daemon.create(answer(thread_id, "one", "remembering"))
+        assert [(await each.ended).status for each in (first, again)] == ["success", "success"]
+        assert [*await open_questions(daemon, thread_id)] == ["second"]
+        await daemon.finish(answer(thread_id, "two", "remembering"))
+        thread = await daemon.services.storage.thread_get(thread_id)
+        assert thread.status == "idle"
+        assert "answers one two" in wire.loads(thread.values)["path"]
+
+
 async def test_the_second_click_with_an_update_updates_and_answers_nothing(tmp_path: Path) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await begun(daemon)
@@ -124,8 +152,8 @@ async def test_a_second_click_that_a_restart_finds_in_the_queue_answers_nothing(
     async with inprocess.opened(tmp_path, PROJECT, writer=inprocess.CrashingWriter) as daemon:
         thread_id = await begun(daemon)
         daemon.writer.crash_after(2)
-        await daemon.create(answer(thread_id, "yes"))
-        second = await daemon.create(answer(thread_id, "yes"))
+        clicks = (daemon.create(answer(thread_id, "yes")) for _ in range(2))  # stored before the first gets anywhere
+        _, second = await asyncio.gather(*clicks)
         await daemon.writer.crashed.wait()
         daemon.abandon()
     async with inprocess.opened(tmp_path, PROJECT) as daemon:

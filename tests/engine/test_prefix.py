@@ -481,6 +481,8 @@ async def test_a_run_ends_the_same_wherever_the_machine_dies(name: str, tmp_path
     recording = await recorded(KINDS[name], tmp_path)
     assert recording.outcome.run["status"] == "success"
     assert not recording.outcome.left_over
+    executed = any(each.startswith("updates") for each in told(recording.records))
+    assert executed == (name != "answer_that_has_been_given")
     failed: dict[int, list[str]] = {}
     turn = asyncio.Semaphore(AT_ONCE)
 

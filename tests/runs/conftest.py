@@ -147,7 +147,9 @@ class Supervisor:
     quarantine_gate: asyncio.Event = field(factory=asyncio.Event)
     quarantine_fails: bool = False
     calls: list[tuple[str, dict[str, Any]]] = field(factory=list)
-    projection: dict[str, Any] | None = field(factory=lambda: {"next": [], "interrupts": {}, "values": b'{"old":1}'})
+    projection: dict[str, Any] | None = field(
+        factory=lambda: {"next": [], "interrupts": {}, "values": b'{"old":1}'}
+    )
     """What the service worker answers; None: there is no service worker."""
     call_gate: asyncio.Event = field(factory=asyncio.Event)
     paused: list[bool] = field(factory=list)
@@ -311,7 +313,9 @@ class Engine:
         await self.runs._tasks.join()
 
     async def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        return await self.storage.writer.submit(lambda connection: connection.execute(sql, parameters).fetchall())
+        return await self.storage.writer.submit(
+            lambda connection: connection.execute(sql, parameters).fetchall()
+        )
 
     @contextlib.contextmanager
     def writer_held(self) -> Iterator[None]:
@@ -342,6 +346,7 @@ class Boots:
 
     path: Path
     engine: Engine | None = None
+    now: int = START
 
     async def start(self, **options: Any) -> Engine:
         """Begin a boot: the one before, if it still runs, is dropped as by `kill -9` after its writer was flushed."""
@@ -353,7 +358,7 @@ class Boots:
         workers = Supervisor()
         fields = {"max_retries": 3, "cancel_deadline_s": 600.0, "retry_end_s": 0.001} | options
         runs = manager.RunManager(storage=storage, log=numbers, workers=workers, **fields)
-        made = self.engine = Engine(storage, published, numbers, workers, runs)
+        made = self.engine = Engine(storage, published, numbers, workers, runs, now=self.now)
         runs.now = made.clock
         await recovery.recover(runs)
         return made
@@ -362,6 +367,7 @@ class Boots:
         """End the boot without handing anything back."""
         if self.engine is not None:
             engine, self.engine = self.engine, None
+            self.now = engine.now
             for here in engine.runs.flights.values():
                 if here.deadline is not None:
                     here.deadline.cancel()

@@ -10,6 +10,7 @@ import pytest
 from gatewayd.errors import NotFound
 from gatewayd.model import event
 from gatewayd.runs import manager
+from gatewayd.storage import store
 from gatewayd.streams import hub
 
 REQUESTED = "interrupt requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
@@ -20,13 +21,9 @@ async def cancel(engine: Any, run: Any, action: str = "interrupt") -> Any:
 
 
 def wait(engine: Any, run: Any) -> asyncio.Future[manager.Ended]:
-    return asyncio.ensure_future(engine.runs.wait(run.thread_id, run.run_id))
-
-
-async def waits(engine: Any, run: Any) -> None:
-    """Wait until somebody waits for the run."""
-    while not engine.runs._waiting.get(run.run_id):
-        await asyncio.sleep(0)
+    """Return what whoever created the run waits for."""
+    future: asyncio.Future[manager.Ended] = engine.runs._follow(run.run_id)
+    return future
 
 
 # before the start
@@ -34,7 +31,9 @@ async def waits(engine: Any, run: Any) -> None:
 
 @pytest.mark.parametrize("action", ["interrupt", "rollback"])
 @pytest.mark.parametrize("why", ["delayed", "its thread is busy"])
-async def test_a_run_that_has_not_started_is_ended_without_a_worker(engine: Any, why: str, action: str) -> None:
+async def test_a_run_that_has_not_started_is_ended_without_a_worker(
+    engine: Any, why: str, action: str
+) -> None:
     if why == "delayed":
         run = await engine.create(after_s=60.0)
     else:
@@ -42,7 +41,6 @@ async def test_a_run_that_has_not_started_is_ended_without_a_worker(engine: Any,
         run = await engine.create(first.thread_id)
     before = await engine.thread(run)
     ended = wait(engine, run)
-    await waits(engine, run)
     await cancel(engine, run, action)
     assert (await ended).status == ("deleted" if action == "rollback" else "interrupted")
     await engine.runs._tasks.join()
@@ -84,13 +82,14 @@ async def test_without_a_service_worker_the_end_is_stored_and_the_old_values_sta
     await engine.landed()
     engine.workers.projection = None
     ended = wait(engine, second)
-    await waits(engine, second)
     await cancel(engine, second)
     assert (await ended).status == "interrupted"
     assert (await engine.thread(second)).values == b'{"kept":1}'
 
 
-async def test_a_second_stronger_cancel_counts_while_the_first_is_being_carried_out(boots: Any, settled: Any) -> None:
+async def test_a_second_stronger_cancel_counts_while_the_first_is_being_carried_out(
+    boots: Any, settled: Any
+) -> None:
     engine = await boots.start()
     run = await engine.executing()
     engine.worker.checkpoint(run.run_id, "0001")
@@ -137,7 +136,9 @@ async def test_pressing_stop_twice_is_no_error_and_cancels_once(engine: Any) -> 
     assert await engine.kinds(run) == [event.END]
 
 
-async def test_a_rollback_removes_the_run_and_its_checkpoints_and_gives_the_old_state_back(engine: Any) -> None:
+async def test_a_rollback_removes_the_run_and_its_checkpoints_and_gives_the_old_state_back(
+    engine: Any,
+) -> None:
     first = await engine.executing()
     engine.worker.checkpoint(first.run_id, "0001")
     engine.worker.end(first.run_id, values=b'{"old":1}')
@@ -145,7 +146,6 @@ async def test_a_rollback_removes_the_run_and_its_checkpoints_and_gives_the_old_
     run = await engine.executing(first.thread_id)
     engine.worker.checkpoint(run.run_id, "0002")
     ended = wait(engine, run)
-    await waits(engine, run)
     await cancel(engine, run, "interrupt")
     await cancel(engine, run, "rollback")
     await cancel(engine, run, "interrupt")  # does not weaken it
@@ -177,7 +177,6 @@ async def test_the_state_after_a_rollback_is_computed_after_the_checkpoints_are_
 async def test_a_natural_end_that_arrived_before_the_cancel_counts(engine: Any) -> None:
     run = await engine.executing()
     ended = wait(engine, run)
-    await waits(engine, run)
     with engine.writer_held():
         engine.worker.end(run.run_id, result=b"1")
         cancelling = asyncio.ensure_future(cancel(engine, run))
@@ -191,7 +190,6 @@ async def test_a_natural_end_that_arrived_before_the_cancel_counts(engine: Any) 
 async def test_a_natural_end_that_arrives_after_the_cancel_was_stored_ends_the_run_once(engine: Any) -> None:
     run = await engine.executing()
     ended = wait(engine, run)
-    await waits(engine, run)
     await cancel(engine, run)
     engine.worker.end(run.run_id, result=b"1")
     assert (await ended).status == "success"
@@ -202,24 +200,29 @@ async def test_a_natural_end_that_arrives_after_the_cancel_was_stored_ends_the_r
 
 
 async def test_a_natural_end_that_arrives_while_the_cancel_is_being_stored_ends_the_run_once(
-    engine: Any, settled: Any
+    engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = await engine.executing()
     ended = wait(engine, run)
-    await waits(engine, run)
-    found = await engine.run(run)
-    assert found is not None
+    submitted = asyncio.Event()
+    submit = store.Storage.run_cancel_if_active
+
+    async def noted(*args: Any) -> Any:
+        storing = asyncio.ensure_future(submit(*args))
+        await asyncio.sleep(0)
+        submitted.set()
+        return await storing
+
+    monkeypatch.setattr(store.Storage, "run_cancel_if_active", noted)
     with engine.writer_held():
-        storing = engine.storage.writer.submit(lambda connection: None)  # behind what holds the writer up
         cancelling = asyncio.ensure_future(cancel(engine, run))
-        while len(engine.storage.writer._queue) < 2:
-            await asyncio.sleep(0)
+        await submitted.wait()
         engine.worker.end(run.run_id, result=b"1")
-    await storing
-    await cancelling
+    assert (await cancelling).status == "running"
     assert (await ended).status == "success"
     await engine.landed()
     assert await engine.kinds(run) == [event.END]
+    assert engine.worker.cancels == []
 
 
 async def test_a_cancel_that_is_not_obeyed_kills_the_worker_and_the_others_go_on_elsewhere(
@@ -230,7 +233,6 @@ async def test_a_cancel_that_is_not_obeyed_kills_the_worker_and_the_others_go_on
     stubborn, neighbour = await engine.executing(), await engine.executing()
     worker = engine.worker
     ended = wait(engine, stubborn)
-    await waits(engine, stubborn)
     await cancel(engine, stubborn)
     await engine.workers.board.until(lambda: worker.killed)
     assert worker.condemned
@@ -242,8 +244,7 @@ async def test_a_cancel_that_is_not_obeyed_kills_the_worker_and_the_others_go_on
     assert (await engine.run(stubborn)).strikes == 0
 
 
-async def test_a_cancel_that_is_obeyed_in_time_kills_nobody(boots: Any) -> None:
-    engine = await boots.start(cancel_deadline_s=0.0)
+async def test_a_cancel_that_is_obeyed_in_time_kills_nobody(engine: Any) -> None:
     run = await engine.executing()
     await cancel(engine, run)
     here = engine.runs.flights[run.run_id]
@@ -257,7 +258,6 @@ async def test_a_cancel_that_is_obeyed_in_time_kills_nobody(boots: Any) -> None:
 async def test_a_worker_that_dies_while_its_run_is_being_cancelled_has_cancelled_it(engine: Any) -> None:
     run = await engine.executing()
     ended = wait(engine, run)
-    await waits(engine, run)
     await cancel(engine, run)
     engine.worker.die()
     assert (await ended).status == "interrupted"
@@ -292,7 +292,6 @@ async def test_a_run_cancelled_while_no_worker_can_be_found_for_it_is_ended(engi
     engine.workers.quarantine_fails = True
     await cancel(engine, run)
     ended = wait(engine, run)
-    await waits(engine, run)
     engine.workers.quarantine_gate.set()
     assert (await ended).status == "interrupted"
     await engine.landed()
@@ -302,7 +301,6 @@ async def test_a_run_cancelled_while_no_worker_can_be_found_for_it_is_ended(engi
 async def test_a_run_handed_back_although_it_was_cancelled_is_ended(engine: Any) -> None:
     run = await engine.executing()
     ended = wait(engine, run)
-    await waits(engine, run)
     await cancel(engine, run)
     engine.worker.end(run.run_id, "drained")
     assert (await ended).status == "interrupted"
@@ -325,7 +323,6 @@ async def test_a_superseded_run_is_cancelled_and_its_successor_starts_when_it_ha
     victim = await engine.executing()
     engine.worker.checkpoint(victim.run_id, "0001")
     ended = wait(engine, victim)
-    await waits(engine, victim)
     successor = await engine.create(victim.thread_id, multitask_strategy=strategy)
     assert engine.worker.cancels == [(victim.run_id, 1)]
     assert successor.run_id not in engine.worker.orders
@@ -340,7 +337,6 @@ async def test_runs_that_wait_behind_the_victim_are_superseded_too(engine: Any) 
     running = await engine.executing()
     waiting = await engine.create(running.thread_id)
     ended = wait(engine, waiting)
-    await waits(engine, waiting)
     successor = await engine.create(running.thread_id, multitask_strategy="interrupt")
     assert (await ended).status == "interrupted"
     engine.worker.end(running.run_id, "cancelled")
@@ -357,7 +353,6 @@ async def test_a_run_deleted_while_it_executes_is_stopped_and_its_place_is_free_
     run = await engine.executing()
     engine.worker.checkpoint(run.run_id, "0001")
     ended = wait(engine, run)
-    await waits(engine, run)
     with hub.Cursor(engine.hub, run.thread_id, 0, run.run_id) as cursor:
         reading = asyncio.ensure_future(cursor.page())
         await engine.runs.delete_run(run.thread_id, run.run_id)
@@ -396,7 +391,6 @@ async def test_a_deleted_pending_run_is_never_started(engine: Any) -> None:
     first = await engine.executing()
     second, third = await engine.create(first.thread_id), await engine.create(first.thread_id)
     ended = wait(engine, second)
-    await waits(engine, second)
     await engine.runs.delete_run(second.thread_id, second.run_id)
     assert (await ended).status == "deleted"
     engine.worker.end(first.run_id)
@@ -420,8 +414,6 @@ async def test_a_deleted_thread_takes_its_runs_with_it_and_its_id_can_be_used_at
     waiting = await engine.create(running.thread_id)
     engine.worker.emit(running.run_id, b"old")
     ended = [wait(engine, run) for run in (running, waiting)]
-    for run in (running, waiting):
-        await waits(engine, run)
     with hub.Cursor(engine.hub, running.thread_id, 0) as cursor:
         assert len(await cursor.page()) == 1
         await engine.runs.delete_thread(running.thread_id)

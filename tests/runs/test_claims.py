@@ -17,7 +17,9 @@ async def looked(engine: Any) -> float:
     return await claims._claim(engine.runs)
 
 
-async def test_a_delayed_run_starts_when_its_time_has_come_and_the_loop_waits_just_as_long(boots: Any) -> None:
+async def test_a_delayed_run_starts_when_its_time_has_come_and_the_loop_waits_just_as_long(
+    boots: Any,
+) -> None:
     engine = await boots.start()
     late = await engine.create(after_s=30.0)
     soon = await engine.create(after_s=10.0)
@@ -80,7 +82,9 @@ async def test_a_hint_given_while_the_table_is_being_looked_at_is_not_lost(engin
     await engine.worker.started((await second).run_id)
 
 
-async def test_more_runs_than_places_start_one_after_the_other_in_the_order_of_their_creation(engine: Any) -> None:
+async def test_more_runs_than_places_start_one_after_the_other_in_the_order_of_their_creation(
+    engine: Any,
+) -> None:
     engine.worker.capacity = 2
     runs = [await engine.create() for _ in range(7)]
     for number, run in enumerate(runs):
@@ -115,7 +119,9 @@ async def test_suspects_wait_for_quarantines_and_hold_up_nobody_else(engine: Any
     assert len(running) == 2
     running[0].end(next(iter(running[0].runs)))
     await engine.workers.board.until(lambda: len(engine.workers.quarantines) == 3)
-    assert {run.run_id for run in doomed} >= {run_id for each in engine.workers.quarantines for run_id in each.orders}
+    assert {run.run_id for run in doomed} >= {
+        run_id for each in engine.workers.quarantines for run_id in each.orders
+    }
 
 
 async def test_an_error_of_storage_is_logged_and_the_loop_goes_on(
@@ -147,7 +153,9 @@ async def test_the_loop_ends_when_the_manager_stops(engine: Any) -> None:
 # the sweeper
 
 
-async def test_the_thread_of_a_stateless_run_is_swept_after_a_while_but_not_under_a_reader(engine: Any) -> None:
+async def test_the_thread_of_a_stateless_run_is_swept_after_a_while_but_not_under_a_reader(
+    engine: Any,
+) -> None:
     run = (await engine.runs.create(engine.request(None))).run
     engine.worker.emit(run.run_id)
     engine.worker.checkpoint(run.run_id, "0001")

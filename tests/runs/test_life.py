@@ -17,9 +17,13 @@ RESULT = b'{"answer":42}'
 
 
 async def test_a_run_is_created_executed_stored_and_ended(engine: Any) -> None:
-    admission = await engine.runs.create(engine.request(ids.new_id(), kwargs={"input": {"a": 1}}), follow=True)
+    admission = await engine.runs.create(
+        engine.request(ids.new_id(), kwargs={"input": {"a": 1}}), follow=True
+    )
     run = admission.run
-    assert (run.status, run.attempt) == ("running", 1)
+    assert (run.status, run.attempt) == ("pending", 0)  # it is shown as it was admitted
+    stored = await engine.run(run)
+    assert (stored.status, stored.attempt) == ("running", 1)
     order = engine.worker.orders[run.run_id]
     assert (order["run_id"], order["thread_id"], order["graph_id"]) == (run.run_id, run.thread_id, "chat")
     assert (order["attempt"], order["kwargs"]["input"]) == (1, {"a": 1})
@@ -185,7 +189,9 @@ async def test_waiting_answers_the_same_before_and_after_the_end(engine: Any, se
     assert engine.runs._waiting == {}
 
 
-async def test_waiting_that_begins_while_the_end_is_being_stored_is_answered(engine: Any, settled: Any) -> None:
+async def test_waiting_that_begins_while_the_end_is_being_stored_is_answered(
+    engine: Any, settled: Any
+) -> None:
     run = await engine.executing()
     with engine.writer_held():
         engine.worker.end(run.run_id, result=RESULT)
@@ -248,7 +254,9 @@ async def test_a_refused_run_leaves_no_place_taken_and_nothing_in_the_log_of_err
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-async def test_no_worker_gets_more_runs_than_it_has_places_for_and_no_run_is_started_twice(boots: Any) -> None:
+async def test_no_worker_gets_more_runs_than_it_has_places_for_and_no_run_is_started_twice(
+    boots: Any,
+) -> None:
     engine = await boots.start()
     engine.worker.capacity = 3
     threads = [ids.new_id() for _ in range(6)]
@@ -376,7 +384,9 @@ async def test_a_stop_waits_for_an_end_that_is_being_stored(engine: Any, settled
     assert await engine.status(run) == "success"
 
 
-async def test_a_run_created_before_the_stop_that_finds_it_stopping_stays_pending(engine: Any, settled: Any) -> None:
+async def test_a_run_created_before_the_stop_that_finds_it_stopping_stays_pending(
+    engine: Any, settled: Any
+) -> None:
     with engine.writer_held():
         creating = asyncio.ensure_future(engine.create())
         await settled()

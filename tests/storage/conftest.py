@@ -97,7 +97,9 @@ class Desk:
         return Chunk(thread_id, run_id, first, self._seqs[thread_id], self.now // 1000, pack(items))
 
     def emit(self, thread_id: str, run_id: str, *items: Any) -> None:
-        events.append(self.connection, self.chunk(thread_id, run_id, list(items) or [("values", "", 1, b"{}")]))
+        events.append(
+            self.connection, self.chunk(thread_id, run_id, list(items) or [("values", "", 1, b"{}")])
+        )
 
     def checkpoint(self, run_id: str, checkpoint_id: str, parent: str | None = None) -> BaseException | None:
         thread_id = self.run(run_id).thread_id

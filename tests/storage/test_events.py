@@ -77,7 +77,11 @@ async def test_reading_begins_behind_the_number_also_in_the_middle_of_a_chunk(st
 
 
 async def test_what_is_read_is_what_was_stored(storage: store.Storage) -> None:
-    items: list[Any] = [("values", "", 3, b'{"a":1}'), ("messages", "sub:1|deep:2", 1, b"[]"), ("end", "", 2, b"{}")]
+    items: list[Any] = [
+        ("values", "", 3, b'{"a":1}'),
+        ("messages", "sub:1|deep:2", 1, b"[]"),
+        ("end", "", 2, b"{}"),
+    ]
     await fill(storage, [Chunk(THREAD, "run", 5, 7, 1234, pack(items))])
     (found,) = await storage.events_page(THREAD, 0)
     assert [(r.kind, r.namespace, r.mask, r.data) for r in found.records] == items
@@ -92,7 +96,9 @@ async def test_the_newest_number_and_time_of_a_thread_are_its_own(storage: store
     assert await storage.events_last(THREAD) == (3, 1)
 
 
-async def test_a_number_that_was_given_twice_is_refused_and_the_first_event_stays(storage: store.Storage) -> None:
+async def test_a_number_that_was_given_twice_is_refused_and_the_first_event_stays(
+    storage: store.Storage,
+) -> None:
     refused: list[BaseException] = []
     await fill(storage, [chunk(1, 10)])
     storage.events_append(chunk(1, 20), lambda _: None, refused.append)

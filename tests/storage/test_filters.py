@@ -47,8 +47,10 @@ def equal(have: Any, wanted: Any) -> bool:
                 and all(equal(one, other) for one, other in zip(have, wanted, strict=True))
             )
         case _:
-            return isinstance(have, dict) and have.keys() == wanted.keys() and all(
-                equal(have[key], wanted[key]) for key in wanted
+            return (
+                isinstance(have, dict)
+                and have.keys() == wanted.keys()
+                and all(equal(have[key], wanted[key]) for key in wanted)
             )
 
 
@@ -68,7 +70,11 @@ def part(draw: strategies.DrawFn, document: Any, containment: bool = True) -> An
         return draw(documents)
     match document:
         case dict() if containment:
-            kept = draw(strategies.lists(strategies.sampled_from(sorted(document)), unique=True)) if document else []
+            kept = (
+                draw(strategies.lists(strategies.sampled_from(sorted(document)), unique=True))
+                if document
+                else []
+            )
             return {key: draw(part(document[key])) for key in kept}
         case dict():
             shuffled = draw(strategies.permutations(sorted(document)))
@@ -103,7 +109,10 @@ def found(notes: sqlite3.Connection, documents: list[Any], wanted: Any, *, conta
 
 
 relaxed = settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+    max_examples=200,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
 )
 
 
@@ -143,10 +152,18 @@ def test_without_containment_each_key_named_is_compared_whole(
 @example(key="")
 @example(key="a.b")
 @example(key="[0]")
-@given(key=strategies.text(strategies.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=5))
+@given(
+    key=strategies.text(
+        strategies.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=5
+    )
+)
 def test_every_key_finds_its_value_and_no_other(notes: sqlite3.Connection, key: str) -> None:
     right: list[Any] = [{key: {key: [{key: 1}]}}]
-    wrong: list[Any] = [{key: {key: [{key: 2}]}}, {key + "x": {key: [{key: 1}]}}, {key: {key: [{"x" + key: 1}]}}]
+    wrong: list[Any] = [
+        {key: {key: [{key: 2}]}},
+        {key + "x": {key: [{key: 1}]}},
+        {key: {key: [{"x" + key: 1}]}},
+    ]
     assert found(notes, right + wrong, right[0], containment=True) == right
 
 

@@ -21,7 +21,9 @@ FOLDER = Path(__file__).parents[2] / "migrations" / "sqlite"
 
 FIRST = migrate.Script(number=1, name="first", text="CREATE TABLE first (a TEXT) STRICT;")
 SECOND = migrate.Script(
-    number=2, name="second", text="ALTER TABLE first ADD COLUMN b TEXT;\nUPDATE first SET b = a || a; -- doubled"
+    number=2,
+    name="second",
+    text="ALTER TABLE first ADD COLUMN b TEXT;\nUPDATE first SET b = a || a; -- doubled",
 )
 THIRD = migrate.Script(number=3, name="third", text="CREATE INDEX first_by_b ON first (b)")
 
@@ -52,7 +54,9 @@ def test_every_table_of_the_shipped_schema_is_strict(connection: sqlite3.Connect
     migrate.migrate(connection, path)
     lax = [
         name
-        for (name, strict) in connection.execute("SELECT name, strict FROM pragma_table_list WHERE schema = 'main'")
+        for (name, strict) in connection.execute(
+            "SELECT name, strict FROM pragma_table_list WHERE schema = 'main'"
+        )
         if not strict and not name.startswith("sqlite_")
     ]
     assert lax == []
@@ -72,7 +76,9 @@ def test_a_fresh_file_gets_all_scripts_and_a_second_pass_does_nothing(
     assert copies(path) == []
 
 
-def test_a_migrated_file_has_the_schema_of_a_fresh_one(connection: sqlite3.Connection, tmp_path: Path) -> None:
+def test_a_migrated_file_has_the_schema_of_a_fresh_one(
+    connection: sqlite3.Connection, tmp_path: Path
+) -> None:
     old = tmp_path / "old.sqlite"
     other = database.connect(old)
     for upto in range(1, 4):
@@ -111,7 +117,9 @@ def test_a_script_that_fails_leaves_nothing_and_can_be_tried_again(
     migrate.migrate(connection, path, [FIRST])
     before = schema(connection), list(connection.iterdump())
     with pytest.raises(sqlite3.Error):
-        migrate.migrate(connection, path, [FIRST, migrate.Script(number=2, name="broken", text=broken), THIRD])
+        migrate.migrate(
+            connection, path, [FIRST, migrate.Script(number=2, name="broken", text=broken), THIRD]
+        )
     assert not connection.in_transaction
     assert (schema(connection), list(connection.iterdump())) == before
     assert copies(path) == []
@@ -120,14 +128,18 @@ def test_a_script_that_fails_leaves_nothing_and_can_be_tried_again(
 
 def test_a_first_script_that_fails_leaves_an_empty_file(connection: sqlite3.Connection, path: Path) -> None:
     with pytest.raises(sqlite3.Error):
-        migrate.migrate(connection, path, [migrate.Script(number=1, name="broken", text="CREATE TABLE a (x); oops")])
+        migrate.migrate(
+            connection, path, [migrate.Script(number=1, name="broken", text="CREATE TABLE a (x); oops")]
+        )
     assert schema(connection) == []
     assert connection.execute("PRAGMA application_id").fetchone() == (0,)
 
 
 def test_the_database_of_a_newer_version_is_refused(connection: sqlite3.Connection, path: Path) -> None:
     migrate.migrate(connection, path, [FIRST, SECOND])
-    with pytest.raises(errors.BadConfiguration, match=r"newer gatewayd \(version 2 of the tables, this one knows 1\)"):
+    with pytest.raises(
+        errors.BadConfiguration, match=r"newer gatewayd \(version 2 of the tables, this one knows 1\)"
+    ):
         migrate.migrate(connection, path, [FIRST])
 
 

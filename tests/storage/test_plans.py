@@ -140,4 +140,6 @@ def test_a_page_of_events_is_found_by_its_key_from_its_beginning_to_its_end(desk
         plan = [row[3] for row in desk.connection.execute(f"EXPLAIN QUERY PLAN {sql}", names)]
         searches = [step for step in plan if "events" in step]
         assert len(searches) == 2
-        assert all(step.startswith("SEARCH events USING INDEX") and "last_seq>" in step for step in searches), plan
+        assert all(
+            step.startswith("SEARCH events USING INDEX") and "last_seq>" in step for step in searches
+        ), plan

@@ -47,7 +47,9 @@ def row(desk: Any, run_id: str) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_only_a_run_that_is_pending_due_and_not_cancelled_is_claimed(desk: Any, thread_id: str, state: str) -> None:
+def test_only_a_run_that_is_pending_due_and_not_cancelled_is_claimed(
+    desk: Any, thread_id: str, state: str
+) -> None:
     run_id = in_state(desk, thread_id, state)
     before = row(desk, run_id)
     if state in {"pending", "parked"}:
@@ -190,7 +192,9 @@ def test_of_a_thread_one_run_starts_and_the_next_when_it_has_ended(desk: Any, th
     assert desk.claim() == [third]
 
 
-def test_a_parked_run_keeps_its_thread_so_that_no_other_run_finds_its_state(desk: Any, thread_id: str) -> None:
+def test_a_parked_run_keeps_its_thread_so_that_no_other_run_finds_its_state(
+    desk: Any, thread_id: str
+) -> None:
     first = desk.create(thread_id)
     desk.claim()
     second = desk.create(thread_id)
@@ -440,7 +444,9 @@ def test_handing_back_is_no_strike(desk: Any, thread_id: str) -> None:
     assert desk.run(run_id).attempt == 5
 
 
-def test_only_the_second_death_of_the_daemon_without_progress_makes_a_suspect(desk: Any, thread_id: str) -> None:
+def test_only_the_second_death_of_the_daemon_without_progress_makes_a_suspect(
+    desk: Any, thread_id: str
+) -> None:
     run_id = desk.create(thread_id)
     suspicions = []
     for _ in range(3):
@@ -509,7 +515,10 @@ NOT_NEXT: list[str] = []
         ({"status": "success", "next": ["ask"]}, "interrupted"),
         ({"status": "error", "next": ["step"], "error": {"error": "E", "message": "m"}}, "error"),
         ({"status": "timeout", "next": ["step"], "error": {"error": "T", "message": ""}}, "error"),
-        ({"status": "interrupted", "next": ["step"], "thread_error": {"error": "U", "message": "m"}}, "interrupted"),
+        (
+            {"status": "interrupted", "next": ["step"], "thread_error": {"error": "U", "message": "m"}},
+            "interrupted",
+        ),
         ({"status": "interrupted", "next": NOT_NEXT, "thread_error": {"error": "U", "message": "m"}}, "idle"),
     ],
 )
@@ -536,7 +545,9 @@ def test_an_end_without_a_projection_leaves_the_values_and_interrupts_that_there
 
 
 @pytest.mark.parametrize("rollback", [False, True])
-def test_a_run_that_had_not_begun_leaves_its_thread_as_it_was(desk: Any, thread_id: str, rollback: bool) -> None:
+def test_a_run_that_had_not_begun_leaves_its_thread_as_it_was(
+    desk: Any, thread_id: str, rollback: bool
+) -> None:
     desk.finish(desk.create(thread_id, claim=True), values=b'{"a":1}', interrupts=INTERRUPTS, next=["ask"])
     before = desk.look(thread_id)
     run_id = desk.create(thread_id)

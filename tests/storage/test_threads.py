@@ -68,7 +68,9 @@ def test_what_creating_returns_is_what_is_stored(desk: Any) -> None:
 def test_patching_merges_metadata_at_the_top_and_touches_nothing_else(desk: Any) -> None:
     thread_id = desk.thread(kept=1, replaced={"x": 1})
     before = desk.look(thread_id)
-    patched = threads.thread_patch(desk.connection, thread_id, {"replaced": {"y": 2}, "new": None}, desk.tick())
+    patched = threads.thread_patch(
+        desk.connection, thread_id, {"replaced": {"y": 2}, "new": None}, desk.tick()
+    )
     assert patched == desk.look(thread_id)
     assert patched.metadata == {"kept": 1, "replaced": {"y": 2}, "new": None}
     assert (patched.updated_at, patched.state_updated_at) == (desk.now, before.state_updated_at)
@@ -186,7 +188,9 @@ def library(desk: Any, count: int = 30) -> list[str]:
         thread_id = desk.thread(number=number, odd=number % 2 == 1)
         for column in ("created_at", "updated_at", "state_updated_at"):
             moment = desk.now + chance.randrange(5)  # many are equal
-            desk.connection.execute(f"UPDATE threads SET {column} = ? WHERE thread_id = ?", (moment, thread_id))
+            desk.connection.execute(
+                f"UPDATE threads SET {column} = ? WHERE thread_id = ?", (moment, thread_id)
+            )
         status = chance.choice(["idle", "busy", "interrupted", "error"])
         desk.connection.execute("UPDATE threads SET status = ? WHERE thread_id = ?", (status, thread_id))
         made.append(thread_id)
@@ -219,7 +223,9 @@ async def test_pages_of_a_search_are_sorted_and_show_every_thread_once(
     assert sorted(thread.thread_id for thread in found) == sorted(made)
 
 
-async def test_a_search_by_ids_and_status_returns_those_that_have_both(storage: store.Storage, desk: Any) -> None:
+async def test_a_search_by_ids_and_status_returns_those_that_have_both(
+    storage: store.Storage, desk: Any
+) -> None:
     made = library(desk)
     chosen = [*made[:10], ids.new_id()]
     for status in ("idle", "busy", "interrupted", "error"):
@@ -232,7 +238,9 @@ async def test_a_search_by_ids_and_status_returns_those_that_have_both(storage: 
     assert len(everything) == len(made)
 
 
-async def test_a_search_takes_more_ids_than_sqlite_takes_parameters(storage: store.Storage, desk: Any) -> None:
+async def test_a_search_takes_more_ids_than_sqlite_takes_parameters(
+    storage: store.Storage, desk: Any
+) -> None:
     thread_id = desk.thread()
     chosen = [ids.new_id() for _ in range(40_000)] + [thread_id]
     found = await storage.threads_search(store.ThreadSearch(metadata={}, values={}, ids=chosen))

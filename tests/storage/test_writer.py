@@ -249,7 +249,7 @@ async def test_closing_writes_what_waits_truncates_the_log_and_admits_nothing_mo
     await writer.close()
     assert [await future for future in futures] == [str(number) for number in range(50)]
     assert second("SELECT count(*) FROM notes") == [(50,)]
-    assert Path(f"{path}-wal").stat().st_size == 0
+    assert path.with_name(f"{path.name}-wal").stat().st_size == 0
     with pytest.raises(sqlite3.ProgrammingError):
         writer.connection.execute("SELECT 1")
 

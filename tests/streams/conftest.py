@@ -73,7 +73,9 @@ class Bench:
     stored: list[Chunk] = field(factory=list)
     published: int = 0
 
-    async def store(self, run_id: str = "run", size: int = 10, records: int = 1, thread_id: str = THREAD) -> Chunk:
+    async def store(
+        self, run_id: str = "run", size: int = 10, records: int = 1, thread_id: str = THREAD
+    ) -> Chunk:
         """Number and commit a chunk without showing it to anybody."""
         if not self.log.open_now(thread_id):
             await self.log.open(thread_id)

@@ -53,7 +53,16 @@ def test_a_run_shows_its_v1_records_with_namespaces_and_ids_up_to_its_end() -> N
     assert without == b"event: metadata\r\ndata: 1\r\n\r\nevent: values\r\ndata: 2\r\n\r\n"
 
 
-KINDS = ("metadata", "values", "updates", "messages", "messages/partial", "messages/complete", "custom", "error")
+KINDS = (
+    "metadata",
+    "values",
+    "updates",
+    "messages",
+    "messages/partial",
+    "messages/complete",
+    "custom",
+    "error",
+)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +81,9 @@ def test_a_filter_by_modes_shows_these_their_other_names_metadata_and_errors(
 ) -> None:
     names = v1.names_of(modes)
     for kind, namespace in itertools.product(KINDS, ("", "sub:1")):
-        frames, _ = v1.run_frames([chunk((kind, namespace, event.V1, b"x"))], "run", names=names, with_ids=False)
+        frames, _ = v1.run_frames(
+            [chunk((kind, namespace, event.V1, b"x"))], "run", names=names, with_ids=False
+        )
         assert bool(frames) is (kind in shown), (kind, namespace)
 
 
