@@ -19,6 +19,11 @@ def new_id(now_ms: int | None = None) -> str:
     return str(uuid.UUID(int=value))
 
 
+def time_ms(text: str) -> int:
+    """Return the moment in a UUIDv7, in Unix milliseconds."""
+    return uuid.UUID(text).int >> 80
+
+
 def system_assistant_id(graph_id: str) -> str:
     """Return the id of the assistant that every graph gets at start."""
     return str(uuid.uuid5(SYSTEM_ASSISTANTS, graph_id))

@@ -7,6 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
+from gatewayd import ids
 from gatewayd.api import keys, parse, sse
 from gatewayd.errors import Invalid
 from gatewayd.model import event
@@ -42,6 +43,8 @@ async def _joiners(request: web.Request, run: Run | None, thread_id: str, run_id
     with_ids = services.settings.ids == "all" or (run is not None and bool(run.kwargs.get("resumable")))
     modes = parse.listed(request, "stream_mode")
     after = await _after(request, thread_id) if with_ids and run is not None else None
+    if with_ids and run is not None and "Last-Event-ID" not in request.headers and _outlived(services, run):
+        after = run.log_from
     return sse.View(
         thread_id=thread_id,
         run_id=run_id,
@@ -52,6 +55,17 @@ async def _joiners(request: web.Request, run: Run | None, thread_id: str, run_id
         with_ids=with_ids,
         tied=parse.flag(request, "cancel_on_disconnect"),
     )
+
+
+def _outlived(services: keys.Services, run: Run) -> bool:
+    """
+    Whether the run was created before this start of the server and has not ended before it.
+
+    Who reads such a run without naming a place has most likely been cut before its first event, and knows no id: it
+    gets the run from its beginning, or the restart would have cost it what came before it was back.
+    """
+    started = services.storage.opened_at
+    return ids.time_ms(run.run_id) * 1000 < started and (run.ended_at is None or run.ended_at >= started)
 
 
 async def _after(request: web.Request, thread_id: str) -> int | None:

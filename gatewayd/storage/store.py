@@ -50,6 +50,8 @@ class Storage:
     writer: database.Writer
     readers: database.Readers
     boot: int
+    opened_at: int
+    """Moment of this start, in µs."""
 
     @classmethod
     async def open(
@@ -67,7 +69,7 @@ class Storage:
         except BaseException:
             connection.close()
             raise
-        storage = cls(path=path, writer=writer(connection), readers=database.Readers(path), boot=0)
+        storage = cls(path=path, writer=writer(connection), readers=database.Readers(path), boot=0, opened_at=now)
         storage.writer.start()
         try:
             await storage.readers.open()

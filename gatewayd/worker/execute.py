@@ -31,7 +31,6 @@ from gatewayd.errors import GatewaydError
 from gatewayd.model import event
 from gatewayd.worker import (
     checkpoints,
-    config as run_config,
     faults,
     graphs,
     link,
@@ -41,6 +40,9 @@ from gatewayd.worker import (
     resume,
     serialise,
     threads,
+)
+from gatewayd.worker import (
+    config as run_config,
 )
 
 log = logging.getLogger(__name__)
@@ -142,7 +144,11 @@ class Execution:
         order = self.order
         durability = _durability(order.kwargs)
         saver = checkpoints.Saver(
-            self.around.reader, self.outlet, run_id=order.run_id, durability=durability, thread_id=order.thread_id
+            self.around.reader,
+            self.outlet,
+            run_id=order.run_id,
+            durability=durability,
+            thread_id=order.thread_id,
         )
         try:
             return await self._through_graph(saver, durability)
@@ -171,7 +177,12 @@ class Execution:
                 return await self._record_end(graph, plan.config)
             timed_out = await self._consume(graph, plan, context, durability)
             if timed_out:
-                return {**await self._state(graph, config), "outcome": "timeout", "error": TIMEOUT, "result": None}
+                return {
+                    **await self._state(graph, config),
+                    "outcome": "timeout",
+                    "error": TIMEOUT,
+                    "result": None,
+                }
             return await self._succeeded(graph, plan.config, saver)
 
     async def _consume(
@@ -295,7 +306,7 @@ class Execution:
         return {**state, "outcome": "success"}
 
     async def _failed(self, error: BaseException, saver: checkpoints.Saver) -> dict[str, Any]:
-        self.outlet.drain = lambda: None  # what langgraph has not handed out by now is not shown: the error is the last
+        self.outlet.drain = lambda: None  # the error is the last event, whatever langgraph still has
         fault = faults.describe(error, full=self.around.full_errors)
         log.warning("the run failed: %s: %s", fault["error"], error, exc_info=error)
         with contextlib.suppress(GatewaydError):  # the backlog is what failed
@@ -309,7 +320,8 @@ class Execution:
                 with contextlib.suppress(BaseException):
                     await _through_cancel(left)
         await self.around.pool.idle(self.order.run_id)
-        with contextlib.suppress(GatewaydError):  # a run that is handed back must not store a step without its events
+        # A run that is handed back must not store a step without its events.
+        with contextlib.suppress(GatewaydError):
             self._drain()
         saver = checkpoints.Saver(
             self.around.reader, self.outlet, run_id=self.order.run_id, durability="async"
@@ -367,4 +379,3 @@ def _asked_to_cancel() -> bool:
 async def _through_cancel(left: asyncio.Future[Any]) -> None:
     """Await a task that may itself be cancelled or fail."""
     await asyncio.wait([left])
-

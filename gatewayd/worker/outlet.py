@@ -30,7 +30,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-
 from gatewayd.channel import frames
 from gatewayd.checkpointing import operations
 from gatewayd.errors import GatewaydError

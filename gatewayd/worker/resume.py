@@ -132,7 +132,9 @@ def _is_over(
     return own and not writes and _breakpoint_due(order, graph, snapshot, storage)
 
 
-def _writes(storage: reader.Reader, thread_id: str, namespace: str, checkpoint_id: str) -> list[rows.WriteRow]:
+def _writes(
+    storage: reader.Reader, thread_id: str, namespace: str, checkpoint_id: str
+) -> list[rows.WriteRow]:
     found = storage.fetch(sql.WRITES, (thread_id, namespace, checkpoint_id))
     return [rows.WriteRow._make(row) for row in found]
 
@@ -222,7 +224,9 @@ def tasks_that_ask(thread_id: str, checkpoint_id: str, storage: reader.Reader) -
     Those that a command's Send has made are among them; no snapshot shows them.
     """
     writes = _writes(storage, thread_id, "", checkpoint_id)
-    questions = ((write.task_id, _question(writes, write.task_id)) for write in writes if write.channel == INTERRUPT)
+    questions = (
+        (write.task_id, _question(writes, write.task_id)) for write in writes if write.channel == INTERRUPT
+    )
     return {task_id: list(_ids(question)) for task_id, question in questions if question is not None}
 
 
@@ -247,7 +251,9 @@ def _open_in(
         for each in inner:
             latest = storage.fetch(sql.TUPLE_LATEST, (thread_id, each))
             inner_id = rows.CheckpointRow._make(latest[0]).checkpoint_id
-            inner_tasks = {write.task_id: _name(write) for write in _writes(storage, thread_id, each, inner_id)}
+            inner_tasks = {
+                write.task_id: _name(write) for write in _writes(storage, thread_id, each, inner_id)
+            }
             yield from _open_in(thread_id, each, inner_id, sorted(inner_tasks.items()), namespaces, storage)
 
 
@@ -256,7 +262,11 @@ def _asked_below(
 ) -> frozenset[str]:
     """Return the ids of all that was ever asked in these namespaces and below them."""
     places = [each for each in namespaces if any(each == one or each.startswith(f"{one}|") for one in inner)]
-    asked = (rows.WriteRow._make(row) for place in places for row in storage.fetch(sql.QUESTIONS, (thread_id, place)))
+    asked = (
+        rows.WriteRow._make(row)
+        for place in places
+        for row in storage.fetch(sql.QUESTIONS, (thread_id, place))
+    )
     return frozenset(interrupt_id for write in asked for interrupt_id in _ids(write))
 
 
@@ -272,7 +282,8 @@ def _is_below(candidate: str, namespace: str, task_id: str, name: str) -> bool:
     It has one segment ``name:task`` more, and maybe a count. That of a subgraph with a memory of its own
     (``checkpointer=True``) consists of names alone.
     """
-    if candidate == "|".join([*(part.partition(":")[0] for part in namespace.split("|") if part), name]):
+    above = [part.partition(":")[0] for part in namespace.split("|") if part and not part.isdecimal()]
+    if name and candidate == "|".join([*above, name]):
         return True
     rest = candidate.removeprefix(f"{namespace}|") if namespace else candidate
     if rest == candidate and namespace:

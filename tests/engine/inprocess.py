@@ -40,7 +40,7 @@ from typing import Any, TypeVar
 import attrs
 from attrs import define, field
 
-from gatewayd import app, ids, settings, wire
+from gatewayd import app, ids, project, settings, wire
 from gatewayd.api import keys
 from gatewayd.channel import orders
 from gatewayd.model.event import Record
@@ -102,7 +102,8 @@ class Worker:
 
     def kill(self) -> None:
         """Cut it off: what it has sent can still be read, nothing comes after it."""
-        for end in reversed(self._theirs):  # data first: at the end of either, the core begins to fail its runs
+        # Data first: at the end of either, the core begins to fail its runs, and must not be able to say so.
+        for end in reversed(self._theirs):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         self._resolve(-signal.SIGKILL)
@@ -197,7 +198,9 @@ class CrashingWriter(database.Writer):
     crashed: asyncio.Event = field(factory=asyncio.Event, init=False)
     taken: list[tuple[Callable[..., Any], tuple[Any, ...]]] = field(factory=list, init=False)
     """Operations of runs (`OF_RUNS`) that were let through: function and arguments, in their order."""
-    _fatal: Callable[[Callable[..., Any], tuple[Any, ...]], bool] = field(default=lambda *_: False, init=False)
+    _fatal: Callable[[Callable[..., Any], tuple[Any, ...]], bool] = field(
+        default=lambda *_: False, init=False
+    )
 
     def crash_when(self, fatal: Callable[[Callable[..., Any], tuple[Any, ...]], bool]) -> None:
         """Die at the first operation `(function, args)` of which `fatal` is true: it is not stored any more."""
@@ -258,14 +261,18 @@ class Daemon:
     async def log(self, thread_id: str, run_id: str | None = None) -> list[Record]:
         """Return the stored events of a thread, or of one of its runs."""
         records: list[Record] = []
-        while page := await self.services.storage.events_page(thread_id, records[-1].seq if records else 0, run_id):
+        while page := await self.services.storage.events_page(
+            thread_id, records[-1].seq if records else 0, run_id
+        ):
             records += [record for chunk in page for record in chunk.records]
         return records
 
     async def state(self, thread_id: str, graph_id: str, **params: Any) -> dict[str, Any]:
         """Ask the service worker for a thread's latest state, subgraphs included."""
         asked = {"checkpoint_id": None, "checkpoint_ns": "", "subgraphs": True, **params}
-        answer = await self.services.workers.call("state", {"thread_id": thread_id, "graph_id": graph_id, **asked})
+        answer = await self.services.workers.call(
+            "state", {"thread_id": thread_id, "graph_id": graph_id, **asked}
+        )
         state: dict[str, Any] = wire.loads(answer)
         return state
 
@@ -282,20 +289,18 @@ class Daemon:
 @asynccontextmanager
 async def opened(
     data_dir: Path,
-    project: Path,
+    config: Path,
     *,
     writer: database.WriterFactory = database.Writer,
     workers: Workers | None = None,
     **overrides: Any,
 ) -> AsyncIterator[Daemon]:
-    """Yield a daemon on `data_dir` that serves the project (path of its langgraph.json); `overrides` are settings.
+    """Yield a daemon on `data_dir` that serves the project at `config` (a langgraph.json); `overrides` are settings.
 
     The service worker has loaded the project when it yields; runs that were pending may be at work already. Several in
     a row on one directory are several boots. `workers` are given by tests that need them before.
     """
-    data_dir.mkdir(exist_ok=True)
-    loaded, served = settings.load({"config": project, "data_dir": data_dir}, {})
-    options = attrs.evolve(loaded, **overrides)
+    options, served = _configured(data_dir, config, overrides)
     workers = workers or Workers()
     try:
         async with app.open_services(
@@ -312,6 +317,14 @@ async def opened(
         workers.kill()
         for one in workers.started:
             await asyncio.to_thread(one.join)
+
+
+def _configured(
+    data_dir: Path, config: Path, overrides: dict[str, Any]
+) -> tuple[settings.Settings, project.Project]:
+    data_dir.mkdir(exist_ok=True)
+    loaded, served = settings.load({"config": config, "data_dir": data_dir}, {})
+    return attrs.evolve(loaded, **overrides), served
 
 
 async def _loaded(services: keys.Services) -> None:

@@ -15,13 +15,17 @@ PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 async def open_questions(daemon: inprocess.Daemon, thread_id: str) -> dict[str, str]:
     """Return the thread's open questions and the ids of their interrupts."""
     thread = await daemon.services.storage.thread_get(thread_id)
-    return {one["value"]["question"]: one["id"] for each in (thread.interrupts or {}).values() for one in each}
+    return {
+        one["value"]["question"]: one["id"] for each in (thread.interrupts or {}).values() for one in each
+    }
 
 
 async def begun(daemon: inprocess.Daemon, graph: str = "two_questions") -> str:
     """Return a thread on which the graph has asked."""
     thread_id = ids.new_id()
-    ended = await daemon.finish(inprocess.request(graph, thread_id=thread_id, input={"word": "w", "path": []}))
+    ended = await daemon.finish(
+        inprocess.request(graph, thread_id=thread_id, input={"word": "w", "path": []})
+    )
     assert ended.status == "success"
     return thread_id
 
@@ -52,7 +56,9 @@ async def test_the_second_click_says_how_the_thread_stands(tmp_path: Path) -> No
         second = await daemon.create(answer(thread_id, "yes"))
         results = [wire.loads((await each.ended).result) for each in (first, second)]
         assert results[0] == results[1]
-        assert [one["value"] for one in results[1]["__interrupt__"]] == [{"question": "second", "after": "yes"}]
+        assert [one["value"] for one in results[1]["__interrupt__"]] == [
+            {"question": "second", "after": "yes"}
+        ]
 
 
 async def test_the_second_click_on_a_last_question_ends_unexecuted(tmp_path: Path) -> None:
@@ -67,7 +73,9 @@ async def test_the_second_click_on_a_last_question_ends_unexecuted(tmp_path: Pat
         assert wire.loads(thread.values)["path"] == ["before:w", "answers one two", "after:w"]
 
 
-async def test_an_answer_that_waits_in_the_queue_is_not_given_to_a_question_asked_meanwhile(tmp_path: Path) -> None:
+async def test_an_answer_that_waits_in_the_queue_is_not_given_to_a_question_asked_meanwhile(
+    tmp_path: Path,
+) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await begun(daemon)
         late = await daemon.create(
@@ -109,7 +117,9 @@ async def test_the_second_click_in_a_subgraph_answers_nothing(tmp_path: Path) ->
         assert [*await open_questions(daemon, thread_id)] == ["second"]
 
 
-async def test_a_node_that_asks_before_and_after_it_calls_a_graph_that_asks_gets_every_answer(tmp_path: Path) -> None:
+async def test_a_node_that_asks_before_and_after_it_calls_a_graph_that_asks_gets_every_answer(
+    tmp_path: Path,
+) -> None:
     graph = "asking_around_a_call"
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await begun(daemon, graph)
@@ -152,7 +162,8 @@ async def test_a_second_click_that_a_restart_finds_in_the_queue_answers_nothing(
     async with inprocess.opened(tmp_path, PROJECT, writer=inprocess.CrashingWriter) as daemon:
         thread_id = await begun(daemon)
         daemon.writer.crash_after(2)
-        clicks = (daemon.create(answer(thread_id, "yes")) for _ in range(2))  # stored before the first gets anywhere
+        # Both are stored before the first gets anywhere.
+        clicks = (daemon.create(answer(thread_id, "yes")) for _ in range(2))
         _, second = await asyncio.gather(*clicks)
         await daemon.writer.crashed.wait()
         daemon.abandon()

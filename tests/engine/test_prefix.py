@@ -14,6 +14,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +65,18 @@ def plain(graph: str, **how: Any) -> Prepare:
 async def questions(daemon: inprocess.Daemon, thread_id: str) -> dict[str, str]:
     """Return the thread's open questions and the ids of their interrupts."""
     thread = await daemon.services.storage.thread_get(thread_id)
-    return {one["value"]["question"]: one["id"] for each in (thread.interrupts or {}).values() for one in each}
+    return {
+        one["value"]["question"]: one["id"] for each in (thread.interrupts or {}).values() for one in each
+    }
 
 
 def asked(graph: str, *answers: str, **how: Any) -> Prepare:
     """Return the preparation of a run that gives the last of `answers`, each the answer to a question of its own run."""
 
     async def prepare(daemon: inprocess.Daemon, thread_id: str) -> RunRequest:
-        await daemon.finish(inprocess.request(graph, thread_id=thread_id, input={"word": "w", "path": []}, **how))
+        await daemon.finish(
+            inprocess.request(graph, thread_id=thread_id, input={"word": "w", "path": []}, **how)
+        )
         for answer in answers[:-1]:
             await daemon.finish(inprocess.request(graph, thread_id=thread_id, command={"resume": answer}))
         return inprocess.request(graph, thread_id=thread_id, command={"resume": answers[-1]}, **how)
@@ -118,7 +123,9 @@ KINDS |= {
     "called_graph_is_answered": asked("calling_questions", "one", "two"),
     "a_node_asks_before_it_calls": asked("asking_around_a_call", "own"),
     "a_node_asks_after_its_call_was_answered": asked("asking_around_a_call", "own", "one", "two"),
-    "a_node_that_asked_around_its_call_is_answered": asked("asking_around_a_call", "own", "one", "two", "last"),
+    "a_node_that_asked_around_its_call_is_answered": asked(
+        "asking_around_a_call", "own", "one", "two", "last"
+    ),
     "messages_and_custom": plain(
         "talking",
         input={"messages": [{"role": "user", "content": "hello", "id": "hello"}], "path": []},
@@ -129,13 +136,17 @@ KINDS |= {
 
 @kind
 async def input_on_a_finished_thread(daemon: inprocess.Daemon, thread_id: str) -> RunRequest:
-    await daemon.finish(inprocess.request("steps", thread_id=thread_id, input={"word": "old", "path": ["old"]}))
+    await daemon.finish(
+        inprocess.request("steps", thread_id=thread_id, input={"word": "old", "path": ["old"]})
+    )
     return inprocess.request("steps", thread_id=thread_id, input={"word": "new", "path": ["new"]})
 
 
 @kind
 async def input_on_a_finished_thread_durability_exit(daemon: inprocess.Daemon, thread_id: str) -> RunRequest:
-    await daemon.finish(inprocess.request("steps", thread_id=thread_id, input={"word": "old", "path": ["old"]}))
+    await daemon.finish(
+        inprocess.request("steps", thread_id=thread_id, input={"word": "old", "path": ["old"]})
+    )
     return inprocess.request(
         "steps", thread_id=thread_id, input={"word": "new", "path": ["new"]}, durability="exit"
     )
@@ -151,7 +162,9 @@ async def input_while_a_question_is_open(daemon: inprocess.Daemon, thread_id: st
 
 @kind
 async def answers_by_a_map_of_which_one_asks_again(daemon: inprocess.Daemon, thread_id: str) -> RunRequest:
-    await daemon.finish(inprocess.request("parallel_questions", thread_id=thread_id, input={"word": "w", "path": []}))
+    await daemon.finish(
+        inprocess.request("parallel_questions", thread_id=thread_id, input={"word": "w", "path": []})
+    )
     open_now = await questions(daemon, thread_id)
     answers = {open_now["once"]: "yes", open_now["first"]: "one"}
     return inprocess.request("parallel_questions", thread_id=thread_id, command={"resume": answers})
@@ -166,7 +179,9 @@ async def the_last_of_parallel_questions(daemon: inprocess.Daemon, thread_id: st
 
 @kind
 async def one_of_two_parallel_questions(daemon: inprocess.Daemon, thread_id: str) -> RunRequest:
-    await daemon.finish(inprocess.request("parallel_questions", thread_id=thread_id, input={"word": "w", "path": []}))
+    await daemon.finish(
+        inprocess.request("parallel_questions", thread_id=thread_id, input={"word": "w", "path": []})
+    )
     open_now = await questions(daemon, thread_id)
     return inprocess.request(
         "parallel_questions", thread_id=thread_id, command={"resume": {open_now["once"]: "yes"}}
@@ -183,15 +198,39 @@ async def update_and_goto(daemon: inprocess.Daemon, thread_id: str) -> RunReques
 
 @kind
 async def goto_with_send(daemon: inprocess.Daemon, thread_id: str) -> RunRequest:
-    await daemon.finish(inprocess.request("scattering", thread_id=thread_id, input={"word": "old", "path": []}))
+    await daemon.finish(
+        inprocess.request("scattering", thread_id=thread_id, input={"word": "old", "path": []})
+    )
     return inprocess.request(
         "scattering", thread_id=thread_id, command={"goto": [{"node": "one", "input": {"word": "sent"}}]}
     )
 
 
 @kind
+async def goto_with_send_to_a_question(daemon: inprocess.Daemon, thread_id: str) -> RunRequest:
+    await daemon.finish(inprocess.request("steps", thread_id=thread_id, input={"word": "old", "path": []}))
+    return inprocess.request(
+        "two_questions", thread_id=thread_id, command={"goto": [{"node": "ask", "input": {"word": "sent"}}]}
+    )
+
+
+@kind
+async def answer_to_a_question_that_was_sent(daemon: inprocess.Daemon, thread_id: str) -> RunRequest:
+    await daemon.finish(await goto_with_send_to_a_question(daemon, thread_id))
+    return inprocess.request("two_questions", thread_id=thread_id, command={"resume": "one"})
+
+
+@kind
+async def last_answer_to_a_question_that_was_sent(daemon: inprocess.Daemon, thread_id: str) -> RunRequest:
+    await daemon.finish(await answer_to_a_question_that_was_sent(daemon, thread_id))
+    return inprocess.request("two_questions", thread_id=thread_id, command={"resume": "two"})
+
+
+@kind
 async def resume_and_update(daemon: inprocess.Daemon, thread_id: str) -> RunRequest:
-    await daemon.finish(inprocess.request("two_questions", thread_id=thread_id, input={"word": "old", "path": []}))
+    await daemon.finish(
+        inprocess.request("two_questions", thread_id=thread_id, input={"word": "old", "path": []})
+    )
     return inprocess.request(
         "two_questions",
         thread_id=thread_id,
@@ -211,7 +250,9 @@ async def resume_and_update_to_the_end(daemon: inprocess.Daemon, thread_id: str)
 
 @kind
 async def answer_that_has_been_given(daemon: inprocess.Daemon, thread_id: str) -> RunRequest:
-    await daemon.finish(inprocess.request("two_questions", thread_id=thread_id, input={"word": "w", "path": []}))
+    await daemon.finish(
+        inprocess.request("two_questions", thread_id=thread_id, input={"word": "w", "path": []})
+    )
     answers = {(await questions(daemon, thread_id))["first"]: "one"}
     await daemon.finish(inprocess.request("two_questions", thread_id=thread_id, command={"resume": answers}))
     return inprocess.request("two_questions", thread_id=thread_id, command={"resume": answers})
@@ -220,7 +261,9 @@ async def answer_that_has_been_given(daemon: inprocess.Daemon, thread_id: str) -
 async def place_before(daemon: inprocess.Daemon, thread_id: str, graph: str, node: str) -> str:
     """Return the id of the newest checkpoint at which `node` comes next."""
     params = {"limit": 20, "before": None, "metadata": None, "checkpoint_ns": "", "checkpoint_id": None}
-    answer = await daemon.services.workers.call("history", {"thread_id": thread_id, "graph_id": graph, **params})
+    answer = await daemon.services.workers.call(
+        "history", {"thread_id": thread_id, "graph_id": graph, **params}
+    )
     found = next(state for state in wire.loads(answer) if state["next"] == [node])
     return str(found["checkpoint"]["checkpoint_id"])
 
@@ -312,7 +355,12 @@ def tree(state: dict[str, Any]) -> dict[str, Any]:
         }
         for task in state["tasks"]
     ]
-    return {**told, "tasks": sorted(tasks, key=repr), "step": metadata.get("step"), "source": metadata.get("source")}
+    return {
+        **told,
+        "tasks": sorted(tasks, key=repr),
+        "step": metadata.get("step"),
+        "source": metadata.get("source"),
+    }
 
 
 async def outcome_of(daemon: inprocess.Daemon, run: Run, records: Sequence[Record]) -> Outcome:
@@ -320,7 +368,9 @@ async def outcome_of(daemon: inprocess.Daemon, run: Run, records: Sequence[Recor
     stored = await storage.run_get(run.thread_id, run.run_id)
     assert stored is not None
     thread = await storage.thread_get(run.thread_id)
-    (following,) = (await storage.readers.rows("SELECT next FROM threads WHERE thread_id = ?", (run.thread_id,)))[0]
+    (following,) = (
+        await storage.readers.rows("SELECT next FROM threads WHERE thread_id = ?", (run.thread_id,))
+    )[0]
     values = [plainly(record.data) for record in records if record.kind == "values" and not record.namespace]
     for each in values:
         each.pop("__interrupt__", None)  # langgraph tells the state after a question with and without it
@@ -364,7 +414,7 @@ def faults_of_log(stored: Sequence[Record], records: Sequence[Record], whole: Se
     """Return what a reader of the run's stream would complain about; `stored` is what it had before the machine died."""
     faults = []
     numbers = [record.seq for record in records]
-    if any(later <= earlier for earlier, later in zip(numbers, numbers[1:], strict=False)):
+    if any(later <= earlier for earlier, later in pairwise(numbers)):
         faults.append(f"numbers do not rise: {numbers}")
     if [record.event_id for record in records[: len(stored)]] != [record.event_id for record in stored]:
         faults.append("what was stored is not there any more")
@@ -510,7 +560,11 @@ def report(recording: Recording, failed: dict[int, list[str]]) -> str:
 MOST = 60
 """More operations than any of these runs has."""
 
-AT_WORK = ["nodes_beside_each_other", "answers_by_a_map_of_which_one_asks_again", "graph_called_in_an_async_node"]
+AT_WORK = [
+    "nodes_beside_each_other",
+    "answers_by_a_map_of_which_one_asks_again",
+    "graph_called_in_an_async_node",
+]
 
 
 async def ended_or(event_: asyncio.Event, daemon: inprocess.Daemon, run: Run) -> bool:
@@ -579,7 +633,9 @@ async def test_a_run_ends_the_same_when_its_worker_dies_at_work(name: str, tmp_p
         shutil.copytree(recording.accepted, data_dir)
         workers = inprocess.Workers()
 
-        def armed(connection: sqlite3.Connection, count: int = n, workers: inprocess.Workers = workers) -> Any:
+        def armed(
+            connection: sqlite3.Connection, count: int = n, workers: inprocess.Workers = workers
+        ) -> Any:
             return KillingWriter(connection, count, workers)
 
         async with inprocess.opened(data_dir, PROJECT, writer=armed, workers=workers) as daemon:
@@ -589,7 +645,10 @@ async def test_a_run_ends_the_same_when_its_worker_dies_at_work(name: str, tmp_p
             outcome = await outcome_of(daemon, run, records)
             killed = daemon.writer.killed
         before = next((at for at, each in enumerate(records[1:], 1) if each.kind == "metadata"), len(records))
-        if faults := [*faults_of_log(records[:before], records, recording.records), *differences(recording, outcome)]:
+        if faults := [
+            *faults_of_log(records[:before], records, recording.records),
+            *differences(recording, outcome),
+        ]:
             failed[n] = faults
         if not killed:
             break

@@ -63,7 +63,9 @@ def operation(name: str) -> operations.Operation:
 
 def opened(**sizes: int) -> tuple[outlet.Outlet, Wire]:
     wire = Wire()
-    out = outlet.Outlet(wire, "run", 1, window=sizes.get("window", WINDOW), backlog=sizes.get("backlog", BACKLOG))
+    out = outlet.Outlet(
+        wire, "run", 1, window=sizes.get("window", WINDOW), backlog=sizes.get("backlog", BACKLOG)
+    )
     out.consuming = True
     return out, wire
 
@@ -273,9 +275,11 @@ async def test_a_run_over_its_window_waits_for_room() -> None:
 
 async def test_one_step_may_not_pile_up_more_than_the_backlog() -> None:
     out, _ = opened()
+    size = 1000 + outlet.ITEM_OVERHEAD
+    for _ in range(BACKLOG // size):
+        out.emit(event("token", 1000))
     with pytest.raises(outlet.BacklogExceeded, match=str(BACKLOG)):
-        for _ in range(BACKLOG // 100):
-            out.emit(event("token", 100))
+        out.emit(event("token", 1000))
 
 
 async def test_what_has_gone_out_does_not_count_as_backlog() -> None:

@@ -24,10 +24,15 @@ from gatewayd.worker import resume
         ("ask", ""),  # a subgraph with a memory of its own
         ("outer|ask", "outer:0"),
         ("outer|ask", "outer"),
+        ("outer|ask", "outer:0|1"),
     ],
 )
 def test_namespaces_of_graphs_that_a_task_calls_are_below_it(candidate: str, namespace: str) -> None:
     assert resume._is_below(candidate, namespace, "task", "ask")
+
+
+def test_a_task_without_a_name_has_not_the_root_below_it() -> None:
+    assert not resume._is_below("", "", "task", "")
 
 
 @pytest.mark.parametrize(
