@@ -25,7 +25,8 @@ from gatewayd.channel import orders
 from gatewayd.runs import claims, manager, recovery, sweeper
 from gatewayd.storage import store
 from gatewayd.storage.sqlite import database
-from gatewayd.streams import hub, log as stream_log
+from gatewayd.streams import hub
+from gatewayd.streams import log as stream_log
 from gatewayd.workers import process, supervisor
 
 DATABASE = "gatewayd.sqlite"
@@ -128,5 +129,3 @@ def build_app(services: keys.Services) -> web.Application:
     app[keys.SERVICES] = services
     api.setup(app)
     return app
-
-

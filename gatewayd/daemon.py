@@ -125,7 +125,9 @@ async def running(
 def bound(host: str, port: int) -> Iterator[socket.socket]:
     """Yield a listening socket. Raises `PortBusy`."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, kind, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
         sock = socket.socket(family, kind)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
@@ -155,7 +157,9 @@ def held(data_dir: Path) -> Iterator[None]:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = (data_dir / "daemon.lock").open("a+")
     except OSError as error:
-        raise BadConfiguration(f"the data directory {data_dir} can't be used: {error.strerror or error}") from error
+        raise BadConfiguration(
+            f"the data directory {data_dir} can't be used: {error.strerror or error}"
+        ) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -50,7 +50,9 @@ async def admit(
     tied = tied and body.on_disconnect == "cancel"
     if not tied:
         return await services.runs.create(wanted, follow=follow), False
-    creation = request.app[keys.TASKS].spawn(services.runs.create(wanted, follow=follow), "create run", awaited=True)
+    creation = request.app[keys.TASKS].spawn(
+        services.runs.create(wanted, follow=follow), "create run", awaited=True
+    )
     try:
         return await asyncio.shield(creation), True
     except asyncio.CancelledError:

@@ -23,7 +23,9 @@ What happens on each failure
     The daemon dies: the next boot parks its runs; they go on the same way. A cancel that had been stored is carried
     out then, the run is not resumed.
     A cancel is not obeyed within `cancel_deadline_s`: the worker is killed, which makes the cancel true; its other
-    runs go on elsewhere from their checkpoints, without a strike.
+    runs go on elsewhere from their checkpoints, without a strike. A run deleted while it executes is stopped the same
+    way; its place is free when nothing of it executes any more.
+    What a run has sent can't be stored (disk full): the worker is told, and the run fails at its next saver call.
     The end of a run can't be stored (disk full): it is tried again until it can; the run stays running meanwhile.
     The daemon is told to stop: no new runs are admitted or started; running ones are handed back before their next
     step, those still in a step after `drain_s` are cancelled and handed back; they are pending in storage.

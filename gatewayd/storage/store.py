@@ -69,7 +69,9 @@ class Storage:
         except BaseException:
             connection.close()
             raise
-        storage = cls(path=path, writer=writer(connection), readers=database.Readers(path), boot=0, opened_at=now)
+        storage = cls(
+            path=path, writer=writer(connection), readers=database.Readers(path), boot=0, opened_at=now
+        )
         storage.writer.start()
         try:
             await storage.readers.open()

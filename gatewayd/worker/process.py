@@ -42,7 +42,9 @@ def main(arguments: Sequence[str]) -> int:
     code = _run(_work(*sockets))
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # neither threads of user code nor what it has registered for the exit must keep the process
+    os._exit(
+        code
+    )  # neither threads of user code nor what it has registered for the exit must keep the process
 
 
 def _run(work: Coroutine[Any, Any, int]) -> int:
@@ -75,7 +77,9 @@ async def _work(control: socket.socket, data: socket.socket) -> int:
             logs.configure(settings["log_level"], settings["log_json"], color=settings["log_color"])
         working.on_control(frame)
 
-    channel = link.Link(control, data, on_control=on_control, on_data=working.on_data, on_end=lambda: os._exit(0))
+    channel = link.Link(
+        control, data, on_control=on_control, on_data=working.on_data, on_end=lambda: os._exit(0)
+    )
     working.link = channel
     channel.start()
     code = await working.main()

@@ -28,7 +28,9 @@ class _Side(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        transport.set_write_buffer_limits(high=1 << 30)  # acknowledgements are small; nobody waits for the drain
+        transport.set_write_buffer_limits(
+            high=1 << 30
+        )  # acknowledgements are small; nobody waits for the drain
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
@@ -66,7 +68,9 @@ class Link:
         loop = asyncio.get_running_loop()
         for sock in (control, data):
             sock.setblocking(False)
-        _, self._control = await loop.create_connection(lambda: _Side(self.on_control, self._end), sock=control)
+        _, self._control = await loop.create_connection(
+            lambda: _Side(self.on_control, self._end), sock=control
+        )
         _, self._data = await loop.create_connection(lambda: _Side(self.on_data, self._end), sock=data)
 
     def control(self, *frame: Any) -> None:

@@ -104,7 +104,9 @@ async def start(order: Order) -> Process:
         for pair in pairs:
             for end in pair:
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
-        fcntl.flock(lock, fcntl.LOCK_SH)  # the child inherits the locked description: there is no moment without
+        fcntl.flock(
+            lock, fcntl.LOCK_SH
+        )  # the child inherits the locked description: there is no moment without
         descriptors = [pair[1].fileno() for pair in pairs]
         process = await asyncio.create_subprocess_exec(
             *_command(order.name, descriptors),

@@ -89,7 +89,9 @@ class Supervisor:
         self.failure = asyncio.get_running_loop().create_future()
         self._tasks.spawn(self._keep("service", "service", 0), "keep service")
         for index in range(self.plan.workers):
-            self._tasks.spawn(self._keep(f"run-{index + 1}", "run", self.plan.jobs_per_worker), f"keep run-{index + 1}")
+            self._tasks.spawn(
+                self._keep(f"run-{index + 1}", "run", self.plan.jobs_per_worker), f"keep run-{index + 1}"
+            )
         self._tasks.spawn(self._pinger(), "pinger")
 
     async def stop(self) -> None:
@@ -167,7 +169,9 @@ class Supervisor:
         for each in self._workers:
             if each.runs:
                 fields = {"worker": each.name, "runs": sorted(each.runs)}
-                log.warning("worker %s does not let go of its runs and is killed", each.name, extra={"fields": fields})
+                log.warning(
+                    "worker %s does not let go of its runs and is killed", each.name, extra={"fields": fields}
+                )
                 each.condemned = True  # the runs are not to blame: no strikes
                 each.kill()
 
@@ -220,7 +224,9 @@ class Supervisor:
     def loaded(self, source: worker.Worker) -> None:
         """A worker is ready."""
         self._ends[source.name] = 0
-        log.info("worker %s is ready", source.name, extra={"fields": {"worker": source.name, "pid": source.pid}})
+        log.info(
+            "worker %s is ready", source.name, extra={"fields": {"worker": source.name, "pid": source.pid}}
+        )
         if source.role == "service":
             self.trouble = None
             self._service = source
@@ -255,8 +261,14 @@ class Supervisor:
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         if not (source.condemned or self._stopping):
             fields = {"worker": source.name, "pid": source.pid, "runs": sorted(runs)}
-            log.error("worker %s has ended (%s) with %d runs", source.name, how, len(runs), extra={"fields": fields})
-            if source.role == "service" and not self.service_loaded.is_set() and self._ends[source.name] >= LOADS:
+            log.error(
+                "worker %s has ended (%s) with %d runs", source.name, how, len(runs), extra={"fields": fields}
+            )
+            if (
+                source.role == "service"
+                and not self.service_loaded.is_set()
+                and self._ends[source.name] >= LOADS
+            ):
                 self.failed(source, f"the process that was to load the project ended {LOADS} times ({how})")
         if runs and not self._stopping:
             self.listener.worker_gone(source, runs, len(runs) == 1)
@@ -299,7 +311,9 @@ class Supervisor:
             lock=self.plan.data_dir / "workers.lock",
         )
         try:
-            await each.start(self.begin, order, {**self.plan.configuration, "role": each.role, "name": each.name})
+            await each.start(
+                self.begin, order, {**self.plan.configuration, "role": each.role, "name": each.name}
+            )
         except BaseException:
             each.kill()
             self._workers.remove(each)
@@ -334,5 +348,7 @@ class Supervisor:
             )
             each.dump()
         if each.role == "service" and now - each.blocked_since > self.plan.call_deadline_s:
-            log.error("the service worker has been blocked for %g s and is replaced", self.plan.call_deadline_s)
+            log.error(
+                "the service worker has been blocked for %g s and is replaced", self.plan.call_deadline_s
+            )
             each.kill()

@@ -271,7 +271,9 @@ class Worker:
         self.pinged_at = None
         if self.blocked_since is not None:
             blocked = time.monotonic() - self.blocked_since
-            log.warning("worker %s turns again after %.1f s (it was at %s)", self.name, blocked, self.place or "?")
+            log.warning(
+                "worker %s turns again after %.1f s (it was at %s)", self.name, blocked, self.place or "?"
+            )
             self.blocked_since, self.asked_at, self.place = None, None, ""
             self.owner.turned(self)
 

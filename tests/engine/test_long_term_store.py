@@ -33,7 +33,9 @@ async def test_every_operation_reaches_the_store_from_an_async_node(tmp_path: Pa
 
 
 @pytest.mark.parametrize("graph", ["async", "sync"])
-async def test_what_one_run_has_put_the_next_run_finds_also_after_a_restart(tmp_path: Path, graph: str) -> None:
+async def test_what_one_run_has_put_the_next_run_finds_also_after_a_restart(
+    tmp_path: Path, graph: str
+) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         await use(daemon, graph, FACT)
         assert (await use(daemon, graph, {"kind": "fact"}))["before"] == FACT

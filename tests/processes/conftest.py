@@ -29,7 +29,11 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
     async with AsyncExitStack() as stack:
 
         async def start(
-            project: Path = PROJECT, *, data_dir: str = "data", env: dict[str, str] | None = None, **settings: Any
+            project: Path = PROJECT,
+            *,
+            data_dir: str = "data",
+            env: dict[str, str] | None = None,
+            **settings: Any,
         ) -> daemon.Daemon:
             variables = {f"GATEWAYD_{name.upper()}": str(value) for name, value in settings.items()}
             made = daemon.Daemon(project, tmp_path / data_dir, {**variables, **(env or {})})

@@ -102,7 +102,13 @@ class Daemon:
             path.touch()
         self._boots_at = (self.log_path.stat().st_size, self.printed_path.stat().st_size)
         command = [
-            *self.launcher, "--config", str(self.config), "--data-dir", str(self.data_dir), "--port", str(self.port)
+            *self.launcher,
+            "--config",
+            str(self.config),
+            "--data-dir",
+            str(self.data_dir),
+            "--port",
+            str(self.port),
         ]
         self.started_at = time.monotonic()
         with self.log_path.open("ab") as stderr, self.printed_path.open("ab") as stdout:
@@ -219,7 +225,9 @@ async def until(
 
 def environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """Return an environment without the settings of whoever runs the tests."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("GATEWAYD_", "LOG_", "LANG"))}
+    clean = {
+        key: value for key, value in os.environ.items() if not key.startswith(("GATEWAYD_", "LOG_", "LANG"))
+    }
     path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
     return {**clean, "PYTHONPATH": path, **(extra or {})}
 

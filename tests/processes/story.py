@@ -83,7 +83,10 @@ class Story:
         """Read a run's stream from its beginning to its end; `events` has what came meanwhile."""
         got = self.events.setdefault(stood.run_id, [])
         async for part in self.client.runs.join_stream(
-            stood.thread_id, stood.run_id, stream_mode=list(modes), last_event_id="-1"  # type: ignore[arg-type]
+            stood.thread_id,
+            stood.run_id,
+            stream_mode=list(modes),
+            last_event_id="-1",  # type: ignore[arg-type]
         ):
             got.append(part)
         return got

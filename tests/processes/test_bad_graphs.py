@@ -137,7 +137,9 @@ async def test_a_run_that_kills_its_process_is_put_aside_and_its_neighbours_succ
         assert not told.twice_at_once(each)
         repeated = [told.count(each, f"step{number} start") for number in range(60)]
         assert sum(repeated) <= 62, "only the step that was cut is repeated"
-        updates = [part.data["step"]["done"][0] for part in told.events[each.run_id] if part.event == "updates"]
+        updates = [
+            part.data["step"]["done"][0] for part in told.events[each.run_id] if part.event == "updates"
+        ]
         assert list(dict.fromkeys(updates)) == [f"step{number}" for number in range(60)]
     assert not told.twice_at_once(killer)
 
@@ -150,7 +152,9 @@ async def test_nobody_waits_for_suspects_and_they_wait_for_each_other(
     await told.served.logged("runs alone", timeout_s=60)
     bystander = await told.begin("steps", steps=3)
     assert (await told.ended(bystander))["status"] == "success"
-    assert [(await told.run(each))["status"] for each in killers].count("error") < 2, "it has waited for suspects"
+    assert [(await told.run(each))["status"] for each in killers].count("error") < 2, (
+        "it has waited for suspects"
+    )
     for each in killers:
         assert (await told.ended(each, timeout_s=60))["status"] == "error"
         assert told.count(each, "die start") == 3, "once with progress, one strike in company, one alone"
@@ -175,7 +179,9 @@ async def test_workers_killed_from_outside_lose_nothing(serve: conftest.Serve, t
         assert sum(told.count(each, f"step{number} start") for number in range(40)) <= 41
 
 
-async def test_the_service_worker_is_replaced_when_it_is_killed(serve: conftest.Serve, tell: conftest.Tell) -> None:
+async def test_the_service_worker_is_replaced_when_it_is_killed(
+    serve: conftest.Serve, tell: conftest.Tell
+) -> None:
     told = tell(await serve())
     run = await told.begin("steps", steps=2)
     await told.ended(run)
@@ -283,7 +289,9 @@ async def test_readers_that_stop_reading_delay_nobody_and_cost_bounded_memory(
         stream_mode=["custom"],
     )
     stood = story.Stood(thread_id, run["run_id"])
-    request = f"GET /threads/{thread_id}/runs/{run['run_id']}/stream?last_event_id=-1 HTTP/1.1\r\nHost: x\r\n\r\n"
+    request = (
+        f"GET /threads/{thread_id}/runs/{run['run_id']}/stream?last_event_id=-1 HTTP/1.1\r\nHost: x\r\n\r\n"
+    )
     writers = []
     for _ in range(readers):
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port, limit=1000)
@@ -298,7 +306,9 @@ async def test_readers_that_stop_reading_delay_nobody_and_cost_bounded_memory(
             await asyncio.wait([ending], timeout=0.05)
     assert (await ending)["status"] == "success"
     growth = (most - before) // 2**20
-    assert growth < 300, f"{growth} MiB more; the stalled readers were owed {readers * steps * size // 2**20} MiB"
+    assert growth < 300, (
+        f"{growth} MiB more; the stalled readers were owed {readers * steps * size // 2**20} MiB"
+    )
     assert sum(part.event == "custom" for part in await told.follow(stood, ("custom",))) == steps
     for writer in writers:
         writer.transport.abort()

@@ -33,7 +33,6 @@ STOP_S = 6.0
 # killed
 
 
-
 @pytest.mark.parametrize(
     ("graph", "values", "seen"),
     [
@@ -121,7 +120,12 @@ async def test_a_busy_port_is_an_error_and_no_other_is_taken(tmp_path: Path) -> 
 
 
 BROKEN = {
-    "import error": ("import nothing_of_that_name\n", "./graph.py:graph", "nothing_of_that_name", " (line 1)"),
+    "import error": (
+        "import nothing_of_that_name\n",
+        "./graph.py:graph",
+        "nothing_of_that_name",
+        " (line 1)",
+    ),
     "missing attribute": ("other = 1\n", "./graph.py:graph", "no attribute 'graph'", ""),
     "missing file": (None, "./graph.py:graph", "there is no file", ""),
     "no graph": ("graph = 7\n", "./graph.py:graph", "int", ""),
@@ -155,7 +159,9 @@ async def test_a_project_that_does_not_load_is_one_clear_line_and_exit_code_78(
 async def test_a_project_that_kills_the_process_that_loads_it_is_exit_code_78(tmp_path: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()
-    (project / "langgraph.json").write_text(json.dumps({"graphs": {"mine": "./graph.py:graph"}, "dependencies": ["."]}))
+    (project / "langgraph.json").write_text(
+        json.dumps({"graphs": {"mine": "./graph.py:graph"}, "dependencies": ["."]})
+    )
     (project / "graph.py").write_text("import os\nos._exit(9)\n")
     async with daemon.Daemon(project, tmp_path / "data") as served:
         code, log = await refused(served)
@@ -256,16 +262,22 @@ async def test_the_daemon_process_loads_no_graph_library(serve: conftest.Serve, 
 def statuses(served: daemon.Daemon) -> dict[str, tuple[str, int]]:
     """Return what the file of a stopped daemon says of its runs: status and strikes."""
     with sqlite3.connect(served.data_dir / "gatewayd.sqlite") as connection:
-        return {run_id: (status, strikes) for run_id, status, strikes in connection.execute(
-            "SELECT run_id, status, strikes FROM runs"
-        )}
+        return {
+            run_id: (status, strikes)
+            for run_id, status, strikes in connection.execute("SELECT run_id, status, strikes FROM runs")
+        }
 
 
-async def cut_off(served: daemon.Daemon, run: story.Stood, head: Callable[[], None]) -> type[BaseException] | None:
+async def cut_off(
+    served: daemon.Daemon, run: story.Stood, head: Callable[[], None]
+) -> type[BaseException] | None:
     """Read a run's stream by hand; return the error that it ends with, None when its end was in order."""
     url = f"{served.url}/threads/{run.thread_id}/runs/{run.run_id}/stream"
     try:
-        async with aiohttp.ClientSession() as session, session.get(url, headers={"Last-Event-ID": "-1"}) as answer:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(url, headers={"Last-Event-ID": "-1"}) as answer,
+        ):
             head()
             async for _ in answer.content:
                 pass

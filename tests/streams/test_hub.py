@@ -206,8 +206,8 @@ async def test_under_any_schedule_every_reader_sees_every_event_of_its_run_once(
                 case "go":
                     bench.gated.go()
                 case "join" if len(readers) < 4:
-                    known = [0, *(chunk.last_seq for chunk in bench.stored)]
-                    after = chance.choice(known)
+                    last = bench.stored[-1].last_seq if bench.stored else 0
+                    after = chance.randint(0, last)  # also in the middle of a chunk
                     readers.append(
                         (await stack.enter_async_context(reading(bench.cursor(after, run_id))), after)
                     )

@@ -142,7 +142,12 @@ ROWS: Final = (
         "answer.told.configurable.user_id",
         "who the user is, is not the client's to say",
     ),
-    Row("rare_values", "POST /runs/wait", "answer.*", "no pickle is made or read: a database must not execute code"),
+    Row(
+        "rare_values",
+        "POST /runs/wait",
+        "answer.*",
+        "no pickle is made or read: a database must not execute code",
+    ),
     # values that can't be stored
     Row(
         "waits", "*/threads/<thread 8>*", "answer.*error*", "the error is that of a serialiser without pickle"

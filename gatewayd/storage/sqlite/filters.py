@@ -60,7 +60,9 @@ class _Place:
         if key and not ODD.search(key):
             return _at(self.root, self.root_parameters, f'{self.path}."{key}"', self.odd)
         if self.odd == MOST_ODD:
-            raise Invalid(f"the filter has more than {MOST_ODD} keys with quotes or the like inside each other")
+            raise Invalid(
+                f"the filter has more than {MOST_ODD} keys with quotes or the like inside each other"
+            )
         row = f"FROM json_each({self.root}, ?) WHERE key = ?"
         # What is neither object nor list is no JSON by itself: nothing is looked for in it.
         inside = f"(SELECT value {row} AND type IN ('object', 'array'))"
