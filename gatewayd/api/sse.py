@@ -127,15 +127,16 @@ async def tail(
     services = request.app[keys.SERVICES]
     out = open_stream(request, {})
     try:
-        async with out:
-            with hub.Cursor(services.hub, thread_id, after or 0) as cursor:
-                if after is None and not cursor.skip_to_now():
-                    cursor.position, _ = await services.storage.events_last(thread_id)
+        # The position is read before the head goes out: what happens after the client has seen the head is shown.
+        with hub.Cursor(services.hub, thread_id, after or 0) as cursor:
+            if after is None and not cursor.skip_to_now():
+                cursor.position, _ = await services.storage.events_last(thread_id)
+            async with out:
                 while request.method != hdrs.METH_HEAD:
                     if frames := frames_of(await next_page(cursor, out)):
                         await out.send(frames)
                         await out.beat_if_due()
-            await out.finish()
+                await out.finish()
     except connections.ClientGone:
         pass
     return out.response
