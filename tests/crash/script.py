@@ -127,11 +127,11 @@ class Script:
                 call.over = True
                 call.result, call.failure = line.get("result"), line.get("failure")
 
-    async def until(self, holds: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:
+    async def until(self, holds: Callable[[], object], what: str, timeout_s: float = 90.0) -> None:
         """Wait until a condition on the calls holds."""
         await daemon.until(holds, what, timeout_s)
 
-    async def end(self, timeout_s: float = 60.0) -> None:
+    async def end(self, timeout_s: float = 120.0) -> None:
         """Wait until all calls are over and the script has ended by itself."""
         names = [order["name"] for order in self.orders]
         await self.until(

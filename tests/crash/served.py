@@ -21,7 +21,7 @@ class Served(daemon.Daemon):
     http: aiohttp.ClientSession
 
     async def start(
-        self, until: str = "serving", timeout_s: float = 30.0, *, crash_at: str | None = None
+        self, until: str = "serving", timeout_s: float = 90.0, *, crash_at: str | None = None
     ) -> None:
         """Start it; `crash_at` is a point as `launcher.py` knows them, for this boot only."""
         self.launcher = list(daemon.SERVE) if crash_at is None else [str(LAUNCHER)]
@@ -30,7 +30,7 @@ class Served(daemon.Daemon):
             self.environment["CRASH_AT"] = crash_at
         await super().start(until, timeout_s)
 
-    async def crashed(self, timeout_s: float = 30.0) -> None:
+    async def crashed(self, timeout_s: float = 90.0) -> None:
         """Wait until it has been killed."""
         assert await self.wait(timeout_s) == -9, self.log("last")
 

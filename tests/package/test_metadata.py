@@ -50,13 +50,13 @@ def test_migrations_lie_at_the_top_level_without_python_files() -> None:
     assert list((ROOT / "migrations").rglob("*.py")) == []
 
 
-def test_the_langgraph_range_starts_where_run_control_begins_and_ends_before_the_next_minor(
+def test_the_langgraph_range_starts_where_each_question_has_its_own_id_and_ends_before_the_next_minor(
     setup: configparser.ConfigParser,
 ) -> None:
     allowed = requirements(setup)["langgraph"].specifier
 
-    assert "1.2.0" in allowed
-    assert "1.1.10" not in allowed
+    assert "1.2.20" in allowed
+    assert "1.2.19" not in allowed
     assert "1.3.0" not in allowed
 
 

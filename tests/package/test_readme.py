@@ -37,6 +37,7 @@ BLOCKS = {
 """What each block is recognised by; the last one is run by `.ci/run`, which test_metadata looks after."""
 
 slow = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.xdist_group("readme")  # one fresh environment for all
 
 
 @functools.cache
@@ -119,14 +120,14 @@ class TestInstall:
     pytestmark = slow
 
     def test_three_commands_install_a_program_that_tells_its_version(
-        self, checkout: Path, env: dict[str, str], tmp_path: Path
+        self, checkout: Path, env: dict[str, str]
     ) -> None:
-        clone = tmp_path / "gatewayd"
-        shutil.copytree(checkout, clone, ignore=shutil.ignore_patterns(".venv", ".gatewayd"))
         commands = blocks()["install"].splitlines()
 
         assert len(commands) == 3
-        assert shell("\n".join(commands), cwd=clone, env=env).endswith(f"gatewayd {gatewayd.__version__}\n")
+        assert shell("\n".join(commands), cwd=checkout, env=env).endswith(
+            f"gatewayd {gatewayd.__version__}\n"
+        )
 
 
 class TestQuickStart:

@@ -14,7 +14,7 @@ import gatewayd
 from gatewayd import sample
 from tests.package.conftest import Server
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), pytest.mark.xdist_group("wheel")]
 
 
 @pytest.fixture(scope="module")

@@ -86,7 +86,7 @@ class Daemon:
 
     # its life
 
-    async def start(self, until: str = "serving", timeout_s: float = 30.0) -> None:
+    async def start(self, until: str = "serving", timeout_s: float = 90.0) -> None:
         """Start it; `until` "serving" is printed, its port "listening", or just "started"."""
         await self.spawn()
         if until == "serving":
@@ -161,7 +161,7 @@ class Daemon:
             os.kill(pid, signal.SIGKILL)
         return killed
 
-    async def wait(self, timeout_s: float = 30.0) -> int:
+    async def wait(self, timeout_s: float = 90.0) -> int:
         """Wait for the end of the process; return the exit code (negative: the signal)."""
         assert self._process is not None
         try:
@@ -170,7 +170,7 @@ class Daemon:
         except TimeoutError:
             raise Late(f"it has not ended after {timeout_s:g} s\n{self._tail()}") from None
 
-    async def stop(self, timeout_s: float = 30.0) -> int:
+    async def stop(self, timeout_s: float = 90.0) -> int:
         """SIGTERM, and wait for the end."""
         self.signal(signal.SIGTERM)
         return await self.wait(timeout_s)
@@ -191,14 +191,14 @@ class Daemon:
         """Return the stdout of the present boot."""
         return self.printed_path.read_text()[self._boots_at[1] :]
 
-    async def logged(self, pattern: str, timeout_s: float = 15.0) -> re.Match[str]:
+    async def logged(self, pattern: str, timeout_s: float = 60.0) -> re.Match[str]:
         """Wait until the log of the present boot has something that matches; return the first match."""
         await self.until(lambda: re.search(pattern, self.log("last")), f"{pattern!r} in the log", timeout_s)
         found = re.search(pattern, self.log("last"))
         assert found is not None
         return found
 
-    async def until(self, holds: Callable[[], object], what: str, timeout_s: float = 15.0) -> None:
+    async def until(self, holds: Callable[[], object], what: str, timeout_s: float = 60.0) -> None:
         """Wait until a condition holds; raises `Late`, or `Ended` if the daemon ends first."""
         await until(holds, what, timeout_s, self)
 
@@ -211,7 +211,7 @@ class Daemon:
 
 
 async def until(
-    holds: Callable[[], object], what: str, timeout_s: float = 15.0, daemon: Daemon | None = None
+    holds: Callable[[], object], what: str, timeout_s: float = 60.0, daemon: Daemon | None = None
 ) -> None:
     """Wait until a condition holds that nobody announces."""
     deadline = time.monotonic() + timeout_s

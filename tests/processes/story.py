@@ -65,7 +65,7 @@ class Story:
         """Return the run as the API shows it."""
         return dict(await self.client.runs.get(stood.thread_id, stood.run_id))
 
-    async def ended(self, stood: Stood, timeout_s: float = 30.0) -> dict[str, Any]:
+    async def ended(self, stood: Stood, timeout_s: float = 90.0) -> dict[str, Any]:
         """Wait for the run's end and return it."""
         try:
             async with asyncio.timeout(timeout_s):
@@ -107,7 +107,7 @@ class Story:
         """Return how often a run has witnessed this."""
         return sum(mark.what == what for mark in self.marks(stood))
 
-    async def witnessed(self, stood: Stood, what: str, times: int = 1, timeout_s: float = 20.0) -> None:
+    async def witnessed(self, stood: Stood, what: str, times: int = 1, timeout_s: float = 60.0) -> None:
         """Wait until a run has witnessed something so many times."""
         await self.served.until(lambda: self.count(stood, what) >= times, f"{times} × {what}", timeout_s)
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.processes import conftest, daemon, story
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 async def test_a_waiting_cancel_answers_only_when_the_thread_of_a_sync_node_has_ended(

@@ -23,10 +23,10 @@ import pytest
 
 from tests.processes import conftest, daemon, story
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-GONE_S = 2.0
-STOP_S = 6.0
+GONE_S = 5.0
+STOP_S = 12.0
 """Beyond the drain: two seconds until workers that don't let go are killed, and room for a noisy machine."""
 
 
@@ -231,7 +231,7 @@ async def test_ok_is_answered_soon_after_the_start_while_the_project_is_loading(
             took.append(time.monotonic() - served.started_at)
             assert " serving " not in served.printed()
     record_property("seconds until /ok, median of five", statistics.median(took))
-    assert min(took) < 1.5, took  # the least: other work on the machine only adds to it
+    assert min(took) < 3.0, took  # the least: other work on the machine only adds to it
 
 
 def maps(pid: int) -> str:
@@ -365,7 +365,7 @@ async def test_a_stop_while_the_project_is_loading_ends_at_once_with_0(tmp_path:
         await served.start(until="listening")
         assert await answers_ok(served)
         started = time.monotonic()
-        assert await served.stop(timeout_s=5) == 0
+        assert await served.stop(timeout_s=20) == 0
         assert time.monotonic() - started < 2
         assert "Traceback" not in served.log()
 

@@ -30,6 +30,9 @@ class Comparison:
     broken: dict[str, Exception] = attrs.field(factory=dict)
 
 
+pytestmark = pytest.mark.xdist_group("reference")  # one server for all
+
+
 @pytest.fixture(scope="module")
 def compared(served: str) -> Comparison:
     """Play all scenarios, some side by side."""
