@@ -314,7 +314,7 @@ class RunManager:
         run = here.run
         match outcome["outcome"]:
             case "drained":
-                self._tasks.spawn(self._after_drain(here), f"park {run.run_id}")
+                self._tasks.spawn(self._park(here, died=False), f"park {run.run_id}")
             case "cancelled" if run.cancel_action == "rollback":
                 self._tasks.spawn(self._rollback(here), f"roll back {run.run_id}")
             case "cancelled" if run.cancel_action is None:  # cut at a stop
@@ -323,12 +323,6 @@ class RunManager:
                 self._finish(run, _outcome(outcome, "interrupted", thread_error=run.cancel_error), here)
             case status:
                 self._finish(run, _outcome(outcome, status), here)
-
-    async def _after_drain(self, here: flight.Flight) -> None:
-        """Park a run that stopped before a step; one that is to end stopped there because it had swallowed its cancel."""
-        parked = await self._park(here, died=False)
-        if parked is not None and parked.cancel_action is not None:
-            await self.end_without_worker(parked)
 
     def _finish(
         self, run: Run, outcome: RunOutcome, here: flight.Flight | None, items: list[Item] | None = None

@@ -32,8 +32,3 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
             return made
 
         yield make
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker of the long test known."""
-    config.addinivalue_line("markers", "storm: kills for minutes; runs only when asked for by -m storm")

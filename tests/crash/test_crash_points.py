@@ -36,7 +36,10 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param(way, marks=() if way in ("at work", "at boot") else pytest.mark.storm) for way in WAYS],
+)
 async def test_a_run_comes_through_whatever_was_being_stored(make: Make, tmp_path: Path, way: str) -> None:
     witness = tmp_path / "witness"
     served = make(storm.PROJECT)

@@ -103,7 +103,7 @@ async def test_every_kind_of_call_ends_as_if_the_daemon_had_not(make: Make, sign
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("client", ["async", "sync"])
+@pytest.mark.parametrize("client", ["async", pytest.param("sync", marks=pytest.mark.storm)])
 async def test_a_stream_survives_a_kill_right_after_its_run_was_accepted(
     make: Make, client: str, when: str
 ) -> None:

@@ -37,8 +37,6 @@ async def test_nothing_is_lost_in_a_long_storm(
     make: Make, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """20 kills; STORM_SEED repeats one."""
-    if "storm" not in request.config.getoption("markexpr"):
-        pytest.skip("takes minutes: pytest -m storm")
     seed = int(os.environ.get("STORM_SEED", random.randrange(1 << 32)))
     print(f"STORM_SEED={seed}")  # noqa: T201 - shown when the test fails
     storm = await storm_of(make, tmp_path, seed)

@@ -137,7 +137,8 @@ async def test_a_run_that_kills_its_process_is_put_aside_and_its_neighbours_succ
         assert story.attempts(told.events[each.run_id]) == [1, 2, 3], "neighbours die only with the first two"
         assert not told.twice_at_once(each)
         repeated = [told.count(each, f"step{number} start") for number in range(60)]
-        assert sum(repeated) <= 62, "only the step that was cut is repeated"
+        # at each of the two deaths the step that was cut, and one whose checkpoint was still on its way
+        assert sum(repeated) <= 64, "only what was cut is repeated"
         updates = [
             part.data["step"]["done"][0] for part in told.events[each.run_id] if part.event == "updates"
         ]

@@ -38,9 +38,9 @@ STOP_S = 12.0
     [
         ("steps", {"steps": 1000}, "step0 start"),
         ("blocker", {"seconds": 30}, "block start"),
-        ("sleeper", {"seconds": 30}, "sleep start"),
-        ("regex", {}, "backtrack start"),
-        ("parent", {"seconds": 30, "how": "spawn"}, "beget start"),
+        pytest.param("sleeper", {"seconds": 30}, "sleep start", marks=pytest.mark.storm),
+        pytest.param("regex", {}, "backtrack start", marks=pytest.mark.storm),
+        pytest.param("parent", {"seconds": 30, "how": "spawn"}, "beget start", marks=pytest.mark.storm),
         ("parent", {"seconds": 30, "how": "fork"}, "beget start"),
     ],
     ids=["in a step", "blocked", "in a thread", "holding the interpreter", "with a child", "with a fork"],
@@ -295,7 +295,13 @@ STOPPED = {
 }
 
 
-@pytest.mark.parametrize(("graph", "values", "seen", "drain_s"), STOPPED.values(), ids=STOPPED)
+@pytest.mark.parametrize(
+    ("graph", "values", "seen", "drain_s"),
+    [
+        pytest.param(*case, id=name, marks=pytest.mark.storm if name in ("in a thread", "blocked") else ())
+        for name, case in STOPPED.items()
+    ],
+)
 async def test_a_stop_hands_runs_back_cuts_streams_and_ends_in_time_with_0(
     serve: conftest.Serve, tell: conftest.Tell, graph: str, values: dict[str, Any], seen: str, drain_s: int
 ) -> None:
