@@ -213,8 +213,8 @@ class Settings:
 
     replay_window_s: float = _setting(120.0, _seconds(0, 30 * DAY_S), "RESUMABLE_STREAM_TTL_SECONDS")
     """
-    Seconds after a run's end during which a reader without a position still gets its events. Default: 120. Set by
-    GATEWAYD_REPLAY_WINDOW_S, RESUMABLE_STREAM_TTL_SECONDS.
+    Seconds after a run's end during which a reader without a position still gets its events. Without effect so far:
+    all events are kept. Default: 120. Set by GATEWAYD_REPLAY_WINDOW_S, RESUMABLE_STREAM_TTL_SECONDS.
     """
 
     hub_memory: int = _setting(64 * MIB, _whole(MIB, 64 * GIB))
