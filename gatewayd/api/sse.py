@@ -68,35 +68,44 @@ async def follow(request: web.Request, view: View) -> web.StreamResponse:
     """Send a run's events until it has ended, or the client has left."""
     out = open_stream(request, {hdrs.LOCATION: view.location, hdrs.CONTENT_LOCATION: view.content_location})
     try:
-        with admission.ending(request, view.thread_id, view.run_id, view.tied):
+        with (
+            admission.ending(request, view.thread_id, view.run_id, view.tied),
+            hub.Cursor(
+                request.app[keys.SERVICES].hub, view.thread_id, view.after or 0, run_id=view.run_id
+            ) as cursor,
+        ):
+            if view.after is None:
+                await _skip_to_now(request, cursor)
             async with out:
                 if request.method != hdrs.METH_HEAD:
-                    await _copy(request, view, out)
+                    await _copy(request, view, cursor, out)
                 await out.finish()
     except connections.ClientGone:
         pass
     return out.response
 
 
-async def _copy(request: web.Request, view: View, out: connections.Lasting) -> None:
+async def _skip_to_now(request: web.Request, cursor: hub.Cursor) -> None:
+    """Move behind all that has happened; before the head goes out: what happens after the client has seen it counts."""
+    if not cursor.skip_to_now():
+        cursor.position, _ = await request.app[keys.SERVICES].storage.events_last(cursor.thread_id)
+
+
+async def _copy(request: web.Request, view: View, cursor: hub.Cursor, out: connections.Lasting) -> None:
     services = request.app[keys.SERVICES]
-    known = view.after
-    with hub.Cursor(services.hub, view.thread_id, known or 0, run_id=view.run_id) as cursor:
-        if known is None and not cursor.skip_to_now():
-            cursor.position, _ = await services.storage.events_last(view.thread_id)
-        # The row is read after the position: a run that is active here ends with an event behind the position.
-        over = None if view.fresh else await _over(services, view, cursor.position)
-        while over is None:
-            chunks = await next_page(cursor, out)
-            if not chunks:
-                over = await _over(services, view, cursor.position)
-                continue
-            frames, ended = v1.run_frames(chunks, view.run_id, names=view.names, with_ids=view.with_ids)
-            if ended:
-                over = frames
-            elif frames:
-                await out.send(frames)
-                await out.beat_if_due()
+    # The row is read after the position: a run that is active here ends with an event behind the position.
+    over = None if view.fresh else await _over(services, view, cursor.position)
+    while over is None:
+        chunks = await next_page(cursor, out)
+        if not chunks:
+            over = await _over(services, view, cursor.position)
+            continue
+        frames, ended = v1.run_frames(chunks, view.run_id, names=view.names, with_ids=view.with_ids)
+        if ended:
+            over = frames
+        elif frames:
+            await out.send(frames)
+            await out.beat_if_due()
     if over:
         await out.finish(over)
 
@@ -127,10 +136,9 @@ async def tail(
     services = request.app[keys.SERVICES]
     out = open_stream(request, {})
     try:
-        # The position is read before the head goes out: what happens after the client has seen the head is shown.
         with hub.Cursor(services.hub, thread_id, after or 0) as cursor:
-            if after is None and not cursor.skip_to_now():
-                cursor.position, _ = await services.storage.events_last(thread_id)
+            if after is None:
+                await _skip_to_now(request, cursor)
             async with out:
                 while request.method != hdrs.METH_HEAD:
                     if frames := frames_of(await next_page(cursor, out)):

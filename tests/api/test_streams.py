@@ -167,11 +167,35 @@ async def test_a_joiner_without_an_id_gets_only_what_comes(server):
     thread_id = await server.thread()
     run_id = await filled(server, thread_id)
     async with server.client.get(f"/threads/{thread_id}/runs/{run_id}/stream") as answer:
-        while not server.services.hub.has_readers(thread_id):
-            await server.json("GET", "/ok")
         server.worker.emit(run_id, "custom", 4)
         server.worker.end(run_id)
         assert names(await answer.read()) == ["custom"]
+
+
+async def test_a_joiner_has_its_place_before_its_head(server, monkeypatch):
+    """Interleaving: the newest number is asked for, the run goes on, only then comes the answer."""
+    thread_id = await server.thread()
+    run_id = await filled(server, thread_id)
+    kind, asked, gate = type(server.services.storage), asyncio.Event(), asyncio.Event()
+    read = kind.events_last
+
+    async def slow(storage, thread_id: str) -> tuple[int, int]:
+        found = await read(storage, thread_id)
+        asked.set()
+        await gate.wait()
+        return found
+
+    monkeypatch.setattr(kind, "events_last", slow)
+    path = f"/threads/{thread_id}/runs/{run_id}/stream"
+    joining = asyncio.ensure_future(server.client.get(path))
+    await asked.wait()
+    await server.worker.committed(run_id, server.worker.emit(run_id, "custom", 4))
+    assert not joining.done()
+    gate.set()
+    async with await joining as answer:
+        server.worker.emit(run_id, "custom", 5)
+        server.worker.end(run_id)
+        assert [data for _, data, _ in frames(await answer.read())] == [4, 5]
 
 
 @pytest.mark.parametrize(
@@ -193,8 +217,6 @@ async def test_a_joiner_with_an_id_gets_everything_behind_it_then_what_comes(ser
     run_id = await filled(server, thread_id)
     path = f"/threads/{thread_id}/runs/{run_id}/stream"
     async with server.client.get(path, headers={"Last-Event-ID": last_id}) as answer:
-        while not server.services.hub.has_readers(thread_id):
-            await server.json("GET", "/ok")
         server.worker.emit(run_id, "custom", 4)
         server.worker.end(run_id)
         assert names(await answer.read()) == expected
