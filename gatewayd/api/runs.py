@@ -112,7 +112,7 @@ async def cancel_run(request: web.Request) -> web.StreamResponse:
     await request.app[keys.SERVICES].runs.cancel(thread_id, run_id, action_of(request))
     if not parse.flag(request, "wait"):
         return reply.empty(202)
-    return await waiting.late_end(request, thread_id, run_id, body=b"{}")
+    return await waiting.late_over(request, thread_id, run_id, b"{}")
 
 
 def action_of(request: web.Request) -> CancelAction:

@@ -6,11 +6,9 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-RunStatus = Literal["pending", "running", "success", "error", "timeout", "interrupted"]
-CancelAction = Literal["interrupt", "rollback"]
+from gatewayd.model.states import ACTIVE, RunStatus
 
-ACTIVE: frozenset[str] = frozenset({"pending", "running"})
-"""Statuses of a run that has not ended."""
+CancelAction = Literal["interrupt", "rollback"]
 
 
 @frozen(kw_only=True)
@@ -101,3 +99,5 @@ class RunOutcome:
     """The thread's projection stays as it is: the run had not begun."""
     rollback: bool = False
     """Delete the run, its checkpoints and its writes; the projection is that of the state before it."""
+    fenced: bool = False
+    """Something of the run may still execute: the thread's slot stays its own (see `storage.sqlite.slots`)."""

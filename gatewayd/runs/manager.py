@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -133,7 +133,7 @@ class RunManager:
         """Free places for ordinary runs that are not promised to anybody."""
         return 0 if self.stopping else self.workers.free() - self._reserved
 
-    @contextmanager
+    @contextlib.contextmanager
     def reserved(self, places: int) -> Iterator[None]:
         """Promise free places to runs that are being started in storage."""
         self._reserved += places
@@ -169,6 +169,17 @@ class RunManager:
             return await future
         finally:
             self._unfollow(run_id, future)
+
+    async def over(self, thread_id: str, run_id: str) -> Ended:
+        """Wait until a run has ended, or is not there, and nothing of it executes any more."""
+        try:
+            ended = await self.wait(thread_id, run_id)
+        except NotFound:  # of a run that was rolled back or deleted something may execute all the same
+            ended = Ended(status="deleted", result=None, error=None)
+        here = self.flights.get(run_id)
+        if here is not None and here.run.thread_id == thread_id:
+            await here.landed.wait()
+        return ended
 
     def _unfollow(self, run_id: str, future: asyncio.Future[Ended]) -> None:
         if (waiting := self._waiting.get(run_id)) is not None and future in waiting:
@@ -235,8 +246,8 @@ class RunManager:
         if here is None or here.source is not source or here.run.attempt != attempt or here.ended:
             if kind != "ended":
                 source.refuse(run_id, attempt, n, "the run is not executed by this worker any more")
-            elif here is not None and here.vanished and here.source is source:
-                self._land(here)
+            elif here is not None and here.source is source and here.run.attempt == attempt:
+                self._left(here)
             return
 
         def stored(error: BaseException | None = None) -> None:
@@ -270,9 +281,9 @@ class RunManager:
             here = self.flights.get(run_id)
             if here is None or here.source is not source:
                 continue
-            if here.vanished:
-                self._land(here)
-            elif not here.ended:
+            if here.ended:
+                self._left(here)
+            else:
                 here.ended = True
                 died = not source.condemned
                 self._tasks.spawn(self._after_death(here, died, alone), f"after the death of {source.name}")
@@ -315,7 +326,7 @@ class RunManager:
         match outcome["outcome"]:
             case "drained":
                 self._tasks.spawn(self._park(here, died=False), f"park {run.run_id}")
-            case "cancelled" if run.cancel_action == "rollback":
+            case _ if run.cancel_action == "rollback":
                 self._tasks.spawn(self._rollback(here), f"roll back {run.run_id}")
             case "cancelled" if run.cancel_action is None:  # cut at a stop
                 self._tasks.spawn(self._park(here, died=False), f"park {run.run_id}")
@@ -333,11 +344,13 @@ class RunManager:
         attempt = run.attempt if here is not None else 0
 
         def done(chunk: Chunk, stored: bool) -> None:
-            if stored:
-                self.log.hub.publish(chunk)
-                status = "deleted" if outcome.rollback else outcome.status
-                self._tell(run.run_id, Ended(status=status, result=outcome.result, error=outcome.error))
-                log.info("run %s ended: %s", run.run_id, outcome.status, extra=_fields(run))
+            if not stored:
+                self._tasks.spawn(self._refused(run, outcome, here), f"look what became of {run.run_id}")
+                return
+            self.log.hub.publish(chunk)
+            status = "deleted" if outcome.rollback else outcome.status
+            self._tell(run.run_id, Ended(status=status, result=outcome.result, error=outcome.error))
+            log.info("run %s ended: %s", run.run_id, outcome.status, extra=_fields(run))
             self._over(run, here)
 
         def failed(error: BaseException) -> None:
@@ -358,12 +371,30 @@ class RunManager:
 
         post()
 
+    async def _refused(self, run: Run, outcome: RunOutcome, here: flight.Flight | None) -> None:
+        """A run's end was not taken: it has ended already or was deleted, or a rollback had been stored before."""
+        latest = await self.storage.run_get_anywhere(run.run_id)
+        if latest is None or not latest.active or (here is not None and latest.attempt != run.attempt):
+            self._over(run, here)
+            return
+        undone = await self._undone(latest)
+        self._finish(latest, attrs.evolve(undone, fenced=outcome.fenced), here)
+
     def _over(self, run: Run, here: flight.Flight | None) -> None:
-        if here is not None:
-            self._land(here)
-        else:
+        """The end of a run is stored."""
+        if here is None:
             self.log.close(run.thread_id)
+        else:
+            here.recorded = True
+            if here.gone or not here.fenced:
+                self._land(here)
         self._freed()
+
+    def _left(self, here: flight.Flight) -> None:
+        """Nothing more of a run executes that was deleted or fenced off."""
+        here.gone = True
+        if here.vanished or (here.fenced and here.recorded):
+            self._land(here)
 
     def _land(self, here: flight.Flight) -> None:
         """The flight is over: free its place."""
@@ -376,7 +407,19 @@ class RunManager:
             self.log.close(here.run.thread_id)
         if here.source is not None:
             self.workers.release(here.source, run_id)
+        if here.vanished or here.fenced:
+            self._release_slot(here.run)
         here.landed.set()
+
+    def _release_slot(self, run: Run) -> None:
+        """Free the slot that was kept because something of the run still executed."""
+
+        def failed(error: BaseException) -> None:
+            log.error("the slot of run %s could not be freed, trying again: %s", run.run_id, error)
+            asyncio.get_running_loop().call_later(self.retry_end_s, self._release_slot, run)
+
+        with contextlib.suppress(Unavailable):  # storage is closed: the next start frees it
+            self.storage.slot_release(run.thread_id, run.run_id, lambda _: self._freed(), failed)
 
     async def _rollback(self, here: flight.Flight) -> None:
         """Undo a run that was cancelled for rollback and executes no more."""
@@ -425,12 +468,16 @@ class RunManager:
             projection = await self._projection(run)
             final = attrs.evolve(projection, status=outcome.status, error=outcome.error)
             items.append(("error", "", event.V1 | event.THREAD, wire.dumps(outcome.error)))
-        elif run.cancel_action == "rollback":
-            final = await self._undone(run)
         else:
-            projection = await self._projection(run)
-            final = attrs.evolve(projection, status="interrupted", thread_error=run.cancel_error)
+            final = await self._cancelled(run)
         return final, items
+
+    async def _cancelled(self, run: Run) -> RunOutcome:
+        """Return how a cancelled run ends whose worker does not say it."""
+        if run.cancel_action == "rollback":
+            return await self._undone(run)
+        projection = await self._projection(run)
+        return attrs.evolve(projection, status="interrupted", thread_error=run.cancel_error)
 
     # cancelling
 
@@ -438,7 +485,7 @@ class RunManager:
         self, thread_id: str, run_id: str, action: CancelAction, *, why: dict[str, str] | None = None
     ) -> Run:
         """
-        Store the wish to end a run and carry it out; the run has ended when `wait` returns. Raises `NotFound`.
+        Store the wish to end a run and carry it out; nothing of it executes when `over` returns. Raises `NotFound`.
 
         `why` is what the thread's error will say (default: the request's sentence).
         """
@@ -476,18 +523,35 @@ class RunManager:
             here.deadline = loop.call_later(self.cancel_deadline_s, self._overdue, here)
 
     def _overdue(self, here: flight.Flight) -> None:
-        """A cancel was not obeyed: the worker is killed, which makes it true."""
-        if here.source is None or here.landed.is_set() or (here.ended and not here.vanished):
+        """A cancel was not obeyed in time: the run is fenced off, and its worker is to end."""
+        source = here.source
+        if source is None or here.landed.is_set() or (here.ended and not here.vanished):
             return
         log.error(
-            "run %s did not obey its cancel within %g s: its worker %s is killed; its other runs go on elsewhere",
+            "run %s did not obey its cancel within %g s: it is fenced off, and its worker %s is given up",
             here.run.run_id,
             self.cancel_deadline_s,
-            here.source.name,
+            source.name,
             extra=_fields(here.run),
         )
-        here.source.condemned = True
-        here.source.kill()
+        if not here.vanished:
+            self._fence(here)
+        lost = {
+            run_id
+            for run_id, each in self.flights.items()
+            if each.source is source and (each.fenced or each.vanished)
+        }
+        self.workers.retire(source, f"run {here.run.run_id} did not obey its cancel", besides=lost)
+
+    def _fence(self, here: flight.Flight) -> None:
+        """Record a run as cancelled although something of it still executes; its frames are refused from now on."""
+        here.ended = here.fenced = True
+        here.recorded = False
+        self._tasks.spawn(self._record_fenced(here), f"fence off {here.run.run_id}")
+
+    async def _record_fenced(self, here: flight.Flight) -> None:
+        outcome = await self._cancelled(here.run)
+        self._finish(here.run, attrs.evolve(outcome, fenced=True), here)
 
     async def delete_run(self, thread_id: str, run_id: str) -> None:
         """Remove a run's record; if it executes, it is stopped. Raises `NotFound`."""
@@ -510,11 +574,12 @@ class RunManager:
 
     def _vanished(self, thread_id: str, run_ids: list[str]) -> None:
         for run_id in run_ids:
-            here = self.flights.get(run_id)
-            if here is not None and not here.ended:
-                here.ended = here.vanished = True
-                if here.source is not None:
-                    self._cancel_flight(here)  # its place is free when nothing of it executes any more
+            if (here := self.flights.get(run_id)) is not None:
+                here.vanished = True
+                if not here.ended:
+                    here.ended = True
+                    if here.source is not None:
+                        self._cancel_flight(here)  # its place is free when nothing of it executes any more
             self._tell(run_id, Ended(status="deleted", result=None, error=None))
         self.log.hub.nudge(thread_id)
         self._freed()

@@ -19,7 +19,7 @@ from gatewayd.model.event import Chunk
 from gatewayd.model.run import Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Assistant, Thread
 from gatewayd.storage import migrate
-from gatewayd.storage.sqlite import assistants, boots, database, events, runs, threads
+from gatewayd.storage.sqlite import assistants, boots, database, events, runs, slots, threads
 
 log = logging.getLogger(__name__)
 
@@ -261,6 +261,16 @@ class Storage:
             failed=failed,
             promise=True,
         )
+
+    def slot_release(
+        self,
+        thread_id: str,
+        holder: str,
+        done: Callable[[None], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """Free a thread's slot if this is its holder."""
+        self.writer.post(slots.slot_release, thread_id, holder, done=done, failed=failed)
 
     async def run_checkpoints_delete(self, run_id: str) -> None:
         """Remove the checkpoints and writes that a run has made (the first half of a rollback)."""

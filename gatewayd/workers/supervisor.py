@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -174,6 +174,11 @@ class Supervisor:
                 )
                 each.condemned = True  # the runs are not to blame: no strikes
                 each.kill()
+
+    def retire(self, each: worker.Worker, reason: str, *, besides: Collection[str] = ()) -> None:
+        """End a worker."""
+        each.condemned = True
+        each.kill()
 
     def flush_acks(self) -> None:
         """Send the acknowledgements of the last batch."""

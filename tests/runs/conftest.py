@@ -8,7 +8,7 @@ import os
 import sqlite3
 import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +156,7 @@ class Supervisor:
     drains: list[str] = field(factory=list)
     obeys_drain: bool = True
     cuts: int = 0
+    retired: list[tuple[Worker, str, frozenset[str]]] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.quarantine_gate.set()
@@ -229,6 +230,15 @@ class Supervisor:
         for each in [*self.workers, *self.quarantines]:
             for run_id in list(each.runs):
                 each.end(run_id, "drained")
+
+    def retire(self, each: Worker, reason: str, *, besides: Collection[str] = ()) -> None:
+        """Have the runs beside those handed back; what is left is for the test to kill."""
+        each.condemned = True
+        self.retired.append((each, reason, frozenset(besides)))
+        for run_id in list(each.runs):
+            if run_id not in besides:
+                each.end(run_id, "drained")
+        self.board.changed()
 
     async def call(self, method: str, params: dict[str, Any]) -> Any:
         self.calls.append((method, params))

@@ -6,18 +6,18 @@ import sqlite3
 from typing import Any
 
 from gatewayd.model.run import Run
-from gatewayd.storage.sqlite import runs
+from gatewayd.storage.sqlite import runs, slots
 
 SEQUENCE_JUMP = 1 << 20
 """Added to the numbering of threads with orphans: numbers lost with the power are never given again."""
 
 
 def boot_begin(connection: sqlite3.Connection, now: int, pid: int, version: str) -> int:
-    """Record a start and return its number; slots held by operations of earlier boots are freed."""
+    """Record a start and return its number; slots whose holder is gone are freed."""
     boot = connection.execute(
         "INSERT INTO boots (started_at, pid, version) VALUES (?, ?, ?) RETURNING boot", (now, pid, version)
     ).fetchone()[0]
-    connection.execute("DELETE FROM slots WHERE kind = 'operation' AND boot <> ?", (boot,))
+    slots.slots_release_stale(connection, boot)
     return int(boot)
 
 

@@ -1,12 +1,7 @@
 """The rows of `runs` and `slots`, and every transition of a run.
 
-A run's status moves by conditional UPDATEs only, in the transaction that also derives the thread's status:
-
-    (create) → pending → running → success | error | timeout | interrupted
-                  ▲         │
-                  └─────────┘  park: its worker or the daemon died, or it was handed back
-
-The slot of the thread is taken at the first start and kept until the run has ended, through all parks.
+A run's status moves by the conditional UPDATEs of this module only (`model.states` has the picture), in the transaction
+that also derives the thread's status. The slot of the thread goes with it, see `slots`.
 """
 
 from __future__ import annotations
@@ -21,10 +16,11 @@ from attrs import frozen
 from gatewayd import ids, wire
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.errors import Conflict, NotFound
+from gatewayd.model import states
 from gatewayd.model.event import Chunk
 from gatewayd.model.run import Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Assistant, Thread
-from gatewayd.storage.sqlite import assistants, events, threads
+from gatewayd.storage.sqlite import assistants, events, slots, threads
 
 COLUMNS = (
     "runs.run_id, runs.thread_id, runs.assistant_id, runs.graph_id, runs.status, runs.created_at, runs.updated_at, "
@@ -50,6 +46,11 @@ THREAD_OR_ASSISTANT = "Thread or assistant not found."
 ALREADY_RUNNING = (
     "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
 )
+
+
+def _in(move: states.Move) -> str:
+    """Return the condition that a run is in a status in which a move is possible."""
+    return f"status IN ({', '.join(repr(status) for status in sorted(move.before))})"
 
 
 @frozen(kw_only=True)
@@ -141,7 +142,7 @@ def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, c
     _thread_busy(connection, thread, assistant, request)
     started = False
     if claim and request.after_s <= 0 and (superseding or not active):
-        started = _take_slot(connection, run.thread_id, run_id, boot)
+        started = slots.slot_take(connection, run.thread_id, run_id, boot)
     if started:
         _start(connection, run_id, boot, request.received_at)
         run = run_find(connection, run_id) or run
@@ -296,17 +297,10 @@ def _supersede(
 # starting
 
 
-def _take_slot(connection: sqlite3.Connection, thread_id: str, run_id: str, boot: int) -> bool:
-    """Take the thread's slot for a run, or find that the run has it already."""
-    connection.execute("INSERT OR IGNORE INTO slots VALUES (?, ?, 'run', ?)", (thread_id, run_id, boot))
-    row = connection.execute("SELECT holder FROM slots WHERE thread_id = ?", (thread_id,)).fetchone()
-    return bool(row[0] == run_id)
-
-
 def _start(connection: sqlite3.Connection, run_id: str, boot: int, now: int) -> None:
     connection.execute(
-        """UPDATE runs SET status = 'running', boot = ?, attempt = attempt + 1, progressed = 0,
-               started_at = coalesce(started_at, ?) WHERE run_id = ? AND status = 'pending'""",
+        f"""UPDATE runs SET status = 'running', boot = ?, attempt = attempt + 1, progressed = 0,
+               started_at = coalesce(started_at, ?) WHERE run_id = ? AND {_in(states.START)}""",
         (boot, now, run_id),
     )
 
@@ -327,7 +321,7 @@ def runs_claim_due(
     """
     taken: list[Run] = []
     for run_id, thread_id in _choose(connection, now, limit, suspects, besides):
-        _take_slot(connection, thread_id, run_id, boot)
+        slots.slot_take(connection, thread_id, run_id, boot)
         _start(connection, run_id, boot, now)
         run = run_find(connection, run_id)
         assert run is not None
@@ -378,9 +372,9 @@ def run_park_if_running(
 ) -> Run | None:
     """Make a running run pending again: its worker died (a strike unless it had progressed), or handed it back."""
     row = connection.execute(
-        """UPDATE runs SET status = 'pending', boot = NULL, updated_at = ?,
+        f"""UPDATE runs SET status = 'pending', boot = NULL, updated_at = ?,
                strikes = iif(?, iif(progressed, 0, strikes + 1), strikes)
-           WHERE run_id = ? AND attempt = ? AND status = 'running' RETURNING run_id""",
+           WHERE run_id = ? AND attempt = ? AND {_in(states.PARK)} RETURNING run_id""",
         (now, died, run_id, attempt),
     ).fetchone()
     return run_find(connection, run_id) if row else None
@@ -391,10 +385,10 @@ def run_cancel_if_active(
 ) -> Run | None:
     """Store the wish to end a run; a rollback is not weakened to an interrupt later. None: it has ended already."""
     row = connection.execute(
-        """UPDATE runs SET cancel_error = iif(cancel_action IS NULL OR cancel_action <> 'rollback', ?, cancel_error),
+        f"""UPDATE runs SET cancel_error = iif(cancel_action IS NULL OR cancel_action <> 'rollback', ?, cancel_error),
                cancel_action = iif(cancel_action IS NULL OR cancel_action <> 'rollback', ?, cancel_action),
                updated_at = ?
-           WHERE run_id = ? AND status IN ('pending', 'running') RETURNING run_id""",
+           WHERE run_id = ? AND {_in(states.FINISH)} RETURNING run_id""",
         (wire.text(error), action, now, run_id),
     ).fetchone()
     return run_find(connection, run_id) if row else None
@@ -438,12 +432,14 @@ def run_finish_if_active(
     """
     End a run: status, result, thread projection, last event and slot in one transaction.
 
-    Only the given attempt may end it (0: whoever). False: it had ended already, nothing was changed.
+    Only the given attempt may end it (0: whoever). A stored rollback is not overtaken: any other end is refused then.
+    False: it had ended already, or is to be rolled back; nothing was changed.
     """
     row = connection.execute(
-        """UPDATE runs SET status = ?, ended_at = ?, updated_at = ?, boot = NULL, result = ?, error = ?,
+        f"""UPDATE runs SET status = ?, ended_at = ?, updated_at = ?, boot = NULL, result = ?, error = ?,
                end_checkpoint_id = ?, log_to = ?
-           WHERE run_id = ? AND status IN ('pending', 'running') AND ? IN (0, attempt) RETURNING thread_id""",
+           WHERE run_id = ? AND {_in(states.FINISH)} AND ? IN (0, attempt)
+               AND (? OR cancel_action IS NULL OR cancel_action <> 'rollback') RETURNING thread_id""",
         (
             outcome.status,
             now,
@@ -454,6 +450,7 @@ def run_finish_if_active(
             end.last_seq,
             run_id,
             attempt,
+            outcome.rollback,
         ),
     ).fetchone()
     if row is None:
@@ -463,7 +460,8 @@ def run_finish_if_active(
     if outcome.rollback:
         checkpoint_sql.run_delete(connection, run_id)
         connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
-    connection.execute("DELETE FROM slots WHERE thread_id = ? AND holder = ?", (thread_id, run_id))
+    if not outcome.fenced:
+        slots.slot_release(connection, thread_id, run_id)
     if outcome.quiet:
         threads.thread_status_derive(connection, thread_id, now)
     else:
@@ -472,11 +470,16 @@ def run_finish_if_active(
 
 
 def run_delete(connection: sqlite3.Connection, thread_id: str, run_id: str, now: int) -> Run | None:
-    """Remove a run's row, whatever its status; its checkpoints stay. Return it as it was, None if there is none."""
+    """
+    Remove a run's row, whatever its status; its checkpoints stay. Return it as it was, None if there is none.
+
+    The slot of one that executes is freed when nothing of it executes any more.
+    """
     run = run_find(connection, run_id)
     if run is None or run.thread_id != thread_id:
         return None
     connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
-    connection.execute("DELETE FROM slots WHERE thread_id = ? AND holder = ?", (thread_id, run_id))
+    if run.status == "pending":
+        slots.slot_release(connection, thread_id, run_id)
     threads.thread_status_derive(connection, thread_id, now)
     return run

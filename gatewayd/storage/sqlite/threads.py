@@ -13,6 +13,7 @@ from attrs import frozen
 
 from gatewayd import wire
 from gatewayd.errors import Conflict, NotFound
+from gatewayd.model import states
 from gatewayd.model.run import RunOutcome
 from gatewayd.model.thread import Thread
 from gatewayd.storage.sqlite import filters
@@ -152,7 +153,7 @@ def thread_project(connection: sqlite3.Connection, thread_id: str, outcome: RunO
            WHERE thread_id = ?""",
         (outcome.values, interrupts, next_nodes, None if error is None else wire.text(error), now, thread_id),
     )
-    failed = outcome.status in {"error", "timeout"}
+    failed = outcome.status in states.FAILED
     thread_status_derive(connection, thread_id, now, failed=failed)
 
 
@@ -160,19 +161,20 @@ def thread_status_derive(
     connection: sqlite3.Connection, thread_id: str, now: int, *, failed: bool = False
 ) -> None:
     """Set the status that follows from the thread's runs and its last state; without runs an ephemeral one hides."""
-    (active,) = connection.execute(
-        "SELECT EXISTS (SELECT 1 FROM runs WHERE thread_id = ? AND ended_at IS NULL)",
+    row = connection.execute(
+        """SELECT EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND ended_at IS NULL),
+               next <> '[]' OR coalesce(interrupts, '{}') <> '{}' FROM threads WHERE thread_id = ?""",
         (thread_id,),
     ).fetchone()
+    if row is None:
+        return
+    active, waiting = row
+    status = states.thread_status(active=bool(active), failed=failed, waiting=bool(waiting))
     connection.execute(
-        """UPDATE threads SET updated_at = :now, status = CASE
-               WHEN :active THEN 'busy'
-               WHEN :failed THEN 'error'
-               WHEN next <> '[]' OR interrupts <> '{}' THEN 'interrupted'
-               ELSE 'idle' END,
+        """UPDATE threads SET updated_at = :now, status = :status,
                hidden_at = iif(ephemeral AND NOT :active, coalesce(hidden_at, :now), hidden_at)
            WHERE thread_id = :thread_id""",
-        {"now": now, "active": active, "failed": failed, "thread_id": thread_id},
+        {"now": now, "active": active, "status": status, "thread_id": thread_id},
     )
 
 
