@@ -107,6 +107,7 @@ def _plan(options: settings.Settings, served: project.Project, url: str) -> supe
         window=options.run_window,
         backlog=options.run_backlog,
         job_timeout_s=options.job_timeout_s,
+        patience_s=options.cancel_deadline_s / 2,
     )
     return supervisor.Plan(
         workers=options.workers,

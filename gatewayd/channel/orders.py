@@ -58,6 +58,8 @@ class Configuration:
     """Bytes of events that one step of a run may pile up beyond its window."""
     job_timeout_s: float
     """Seconds a run may execute; 0: for ever."""
+    patience_s: float
+    """Seconds that the threads of a cancelled run have before they are interrupted."""
     full_errors: bool = False
     """Show clients the messages of all exceptions."""
 

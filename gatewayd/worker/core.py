@@ -101,6 +101,7 @@ class Core:
                 window=configuration.window,
                 backlog=configuration.backlog,
                 job_timeout_s=configuration.job_timeout_s,
+                patience_s=configuration.patience_s,
                 full_errors=configuration.full_errors,
             )
             states = state.States(loaded, database, store)

@@ -85,6 +85,8 @@ class Surroundings:
     window: int
     backlog: int
     job_timeout_s: float
+    patience_s: float
+    """Seconds that the threads of a cancelled run have before they are interrupted."""
     full_errors: bool
 
 
@@ -319,7 +321,7 @@ class Execution:
             if isinstance(left, asyncio.Future):
                 with contextlib.suppress(BaseException):
                     await _through_cancel(left)
-        await self.around.pool.idle(self.order.run_id)
+        await self.around.pool.idle(self.order.run_id, self.around.patience_s)
         # A run that is handed back must not store a step without its events.
         with contextlib.suppress(GatewaydError):
             self._drain()

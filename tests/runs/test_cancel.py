@@ -259,10 +259,7 @@ async def test_a_cancel_that_is_not_obeyed_is_recorded_and_the_worker_is_retired
     assert [(each, besides) for each, _, besides in engine.workers.retired] == [
         (worker, frozenset({stubborn.run_id}))
     ]
-    engine.workers.add()  # the one that takes its place
-    await engine.workers.board.until(
-        lambda: any(neighbour.run_id in each.runs for each in engine.workers.workers)
-    )
+    await engine.workers.add().started(neighbour.run_id)  # the one that takes its place
     run = await engine.run(neighbour)
     assert (run.strikes, run.status, run.attempt) == (0, "running", 2)
     worker.die()
