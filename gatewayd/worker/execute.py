@@ -16,6 +16,7 @@ import contextlib
 import inspect
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from attrs import define, field, frozen
@@ -23,7 +24,6 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 from langgraph.store.base import BaseStore
-from langgraph.types import Interrupt
 
 from gatewayd import logs
 from gatewayd.channel import orders
@@ -99,13 +99,14 @@ class Execution:
     outlet: outlet.Outlet = field(init=False)
     control: StepControl = field(factory=StepControl, init=False)
     task: asyncio.Task[None] | None = field(default=None, init=False)
+    _begun: bool = field(default=False, init=False)
+    _cancel_wanted: bool = field(default=False, init=False)
+    """It was cancelled before it had begun; a task that is cancelled then never runs, and would never say its end."""
     _values: Any = field(default=None, init=False)
     """The last state of the root graph, and its JSON if it has been made."""
     _values_json: bytes | None = field(default=None, init=False)
     _stopped: bool = field(default=False, init=False)
     """The graph stopped at an interrupt or breakpoint."""
-    _asking: dict[str, Interrupt] = field(factory=dict, init=False)
-    """What it asked then, by interrupt id."""
     _agen: Any = field(default=None, init=False)
     _queue: asyncio.Queue[tuple[tuple[str, ...], str, Any]] | None = field(default=None, init=False)
     """Where langgraph keeps what the graph has emitted until ``astream`` hands it out."""
@@ -128,7 +129,8 @@ class Execution:
     def cancel(self) -> None:
         """Cancel the run's task; should a node swallow that, the run stops before its next step."""
         self.control.request_drain("cancel")
-        if self.task is not None:
+        self._cancel_wanted = True
+        if self._begun and self.task is not None:
             self.task.cancel()
 
     async def run(self) -> None:
@@ -136,6 +138,9 @@ class Execution:
         order = self.order
         threads.CURRENT.set(order.run_id)
         logs.attach(run_id=order.run_id, thread_id=order.thread_id)
+        self._begun = True
+        if self._cancel_wanted and self.task is not None:
+            self.task.cancel()
         try:
             outcome = await self._outcome()
         except asyncio.CancelledError as cancelled:
@@ -249,7 +254,6 @@ class Execution:
                 self._values, self._values_json = payload, None
             elif mode == "updates" and isinstance(payload, dict) and INTERRUPT in payload:
                 self._stopped = True
-                self._asking |= {interrupt.id: interrupt for interrupt in payload[INTERRUPT]}
         if mode in self._asked:
             data = serialise.dumps(payload, full=self.around.full_errors)
             if mode == "values" and not namespace:
@@ -270,7 +274,7 @@ class Execution:
         self, graph: graphs.AnyPregel, config: RunnableConfig, saver: checkpoints.Saver
     ) -> dict[str, Any]:
         if self._stopped or self._values is None or INTERRUPT in _keys(self._values):
-            return {**self._with_questions(await self._state(graph, config)), "outcome": "success"}
+            return {**await self._state(graph, config), "outcome": "success"}
         values = self._values_json or serialise.dumps(self._values)
         return {
             "outcome": "success",
@@ -279,25 +283,6 @@ class Execution:
             "interrupts": {},
             "next": [],
             "end_checkpoint_id": saver.last_root_checkpoint_id,
-        }
-
-    def _with_questions(self, state: dict[str, Any]) -> dict[str, Any]:
-        """
-        Add what the graph has asked to a state that shows no questions.
-
-        A task that a command's Send makes is in no snapshot: langgraph makes it again of the command's writes.
-        """
-        if state["interrupts"] or not self._asking:
-            return state
-        asked = resume.tasks_that_ask(self.order.thread_id, state["end_checkpoint_id"], self.around.reader)
-        interrupts = {
-            task_id: [projection.shown(self._asking[each]) for each in mine if each in self._asking]
-            for task_id, mine in asked.items()
-        }
-        return {
-            **state,
-            "interrupts": {task_id: shown for task_id, shown in interrupts.items() if shown},
-            "result": projection.with_interrupts(self._values, list(self._asking.values())),
         }
 
     async def _record_end(self, graph: graphs.AnyPregel, config: RunnableConfig) -> dict[str, Any]:
@@ -334,7 +319,8 @@ class Execution:
         with contextlib.suppress(checkpoints.SinkFailed):
             await self.outlet.committed()
         snapshot = await graph.aget_state(resume.latest(config))
-        return projection.of_snapshot(snapshot)
+        asking = partial(resume.tasks_that_ask, self.order.thread_id, storage=self.around.reader)
+        return projection.of_snapshot(snapshot, asking)
 
     async def _state_anyhow(self, saver: checkpoints.Saver) -> dict[str, Any]:
         """Return the thread's state, or nothing when it can't be had: the old values stay then."""

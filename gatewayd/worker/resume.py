@@ -23,7 +23,7 @@ from typing import Any
 
 from attrs import field, frozen
 from langchain_core.runnables import RunnableConfig
-from langgraph.types import Command, Send, StateSnapshot
+from langgraph.types import Command, Interrupt, Send, StateSnapshot
 
 from gatewayd.channel import orders
 from gatewayd.checkpointing import rows, sql
@@ -217,17 +217,18 @@ def open_questions(thread_id: str, snapshot: StateSnapshot, storage: reader.Read
     yield from _open_in(thread_id, "", checkpoint_id, list(tasks.items()), namespaces, storage)
 
 
-def tasks_that_ask(thread_id: str, checkpoint_id: str, storage: reader.Reader) -> dict[str, list[str]]:
+def tasks_that_ask(thread_id: str, checkpoint_id: str, storage: reader.Reader) -> dict[str, list[Interrupt]]:
     """
-    Return the root tasks that wait at an interrupt on a checkpoint, with the interrupts' ids.
+    Return the root tasks that wait at an interrupt on a checkpoint, with their interrupts.
 
-    Those that a command's Send has made are among them; no snapshot shows them.
+    Those that a command's Send has made are among them; no snapshot shows them, for langgraph makes them again of the
+    command's writes.
     """
     writes = _writes(storage, thread_id, "", checkpoint_id)
     questions = (
         (write.task_id, _question(writes, write.task_id)) for write in writes if write.channel == INTERRUPT
     )
-    return {task_id: list(_ids(question)) for task_id, question in questions if question is not None}
+    return {task_id: list(_interrupts(question)) for task_id, question in questions if question is not None}
 
 
 def _open_in(
@@ -293,9 +294,13 @@ def _is_below(candidate: str, namespace: str, task_id: str, name: str) -> bool:
 
 
 def _ids(question: rows.WriteRow) -> Iterator[str]:
-    value = SERDE.loads_typed((question.type, question.value))
-    for interrupt in value if isinstance(value, (list, tuple)) else [value]:
+    for interrupt in _interrupts(question):
         yield interrupt.id
+
+
+def _interrupts(question: rows.WriteRow) -> Iterator[Interrupt]:
+    value = SERDE.loads_typed((question.type, question.value))
+    yield from value if isinstance(value, (list, tuple)) else [value]
 
 
 SERDE = checkpoints.Saver.serde

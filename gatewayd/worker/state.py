@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from attrs import define
@@ -10,7 +11,7 @@ from langgraph.store.base import BaseStore
 from langgraph.types import PregelTask, StateSnapshot
 
 from gatewayd.checkpointing import operations
-from gatewayd.worker import checkpoints, graphs, projection, reader, serialise
+from gatewayd.worker import checkpoints, graphs, projection, reader, resume, serialise
 
 
 class NoSink:
@@ -39,7 +40,10 @@ class States:
         """Return the projection of the thread's latest state (see `projection.of_snapshot`)."""
         config = _config(thread_id)
         async with self._open(graph_id, config) as graph:
-            return projection.of_snapshot(await graph.aget_state(config))
+            snapshot = await graph.aget_state(config)
+            return projection.of_snapshot(
+                snapshot, partial(resume.tasks_that_ask, thread_id, storage=self.reader)
+            )
 
     async def state(
         self, thread_id: str, graph_id: str, checkpoint_id: str | None, checkpoint_ns: str, subgraphs: bool
