@@ -13,7 +13,8 @@ async def recover(runs: manager.RunManager) -> int:
     """
     Make orphans pending again; return how many there were.
 
-    The numbering of their threads jumps, so that no event id is given twice. Runs that were being cancelled are not
+    The numbering of their threads jumps, so that no event id is given twice. What storage promises of active runs and
+    their threads is checked; what is derived and wrong is derived anew. Runs that were being cancelled are not
     resumed: see `end_cancelled`, which needs a service worker.
     """
     orphans = await runs.storage.orphans_park(runs.now())
@@ -23,6 +24,8 @@ async def recover(runs: manager.RunManager) -> int:
         log.info(
             "run %s goes on from its last checkpoint", run.run_id, extra={"fields": {"run_id": run.run_id}}
         )
+    for violation in await runs.storage.invariants_repair(runs.now()):
+        log.error("the database is not as it should be: %s", violation)
     return len(orphans)
 
 

@@ -19,7 +19,7 @@ from gatewayd.model.event import Chunk
 from gatewayd.model.run import Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Assistant, Thread
 from gatewayd.storage import migrate
-from gatewayd.storage.sqlite import assistants, boots, database, events, runs, slots, threads
+from gatewayd.storage.sqlite import assistants, boots, database, events, invariants, runs, slots, threads
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ EVENT_PAGE_CHUNKS = 200
 Created = runs.Created
 Claimed = runs.Claimed
 ThreadSearch = threads.Search
+Violation = invariants.Violation
 SEQUENCE_JUMP = boots.SEQUENCE_JUMP
 
 
@@ -102,6 +103,14 @@ class Storage:
     async def runs_cancelled_pending(self) -> list[Run]:
         """Return pending runs whose cancel was stored before the stop."""
         return await self.writer.submit(boots.runs_cancelled_pending)
+
+    async def invariants_check(self, *, whole: bool) -> list[Violation]:
+        """Return what is wrong with the tables: in the rows of active runs, or in all (slow, for a quiet file)."""
+        return await self.writer.submit(invariants.invariants_check, whole)
+
+    async def invariants_repair(self, now: int) -> list[Violation]:
+        """Derive anew what is derived and wrong in the rows of active runs; return what was and is wrong."""
+        return await self.writer.submit(invariants.invariants_repair, now, promise=True)
 
     async def counters(self) -> dict[str, int]:
         """Return n_pending and n_running."""

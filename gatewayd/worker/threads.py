@@ -14,6 +14,7 @@ import ctypes
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, TypeVar
 
 from attrs import define
@@ -97,7 +98,7 @@ class Pool(concurrent.futures.ThreadPoolExecutor):
         while left := self._left(run_id):
             ended = asyncio.Event()
             for future in left:
-                future.add_done_callback(lambda _: _call_in(loop, ended.set))
+                future.add_done_callback(partial(_call_in, loop, ended.set))
             try:
                 async with asyncio.timeout(patience_s):
                     await ended.wait()
@@ -109,7 +110,9 @@ class Pool(concurrent.futures.ThreadPoolExecutor):
             return list(self._under_way.get(run_id, ()))
 
 
-def _call_in(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+def _call_in(
+    loop: asyncio.AbstractEventLoop, call: Callable[[], None], _: concurrent.futures.Future[Any]
+) -> None:
     with contextlib.suppress(RuntimeError):  # the loop is closed: the process is ending
         loop.call_soon_threadsafe(call)
 

@@ -46,6 +46,7 @@ CREATE TABLE threads (
 ) STRICT;
 CREATE INDEX threads_by_update ON threads (updated_at DESC, thread_id)
     WHERE hidden_at IS NULL AND deleted_at IS NULL;
+CREATE INDEX threads_busy ON threads (thread_id) WHERE status = 'busy';
 CREATE INDEX threads_to_sweep ON threads (coalesce(deleted_at, hidden_at))
     WHERE hidden_at IS NOT NULL OR deleted_at IS NOT NULL;
 
@@ -84,7 +85,7 @@ CREATE TABLE runs (
     CHECK (status <> 'running' OR started_at IS NOT NULL)
 ) STRICT;
 CREATE INDEX runs_due ON runs (priority, created_at, run_id) WHERE status = 'pending';
-CREATE INDEX runs_running ON runs (boot) WHERE status = 'running';
+CREATE UNIQUE INDEX runs_running ON runs (thread_id) WHERE status = 'running'; -- one at a time on a thread
 CREATE INDEX runs_active ON runs (thread_id) WHERE ended_at IS NULL;
 CREATE INDEX runs_by_thread ON runs (thread_id, created_at DESC, run_id);
 
