@@ -97,7 +97,7 @@ class Crons:
             changed = _changed(cron, wanted, self.now())
             if await self.storage.cron_update_if_current(changed):
                 self.changed.set()
-                return changed
+                return attrs.evolve(changed, revision=cron.revision + 1)
 
     async def delete(self, cron_id: str) -> None:
         """Remove a cron; runs that it has created stay. Raises `NotFound`."""
