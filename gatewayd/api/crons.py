@@ -54,7 +54,7 @@ def _wanted(body: bodies.CronPatch, given: dict[str, Any]) -> registry.Wanted:
         on_run_completed=body.on_run_completed,
         enabled=body.enabled,
         metadata=body.metadata,
-        payload=given,
+        payload=given if body.config is None else {**given, "config": body.config},
     )
 
 

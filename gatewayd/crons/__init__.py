@@ -31,6 +31,7 @@ What happens on each failure
     The run can't be created because the thread is busy and the strategy is "reject": the date passes, logged.
     Because the thread or the assistant is gone: the cron goes with it.
     The disk is full: nothing was stored, the date is tried again a little later; other crons don't wait for it.
+    The next date can't be found: this date fires, then the cron is disabled, logged.
     Anything else goes wrong with a cron: it is logged, and the date passes without a run.
     The run itself fails: no matter to the cron.
 """

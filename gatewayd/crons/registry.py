@@ -148,7 +148,10 @@ def _too_early(payload: dict[str, Any]) -> str:
 
 def _payload(old: dict[str, Any], new: dict[str, Any], cron_id: str) -> dict[str, Any]:
     """Return the body that runs are made of: the new fields over the old, with the cron's id for the run to see."""
-    payload = old | {name: value for name, value in new.items() if name != "assistant_id" or not old}
+    given = {name: value for name, value in new.items() if value is not None or name == "end_time"}
+    if old:
+        given.pop("assistant_id", None)
+    payload = old | given
     config = payload.get("config") or {}
     configurable = {**(config.get("configurable") or {}), "cron_id": cron_id}
     if payload.get("context") and configurable.keys() - {"cron_id"}:

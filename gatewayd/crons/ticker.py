@@ -78,7 +78,8 @@ class Ticker:
         """Fire one cron. Whatever goes wrong, others are not concerned."""
         fields = logs.fields(cron_id=cron.cron_id)
         try:
-            fired = await self.runs.fire(_firing(cron, now))
+            firing = _firing(cron, now)
+            fired = await self.runs.fire(firing)
         except GatewaydError as error:
             if not self.runs.stopping:  # else it is due at the next start
                 self._again(cron, now)
@@ -89,7 +90,7 @@ class Ticker:
             log.exception("cron %s could not be fired, it passes this date", cron.cron_id, extra=fields)
             await self._pass(cron, now)
             return
-        self._tell(cron, fired)
+        self._tell(cron, firing, fired)
 
     def _again(self, cron: Cron, now: int) -> None:
         self._failed[cron.cron_id] = now + int(AFTER_ERROR_S * 1e6)
@@ -102,11 +103,14 @@ class Ticker:
         except Exception:
             log.exception("cron %s stays at its date", cron.cron_id, extra=logs.fields(cron_id=cron.cron_id))
 
-    def _tell(self, cron: Cron, fired: store.Fired) -> None:
+    def _tell(self, cron: Cron, firing: Firing, fired: store.Fired) -> None:
         fields = logs.fields(cron_id=cron.cron_id)
         if not fired.current:
             self.crons.changed.set()  # somebody has changed it meanwhile: what is due now says the table
-        elif fired.deleted:
+            return
+        if firing.next_run_date is None and not fired.deleted:
+            log.info("cron %s has no further date and is disabled", cron.cron_id, extra=fields)
+        if fired.deleted:
             log.warning(
                 "cron %s is deleted, its thread or assistant is gone: %s",
                 cron.cron_id,
@@ -152,5 +156,8 @@ def _date_after(cron: Cron, now: int) -> int | None:
         date = schedules.next_date(cron.schedule, cron.timezone, max(now, cron.next_run_date))
     except RequestError as error:  # its years are over, or the time zone is not known any more
         log.warning("cron %s has no further date: %s", cron.cron_id, error.detail)
+        return None
+    except Exception:
+        log.exception("the next date of cron %s can't be found", cron.cron_id)
         return None
     return date if cron.end_time is None or date <= cron.end_time else None

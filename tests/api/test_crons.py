@@ -264,6 +264,13 @@ async def test_a_change_shows_at_the_top_and_in_the_payload(server):
     assert (cleared["end_time"], cleared["payload"]["end_time"]) == (None, None)
 
 
+async def test_a_null_in_a_change_is_as_good_as_the_absence_of_its_field(server):
+    made = await create(server, input={"v": 1}, metadata={"a": 1}, timezone="Asia/Tokyo")
+    nulls = {"input": None, "metadata": None, "timezone": None, "schedule": None, "enabled": None}
+    changed = await server.json("PATCH", f"/runs/crons/{made['cron_id']}", nulls)
+    assert changed | {"updated_at": made["updated_at"]} == made
+
+
 async def test_a_deleted_cron_is_gone(server):
     path = f"/runs/crons/{(await create(server))['cron_id']}"
     assert await server.json("DELETE", path, status=204) is None

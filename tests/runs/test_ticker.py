@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from gatewayd import tasks, wire
-from gatewayd.crons import registry, requests, ticker
+from gatewayd.crons import registry, requests, schedule, ticker
 from gatewayd.errors import Invalid, NotFound, Rejected
 from gatewayd.model.cron import Cron, Firing
 from gatewayd.storage import store
@@ -446,6 +446,25 @@ async def test_a_cron_that_breaks_passes_its_date_and_starves_no_other(
     assert await fired(engine, broken) == []
     assert (await made.crons.get(broken.cron_id)).next_run_date == FIRST + 2 * MINUTE
     assert "what nobody thought of" in caplog.text
+
+
+async def test_a_cron_whose_next_date_can_not_be_found_fires_once_more_and_is_disabled(
+    boots: Any, monkeypatch: Any, caplog: Any
+) -> None:
+    engine = await boots.start()
+    made = ticking(engine)
+    cron = await create(made)
+    engine.now = FIRST
+
+    def lost(*_: Any) -> int:
+        raise RuntimeError("a calendar without pages")
+
+    monkeypatch.setattr(schedule, "next_date", lost)
+    await made.tick()
+
+    assert await fired(engine, cron) == [0]
+    assert not (await made.crons.get(cron.cron_id)).enabled
+    assert "a calendar without pages" in caplog.text
 
 
 async def test_a_date_that_could_not_be_stored_is_tried_again_and_others_do_not_wait_for_it(

@@ -10,59 +10,17 @@ import pytest
 
 from gatewayd import ids
 from gatewayd.errors import Invalid, NotFound
-from gatewayd.model.cron import Cron, Firing
+from gatewayd.model.cron import Cron
 from gatewayd.storage import store
 from gatewayd.storage.sqlite import crons, threads
 
 MINUTE = 60_000_000
 
 
-def create(desk: Any, thread_id: str | None = None, **changes: Any) -> Cron:
-    now = desk.tick()
-    fields: dict[str, Any] = {
-        "cron_id": ids.new_id(now // 1000),
-        "assistant_id": "chat",
-        "thread_id": thread_id,
-        "user_id": "",
-        "schedule": "* * * * *",
-        "timezone": None,
-        "end_time": None,
-        "on_run_completed": None if thread_id else "delete",
-        "enabled": True,
-        "next_run_date": now + MINUTE,
-        "payload": {"assistant_id": "chat", "schedule": "* * * * *"},
-        "metadata": {},
-        "revision": 1,
-        "created_at": now,
-        "updated_at": now,
-    }
-    return crons.cron_create(desk.connection, Cron(**(fields | changes)))
-
-
 def look(desk: Any, cron: Cron) -> Cron:
     found = desk.fetch(crons.FIND, cron.cron_id)
     assert found, "the cron is gone"
     return crons.record(found[0])
-
-
-def firing(desk: Any, cron: Cron, **changes: Any) -> Firing:
-    """What the ticker asks for when the cron is due."""
-    assert cron.next_run_date is not None
-    desk.now = max(desk.now, cron.next_run_date)
-    request = desk.request(cron.thread_id, assistant=cron.assistant_id, metadata={"cron": cron.cron_id})
-    fields: dict[str, Any] = {
-        "cron_id": cron.cron_id,
-        "revision": cron.revision,
-        "due": cron.next_run_date,
-        "now": desk.now,
-        "request": request,
-        "next_run_date": cron.next_run_date + MINUTE,
-    }
-    return Firing(**(fields | changes))
-
-
-def fire(desk: Any, wanted: Firing, *, claim: bool = False) -> crons.Fired:
-    return crons.cron_fire_if_current(desk.connection, wanted, desk.boot, claim)
 
 
 def taken(desk: Any, cron: Cron) -> list[int]:
@@ -76,7 +34,7 @@ def count_runs(desk: Any) -> int:
 
 
 def test_a_graphs_name_is_stored_as_its_assistants_id_also_in_the_payload(desk: Any) -> None:
-    cron = create(desk)
+    cron = desk.cron()
 
     assert cron.assistant_id == ids.system_assistant_id("chat")
     assert cron.payload["assistant_id"] == cron.assistant_id
@@ -95,14 +53,14 @@ def test_a_graphs_name_is_stored_as_its_assistants_id_also_in_the_payload(desk: 
 )
 def test_no_cron_is_stored_for_what_does_not_exist(desk: Any, changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(NotFound, match=sentence):
-        create(desk, **changes)
+        desk.cron(**changes)
     assert desk.fetch("SELECT count(*) FROM crons") == [(0,)]
 
 
 def test_firing_creates_the_run_takes_the_date_and_sets_the_next(desk: Any) -> None:
-    cron = create(desk)
+    cron = desk.cron()
 
-    fired = fire(desk, firing(desk, cron))
+    fired = desk.take(desk.firing(cron))
 
     assert fired.created is not None
     assert desk.run(fired.created.run.run_id).metadata["cron"] == cron.cron_id
@@ -116,7 +74,7 @@ def test_firing_creates_the_run_takes_the_date_and_sets_the_next(desk: Any) -> N
 def test_a_fired_run_is_started_in_the_same_transaction_if_there_is_a_place(desk: Any) -> None:
     thread_id = desk.thread()
 
-    fired = fire(desk, firing(desk, create(desk, thread_id)), claim=True)
+    fired = desk.take(desk.firing(desk.cron(thread_id)), claim=True)
 
     assert fired.created is not None
     assert fired.created.started
@@ -124,20 +82,20 @@ def test_a_fired_run_is_started_in_the_same_transaction_if_there_is_a_place(desk
 
 
 def test_the_same_firing_twice_creates_one_run(desk: Any) -> None:
-    wanted = firing(desk, create(desk))
+    wanted = desk.firing(desk.cron())
 
-    assert fire(desk, wanted).created is not None
-    assert fire(desk, wanted) == crons.Fired(current=False)
+    assert desk.take(wanted).created is not None
+    assert desk.take(wanted) == crons.Fired(current=False)
     assert count_runs(desk) == 1
 
 
 def test_a_date_has_one_run_even_if_the_cron_is_moved_back_to_it(desk: Any) -> None:
-    cron = create(desk)
-    fire(desk, firing(desk, cron))
+    cron = desk.cron()
+    desk.take(desk.firing(cron))
     moved = attrs.evolve(look(desk, cron), next_run_date=cron.next_run_date)
     assert crons.cron_update_if_current(desk.connection, moved)
 
-    again = fire(desk, firing(desk, look(desk, cron)))
+    again = desk.take(desk.firing(look(desk, cron)))
 
     assert again == crons.Fired(current=True)
     assert count_runs(desk) == 1
@@ -145,18 +103,18 @@ def test_a_date_has_one_run_even_if_the_cron_is_moved_back_to_it(desk: Any) -> N
 
 
 def test_a_date_before_one_that_was_taken_has_no_run(desk: Any) -> None:
-    cron = create(desk)
-    fire(desk, firing(desk, cron))
+    cron = desk.cron()
+    desk.take(desk.firing(cron))
     earlier = attrs.evolve(look(desk, cron), next_run_date=cron.next_run_date - 1)
     crons.cron_update_if_current(desk.connection, earlier)
 
-    assert fire(desk, firing(desk, look(desk, cron))).created is None
+    assert desk.take(desk.firing(look(desk, cron))).created is None
     assert count_runs(desk) == 1
 
 
 def test_the_table_refuses_a_second_row_for_a_date(desk: Any) -> None:
-    cron = create(desk)
-    fire(desk, firing(desk, cron))
+    cron = desk.cron()
+    desk.take(desk.firing(cron))
 
     with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
         desk.connection.execute(
@@ -167,28 +125,28 @@ def test_the_table_refuses_a_second_row_for_a_date(desk: Any) -> None:
 
 @pytest.mark.parametrize("change", ["disabled", "updated", "deleted"])
 def test_a_cron_that_was_changed_since_it_was_read_does_not_fire(desk: Any, change: str) -> None:
-    cron = create(desk)
-    wanted = firing(desk, cron)
+    cron = desk.cron()
+    wanted = desk.firing(cron)
     if change == "deleted":
         assert crons.cron_delete(desk.connection, cron.cron_id)
     else:
         crons.cron_update_if_current(desk.connection, attrs.evolve(cron, enabled=change != "disabled"))
 
-    assert fire(desk, wanted) == crons.Fired(current=False)
+    assert desk.take(wanted) == crons.Fired(current=False)
     assert count_runs(desk) == 0
 
 
 def test_a_change_of_a_cron_that_has_fired_since_it_was_read_is_not_stored(desk: Any) -> None:
-    cron = create(desk)
-    fire(desk, firing(desk, cron))
+    cron = desk.cron()
+    desk.take(desk.firing(cron))
 
     assert not crons.cron_update_if_current(desk.connection, attrs.evolve(cron, schedule="@daily"))
     assert look(desk, cron).schedule == "* * * * *"
 
 
 def test_what_a_crash_leaves_of_a_firing_is_nothing_or_all_of_it(desk: Any, second: Any) -> None:
-    cron = create(desk, desk.thread())
-    wanted = firing(desk, cron)
+    cron = desk.cron(desk.thread())
+    wanted = desk.firing(cron)
 
     def stored() -> list[Any]:
         return second(
@@ -199,7 +157,7 @@ def test_what_a_crash_leaves_of_a_firing_is_nothing_or_all_of_it(desk: Any, seco
     before, seen = stored(), []
     desk.connection.set_trace_callback(lambda _: seen.append(stored()))
     desk.connection.execute("BEGIN")
-    fire(desk, wanted, claim=True)
+    desk.take(wanted, claim=True)
     desk.connection.execute("COMMIT")
     desk.connection.set_trace_callback(None)
 
@@ -211,12 +169,12 @@ def test_what_a_crash_leaves_of_a_firing_is_nothing_or_all_of_it(desk: Any, seco
 def test_a_run_that_is_rejected_costs_its_date_and_changes_nothing_else(desk: Any) -> None:
     thread_id = desk.thread()
     busy = desk.create(thread_id)
-    cron = create(desk, thread_id)
-    wanted = firing(desk, cron)
+    cron = desk.cron(thread_id)
+    wanted = desk.firing(cron)
     assert wanted.request is not None
     rejecting = attrs.evolve(wanted, request=attrs.evolve(wanted.request, multitask_strategy="reject"))
 
-    fired = fire(desk, rejecting)
+    fired = desk.take(rejecting)
 
     assert fired.refusal is not None
     assert not fired.deleted
@@ -228,11 +186,11 @@ def test_a_run_that_is_rejected_costs_its_date_and_changes_nothing_else(desk: An
 def test_a_strategy_that_supersedes_names_the_runs_to_end(desk: Any) -> None:
     thread_id = desk.thread()
     busy = desk.create(thread_id, claim=True)
-    wanted = firing(desk, create(desk, thread_id))
+    wanted = desk.firing(desk.cron(thread_id))
     assert wanted.request is not None
 
-    fired = fire(
-        desk, attrs.evolve(wanted, request=attrs.evolve(wanted.request, multitask_strategy="interrupt"))
+    fired = desk.take(
+        attrs.evolve(wanted, request=attrs.evolve(wanted.request, multitask_strategy="interrupt"))
     )
 
     assert fired.created is not None
@@ -240,17 +198,17 @@ def test_a_strategy_that_supersedes_names_the_runs_to_end(desk: Any) -> None:
 
 
 def test_a_date_can_pass_without_a_run(desk: Any) -> None:
-    cron = create(desk)
+    cron = desk.cron()
 
-    assert fire(desk, firing(desk, cron, request=None)) == crons.Fired(current=True)
+    assert desk.take(desk.firing(cron, request=None)) == crons.Fired(current=True)
     assert count_runs(desk) == 0
     assert look(desk, cron).next_run_date == cron.next_run_date + MINUTE
 
 
 def test_without_a_further_date_the_cron_is_disabled(desk: Any) -> None:
-    cron = create(desk)
+    cron = desk.cron()
 
-    fired = fire(desk, firing(desk, cron, next_run_date=None))
+    fired = desk.take(desk.firing(cron, next_run_date=None))
 
     assert fired.created is not None
     after = look(desk, cron)
@@ -259,20 +217,20 @@ def test_without_a_further_date_the_cron_is_disabled(desk: Any) -> None:
 
 def test_a_cron_goes_with_its_thread_at_once_and_its_rows_too(desk: Any) -> None:
     thread_id = desk.thread()
-    cron, other = create(desk, thread_id), create(desk)
-    wanted = firing(desk, cron)
-    fire(desk, wanted)
+    cron, other = desk.cron(thread_id), desk.cron()
+    wanted = desk.firing(cron)
+    desk.take(wanted)
 
     threads.thread_delete(desk.connection, thread_id, desk.tick())
 
     assert desk.fetch("SELECT cron_id FROM crons") == [(other.cron_id,)]
     assert taken(desk, cron) == []
-    assert fire(desk, wanted) == crons.Fired(current=False)
+    assert desk.take(wanted) == crons.Fired(current=False)
 
 
 def test_a_cron_on_the_thread_of_a_stateless_run_goes_when_that_is_hidden(desk: Any) -> None:
     run = desk.admit(None).run
-    create(desk, run.thread_id)
+    desk.cron(run.thread_id)
 
     desk.finish(run.run_id)
 
@@ -280,8 +238,8 @@ def test_a_cron_on_the_thread_of_a_stateless_run_goes_when_that_is_hidden(desk: 
 
 
 def test_a_cron_goes_with_its_assistant(desk: Any) -> None:
-    create(desk)
-    other = create(desk, assistant_id="other")
+    desk.cron()
+    other = desk.cron(assistant_id="other")
 
     desk.connection.execute("DELETE FROM assistants WHERE graph_id = 'chat'")
 
@@ -289,12 +247,12 @@ def test_a_cron_goes_with_its_assistant(desk: Any) -> None:
 
 
 def test_a_firing_that_finds_its_thread_gone_deletes_the_cron(desk: Any) -> None:
-    cron = create(desk)
-    wanted = firing(desk, cron)
+    cron = desk.cron()
+    wanted = desk.firing(cron)
     assert wanted.request is not None
     lost = attrs.evolve(wanted.request, thread_id="01a20283-0000-7000-8000-000000000000")
 
-    fired = fire(desk, attrs.evolve(wanted, request=lost))
+    fired = desk.take(attrs.evolve(wanted, request=lost))
 
     assert fired.deleted
     assert desk.fetch("SELECT count(*) FROM crons") == [(0,)]
@@ -302,9 +260,9 @@ def test_a_firing_that_finds_its_thread_gone_deletes_the_cron(desk: Any) -> None
 
 
 def test_only_the_latest_dates_are_remembered(desk: Any) -> None:
-    cron = create(desk)
+    cron = desk.cron()
     for _ in range(crons.KEPT_FIRINGS + 5):
-        fire(desk, firing(desk, look(desk, cron)))
+        desk.take(desk.firing(look(desk, cron)))
 
     assert len(taken(desk, cron)) == crons.KEPT_FIRINGS
     assert taken(desk, cron)[-1] == look(desk, cron).next_run_date - MINUTE
@@ -312,7 +270,7 @@ def test_only_the_latest_dates_are_remembered(desk: Any) -> None:
 
 def test_the_table_holds_no_enabled_cron_without_a_date(desk: Any) -> None:
     with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
-        create(desk, next_run_date=None)
+        desk.cron(next_run_date=None)
 
 
 # reading
@@ -321,8 +279,8 @@ def test_the_table_holds_no_enabled_cron_without_a_date(desk: Any) -> None:
 async def test_what_is_due_comes_in_the_order_of_its_dates_in_pages_and_without_those_named(
     storage: store.Storage, desk: Any
 ) -> None:
-    late, early, later = (create(desk, next_run_date=at) for at in (2000, 1000, 3000))
-    create(desk, next_run_date=500, enabled=False)
+    late, early, later = (desk.cron(next_run_date=at) for at in (2000, 1000, 3000))
+    desk.cron(next_run_date=500, enabled=False)
 
     def ids_of(found: list[Cron]) -> list[str]:
         return [cron.cron_id for cron in found]
@@ -338,9 +296,9 @@ async def test_a_search_finds_by_all_its_terms_and_a_count_counts_the_same(
     storage: store.Storage, desk: Any
 ) -> None:
     thread_id = desk.thread()
-    a = create(desk, metadata={"n": 1, "deep": {"x": 1, "y": 2}})
-    b = create(desk, thread_id, enabled=False, metadata={"n": 2})
-    c = create(desk, assistant_id="other", next_run_date=5)
+    a = desk.cron(metadata={"n": 1, "deep": {"x": 1, "y": 2}})
+    b = desk.cron(thread_id, enabled=False, metadata={"n": 2})
+    c = desk.cron(assistant_id="other", next_run_date=5)
 
     async def found(**terms: Any) -> list[str]:
         search = store.CronSearch(**({"metadata": {}} | terms))

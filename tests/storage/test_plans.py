@@ -9,7 +9,6 @@ from typing import Any
 import attrs
 
 from gatewayd import ids
-from gatewayd.model.cron import Cron, Firing
 from gatewayd.model.run import RunOutcome
 from gatewayd.storage import store
 from gatewayd.storage.sqlite import boots, crons, events, runs, threads
@@ -52,43 +51,8 @@ def crowd(desk: Any) -> str:
             desk.finish(run_id)
         desk.create(thread_id, after_s=60.0)
         for owner in (thread_id, None):
-            cron(desk, owner)
+            desk.cron(owner)
     return str(thread_id)
-
-
-def cron(desk: Any, thread_id: str | None) -> Cron:
-    now = desk.tick()
-    made = Cron(
-        cron_id=ids.new_id(),
-        assistant_id="chat",
-        thread_id=thread_id,
-        user_id="",
-        schedule="* * * * *",
-        timezone=None,
-        end_time=None,
-        on_run_completed=None if thread_id else "delete",
-        enabled=True,
-        next_run_date=now,
-        payload={},
-        metadata={},
-        revision=1,
-        created_at=now,
-        updated_at=now,
-    )
-    return crons.cron_create(desk.connection, made)
-
-
-def fire(desk: Any, due: Cron) -> crons.Fired:
-    assert due.next_run_date is not None
-    wanted = Firing(
-        cron_id=due.cron_id,
-        revision=due.revision,
-        due=due.next_run_date,
-        now=desk.now,
-        request=desk.request(due.thread_id),
-        next_run_date=desk.now,
-    )
-    return crons.cron_fire_if_current(desk.connection, wanted, desk.boot, True)
 
 
 def test_nothing_that_the_writer_does_for_a_run_reads_a_whole_table(desk: Any) -> None:
@@ -117,8 +81,8 @@ def test_nothing_that_the_writer_does_for_a_run_reads_a_whole_table(desk: Any) -
         boots.runs_cancelled_pending(desk.connection)
         desk.restart()
         boots.orphans_park(desk.connection, desk.boot, desk.tick())
-        due = cron(desk, thread_id)
-        assert fire(desk, due).created is not None
+        due = desk.cron(thread_id)
+        assert desk.fire(due).created is not None
         assert crons.cron_update_if_current(desk.connection, attrs.evolve(due, revision=2))
         assert crons.cron_delete(desk.connection, due.cron_id)
         made = ids.new_id()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatewayd import wire
@@ -199,6 +199,7 @@ def test_a_zone_that_shifts_by_half_an_hour_follows_the_same_rules() -> None:
     ]
 
 
+@settings(deadline=None)  # the first look at a zone reads a file
 @given(
     minute=st.integers(0, 59),
     hour=st.integers(0, 23),

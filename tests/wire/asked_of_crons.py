@@ -136,7 +136,6 @@ async def found(c: Conversation, path: str, body: Any = ...) -> dict[str, Any]:
 async def runs_of_crons(c: Conversation) -> None:
     metadata = await cleared(c, "runs_of_crons")
     thread = await c.thread(metadata={"of": "the thread"})
-    own: str | None = None
     for path, more in (
         (f"/threads/{thread}/runs/crons", {"config": {"tags": ["t"], "configurable": {"foo": 1}}}),
         ("/runs/crons", {"context": {"foo": 1}, "stream_mode": "updates", "on_run_completed": "keep"}),
@@ -148,10 +147,10 @@ async def runs_of_crons(c: Conversation) -> None:
         c.name("cron", cron["cron_id"])
         if path == "/runs/crons":
             made = await found(c, "/threads/search", {"metadata": marked})
-            thread = own = c.name("thread", made["thread_id"])
+            thread = c.name("thread", made["thread_id"])
         last = await found(c, f"/threads/{thread}/runs")
         await c.ask("DELETE", f"/runs/crons/{cron['cron_id']}", record=False)
         run = c.name("run", last["run_id"])
         await c.until(f"/threads/{thread}/runs/{run}", lambda row: row["status"] == "success")
-    await c.until(f"/threads/{own}", lambda row: row["status"] == "idle")
-    await c.ask("DELETE", f"/threads/{own}", record=False)
+    await c.until(f"/threads/{thread}", lambda row: row["status"] == "idle")
+    await c.ask("DELETE", f"/threads/{thread}", record=False)
