@@ -563,9 +563,9 @@ async def test_many_crons_of_one_moment_all_fire_each_once(boots: Any, caplog: A
     engine.now = FIRST
 
     await made.tick()
-    await made.tick()
 
     assert await count_runs(engine) == ticker.PAGE + 20
+    await made.tick()
     assert await engine.fetch(
         "SELECT count(*), max(n) FROM (SELECT count(*) n FROM firings GROUP BY cron_id)"
     ) == [(ticker.PAGE + 20, 1)]
