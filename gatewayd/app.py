@@ -22,6 +22,7 @@ import gatewayd
 from gatewayd import api, project, settings, tasks
 from gatewayd.api import keys
 from gatewayd.channel import orders
+from gatewayd.crons import ticker
 from gatewayd.runs import claims, manager, recovery, sweeper
 from gatewayd.storage import store
 from gatewayd.storage.sqlite import database
@@ -75,7 +76,7 @@ async def open_services(
         background.spawn(claims.claimer(runs), "claimer")
         background.spawn(recovery.end_cancelled(runs), "end what was cancelled")
         background.spawn(sweeper.sweeper(runs, options.sweep_interval_s, options.linger_s), "sweeper")
-        yield keys.Services(
+        services = keys.Services(
             settings=options,
             project=served,
             storage=storage,
@@ -85,6 +86,8 @@ async def open_services(
             shutdown=asyncio.Event(),
             api_url=url,
         )
+        background.spawn(ticker.Ticker(crons=services.crons, runs=runs).run(), "ticker")
+        yield services
 
 
 async def _close(storage: store.Storage) -> None:

@@ -26,6 +26,7 @@ from aiohttp import web
 from gatewayd.api import (
     assistants,
     connections,
+    crons,
     meta,
     middleware,
     runs,
@@ -42,6 +43,7 @@ def setup(app: web.Application) -> None:
     app.on_response_prepare.append(middleware.headers)
     app.cleanup_ctx.append(connections.lifetime)
     for module in (
+        crons,  # /runs/crons before /runs/{run_id}
         runs,
         runs_stateless,
         streams,

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, NewType
 
 from attrs import field, frozen
 
+from gatewayd import wire
 from gatewayd.api import parse
 from gatewayd.api.parse import Filter, Limit, Object, Offset
 from gatewayd.errors import Invalid
@@ -32,6 +33,10 @@ Config = NewType("Config", dict)  # type: ignore[type-arg]  # a RunnableConfig a
 Command = NewType("Command", dict)  # type: ignore[type-arg]  # resume, update, goto
 Place = NewType("Place", dict)  # type: ignore[type-arg]  # a checkpoint's address
 Before = NewType("Before", str)
+Moment = NewType("Moment", int)
+"""An ISO timestamp, in µs; one without an offset is UTC."""
+CronInput = NewType("CronInput", object)
+"""An object, or a list of objects."""
 
 ONE, TEN, START, NOW = Limit(1), Limit(10), Offset(0), Delay(0)
 
@@ -57,6 +62,22 @@ ThreadColumn = Literal[
     "status",
     "values",
     "interrupts",
+]
+CronColumn = Literal[
+    "cron_id",
+    "assistant_id",
+    "thread_id",
+    "on_run_completed",
+    "end_time",
+    "schedule",
+    "timezone",
+    "created_at",
+    "updated_at",
+    "user_id",
+    "payload",
+    "next_run_date",
+    "metadata",
+    "enabled",
 ]
 SortOrder = Literal["asc", "desc"]
 
@@ -188,6 +209,80 @@ class RunCreate:
             refuse(name, getattr(self, name))
 
 
+@frozen(kw_only=True)
+class CronPatch:
+    """``PATCH /runs/crons/{cron_id}``: what is not given stays as it is."""
+
+    schedule: str | None = None
+    timezone: str | None = None
+    end_time: Moment | None = None
+    enabled: bool | None = None
+    on_run_completed: Literal["delete", "keep"] | None = None
+    input: CronInput | None = None
+    config: Config | None = None
+    context: Object | None = None
+    metadata: Object | None = None
+    interrupt_before: Nodes | None = None
+    interrupt_after: Nodes | None = None
+    stream_mode: StreamModes | None = None
+    stream_subgraphs: bool | None = None
+    stream_resumable: bool | None = None
+    feedback_keys: list[str] | None = None
+    webhook: str | None = None
+    multitask_strategy: Literal["reject", "rollback", "interrupt", "enqueue"] | None = None
+    durability: Literal["sync", "async", "exit"] | None = None
+    checkpoint_during: bool | None = None
+    command: Any = None
+    checkpoint: Any = None
+    checkpoint_id: Any = None
+    after_seconds: Any = None
+    priority: Any = None
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("webhook", "command", "checkpoint", "checkpoint_id", "after_seconds", "priority"):
+            refuse(name, getattr(self, name))
+
+
+@frozen(kw_only=True)
+class CronCreate(CronPatch):
+    """``POST /runs/crons`` and ``POST /threads/{thread_id}/runs/crons``."""
+
+    assistant_id: AssistantName
+    schedule: str
+
+
+@frozen(kw_only=True)
+class CronCount:
+    """``POST /runs/crons/count``."""
+
+    assistant_id: AssistantName | None = None
+    thread_id: parse.ThreadId | None = None
+    enabled: bool | None = None
+    metadata: Filter = field(factory=lambda: Filter({}))
+
+
+@frozen(kw_only=True)
+class CronSearch(CronCount):
+    """``POST /runs/crons/search``."""
+
+    limit: Limit = TEN
+    offset: Offset = START
+    sort_by: (
+        Literal[
+            "cron_id",
+            "assistant_id",
+            "thread_id",
+            "next_run_date",
+            "end_time",
+            "created_at",
+            "updated_at",
+        ]
+        | None
+    ) = None
+    sort_order: SortOrder = "desc"
+    select: list[CronColumn] = field(factory=list)
+
+
 def refuse(name: str, value: Any) -> None:
     """Raise `Invalid` for an option that is not honoured, unless its value asks for nothing."""
     if value:
@@ -272,6 +367,22 @@ def _before(value: Any, _: Any) -> str | None:
     return parse.string(value)
 
 
+def _moment(value: Any, _: Any) -> int:
+    try:
+        moment = wire.parse_iso(parse.string(value))
+        wire.iso(moment)  # it must also be a date in UTC
+    except (ValueError, OverflowError):
+        raise parse.Wrong(value, f'{parse.show(value)} is not a "date-time"', "format") from None
+    return moment
+
+
+def _cron_input(value: Any, _: Any) -> Any:
+    for item in value if isinstance(value, list) else [value]:
+        if not isinstance(item, dict):
+            raise parse.no_schema(value)
+    return value
+
+
 _HOOKS: Final = {
     AssistantName: _assistant,
     StreamModes: _stream_modes,
@@ -281,6 +392,8 @@ _HOOKS: Final = {
     Config: _config,
     Place: _place,
     Before: _before,
+    Moment: _moment,
+    CronInput: _cron_input,
 }
 for _kind, _hook in _HOOKS.items():
     parse.CONVERTER.register_structure_hook(_kind, _hook)

@@ -14,6 +14,7 @@ from gatewayd import settings as settings_
 from gatewayd import tasks
 from gatewayd import threads as threads_
 from gatewayd.api import connections
+from gatewayd.crons import registry
 from gatewayd.runs import manager
 from gatewayd.storage import store
 from gatewayd.streams import hub as hub_
@@ -28,6 +29,10 @@ def _threads(services: Services) -> threads_.Threads:
     return threads_.Threads(
         storage=services.storage, workers=services.workers, graphs=services.project.graphs
     )
+
+
+def _crons(services: Services) -> registry.Crons:
+    return registry.Crons(storage=services.storage)
 
 
 def _cors(services: Services) -> project_.Cors:
@@ -51,6 +56,7 @@ class Services:
     """The server's own address as user code sees it (LANGGRAPH_API_URL); shown in runs' metadata."""
     assistants: assistants_.Assistants = field(default=Factory(_assistants, takes_self=True), init=False)
     threads: threads_.Threads = field(default=Factory(_threads, takes_self=True), init=False)
+    crons: registry.Crons = field(default=Factory(_crons, takes_self=True), init=False)
 
 
 SERVICES: Final = web.AppKey("services", Services)

@@ -28,7 +28,7 @@ async def info(_: web.Request) -> web.Response:
     """Name versions and what is supported."""
     flags = {
         "assistants": True,
-        "crons": False,
+        "crons": True,
         "langsmith": False,
         "langsmith_tracing_replicas": False,
         "langsmith_tracing_session_on_runs": False,

@@ -12,6 +12,7 @@ from aiohttp import web
 
 import gatewayd
 from gatewayd import wire
+from gatewayd.model.cron import Cron
 from gatewayd.model.run import Run
 from gatewayd.model.thread import Assistant, Thread
 
@@ -111,6 +112,26 @@ def thread(record: Thread) -> dict[str, Any]:
         "values": None if record.values is None else orjson.Fragment(record.values),
         "error": record.error,
         "interrupts": record.interrupts or {},
+    }
+
+
+def cron(record: Cron) -> dict[str, Any]:
+    """Return a cron as the wire shows it."""
+    return {
+        "cron_id": record.cron_id,
+        "assistant_id": record.assistant_id,
+        "thread_id": record.thread_id,
+        "user_id": record.user_id,
+        "end_time": None if record.end_time is None else wire.iso(record.end_time),
+        "schedule": record.schedule,
+        "timezone": record.timezone,
+        "payload": record.payload,
+        "next_run_date": None if record.next_run_date is None else wire.iso(record.next_run_date),
+        "metadata": record.metadata,
+        "on_run_completed": record.on_run_completed,
+        "enabled": record.enabled,
+        "created_at": wire.iso(record.created_at),
+        "updated_at": wire.iso(record.updated_at),
     }
 
 

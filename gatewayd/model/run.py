@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from gatewayd.model.states import ACTIVE, RunStatus
 
@@ -71,10 +71,14 @@ class RunRequest:
     after_s: float
     keep_thread: bool
     """Stateless only: on_completion is "keep"."""
-    request_id: str
-    """`langgraph_request_id`: the request's x-request-id or a random UUID."""
+    request_id: str | None
+    """`langgraph_request_id`: the request's x-request-id or a random UUID; None: no request asked for the run."""
     received_at: int
     """Moment of the request in µs."""
+    auth_user: dict[str, Any] | None = None
+    """`langgraph_auth_user`: whoever asks for the run."""
+    thread_metadata: dict[str, Any] = field(factory=dict)
+    """What a thread that is made for the run starts with."""
 
 
 @frozen(kw_only=True)

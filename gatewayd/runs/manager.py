@@ -17,6 +17,7 @@ from attrs import define, field, frozen
 from gatewayd import tasks, wire
 from gatewayd.errors import GatewaydError, NotFound, Unavailable
 from gatewayd.model import event
+from gatewayd.model.cron import Firing
 from gatewayd.model.event import Chunk, Item
 from gatewayd.model.run import CancelAction, Run, RunOutcome, RunRequest
 from gatewayd.runs import flight
@@ -118,6 +119,26 @@ class RunManager:
         claim = self.places() > 0
         with self.reserved(int(claim)):
             created = await self.storage.run_create(request, claim=claim)
+        return self._admitted(created, follow)
+
+    async def fire(self, firing: Firing) -> store.Fired:
+        """
+        Take one date of a cron and admit its run like any other; all of it is stored when this returns.
+
+        Raises `Unavailable` while the server is stopping.
+        """
+        return await self._owned(self._fire(firing), f"fire cron {firing.cron_id}")
+
+    async def _fire(self, firing: Firing) -> store.Fired:
+        claim = self.places() > 0
+        with self.reserved(int(claim)):
+            fired = await self.storage.cron_fire_if_current(firing, claim=claim)
+        if fired.created is not None:
+            self._admitted(fired.created, follow=False)
+        return fired
+
+    def _admitted(self, created: store.Created, follow: bool) -> Admission:
+        """See to what the creation of a run in storage asks for."""
         run = created.run
         ended = self._follow(run.run_id) if follow else None
         for victim in created.cancelled:

@@ -13,13 +13,25 @@ from typing import Any
 
 from attrs import define
 
+from gatewayd import wire
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.errors import NotFound
+from gatewayd.model.cron import Cron, Firing
 from gatewayd.model.event import Chunk
 from gatewayd.model.run import Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Assistant, Thread
 from gatewayd.storage import migrate
-from gatewayd.storage.sqlite import assistants, boots, database, events, invariants, runs, slots, threads
+from gatewayd.storage.sqlite import (
+    assistants,
+    boots,
+    crons,
+    database,
+    events,
+    invariants,
+    runs,
+    slots,
+    threads,
+)
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +52,8 @@ Created = runs.Created
 Claimed = runs.Claimed
 ThreadSearch = threads.Search
 Violation = invariants.Violation
+CronSearch = crons.Search
+Fired = crons.Fired
 SEQUENCE_JUMP = boots.SEQUENCE_JUMP
 
 
@@ -284,6 +298,49 @@ class Storage:
     async def run_checkpoints_delete(self, run_id: str) -> None:
         """Remove the checkpoints and writes that a run has made (the first half of a rollback)."""
         await self.writer.submit(checkpoint_sql.run_delete, run_id, promise=True)
+
+    # crons
+
+    async def cron_create(self, cron: Cron) -> Cron:
+        """Store a cron, with its assistant resolved. Raises `NotFound` (assistant or thread)."""
+        return await self.writer.submit(crons.cron_create, cron, promise=True)
+
+    async def cron_find(self, cron_id: str) -> Cron | None:
+        """Return the cron, or None."""
+        rows = await self.readers.rows(crons.FIND, (cron_id,))
+        return crons.record(rows[0]) if rows else None
+
+    async def cron_update_if_current(self, cron: Cron) -> bool:
+        """Store what has changed of the cron as it was at its revision; False if it has moved on or is gone."""
+        return await self.writer.submit(crons.cron_update_if_current, cron, promise=True)
+
+    async def cron_delete(self, cron_id: str) -> bool:
+        """Remove a cron; False if there is none."""
+        return await self.writer.submit(crons.cron_delete, cron_id, promise=True)
+
+    async def cron_fire_if_current(self, firing: Firing, *, claim: bool) -> Fired:
+        """Take one date of a cron; see `crons.cron_fire_if_current`."""
+        return await self.writer.submit(crons.cron_fire_if_current, firing, self.boot, claim, promise=True)
+
+    async def crons_due(self, now: int, limit: int, besides: Collection[str] = ()) -> list[Cron]:
+        """Return up to `limit` crons that are due, the longest due first, none of `besides`."""
+        rows = await self.readers.rows(crons.DUE, (now, wire.text(list(besides)), limit))
+        return [crons.record(row) for row in rows]
+
+    async def crons_next_date(self, now: int) -> int | None:
+        """Return the first date after `now` at which a cron fires, None if there is none."""
+        date: int | None = (await self.readers.rows(crons.NEXT, (now,)))[0][0]
+        return date
+
+    async def crons_search(self, search: CronSearch) -> list[Cron]:
+        """Return up to `limit` + 1 crons (one more tells that there are more)."""
+        sql, parameters = crons.search_statement(search)
+        return [crons.record(row) for row in await self.readers.rows(sql, parameters)]
+
+    async def crons_count(self, search: CronSearch) -> int:
+        """Return how many crons a search finds, whatever its limits."""
+        sql, parameters = crons.count_statement(search)
+        return int((await self.readers.rows(sql, parameters))[0][0])
 
     # what comes from workers: posted in the order of arrival, `done` runs after the commit
 

@@ -48,9 +48,16 @@ ROWS: Final = (
     Row(
         "state", "*/threads/*/state*", "answer.checkpoint.checkpoint_ns", "all checkpoints say it", added=True
     ),
+    Row(
+        "runs_of_crons",
+        "GET */runs/*",
+        "answer.kwargs.config.configurable.__request_start_time_ms__",
+        "all runs say when they were asked for, also those that the clock asks for",
+        added=True,
+    ),
     # another server
     Row("server", "GET /info", "answer.version", "each server has its own version"),
-    Row("server", "GET /info", "answer.flags.*", "no crons yet, and no LangSmith"),
+    Row("server", "GET /info", "answer.flags.*", "there is no LangSmith"),
     # what a checkpoint's metadata repeat of its address, langgraph's own function for them leaves out
     *(
         Row("*", "*/threads/*", f"answer*.metadata.{key}", "metadata are langgraph's get_checkpoint_metadata")
@@ -106,6 +113,12 @@ ROWS: Final = (
         "GET /threads/*/runs/*",
         "answer.kwargs*.__pregel_node_finished",
         "an internal of langgraph leaks",
+    ),
+    Row(
+        "runs_of_crons",
+        "GET */runs/*",
+        "answer.kwargs.context.langgraph_auth_user",
+        "who asks for a run is not part of its context",
     ),
     Row("odd_values", "GET */state", "answer.values.kept.*", "values look alike in state, stream and result"),
     Row("joins", "GET */join", "status", "a run that does not exist is a 404"),

@@ -158,7 +158,10 @@ def _thread_for(connection: sqlite3.Connection, request: RunRequest) -> tuple[Th
             raise NotFound(THREAD_OR_ASSISTANT)
     thread_id = request.thread_id or ids.new_id(request.received_at // 1000)
     ephemeral = request.thread_id is None and not request.keep_thread
-    return threads.thread_insert(connection, thread_id, {}, request.received_at, ephemeral=ephemeral), True
+    made = threads.thread_insert(
+        connection, thread_id, request.thread_metadata, request.received_at, ephemeral=ephemeral
+    )
+    return made, True
 
 
 def _composed(
@@ -184,7 +187,7 @@ def _composed(
         context = {key: value for key, value in configurable.items() if key not in CHECKPOINT_KEYS}
         context = {**assistant.context, **context}
     configurable |= {
-        "langgraph_auth_user": None,
+        "langgraph_auth_user": request.auth_user,
         "langgraph_auth_user_id": "",
         "langgraph_auth_permissions": [],
         "langgraph_request_id": request.request_id,
