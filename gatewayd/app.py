@@ -67,15 +67,23 @@ async def open_services(
             workers=workers,
             max_retries=options.max_retries,
             cancel_deadline_s=options.cancel_deadline_s,
+            job_timeout_s=options.job_timeout_s,
         )
-        await recovery.recover(runs)
+        await recovery.recover(
+            runs,
+            {graph_id: spec.on_restart for graph_id, spec in served.graphs.items() if spec.on_restart},
+            options.on_restart,
+        )
         await workers.start()
         stack.push_async_callback(workers.stop)
         stack.push_async_callback(runs.stop, options.drain_s)
         stack.push_async_callback(background.stop)
         background.spawn(claims.claimer(runs), "claimer")
         background.spawn(recovery.end_cancelled(runs), "end what was cancelled")
-        background.spawn(sweeper.sweeper(runs, options.sweep_interval_s, options.linger_s), "sweeper")
+        background.spawn(
+            sweeper.sweeper(runs, options.sweep_interval_s, options.linger_s, options.idempotency_ttl_s),
+            "sweeper",
+        )
         services = keys.Services(
             settings=options,
             project=served,

@@ -20,15 +20,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from gatewayd import wire
 from gatewayd.errors import BadConfiguration
 
-SECTIONS = frozenset({"http", "store", "checkpointer"})
+SECTIONS = frozenset({"http", "store", "checkpointer", "gatewayd"})
 """Keys whose value is an object of options that are judged one by one."""
 
-HONOURED = frozenset({"$schema", "graphs", "dependencies", "env", "python_version", "http.cors"})
+ON_RESTART = ("resume", "restart", "error", "interrupt")
+"""What may become of runs that were executing when the server was killed."""
+
+HONOURED = frozenset(
+    {"$schema", "graphs", "dependencies", "env", "python_version", "http.cors", "gatewayd.graphs"}
+)
 
 BUILD_ONLY = frozenset(
     {
@@ -102,6 +107,8 @@ class GraphSpec:
     path: str
     """As written: ``./folder/file.py:attribute`` or ``package.module:attribute``."""
     description: str | None = None
+    on_restart: str | None = None
+    """One of `ON_RESTART`; None: as the settings say."""
 
     @property
     def location(self) -> str:
@@ -181,7 +188,7 @@ def read(path: Path) -> Project:
     return Project(
         path=path,
         folder=path.parent,
-        graphs=_graphs(path, document.get("graphs")),
+        graphs=_graphs(path, document.get("graphs"), (document.get("gatewayd") or {}).get("graphs")),
         dependencies=_dependencies(path, document.get("dependencies"), warnings),
         env=_env(path, document.get("env"), warnings),
         cors=_cors(path, (document.get("http") or {}).get("cors"), warnings),
@@ -243,12 +250,32 @@ def _options(path: Path, document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
                 yield f"{key}.{option}", setting
 
 
-def _graphs(path: Path, value: Any) -> dict[str, GraphSpec]:
+def _graphs(path: Path, value: Any, own: Any) -> dict[str, GraphSpec]:
     if value is None or value == {}:
         raise _bad(path, "graphs", 'missing; it says what to serve, e.g. {"agent": "./agent.py:graph"}')
-    return {
-        graph_id: _graph(path, graph_id, entry) for graph_id, entry in _object(path, "graphs", value).items()
+    options = _own_options(path, own)
+    found = {
+        graph_id: evolve(_graph(path, graph_id, entry), **options.pop(graph_id, {}))
+        for graph_id, entry in _object(path, "graphs", value).items()
     }
+    for graph_id in options:
+        raise _bad(path, f"gatewayd.graphs.{graph_id}", "there is no such graph")
+    return found
+
+
+def _own_options(path: Path, value: Any) -> dict[str, dict[str, str]]:
+    """Read what only gatewayd knows of graphs: ``{"<id>": {"on_restart": "…"}}``."""
+    options: dict[str, dict[str, str]] = {}
+    for graph_id, entry in _object(path, "gatewayd.graphs", {} if value is None else value).items():
+        key = f"gatewayd.graphs.{graph_id}"
+        options[graph_id] = {}
+        for name, chosen in _object(path, key, entry).items():
+            if name != "on_restart":
+                raise _bad(path, f"{key}.{name}", "unknown option; there is on_restart")
+            if chosen not in ON_RESTART:
+                raise _bad(path, f"{key}.{name}", f"must be {' or '.join(ON_RESTART)}")
+            options[graph_id][name] = chosen
+    return options
 
 
 def _graph(path: Path, graph_id: str, entry: Any) -> GraphSpec:

@@ -131,15 +131,6 @@ def _level(value: Any) -> str:
     return word
 
 
-def _on_restart(value: Any) -> str:
-    word = str(value).strip().lower()
-    if word in ("restart", "error", "interrupt"):
-        raise ValueError("is not supported yet; only resume is")
-    if word != "resume":
-        raise ValueError("must be resume")
-    return word
-
-
 def _setting(default: Any, parse: Parse, *reference: str) -> Any:
     """Return the attrs field of a setting; `reference` are the reference server's names of its variable."""
     return field(default=default, metadata={"parse": parse, "reference": reference})
@@ -178,7 +169,7 @@ class Settings:
 
     job_timeout_s: float = _setting(86_400.0, _seconds(0.01, 366 * DAY_S), "BG_JOB_TIMEOUT_SECS")
     """
-    Seconds one attempt of a run may take before the run ends as `timeout`. Default: 86400, a day. Set by
+    Seconds a run may execute, all its attempts together, before it ends as `timeout`. Default: 86400, a day. Set by
     GATEWAYD_JOB_TIMEOUT_S, BG_JOB_TIMEOUT_SECS.
     """
 
@@ -209,6 +200,12 @@ class Settings:
     """
     Seconds for which an ended stateless run can still be fetched before its thread is deleted. Default: 120. Set by
     GATEWAYD_LINGER_S.
+    """
+
+    idempotency_ttl_s: float = _setting(float(DAY_S), _seconds(1, 366 * DAY_S))
+    """
+    Seconds for which the repeat of a request with an Idempotency-Key is recognised. Default: 86400, a day. Set by
+    GATEWAYD_IDEMPOTENCY_TTL_S.
     """
 
     replay_window_s: float = _setting(120.0, _seconds(0, 30 * DAY_S), "RESUMABLE_STREAM_TTL_SECONDS")
@@ -259,8 +256,14 @@ class Settings:
     Default: all. Set by GATEWAYD_IDS.
     """
 
-    on_restart: Literal["resume"] = _setting("resume", _on_restart)
-    """What happens to runs that a restart found in flight. Default: resume. Set by GATEWAYD_ON_RESTART."""
+    on_restart: Literal["resume", "restart", "error", "interrupt"] = _setting(
+        "resume", _one_of(*project.ON_RESTART)
+    )
+    """
+    What becomes of runs that were executing when the server was killed: resume (go on from the last checkpoint),
+    restart (begin at the input), error, interrupt (end so). A graph may have its own in langgraph.json
+    (`gatewayd.graphs.<id>.on_restart`). Default: resume. Set by GATEWAYD_ON_RESTART.
+    """
 
     write_timeout_s: float = _setting(60.0, _seconds(0.01, 3600))
     """

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+import attrs
 from aiohttp import web
 
 from gatewayd import logs
@@ -46,7 +47,7 @@ async def admit(
     services = request.app[keys.SERVICES]
     thread_id = None if stateless else _thread_id(request)
     body = await parse.body(request, bodies.RunCreate)
-    wanted = _request(request, body, thread_id)
+    wanted = attrs.evolve(_request(request, body, thread_id), once=await parse.once(request))
     tied = tied and body.on_disconnect == "cancel"
     if not tied:
         return await services.runs.create(wanted, follow=follow), False
@@ -58,6 +59,22 @@ async def admit(
     except asyncio.CancelledError:
         creation.add_done_callback(lambda created: _cancel_created(request, created))
         raise
+
+
+async def admit_all(request: web.Request) -> list[manager.Admission]:
+    """Create the stateless runs of a batch, or none of them. Raises what `admit` raises."""
+    items = await parse.json(request)
+    if not isinstance(items, list):
+        raise parse.wrong_type(items, "array").invalid()
+    if not items:
+        raise parse.Wrong(items, "[] has less than 1 item", "minItems").invalid()
+    once = await parse.once(request)
+    wanted = []
+    for position, body in enumerate(parse.items_of(items, bodies.RunCreate)):
+        wanted.append(
+            attrs.evolve(_request(request, body, None), once=None if once is None else once.item(position))
+        )
+    return await request.app[keys.SERVICES].runs.create_all(wanted)
 
 
 def _thread_id(request: web.Request) -> str:
@@ -123,6 +140,7 @@ def _kwargs(body: bodies.RunCreate, *, temporary: bool) -> dict[str, Any]:
         "resumable": body.stream_resumable,
         "checkpoint_during": during,
         "durability": body.durability or ("async" if during else "exit"),
+        **({"strict_resume": True} if body.strict_resume else {}),  # the reference's records don't have it
     }
 
 

@@ -1,7 +1,7 @@
 """The fields of each request's body. What is accepted and not honoured is said here; what is refused, too.
 
 Accepted, because clients send it and nothing depends on it: `feedback_keys` (there is no LangSmith to ask for URLs),
-`langsmith_tracer`, `on_completion` on a thread that is kept, `strict_resume` false. `checkpoint_during` false is the old
+`langsmith_tracer`, `on_completion` on a thread that is kept. `checkpoint_during` false is the old
 spelling of durability "exit". Everything else that is not honoured is refused by its name, never dropped.
 """
 
@@ -205,7 +205,7 @@ class RunCreate:
     priority: Any = None
 
     def __attrs_post_init__(self) -> None:
-        for name in ("webhook", "strict_resume", "priority"):
+        for name in ("webhook", "priority"):
             refuse(name, getattr(self, name))
 
 

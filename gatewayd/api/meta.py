@@ -32,6 +32,7 @@ async def info(_: web.Request) -> web.Response:
         "langsmith": False,
         "langsmith_tracing_replicas": False,
         "langsmith_tracing_session_on_runs": False,
+        "strict_resume": True,
     }
     host = {
         "kind": "self-hosted",

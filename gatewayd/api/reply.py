@@ -13,7 +13,7 @@ from aiohttp import web
 import gatewayd
 from gatewayd import wire
 from gatewayd.model.cron import Cron
-from gatewayd.model.run import Run
+from gatewayd.model.run import QueuePlace, Run
 from gatewayd.model.thread import Assistant, Thread
 
 T = TypeVar("T")
@@ -155,6 +155,17 @@ def run(record: Run, api_url: str) -> dict[str, Any]:
         "created_at": wire.iso(record.created_at),
         "updated_at": wire.iso(record.updated_at),
         "langsmith_session_name": None,
+    }
+
+
+def queue_place(place: QueuePlace, reason: str | None) -> dict[str, Any]:
+    """Return where a run stands in the queue."""
+    return {
+        "status": place.status,
+        "position": place.position,
+        "reason": reason,
+        "due_at": wire.iso(place.due_at),
+        "holder": place.holder if reason == "thread_busy" else None,
     }
 
 

@@ -33,14 +33,21 @@ async def create_run(request: web.Request) -> web.Response:
 async def stream_run(request: web.Request) -> web.StreamResponse:
     """Create a run and send its events."""
     admitted, tied = await admission.admit(request, tied=True)
-    return await sse.follow(request, creators_view(request, admitted.run, tied))
+    return await sse.follow(request, creators_view(request, admitted, tied))
 
 
-def creators_view(request: web.Request, run: Run, tied: bool) -> sse.View:
-    """Return the view of whoever has created a run by this request."""
+def creators_view(request: web.Request, admitted: manager.Admission, tied: bool) -> sse.View:
+    """Return the view of whoever has created a run by this request, or an earlier one that it repeats."""
     services = request.app[keys.SERVICES]
+    run = admitted.run
     with_ids = services.settings.ids == "all" or bool(run.kwargs.get("resumable"))
-    return sse.creators(run, stateless="thread_id" not in request.match_info, with_ids=with_ids, tied=tied)
+    return sse.creators(
+        run,
+        stateless="thread_id" not in request.match_info,
+        with_ids=with_ids,
+        tied=tied,
+        fresh=not admitted.repeated,
+    )
 
 
 @routes.post("/threads/{thread_id:[^/]+}/runs/wait")
@@ -76,6 +83,14 @@ def _columns(columns: list[str]) -> list[str]:
 async def get_run(request: web.Request) -> web.Response:
     """Return one run."""
     return reply.json(shown(request, await _found(request, "Not Found")))
+
+
+@routes.get("/threads/{thread_id:[^/]+}/runs/{run_id:[^/]+}/queue")
+async def get_queue_place(request: web.Request) -> web.Response:
+    """Tell where a run stands in the queue and why it waits (an addition to the reference)."""
+    thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
+    place, reason = await request.app[keys.SERVICES].runs.queue_place(thread_id, run_id)
+    return reply.json(reply.queue_place(place, reason))
 
 
 async def _found(request: web.Request, missing: str) -> Run:

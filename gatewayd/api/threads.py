@@ -17,7 +17,10 @@ async def create_thread(request: web.Request) -> web.Response:
     """Store a thread."""
     body = await parse.body(request, bodies.ThreadCreate)
     created = await request.app[keys.SERVICES].threads.create(
-        body.thread_id, body.metadata, do_nothing=body.if_exists == "do_nothing"
+        body.thread_id,
+        body.metadata,
+        do_nothing=body.if_exists == "do_nothing",
+        once=await parse.once(request),
     )
     return reply.json(reply.thread(created))
 

@@ -29,6 +29,8 @@ class Flight:
     """Nothing of a fenced run executes any more."""
     deadline: asyncio.TimerHandle | None = None
     """Fires when a cancel is not obeyed in time."""
+    overtime: asyncio.TimerHandle | None = None
+    """Fires when the job timeout has passed and the worker has not acted on it."""
     landed: asyncio.Event = field(factory=asyncio.Event)
     """Set when it is over in this attempt: ended or parked."""
 

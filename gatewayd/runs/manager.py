@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ from gatewayd.errors import GatewaydError, NotFound, Unavailable
 from gatewayd.model import event
 from gatewayd.model.cron import Firing
 from gatewayd.model.event import Chunk, Item
-from gatewayd.model.run import CancelAction, Run, RunOutcome, RunRequest
+from gatewayd.model.run import CancelAction, QueuePlace, Run, RunOutcome, RunRequest
 from gatewayd.runs import flight
 from gatewayd.storage import store
 from gatewayd.streams import log as stream_log
@@ -38,6 +38,7 @@ NO_MATCH = (
     "No matching runs to cancel. Please verify the thread ID and run IDs are correct, and the runs haven't been "
     "deleted or completed."
 )
+TIMEOUT = {"error": "TimeoutError", "message": ""}
 REQUESTED = "requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
 
 
@@ -51,12 +52,18 @@ class Ended:
     error: dict[str, str] | None
 
 
+DELETED = Ended(status="deleted", result=None, error=None)
+"""The end of a run whose row is gone."""
+
+
 @frozen(kw_only=True)
 class Admission:
     """An admitted run, and with `follow` the future of its end."""
 
     run: Run
     ended: asyncio.Future[Ended] | None
+    repeated: bool = False
+    """The request had come before, and this is the run that it made then."""
 
 
 @define(eq=False)
@@ -68,6 +75,8 @@ class RunManager:
     workers: supervisor.Supervisor
     max_retries: int
     cancel_deadline_s: float
+    job_timeout_s: float = 0.0
+    """Seconds a run may execute, all its attempts together; 0: for ever."""
     now: Callable[[], int] = lambda: time.time_ns() // 1000
     retry_end_s: float = 0.5
     """Pause before the end of a run that could not be stored is tried again."""
@@ -100,7 +109,7 @@ class RunManager:
         """
         Admit a run; it is stored when this returns, and already on its way if its thread and a worker are free.
 
-        Raises `NotFound`, `Conflict`, and `Unavailable` while the server is stopping.
+        Raises `NotFound`, `Conflict`, `Invalid`, and `Unavailable` while the server is stopping.
         """
         return await self._owned(self._create(request, follow), "create a run")
 
@@ -121,6 +130,16 @@ class RunManager:
             created = await self.storage.run_create(request, claim=claim)
         return self._admitted(created, follow)
 
+    async def create_all(self, requests: Sequence[RunRequest]) -> list[Admission]:
+        """Admit all of several runs, or none. Raises what `create` raises."""
+        return await self._owned(self._create_all(requests), "create runs")
+
+    async def _create_all(self, requests: Sequence[RunRequest]) -> list[Admission]:
+        claim = min(len(requests), max(0, self.places()))
+        with self.reserved(claim):
+            created = await self.storage.runs_create_all(requests, claim=claim)
+        return [self._admitted(each, follow=False) for each in created]
+
     async def fire(self, firing: Firing) -> store.Fired:
         """
         Take one date of a cron and admit its run like any other; all of it is stored when this returns.
@@ -140,6 +159,9 @@ class RunManager:
     def _admitted(self, created: store.Created, follow: bool) -> Admission:
         """See to what the creation of a run in storage asks for."""
         run = created.run
+        if created.repeated:
+            again = self._tasks.spawn(self._ended_anyhow(run), f"wait for {run.run_id}") if follow else None
+            return Admission(run=run, ended=again, repeated=True)
         ended = self._follow(run.run_id) if follow else None
         for victim in created.cancelled:
             self._end_cancelled(victim)
@@ -149,6 +171,31 @@ class RunManager:
         else:
             self._waits()
         return Admission(run=run, ended=ended)
+
+    async def queue_place(self, thread_id: str, run_id: str) -> tuple[QueuePlace, str | None]:
+        """
+        Tell where a run stands in the queue, and why it waits. Raises `NotFound`.
+
+        The reason is "delayed", "thread_busy", "suspect" (it runs alone, and others do), "no_worker" (none is ready),
+        "concurrency_limit" (all places are taken), or None: it is about to start, or does not wait.
+        """
+        place = await self.storage.run_queue_place(thread_id, run_id)
+        if place is None:
+            raise NotFound("Not Found")
+        return place, self._why_waiting(place)
+
+    def _why_waiting(self, place: QueuePlace) -> str | None:
+        if place.position is None:
+            return None
+        if place.due_at > self.now():
+            return "delayed"
+        if place.holder is not None:
+            return "thread_busy"
+        if place.suspect:
+            return "suspect" if self.workers.free_quarantines() <= 0 else None
+        if not self.workers.ready():
+            return "no_worker"
+        return "concurrency_limit" if self.places() <= 0 else None
 
     def places(self) -> int:
         """Free places for ordinary runs that are not promised to anybody."""
@@ -191,12 +238,18 @@ class RunManager:
         finally:
             self._unfollow(run_id, future)
 
+    async def _ended_anyhow(self, run: Run) -> Ended:
+        try:
+            return await self.wait(run.thread_id, run.run_id)
+        except NotFound:
+            return DELETED
+
     async def over(self, thread_id: str, run_id: str) -> Ended:
         """Wait until a run has ended, or is not there, and nothing of it executes any more."""
         try:
             ended = await self.wait(thread_id, run_id)
         except NotFound:  # of a run that was rolled back or deleted something may execute all the same
-            ended = Ended(status="deleted", result=None, error=None)
+            ended = DELETED
         here = self.flights.get(run_id)
         if here is not None and here.run.thread_id == thread_id:
             await here.landed.wait()
@@ -251,6 +304,9 @@ class RunManager:
             self._land(here)
             return
         source.start_run(run.run_id, run.attempt, _order(run))
+        if self.job_timeout_s:
+            left_s = max(0.0, self.job_timeout_s - run.executed_us / 1e6) + self.cancel_deadline_s
+            here.overtime = asyncio.get_running_loop().call_later(left_s, self._overtime, here)
         if here.cancelling:
             self._cancel_flight(here)
 
@@ -421,8 +477,9 @@ class RunManager:
         """The flight is over: free its place."""
         run_id = here.run.run_id
         here.ended = True
-        if here.deadline is not None:
-            here.deadline.cancel()
+        for timer in (here.deadline, here.overtime):
+            if timer is not None:
+                timer.cancel()
         if self.flights.get(run_id) is here:
             del self.flights[run_id]
             self.log.close(here.run.thread_id)
@@ -491,6 +548,8 @@ class RunManager:
             items.append(("error", "", event.V1 | event.THREAD, wire.dumps(outcome.error)))
         else:
             final = await self._cancelled(run)
+            if final.error is not None:
+                items.append(("error", "", event.V1 | event.THREAD, wire.dumps(final.error)))
         return final, items
 
     async def _cancelled(self, run: Run) -> RunOutcome:
@@ -498,6 +557,8 @@ class RunManager:
         if run.cancel_action == "rollback":
             return await self._undone(run)
         projection = await self._projection(run)
+        if run.cancel_action == "error":
+            return attrs.evolve(projection, status="error", error=run.cancel_error)
         return attrs.evolve(projection, status="interrupted", thread_error=run.cancel_error)
 
     # cancelling
@@ -544,14 +605,22 @@ class RunManager:
             here.deadline = loop.call_later(self.cancel_deadline_s, self._overdue, here)
 
     def _overdue(self, here: flight.Flight) -> None:
-        """A cancel was not obeyed in time: the run is fenced off, and its worker is to end."""
+        """A cancel was not obeyed in time."""
+        self._give_up(here, f"did not obey its cancel within {self.cancel_deadline_s:g} s")
+
+    def _overtime(self, here: flight.Flight) -> None:
+        """The job timeout has passed and the worker has not ended the run by it: it does not turn."""
+        self._give_up(here, f"did not end at its timeout of {self.job_timeout_s:g} s")
+
+    def _give_up(self, here: flight.Flight, why: str) -> None:
+        """Fence a run off, and have its worker end."""
         source = here.source
         if source is None or here.landed.is_set() or (here.ended and not here.vanished):
             return
         log.error(
-            "run %s did not obey its cancel within %g s: it is fenced off, and its worker %s is given up",
+            "run %s %s: it is fenced off, and its worker %s is given up",
             here.run.run_id,
-            self.cancel_deadline_s,
+            why,
             source.name,
             extra=_fields(here.run),
         )
@@ -562,16 +631,20 @@ class RunManager:
             for run_id, each in self.flights.items()
             if each.source is source and (each.fenced or each.vanished)
         }
-        self.workers.retire(source, f"run {here.run.run_id} did not obey its cancel", besides=lost)
+        self.workers.retire(source, f"run {here.run.run_id} {why}", besides=lost)
 
     def _fence(self, here: flight.Flight) -> None:
-        """Record a run as cancelled although something of it still executes; its frames are refused from now on."""
+        """Record a run as ended although something of it still executes; its frames are refused from now on."""
         here.ended = here.fenced = True
         here.recorded = False
         self._tasks.spawn(self._record_fenced(here), f"fence off {here.run.run_id}")
 
     async def _record_fenced(self, here: flight.Flight) -> None:
-        outcome = await self._cancelled(here.run)
+        if here.cancelling:
+            outcome = await self._cancelled(here.run)
+        else:
+            projection = await self._projection(here.run)
+            outcome = attrs.evolve(projection, status="timeout", error=TIMEOUT)
         self._finish(here.run, attrs.evolve(outcome, fenced=True), here)
 
     async def delete_run(self, thread_id: str, run_id: str) -> None:
@@ -601,7 +674,7 @@ class RunManager:
                     here.ended = True
                     if here.source is not None:
                         self._cancel_flight(here)  # its place is free when nothing of it executes any more
-            self._tell(run_id, Ended(status="deleted", result=None, error=None))
+            self._tell(run_id, DELETED)
         self.log.hub.nudge(thread_id)
         self._freed()
 
@@ -641,6 +714,7 @@ def _outcome(frame: dict[str, Any], status: str, *, thread_error: dict[str, str]
         interrupts=frame.get("interrupts"),
         next=frame.get("next"),
         end_checkpoint_id=frame.get("end_checkpoint_id"),
+        quiet=frame.get("quiet", False),
     )
 
 
@@ -655,6 +729,7 @@ def _order(run: Run) -> dict[str, Any]:
         "kwargs": run.kwargs,
         "metadata": run.metadata,
         "answers": run.answers,
+        "executed_s": run.executed_us / 1e6,
         "context_given": bool(run.kwargs["config"]["configurable"].get("__context_provided__")),
     }
 

@@ -1,4 +1,4 @@
-"""Removing, in small steps, the rows of threads that were deleted or belonged to ended stateless runs."""
+"""Removing, in small steps, the rows of threads that are gone or belonged to ended stateless runs, and old idempotency keys."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ THREADS = 100
 """Threads looked at in one pass."""
 
 
-async def sweeper(runs: manager.RunManager, every_s: float, linger_s: float) -> None:
+async def sweeper(
+    runs: manager.RunManager, every_s: float, linger_s: float, idempotency_ttl_s: float
+) -> None:
     """Sweep every `every_s` seconds until cancelled; ended stateless threads stay for `linger_s`."""
     while True:
         await asyncio.sleep(every_s)
         try:
             await sweep(runs, linger_s)
+            await forget_requests(runs, idempotency_ttl_s)
         except GatewaydError as error:
             log.error("sweeping failed: %s", error.detail)
 
@@ -40,3 +43,13 @@ async def sweep(runs: manager.RunManager, linger_s: float) -> int:
         if len(ready) < len(candidates) or len(candidates) < THREADS:
             break
     return gone
+
+
+async def forget_requests(runs: manager.RunManager, ttl_s: float) -> int:
+    """Forget the idempotency keys that are older than `ttl_s`; return how many."""
+    before, forgotten = runs.now() - int(ttl_s * 1e6), 0
+    while step := await runs.storage.idempotency_sweep_step(before, STEP_ROWS):
+        forgotten += step
+        if step < STEP_ROWS:
+            break
+    return forgotten

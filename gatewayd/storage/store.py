@@ -7,7 +7,7 @@ module nobody knows SQL or the driver; a second backend offers the same names an
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.errors import NotFound
 from gatewayd.model.cron import Cron, Firing
 from gatewayd.model.event import Chunk
-from gatewayd.model.run import Run, RunOutcome, RunRequest
+from gatewayd.model.idempotency import Idempotency
+from gatewayd.model.run import QueuePlace, Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Assistant, Thread
 from gatewayd.storage import migrate
 from gatewayd.storage.sqlite import (
@@ -27,6 +28,7 @@ from gatewayd.storage.sqlite import (
     crons,
     database,
     events,
+    idempotency,
     invariants,
     runs,
     slots,
@@ -110,9 +112,9 @@ class Storage:
 
     # boots
 
-    async def orphans_park(self, now: int) -> list[Run]:
-        """Make the running runs of earlier boots pending again and return them."""
-        return await self.writer.submit(boots.orphans_park, self.boot, now, promise=True)
+    async def orphans_park(self, now: int, policies: Mapping[str, str], default: str) -> list[Run]:
+        """Make the running runs of earlier boots pending again, by graph id or default policy; return them."""
+        return await self.writer.submit(boots.orphans_park, self.boot, now, policies, default, promise=True)
 
     async def runs_cancelled_pending(self) -> list[Run]:
         """Return pending runs whose cancel was stored before the stop."""
@@ -166,10 +168,16 @@ class Storage:
     # threads
 
     async def thread_create(
-        self, thread_id: str, metadata: dict[str, Any], *, do_nothing: bool, now: int
+        self,
+        thread_id: str,
+        metadata: dict[str, Any],
+        *,
+        do_nothing: bool,
+        now: int,
+        once: Idempotency | None = None,
     ) -> Thread:
-        """Store a thread. Raises `Conflict`."""
-        return await self.writer.submit(threads.thread_create, thread_id, metadata, do_nothing, now)
+        """Store a thread. Raises `Conflict`, `Invalid`."""
+        return await self.writer.submit(threads.thread_create, thread_id, metadata, do_nothing, now, once)
 
     async def thread_get(self, thread_id: str) -> Thread:
         """Return the thread. Raises `NotFound`."""
@@ -204,6 +212,24 @@ class Storage:
     async def run_create(self, request: RunRequest, *, claim: bool) -> Created:
         """Admit a run; see `runs.run_create`. Raises `NotFound` and `Conflict`."""
         return await self.writer.submit(runs.run_create, request, self.boot, claim, promise=True)
+
+    async def runs_create_all(self, requests: Sequence[RunRequest], *, claim: int) -> list[Created]:
+        """Admit all or none; see `runs.runs_create_all`."""
+        return await self.writer.submit(runs.runs_create_all, requests, self.boot, claim, promise=True)
+
+    async def run_queue_place(self, thread_id: str, run_id: str) -> QueuePlace | None:
+        """Return where a run of this thread stands among those that wait, or None."""
+        rows = await self.readers.rows(runs.QUEUE_PLACE, (run_id, thread_id))
+        if not rows:
+            return None
+        status, due_at, position, holder, suspect = rows[0]
+        return QueuePlace(
+            status=status, due_at=due_at, position=position, holder=holder, suspect=bool(suspect)
+        )
+
+    async def idempotency_sweep_step(self, before: int, rows: int) -> int:
+        """Forget some requests that are older than `before`; return how many."""
+        return await self.writer.submit(idempotency.idempotency_sweep_step, before, rows)
 
     async def run_get(self, thread_id: str, run_id: str) -> Run | None:
         """Return a run of this thread, or None."""

@@ -6,7 +6,7 @@ What ends it, and what the last frame says:
 - it raises: an `error` event, then "error" with the state of the last checkpoint;
 - its task is cancelled: "cancelled", after everything of it has stopped, its threads included;
 - it was asked to hand back and stopped before its next step: "drained";
-- it takes longer than the job timeout: "timeout".
+- its attempts together take longer than the job timeout: "timeout".
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 from langchain_core.runnables import RunnableConfig
-from langgraph.errors import GraphDrained
+from langgraph.errors import GraphDrained, UnknownInterruptError
 from langgraph.runtime import RunControl
 from langgraph.store.base import BaseStore
 
@@ -184,6 +184,7 @@ class Execution:
                 return await self._record_end(graph, plan.config)
             timed_out = await self._consume(graph, plan, context, durability)
             if timed_out:
+                await around.pool.idle(order.run_id, around.patience_s)
                 return {
                     **await self._state(graph, config),
                     "outcome": "timeout",
@@ -212,7 +213,7 @@ class Execution:
             durability=durability,
             control=self.control,
         )
-        limit = asyncio.timeout(self.around.job_timeout_s or None)
+        limit = asyncio.timeout(self._time_left())
         try:
             async with limit, contextlib.aclosing(self._agen):
                 await self._take()
@@ -221,6 +222,11 @@ class Execution:
                 return True
             raise
         return False
+
+    def _time_left(self) -> float | None:
+        """Return how many seconds the run may still execute: its attempts are counted together."""
+        limit_s = self.around.job_timeout_s
+        return max(0.0, limit_s - self.order.executed_s) if limit_s else None
 
     async def _take(self) -> None:
         """Take the graph's chunks, wait for room at each step."""
@@ -298,6 +304,8 @@ class Execution:
         log.warning("the run failed: %s: %s", fault["error"], error, exc_info=error)
         with contextlib.suppress(GatewaydError):  # the backlog is what failed
             self._emit("error", "", serialise.dumps(fault))
+        if isinstance(error, UnknownInterruptError):  # refused before anything was written
+            return {"outcome": "error", "error": fault, "result": None, "quiet": True}
         return {**await self._state_anyhow(saver), "outcome": "error", "error": fault, "result": None}
 
     async def _after_cancel(self, cancelled: asyncio.CancelledError) -> dict[str, Any]:

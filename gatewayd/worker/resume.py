@@ -11,6 +11,9 @@ latest checkpoint, never by `checkpoint_id`, and is *over* if
 Otherwise it goes on with no input, or with those of its answers whose questions are still open. `update` and `goto`
 are never given twice.
 
+With `strict_resume` answers are not cut at the first start: the graph refuses those that answer nothing
+(`UnknownInterruptError`), and the thread stays as it was.
+
 A question is open when its INTERRUPT write is the task's newest and no newer RESUME write has answered it. It is read
 in the namespace of the task that asked: the rows of the tasks above it repeat the question, but while the subgraph goes
 on they are stale.
@@ -32,6 +35,9 @@ from gatewayd.worker import checkpoints, graphs, reader
 ERROR, INTERRUPT, RESUME = "__error__", "__interrupt__", "__resume__"
 CONTROL = frozenset({ERROR, "__error_source_node__", INTERRUPT, RESUME})
 """Channels that say what happened to a task; any other write means that the task has finished (langgraph's rule)."""
+
+STRICT = "__pregel_strict_resume"
+"""langgraph's key by which a graph refuses answers that it can't match to its open questions."""
 
 HIDDEN = "langsmith:hidden"
 """Tag of nodes that "*" does not mean."""
@@ -76,6 +82,11 @@ async def _first(
     known = {key: command[key] for key in ("resume", "update", "goto") if key in command}
     if not known:
         return Plan(input=order.kwargs.get("input"), config=config)
+    if "resume" in known and order.kwargs.get("strict_resume"):
+        # langgraph refuses what answers no open question, before anything is written. An empty map stays one.
+        if order.answers is not None and known["resume"] != {}:
+            known["resume"] = order.answers
+        return Plan(input=_command(known), config=_strictly(config))
     if order.answers is not None:
         snapshot = await graph.aget_state(latest(config), subgraphs=True)
         answers = _open_answers(order.answers, order.thread_id, snapshot, storage)
@@ -101,6 +112,10 @@ def _command(known: dict[str, Any]) -> Command[Any]:
 
 def _target(goto: Any) -> Any:
     return Send(goto["node"], goto.get("input")) if isinstance(goto, dict) else goto
+
+
+def _strictly(config: RunnableConfig) -> RunnableConfig:
+    return {**config, "configurable": {**config["configurable"], STRICT: True}}
 
 
 def latest(config: RunnableConfig) -> RunnableConfig:

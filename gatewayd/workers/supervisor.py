@@ -115,6 +115,10 @@ class Supervisor:
         """Places for ordinary runs."""
         return sum(each.free for each in self._workers if each.role == "run")
 
+    def ready(self) -> int:
+        """Number of run workers that have loaded the project."""
+        return sum(each.role == "run" and each.state == "ready" for each in self._workers)
+
     def free_quarantines(self) -> int:
         """Places for suspects; each means a worker of its own."""
         return 0 if self._stopping else QUARANTINES - self._quarantined

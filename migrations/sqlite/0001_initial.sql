@@ -73,7 +73,9 @@ CREATE TABLE runs (
     suspicions         INTEGER NOT NULL DEFAULT 0, -- deaths of the daemon without progress
     progressed         INTEGER NOT NULL DEFAULT 0, -- 1: this attempt has stored a checkpoint or write
     boot               INTEGER,                -- the boot that runs it, while running
-    cancel_action      TEXT CHECK (cancel_action IN ('interrupt', 'rollback')),
+    attempt_at         INTEGER,                -- start of the present attempt, while running
+    executed_us        INTEGER NOT NULL DEFAULT 0, -- time for which the attempts before have executed
+    cancel_action      TEXT CHECK (cancel_action IN ('interrupt', 'rollback', 'error')), -- how it is to be ended
     cancel_error       TEXT,                   -- JSON {"error", "message"} that the thread shows when the cancel is done
     end_checkpoint_id  TEXT,                   -- the thread's root checkpoint when the run ended
     result             BLOB,                   -- JSON that wait and join answer
@@ -82,6 +84,7 @@ CREATE TABLE runs (
     log_to             INTEGER,                -- number of its last event, set at the end
     CHECK ((status IN ('pending', 'running')) = (ended_at IS NULL)),
     CHECK ((status = 'running') = (boot IS NOT NULL)),
+    CHECK ((status = 'running') = (attempt_at IS NOT NULL)),
     CHECK (status <> 'running' OR started_at IS NOT NULL)
 ) STRICT;
 CREATE INDEX runs_due ON runs (priority, created_at, run_id) WHERE status = 'pending';

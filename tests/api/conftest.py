@@ -118,6 +118,9 @@ class PlayedSupervisor:
     def free(self) -> int:
         return self.places - len(self.held)
 
+    def ready(self) -> int:
+        return 1
+
     def free_quarantines(self) -> int:
         return 0
 

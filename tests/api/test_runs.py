@@ -112,7 +112,6 @@ async def test_a_request_without_an_id_gets_a_random_one(server):
         ({"stream_resumable": "yes"}, 422, '"yes" is not of type "boolean"'),
         ({"command": "x"}, 422, '"x" is not of type "object"'),
         ({"webhook": "http://example.com"}, 422, "`webhook` is not supported yet"),
-        ({"strict_resume": True}, 422, "`strict_resume` is not supported yet"),
         ({"priority": 1}, 422, "`priority` is not supported yet"),
         ({"context": {"a": 1}, "config": {"configurable": {"b": 1}}}, 400, BOTH),
     ],

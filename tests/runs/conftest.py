@@ -185,6 +185,9 @@ class Supervisor:
     def free(self) -> int:
         return sum(each.free for each in self.workers)
 
+    def ready(self) -> int:
+        return sum(each.state == "ready" for each in self.workers)
+
     def free_quarantines(self) -> int:
         return self.room_for_quarantines
 
@@ -358,7 +361,7 @@ class Boots:
     engine: Engine | None = None
     now: int = START
 
-    async def start(self, **options: Any) -> Engine:
+    async def start(self, *, on_restart: str = "resume", **options: Any) -> Engine:
         """Begin a boot: the one before, if it still runs, is dropped as by `kill -9` after its writer was flushed."""
         await self.kill()
         storage = await store.Storage.open(self.path, START, os.getpid(), "test")
@@ -370,7 +373,7 @@ class Boots:
         runs = manager.RunManager(storage=storage, log=numbers, workers=workers, **fields)
         made = self.engine = Engine(storage, published, numbers, workers, runs, now=self.now)
         runs.now = made.clock
-        await recovery.recover(runs)
+        await recovery.recover(runs, {}, on_restart)
         return made
 
     async def kill(self) -> None:
@@ -379,8 +382,9 @@ class Boots:
             engine, self.engine = self.engine, None
             self.now = engine.now
             for here in engine.runs.flights.values():
-                if here.deadline is not None:
-                    here.deadline.cancel()
+                for timer in (here.deadline, here.overtime):
+                    if timer is not None:
+                        timer.cancel()
             await engine.tasks.stop()
             await engine.runs._requests.stop()
             await engine.runs._tasks.stop()

@@ -566,3 +566,54 @@ async def test_a_thread_deleted_while_a_run_of_it_is_being_ended_without_a_worke
     await engine.storage.counters()
     assert await engine.kinds(run) == []
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+# the job timeout
+
+
+async def test_a_run_whose_worker_does_not_end_it_at_its_timeout_is_fenced_off(boots: Any) -> None:
+    engine = await boots.start(cancel_deadline_s=0.0, job_timeout_s=0.001)
+    run = await engine.executing()
+    worker = engine.worker
+    ended = wait(engine, run)
+    assert await ended == manager.Ended(
+        status="timeout", result=None, error={"error": "TimeoutError", "message": ""}
+    )
+    assert engine.workers.retired[0][2] == {run.run_id}
+    worker.die()
+    await engine.landed()
+    thread = await engine.thread(run)
+    assert (thread.status, thread.error) == ("error", {"error": "TimeoutError", "message": ""})
+    assert await engine.fetch("SELECT * FROM slots") == []
+
+
+async def test_a_run_that_ends_in_time_is_left_alone(engine: Any) -> None:
+    run = await engine.executing()
+    here = engine.runs.flights[run.run_id]
+    engine.worker.end(run.run_id)
+    engine.runs._overtime(here)
+    await engine.landed()
+    engine.runs._overtime(here)
+    assert engine.workers.retired == []
+    assert await engine.status(run) == "success"
+
+
+async def test_the_time_of_all_attempts_counts_and_waiting_does_not(boots: Any) -> None:
+    engine = await boots.start()
+    engine.claim()
+    run = await engine.executing()
+    await engine.worker.committed(run.run_id, engine.worker.checkpoint(run.run_id, "0001"))
+    engine.now += 7_000_000
+    engine.worker.die()
+    assert await engine.worker.started(run.run_id) == 2
+    assert engine.worker.orders[run.run_id]["executed_s"] == pytest.approx(7.0, abs=0.1)
+    engine.log.now_ms = lambda: engine.now // 1000
+    engine.now += 5_000_000
+    await engine.worker.committed(run.run_id, engine.worker.emit(run.run_id))
+    engine.now += 60_000_000  # the daemon is killed, nobody knows when
+    boots.now = engine.now
+    second = await boots.start()
+    second.now += 3_600_000_000
+    second.claim()
+    assert await second.worker.started(run.run_id) == 3
+    assert second.worker.orders[run.run_id]["executed_s"] == pytest.approx(12.0, abs=0.1)

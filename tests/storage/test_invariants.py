@@ -63,7 +63,8 @@ def test_the_table_itself_refuses_a_second_running_run_of_a_thread(desk: Any) ->
     second = desk.create(thread_id)
     with pytest.raises(Exception, match="UNIQUE"):
         desk.connection.execute(
-            "UPDATE runs SET status = 'running', started_at = 1, boot = 1 WHERE run_id = ?", (second,)
+            "UPDATE runs SET status = 'running', started_at = 1, attempt_at = 1, boot = 1 WHERE run_id = ?",
+            (second,),
         )
 
 
@@ -130,7 +131,7 @@ def _step(desk: Any, dice: random.Random, thread_ids: list[str]) -> None:
                 desk.connection.execute("DELETE FROM slots WHERE holder = ?", (run_id,))
         case 9 if dice.random() < 0.2:
             desk.restart()
-            boots.orphans_park(desk.connection, desk.boot, desk.tick())
+            boots.orphans_park(desk.connection, desk.boot, desk.tick(), {}, "resume")
         case _ if dice.random() < 0.02:
             try:
                 threads.thread_delete(desk.connection, thread_id, desk.tick())

@@ -80,7 +80,7 @@ def test_nothing_that_the_writer_does_for_a_run_reads_a_whole_table(desk: Any) -
         boots.counters(desk.connection)
         boots.runs_cancelled_pending(desk.connection)
         desk.restart()
-        boots.orphans_park(desk.connection, desk.boot, desk.tick())
+        boots.orphans_park(desk.connection, desk.boot, desk.tick(), {}, "resume")
         due = desk.cron(thread_id)
         assert desk.fire(due).created is not None
         assert crons.cron_update_if_current(desk.connection, attrs.evolve(due, revision=2))

@@ -50,6 +50,8 @@ TEXTS = {
     "call_deadline_s": ("2", 2.0),
     "heartbeat_s": ("0.5", 0.5),
     "linger_s": ("0", 0.0),
+    "idempotency_ttl_s": ("60", 60.0),
+    "on_restart": ("error", "error"),
     "replay_window_s": ("3600", 3600.0),
     "hub_memory": ("1048576", 1048576),
     "run_window": ("65536", 65536),
@@ -99,6 +101,7 @@ def test_defaults_are_those_of_the_documentation(folder):
         call_deadline_s=30.0,
         heartbeat_s=5.0,
         linger_s=120.0,
+        idempotency_ttl_s=86400.0,
         replay_window_s=120.0,
         hub_memory=67108864,
         run_window=1048576,
@@ -150,7 +153,6 @@ def test_no_field_is_missing_in_the_tests_of_variables():
     assert {field.name for field in attrs.fields(settings.Settings)} - TEXTS.keys() == {
         "config",
         "data_dir",
-        "on_restart",
     }
 
 
@@ -290,14 +292,10 @@ def test_the_source_of_a_wrong_value_is_told(folder):
     assert refusal().startswith(f"BG_JOB_TIMEOUT_SECS='soon' (in the env of {folder}/langgraph.json)")
 
 
-@pytest.mark.parametrize("policy", ["restart", "error", "interrupt"])
-def test_another_policy_for_restarts_is_refused_by_name(folder, policy):
-    assert "not supported yet" in refusal(GATEWAYD_ON_RESTART=policy)
-    assert policy in refusal(GATEWAYD_ON_RESTART=policy)
-
-
-def test_the_known_policy_for_restarts_is_accepted(folder):
-    assert loaded(GATEWAYD_ON_RESTART="resume").on_restart == "resume"
+@pytest.mark.parametrize("policy", ["resume", "restart", "error", "interrupt"])
+def test_a_policy_for_restarts_is_one_of_four(folder, policy):
+    assert loaded(GATEWAYD_ON_RESTART=policy).on_restart == policy
+    assert "must be resume or restart or error or interrupt" in refusal(GATEWAYD_ON_RESTART=f"{policy}s")
 
 
 def test_no_retries_means_put_aside_at_the_first_strike(folder):

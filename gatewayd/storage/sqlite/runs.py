@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -20,12 +20,12 @@ from gatewayd.model import states
 from gatewayd.model.event import Chunk
 from gatewayd.model.run import Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Assistant, Thread
-from gatewayd.storage.sqlite import assistants, events, slots, threads
+from gatewayd.storage.sqlite import assistants, events, idempotency, slots, threads
 
 COLUMNS = (
     "runs.run_id, runs.thread_id, runs.assistant_id, runs.graph_id, runs.status, runs.created_at, runs.updated_at, "
     "runs.started_at, runs.ended_at, runs.metadata, runs.kwargs, runs.multitask_strategy, runs.answers, "
-    "runs.attempt, runs.strikes, runs.suspicions, runs.cancel_action, runs.cancel_error, runs.result, runs.error, "
+    "runs.attempt, runs.strikes, runs.suspicions, runs.executed_us, runs.cancel_action, runs.cancel_error, runs.result, runs.error, "
     "runs.log_from, runs.log_to, threads.ephemeral"
 )
 SELECT = f"SELECT {COLUMNS} FROM runs JOIN threads USING (thread_id)"
@@ -38,6 +38,18 @@ WHERE status = 'pending' AND created_at <= ? AND cancel_action IS NULL
     AND NOT EXISTS (SELECT 1 FROM slots WHERE slots.thread_id = runs.thread_id AND slots.holder <> runs.run_id)
 ORDER BY priority, created_at, run_id"""
 """Runs that could start, in the order in which they should, and whether they are suspects."""
+
+EXECUTED = "executed_us = executed_us + max(0, coalesce(? - attempt_at, 0)), attempt_at = NULL"
+"""The end of an attempt, if one is under way; its parameter is that moment."""
+
+QUEUE_PLACE = """
+SELECT runs.status, runs.created_at, iif(runs.status = 'pending', (SELECT count(*) + 1 FROM runs AS other
+        WHERE other.status = 'pending'
+            AND (other.priority, other.created_at, other.run_id) < (runs.priority, runs.created_at, runs.run_id)), NULL),
+    slots.holder, runs.strikes > 0 OR runs.suspicions > 1
+FROM runs JOIN threads USING (thread_id)
+    LEFT JOIN slots ON slots.thread_id = runs.thread_id AND slots.holder <> runs.run_id
+WHERE runs.run_id = ? AND runs.thread_id = ? AND threads.deleted_at IS NULL"""
 
 INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
 """langgraph's interrupt ids: xxh3-128 in hex. A resume map has only such keys."""
@@ -62,6 +74,8 @@ class Created:
     """The run was claimed in the same transaction and is to be dispatched."""
     cancelled: list[Run]
     """Active runs that its multitask strategy cancels; they are to be ended."""
+    repeated: bool = False
+    """The request had come before: `run` is what it made then, and nothing has changed now."""
 
 
 @frozen(kw_only=True)
@@ -96,13 +110,14 @@ def record(row: tuple[Any, ...]) -> Run:
         attempt=row[13],
         strikes=row[14],
         suspicions=row[15],
-        cancel_action=row[16],
-        cancel_error=None if row[17] is None else loads(row[17]),
-        result=row[18],
-        error=None if row[19] is None else loads(row[19]),
-        log_from=row[20],
-        log_to=row[21],
-        ephemeral=bool(row[22]),
+        executed_us=row[16],
+        cancel_action=row[17],
+        cancel_error=None if row[18] is None else loads(row[18]),
+        result=row[19],
+        error=None if row[20] is None else loads(row[20]),
+        log_from=row[21],
+        log_to=row[22],
+        ephemeral=bool(row[23]),
     )
 
 
@@ -124,9 +139,12 @@ def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, c
     """
     Admit a run: resolve assistant and thread, apply the multitask strategy, store the run.
 
-    With `claim` it is started in the same transaction if it is due and its thread is free.
-    Raises `NotFound` (assistant or thread) and `Conflict` (strategy reject on a busy thread).
+    With `claim` it is started in the same transaction if it is due and its thread is free. A request that has made its
+    run before makes nothing. Raises `NotFound` (assistant or thread), `Conflict` (strategy reject on a busy thread), and
+    `Invalid` for an idempotency key of another request.
     """
+    if (made_before := idempotency.recall(connection, request.once, Run)) is not None:
+        return Created(run=made_before, started=False, cancelled=[], repeated=True)
     assistant = assistants.assistant_find(connection, request.assistant)
     if assistant is None:
         raise NotFound(THREAD_OR_ASSISTANT)
@@ -139,6 +157,7 @@ def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, c
     cancelled = _supersede(connection, active, run_id, request) if superseding else []
     run = _composed(run_id, request, assistant, thread, made, events.last_seq(connection, thread.thread_id))
     _insert(connection, run, request.received_at)
+    idempotency.remember(connection, request.once, run, request.received_at)
     _thread_busy(connection, thread, assistant, request)
     started = False
     if claim and request.after_s <= 0 and (superseding or not active):
@@ -147,6 +166,17 @@ def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, c
         _start(connection, run_id, boot, request.received_at)
         run = run_find(connection, run_id) or run
     return Created(run=run, started=started, cancelled=cancelled)
+
+
+def runs_create_all(
+    connection: sqlite3.Connection, requests: Sequence[RunRequest], boot: int, claim: int
+) -> list[Created]:
+    """Admit all of several runs or, if one of them can't be, none; at most `claim` of them are started at once."""
+    created: list[Created] = []
+    for request in requests:
+        created.append(run_create(connection, request, boot, claim > 0))
+        claim -= created[-1].started
+    return created
 
 
 def _thread_for(connection: sqlite3.Connection, request: RunRequest) -> tuple[Thread, bool]:
@@ -219,6 +249,7 @@ def _composed(
         attempt=0,
         strikes=0,
         suspicions=0,
+        executed_us=0,
         cancel_action=None,
         cancel_error=None,
         result=None,
@@ -303,8 +334,8 @@ def _supersede(
 def _start(connection: sqlite3.Connection, run_id: str, boot: int, now: int) -> None:
     connection.execute(
         f"""UPDATE runs SET status = 'running', boot = ?, attempt = attempt + 1, progressed = 0,
-               started_at = coalesce(started_at, ?) WHERE run_id = ? AND {_in(states.START)}""",
-        (boot, now, run_id),
+               attempt_at = ?, started_at = coalesce(started_at, ?) WHERE run_id = ? AND {_in(states.START)}""",
+        (boot, now, now, run_id),
     )
 
 
@@ -375,10 +406,10 @@ def run_park_if_running(
 ) -> Run | None:
     """Make a running run pending again: its worker died (a strike unless it had progressed), or handed it back."""
     row = connection.execute(
-        f"""UPDATE runs SET status = 'pending', boot = NULL, updated_at = ?,
+        f"""UPDATE runs SET status = 'pending', boot = NULL, updated_at = ?, {EXECUTED},
                strikes = iif(?, iif(progressed, 0, strikes + 1), strikes)
            WHERE run_id = ? AND attempt = ? AND {_in(states.PARK)} RETURNING run_id""",
-        (now, died, run_id, attempt),
+        (now, now, died, run_id, attempt),
     ).fetchone()
     return run_find(connection, run_id) if row else None
 
@@ -439,12 +470,13 @@ def run_finish_if_active(
     False: it had ended already, or is to be rolled back; nothing was changed.
     """
     row = connection.execute(
-        f"""UPDATE runs SET status = ?, ended_at = ?, updated_at = ?, boot = NULL, result = ?, error = ?,
+        f"""UPDATE runs SET status = ?, ended_at = ?, updated_at = ?, boot = NULL, {EXECUTED}, result = ?, error = ?,
                end_checkpoint_id = ?, log_to = ?
            WHERE run_id = ? AND {_in(states.FINISH)} AND ? IN (0, attempt)
                AND (? OR cancel_action IS NULL OR cancel_action <> 'rollback') RETURNING thread_id""",
         (
             outcome.status,
+            now,
             now,
             now,
             outcome.result,

@@ -9,14 +9,15 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from gatewayd import wire
 from gatewayd.errors import Conflict, NotFound
 from gatewayd.model import states
+from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.run import RunOutcome
 from gatewayd.model.thread import Thread
-from gatewayd.storage.sqlite import filters
+from gatewayd.storage.sqlite import filters, idempotency
 
 COLUMNS = (
     "thread_id, status, created_at, updated_at, state_updated_at, metadata, config, "
@@ -99,12 +100,26 @@ def thread_insert(
 
 
 def thread_create(
-    connection: sqlite3.Connection, thread_id: str, metadata: dict[str, Any], do_nothing: bool, now: int
+    connection: sqlite3.Connection,
+    thread_id: str,
+    metadata: dict[str, Any],
+    do_nothing: bool,
+    now: int,
+    once: Idempotency | None = None,
 ) -> Thread:
-    """Store a new thread, or with `do_nothing` return the one that has this id. Raises `Conflict`."""
-    if do_nothing and (found := thread_find(connection, thread_id)) is not None:
-        return found
-    return thread_insert(connection, thread_id, metadata, now)
+    """
+    Store a new thread, or with `do_nothing` return the one that has this id.
+
+    A request that has made its thread before gets it as it was then. Raises `Conflict`, and `Invalid` for an idempotency
+    key of another request.
+    """
+    if (made_before := idempotency.recall(connection, once, Thread)) is not None:
+        return made_before
+    found = thread_find(connection, thread_id) if do_nothing else None
+    thread = found or thread_insert(connection, thread_id, metadata, now)
+    # The values are not part of it: they may be large, and a thread that is made has none.
+    idempotency.remember(connection, once, evolve(thread, values=None), now)
+    return thread
 
 
 def thread_patch(
