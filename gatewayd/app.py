@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from aiohttp import web
 
 import gatewayd
 from gatewayd import api, project, settings, tasks
-from gatewayd.api import keys
+from gatewayd.api import keys, reply
 from gatewayd.channel import orders
 from gatewayd.crons import ticker
 from gatewayd.runs import claims, manager, recovery, sweeper
@@ -28,6 +29,7 @@ from gatewayd.storage import store
 from gatewayd.storage.sqlite import database
 from gatewayd.streams import hub
 from gatewayd.streams import log as stream_log
+from gatewayd.webhooks import policy, sender
 from gatewayd.workers import process, supervisor
 
 DATABASE = "gatewayd.sqlite"
@@ -69,6 +71,14 @@ async def open_services(
             cancel_deadline_s=options.cancel_deadline_s,
             job_timeout_s=options.job_timeout_s,
         )
+        posting = sender.Sender(
+            storage=storage,
+            policy=policy.Policy(rules=served.webhooks, private=options.webhook_private == "allow"),
+            show=partial(reply.run, api_url=url),
+            secret=options.webhook_secret,
+            timeout_s=options.webhook_timeout_s,
+        )
+        runs.on_owed = posting.hint.set
         await recovery.recover(
             runs,
             {graph_id: spec.on_restart for graph_id, spec in served.graphs.items() if spec.on_restart},
@@ -80,10 +90,13 @@ async def open_services(
         stack.push_async_callback(background.stop)
         background.spawn(claims.claimer(runs), "claimer")
         background.spawn(recovery.end_cancelled(runs), "end what was cancelled")
-        background.spawn(
-            sweeper.sweeper(runs, options.sweep_interval_s, options.linger_s, options.idempotency_ttl_s),
-            "sweeper",
+        keeping = sweeper.Keeping(
+            linger_s=options.linger_s,
+            idempotency_s=options.idempotency_ttl_s,
+            webhooks_s=options.webhook_log_s,
         )
+        background.spawn(sweeper.sweeper(runs, options.sweep_interval_s, keeping), "sweeper")
+        background.spawn(posting.run(), "webhooks")
         services = keys.Services(
             settings=options,
             project=served,
@@ -91,6 +104,7 @@ async def open_services(
             runs=runs,
             hub=events,
             workers=workers,
+            webhooks=posting,
             shutdown=asyncio.Event(),
             api_url=url,
         )

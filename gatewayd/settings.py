@@ -208,6 +208,27 @@ class Settings:
     GATEWAYD_IDEMPOTENCY_TTL_S.
     """
 
+    webhook_secret: str = _setting("", str)
+    """
+    Signs webhooks: `X-Gatewayd-Signature: t=<seconds>,v1=<hex HMAC-SHA256 of "<seconds>.<body>">`. Default: none, no
+    signature. Set by GATEWAYD_WEBHOOK_SECRET.
+    """
+
+    webhook_timeout_s: float = _setting(30.0, _seconds(0.01, 600))
+    """Seconds a webhook's receiver has to answer. Default: 30. Set by GATEWAYD_WEBHOOK_TIMEOUT_S."""
+
+    webhook_private: Literal["allow", "refuse"] = _setting("allow", _one_of("allow", "refuse"))
+    """
+    Whether webhooks may be sent into private networks (10/8, 172.16/12, 192.168/16, 100.64/10, fc00::/7). Default: allow,
+    as in the reference. Set by GATEWAYD_WEBHOOK_PRIVATE.
+    """
+
+    webhook_log_s: float = _setting(7.0 * DAY_S, _seconds(0, 366 * DAY_S))
+    """
+    Seconds for which the log of a webhook's delivery is kept after its run's end. Default: 604800, 7 days. Set by
+    GATEWAYD_WEBHOOK_LOG_S.
+    """
+
     replay_window_s: float = _setting(120.0, _seconds(0, 30 * DAY_S), "RESUMABLE_STREAM_TTL_SECONDS")
     """
     Seconds after a run's end during which a reader without a position still gets its events. Without effect so far:
@@ -311,7 +332,7 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> tuple[Setti
     on_command_line = _Source(values=flags, place="on the command line", folder=here, flags=True)
     in_environment = _Source(values=environ, place="in the environment", folder=here)
     config = _merged(fields(Settings).config, [on_command_line, in_environment])
-    served = project.read(Path("langgraph.json") if config is None else config)
+    served = project.read(Path("langgraph.json") if config is None else config, environ)
     in_project = _Source(values=served.env, place=f"in the env of {served.path}", folder=served.folder)
 
     values: dict[str, Any] = {}

@@ -34,6 +34,7 @@ from gatewayd.api import (
     state,
     streams,
     threads,
+    webhooks,
 )
 
 
@@ -50,6 +51,7 @@ def setup(app: web.Application) -> None:
         threads,
         state,
         assistants,
+        webhooks,
         meta,
     ):  # the busiest are found first
         app.add_routes(module.routes)

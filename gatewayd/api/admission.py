@@ -47,6 +47,7 @@ async def admit(
     services = request.app[keys.SERVICES]
     thread_id = None if stateless else _thread_id(request)
     body = await parse.body(request, bodies.RunCreate)
+    await check_webhook(request, body.webhook)
     wanted = attrs.evolve(_request(request, body, thread_id), once=await parse.once(request))
     tied = tied and body.on_disconnect == "cancel"
     if not tied:
@@ -71,10 +72,17 @@ async def admit_all(request: web.Request) -> list[manager.Admission]:
     once = await parse.once(request)
     wanted = []
     for position, body in enumerate(parse.items_of(items, bodies.RunCreate)):
+        await check_webhook(request, body.webhook)
         wanted.append(
             attrs.evolve(_request(request, body, None), once=None if once is None else once.item(position))
         )
     return await request.app[keys.SERVICES].runs.create_all(wanted)
+
+
+async def check_webhook(request: web.Request, url: str | None) -> None:
+    """Raise `Invalid` if webhooks may not be sent to a URL."""
+    if url is not None:
+        await request.app[keys.SERVICES].webhooks.policy.check(url)
 
 
 def _thread_id(request: web.Request) -> str:
@@ -133,7 +141,7 @@ def _kwargs(body: bodies.RunCreate, *, temporary: bool) -> dict[str, Any]:
         "stream_mode": body.stream_mode,
         "interrupt_before": body.interrupt_before,
         "interrupt_after": body.interrupt_after,
-        "webhook": None,
+        "webhook": body.webhook,
         "feedback_keys": body.feedback_keys,
         "temporary": temporary,
         "subgraphs": body.stream_subgraphs,

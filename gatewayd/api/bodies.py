@@ -24,6 +24,9 @@ LATER_MODES: Final = ("messages", "tasks", "checkpoints", "events", "debug", "to
 LONGEST_DELAY_S: Final = 100 * 366 * 86_400
 """Greatest `after_seconds`; the due time must remain a date."""
 
+LONGEST_URL: Final = 65_536
+"""Characters of a webhook."""
+
 AssistantName = NewType("AssistantName", str)
 StreamModes = NewType("StreamModes", list)  # type: ignore[type-arg]  # of strings
 Nodes = NewType("Nodes", object)
@@ -33,6 +36,8 @@ Config = NewType("Config", dict)  # type: ignore[type-arg]  # a RunnableConfig a
 Command = NewType("Command", dict)  # type: ignore[type-arg]  # resume, update, goto
 Place = NewType("Place", dict)  # type: ignore[type-arg]  # a checkpoint's address
 Before = NewType("Before", str)
+WebhookUrl = NewType("WebhookUrl", str)
+"""1 to 65536 characters."""
 Moment = NewType("Moment", int)
 """An ISO timestamp, in µs; one without an offset is UTC."""
 CronInput = NewType("CronInput", object)
@@ -192,7 +197,7 @@ class RunCreate:
     stream_subgraphs: bool = False
     stream_resumable: bool = False
     feedback_keys: list[str] | None = None
-    webhook: str | None = None
+    webhook: WebhookUrl | None = None
     multitask_strategy: Literal["reject", "rollback", "interrupt", "enqueue"] = "enqueue"
     if_not_exists: Literal["create", "reject"] = "reject"
     after_seconds: Delay = NOW
@@ -205,7 +210,7 @@ class RunCreate:
     priority: Any = None
 
     def __attrs_post_init__(self) -> None:
-        for name in ("webhook", "priority"):
+        for name in ("priority",):
             refuse(name, getattr(self, name))
 
 
@@ -228,7 +233,7 @@ class CronPatch:
     stream_subgraphs: bool | None = None
     stream_resumable: bool | None = None
     feedback_keys: list[str] | None = None
-    webhook: str | None = None
+    webhook: WebhookUrl | None = None
     multitask_strategy: Literal["reject", "rollback", "interrupt", "enqueue"] | None = None
     durability: Literal["sync", "async", "exit"] | None = None
     checkpoint_during: bool | None = None
@@ -239,7 +244,7 @@ class CronPatch:
     priority: Any = None
 
     def __attrs_post_init__(self) -> None:
-        for name in ("webhook", "command", "checkpoint", "checkpoint_id", "after_seconds", "priority"):
+        for name in ("command", "checkpoint", "checkpoint_id", "after_seconds", "priority"):
             refuse(name, getattr(self, name))
 
 
@@ -383,6 +388,15 @@ def _cron_input(value: Any, _: Any) -> Any:
     return value
 
 
+def _webhook(value: Any, _: Any) -> str:
+    url = parse.string(value)
+    if not url:
+        raise parse.Wrong(value, '"" is shorter than 1 character', "minLength")
+    if len(url) > LONGEST_URL:
+        raise parse.Wrong(value, f"the URL is longer than {LONGEST_URL} characters", "maxLength")
+    return url
+
+
 _HOOKS: Final = {
     AssistantName: _assistant,
     StreamModes: _stream_modes,
@@ -392,6 +406,7 @@ _HOOKS: Final = {
     Config: _config,
     Place: _place,
     Before: _before,
+    WebhookUrl: _webhook,
     Moment: _moment,
     CronInput: _cron_input,
 }

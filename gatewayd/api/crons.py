@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from gatewayd import ids
-from gatewayd.api import bodies, keys, parse, reply
+from gatewayd.api import admission, bodies, keys, parse, reply
 from gatewayd.crons import registry
 from gatewayd.errors import Invalid, Rejected
 from gatewayd.model.cron import Cron
@@ -33,6 +33,7 @@ async def create_thread_cron(request: web.Request) -> web.Response:
 async def _create(request: web.Request, thread_id: str | None) -> web.Response:
     given = await parse.json(request)
     body = parse.structure(given, bodies.CronCreate)
+    await admission.check_webhook(request, body.webhook)
     crons = request.app[keys.SERVICES].crons
     created = await _carried(
         request, crons.create(body.assistant_id, body.schedule, thread_id, _wanted(body, given))
@@ -114,6 +115,7 @@ async def patch_cron(request: web.Request) -> web.Response:
     body = parse.structure(given, bodies.CronPatch)
     if not given:
         raise Rejected("Request body cannot be empty")
+    await admission.check_webhook(request, body.webhook)
     crons = request.app[keys.SERVICES].crons
     updated = await _carried(request, crons.update(cron_id, _wanted(body, given)))
     return reply.json(reply.cron(updated))

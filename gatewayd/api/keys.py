@@ -18,6 +18,7 @@ from gatewayd.crons import registry
 from gatewayd.runs import manager
 from gatewayd.storage import store
 from gatewayd.streams import hub as hub_
+from gatewayd.webhooks import sender
 from gatewayd.workers import supervisor
 
 
@@ -50,6 +51,7 @@ class Services:
     runs: manager.RunManager
     hub: hub_.Hub
     workers: supervisor.Supervisor
+    webhooks: sender.Sender
     shutdown: asyncio.Event
     """Set when connections that wait or stream are to be cut."""
     api_url: str | None = None

@@ -15,6 +15,7 @@ from gatewayd import wire
 from gatewayd.model.cron import Cron
 from gatewayd.model.run import QueuePlace, Run
 from gatewayd.model.thread import Assistant, Thread
+from gatewayd.model.webhook import Delivery
 
 T = TypeVar("T")
 
@@ -166,6 +167,30 @@ def queue_place(place: QueuePlace, reason: str | None) -> dict[str, Any]:
         "reason": reason,
         "due_at": wire.iso(place.due_at),
         "holder": place.holder if reason == "thread_busy" else None,
+    }
+
+
+def delivery(record: Delivery) -> dict[str, Any]:
+    """Return a webhook and what was tried to deliver it."""
+    return {
+        "delivery_id": record.delivery_id,
+        "run_id": record.run.run_id,
+        "thread_id": record.run.thread_id,
+        "url": record.url,
+        "status": record.status,
+        "state": record.state,
+        "created_at": wire.iso(record.created_at),
+        "next_attempt_at": None if record.due_at is None else wire.iso(record.due_at),
+        "attempts": [
+            {
+                "attempt": each.attempt,
+                "started_at": wire.iso(each.started_at),
+                "took_ms": each.took_us // 1000,
+                "status": each.status,
+                "error": each.error,
+            }
+            for each in record.log
+        ],
     }
 
 

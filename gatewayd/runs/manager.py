@@ -78,6 +78,8 @@ class RunManager:
     job_timeout_s: float = 0.0
     """Seconds a run may execute, all its attempts together; 0: for ever."""
     now: Callable[[], int] = lambda: time.time_ns() // 1000
+    on_owed: Callable[[], None] = lambda: None
+    """Called when the end of a run has been stored that is to be told to a webhook."""
     retry_end_s: float = 0.5
     """Pause before the end of a run that could not be stored is tried again."""
     hint: asyncio.Event = field(factory=asyncio.Event, init=False)
@@ -428,6 +430,8 @@ class RunManager:
             status = "deleted" if outcome.rollback else outcome.status
             self._tell(run.run_id, Ended(status=status, result=outcome.result, error=outcome.error))
             log.info("run %s ended: %s", run.run_id, outcome.status, extra=_fields(run))
+            if run.kwargs.get("webhook"):
+                self.on_owed()
             self._over(run, here)
 
         def failed(error: BaseException) -> None:

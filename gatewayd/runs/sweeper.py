@@ -1,9 +1,12 @@
-"""Removing, in small steps, the rows of threads that are gone or belonged to ended stateless runs, and old idempotency keys."""
+"""Removing, in small steps, the rows of threads that are gone or belonged to ended stateless runs, old keys and logs."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+
+from attrs import frozen
 
 from gatewayd.errors import GatewaydError
 from gatewayd.runs import manager
@@ -16,15 +19,28 @@ THREADS = 100
 """Threads looked at in one pass."""
 
 
-async def sweeper(
-    runs: manager.RunManager, every_s: float, linger_s: float, idempotency_ttl_s: float
-) -> None:
-    """Sweep every `every_s` seconds until cancelled; ended stateless threads stay for `linger_s`."""
+@frozen(kw_only=True)
+class Keeping:
+    """For how many seconds things are kept that nobody needs any more."""
+
+    linger_s: float
+    """The threads of stateless runs, after their end."""
+    idempotency_s: float
+    """Idempotency keys, after their request."""
+    webhooks_s: float
+    """Webhooks that are not owed any more, after their run's end."""
+
+
+async def sweeper(runs: manager.RunManager, every_s: float, keeping: Keeping) -> None:
+    """Sweep every `every_s` seconds until cancelled."""
     while True:
         await asyncio.sleep(every_s)
         try:
-            await sweep(runs, linger_s)
-            await forget_requests(runs, idempotency_ttl_s)
+            await sweep(runs, keeping.linger_s)
+            await _in_steps(
+                runs.storage.idempotency_sweep_step, runs.now() - int(keeping.idempotency_s * 1e6)
+            )
+            await _in_steps(runs.storage.webhooks_sweep_step, runs.now() - int(keeping.webhooks_s * 1e6))
         except GatewaydError as error:
             log.error("sweeping failed: %s", error.detail)
 
@@ -45,11 +61,7 @@ async def sweep(runs: manager.RunManager, linger_s: float) -> int:
     return gone
 
 
-async def forget_requests(runs: manager.RunManager, ttl_s: float) -> int:
-    """Forget the idempotency keys that are older than `ttl_s`; return how many."""
-    before, forgotten = runs.now() - int(ttl_s * 1e6), 0
-    while step := await runs.storage.idempotency_sweep_step(before, STEP_ROWS):
-        forgotten += step
-        if step < STEP_ROWS:
-            break
-    return forgotten
+async def _in_steps(step: Callable[[int, int], Awaitable[int]], before: int) -> None:
+    """Repeat a step until it finds less than it may remove."""
+    while await step(before, STEP_ROWS) == STEP_ROWS:
+        pass

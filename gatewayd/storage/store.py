@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import define
+from attrs import define, evolve
 
 from gatewayd import wire
 from gatewayd.checkpointing import sql as checkpoint_sql
@@ -21,6 +21,7 @@ from gatewayd.model.event import Chunk
 from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.run import QueuePlace, Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Assistant, Thread
+from gatewayd.model.webhook import Attempt, Delivery
 from gatewayd.storage import migrate
 from gatewayd.storage.sqlite import (
     assistants,
@@ -33,6 +34,7 @@ from gatewayd.storage.sqlite import (
     runs,
     slots,
     threads,
+    webhooks,
 )
 
 log = logging.getLogger(__name__)
@@ -367,6 +369,51 @@ class Storage:
         """Return how many crons a search finds, whatever its limits."""
         sql, parameters = crons.count_statement(search)
         return int((await self.readers.rows(sql, parameters))[0][0])
+
+    # webhooks
+
+    async def webhooks_due(self, now: int, limit: int) -> list[Delivery]:
+        """Return what is owed and due, the longest due first; without their logs."""
+        return [webhooks.record(row) for row in await self.readers.rows(webhooks.DUE, (now, limit))]
+
+    async def webhooks_next_due(self, now: int) -> int | None:
+        """Return when the next webhook is due that is not yet."""
+        return (await self.readers.rows(webhooks.NEXT_DUE, (now,)))[0][0]  # type: ignore[no-any-return]
+
+    async def webhook_values(self, run: Run) -> bytes | None:
+        """Return the JSON of what a run has left: its result, or its thread's values; None when both are gone."""
+        result, values = (await self.readers.rows(webhooks.VALUES, (run.run_id, run.thread_id)))[0]
+        return result if result is not None else values  # type: ignore[no-any-return]
+
+    async def webhook_attempt_end(
+        self, delivery_id: str, made: Attempt, due_at: int | None, *, delivered: bool
+    ) -> bool:
+        """Note how an attempt has ended; see `webhooks.webhook_attempt_end`."""
+        return await self.writer.submit(webhooks.webhook_attempt_end, delivery_id, made, due_at, delivered)
+
+    async def webhook_owe_again(self, delivery_id: str, now: int) -> None:
+        """Make a webhook owed again. Raises `NotFound`, `Conflict`."""
+        await self.writer.submit(webhooks.webhook_owe_again, delivery_id, now, promise=True)
+
+    async def webhook_get(self, delivery_id: str) -> Delivery:
+        """Return a webhook with its log. Raises `NotFound`."""
+        rows = await self.readers.rows(webhooks.ONE, (delivery_id,))
+        if not rows:
+            raise NotFound(f"Webhook {delivery_id} not found")
+        return await self._with_log(webhooks.record(rows[0]))
+
+    async def webhooks_of_run(self, thread_id: str, run_id: str) -> list[Delivery]:
+        """Return a run's webhooks with their logs; a run that is gone may have some."""
+        rows = await self.readers.rows(webhooks.OF_RUN, (run_id, thread_id))
+        return [await self._with_log(webhooks.record(row)) for row in rows]
+
+    async def _with_log(self, delivery: Delivery) -> Delivery:
+        rows = await self.readers.rows(webhooks.LOG, (delivery.delivery_id,))
+        return evolve(delivery, log=tuple(webhooks.attempt(row) for row in rows))
+
+    async def webhooks_sweep_step(self, before: int, rows: int) -> int:
+        """Forget some webhooks that are not owed any more; return how many."""
+        return await self.writer.submit(webhooks.webhooks_sweep_step, before, rows)
 
     # what comes from workers: posted in the order of arrival, `done` runs after the commit
 

@@ -66,6 +66,7 @@ CREATE TABLE runs (
     metadata           TEXT NOT NULL DEFAULT '{}',
     kwargs             TEXT NOT NULL,          -- JSON as shown on the wire
     multitask_strategy TEXT NOT NULL,
+    webhook            TEXT,                   -- URL that is to be told of the end, or NULL
     answers            TEXT,                   -- JSON {interrupt id: answer}: what command.resume answers, bound at creation
     priority           INTEGER NOT NULL DEFAULT 0, -- lower starts first among due runs
     attempt            INTEGER NOT NULL DEFAULT 0, -- number of starts

@@ -19,9 +19,11 @@ import gatewayd
 from gatewayd import api, project, settings, tasks
 from gatewayd.api import keys
 from gatewayd.model import event
+from gatewayd.model.webhook import WebhookRules
 from gatewayd.runs import claims, manager
 from gatewayd.storage import store
 from gatewayd.streams import hub, log
+from gatewayd.webhooks import policy, sender
 
 GRAPHS = ("chat", "other")
 
@@ -236,6 +238,11 @@ async def serve(tmp_path: Path) -> AsyncIterator[Any]:
                 runs=runs,
                 hub=published,
                 workers=workers,
+                webhooks=sender.Sender(
+                    storage=storage,
+                    policy=policy.Policy(rules=WebhookRules(loopback=True)),
+                    show=lambda run: {"run_id": run.run_id},
+                ),
                 shutdown=asyncio.Event(),
             )
             group = tasks.Group("test")

@@ -158,7 +158,7 @@ REFUSED = [
         422,
         '`stream_mode` "debug" is not supported yet; supported are: values, updates, messages-tuple, custom',
     ),
-    ({"webhook": "http://10.0.0.1/"}, 422, "`webhook` is not supported yet"),
+    ({"webhook": "http://169.254.0.1/"}, 422, "Webhook host blocked: blocked IP range"),
     ({"command": {"resume": 1}}, 422, "`command` is not supported yet"),
     ({"checkpoint_id": UNKNOWN}, 422, "`checkpoint_id` is not supported yet"),
     ({"after_seconds": 5}, 422, "`after_seconds` is not supported yet"),

@@ -179,10 +179,12 @@ class Desk:
         return self.connection.execute(sql, parameters).fetchall()
 
     def rows_of(self, thread_id: str) -> dict[str, int]:
-        """Number of rows of a thread in every table that knows threads."""
+        """Number of rows of a thread in every table that goes with threads; what is owed to webhooks does not."""
         return {
             table: self.fetch(f"SELECT count(*) FROM {table} WHERE thread_id = ?", thread_id)[0][0]
-            for (table,) in self.fetch("SELECT name FROM sqlite_schema WHERE type = 'table'")
+            for (table,) in self.fetch(
+                "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'webhooks'"
+            )
             if any(column[1] == "thread_id" for column in self.fetch(f"PRAGMA table_info({table})"))
         }
 

@@ -20,7 +20,7 @@ from gatewayd.model import states
 from gatewayd.model.event import Chunk
 from gatewayd.model.run import Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Assistant, Thread
-from gatewayd.storage.sqlite import assistants, events, idempotency, slots, threads
+from gatewayd.storage.sqlite import assistants, events, idempotency, slots, threads, webhooks
 
 COLUMNS = (
     "runs.run_id, runs.thread_id, runs.assistant_id, runs.graph_id, runs.status, runs.created_at, runs.updated_at, "
@@ -278,8 +278,8 @@ def _answers(command: dict[str, Any] | None, thread: Thread) -> dict[str, Any] |
 def _insert(connection: sqlite3.Connection, run: Run, now: int) -> None:
     connection.execute(
         """INSERT INTO runs (run_id, thread_id, assistant_id, graph_id, status, created_at, submitted_at, updated_at,
-               metadata, kwargs, multitask_strategy, answers, log_from)
-           VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?, ?)""",
+               metadata, kwargs, multitask_strategy, answers, log_from, webhook)
+           VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         (
             run.run_id,
             run.thread_id,
@@ -293,6 +293,7 @@ def _insert(connection: sqlite3.Connection, run: Run, now: int) -> None:
             run.multitask_strategy,
             None if run.answers is None else wire.text(run.answers),
             run.log_from,
+            run.kwargs.get("webhook"),
         ),
     )
 
@@ -464,7 +465,7 @@ def run_finish_if_active(
     now: int,
 ) -> bool:
     """
-    End a run: status, result, thread projection, last event and slot in one transaction.
+    End a run: status, result, thread projection, last event, webhook and slot in one transaction.
 
     Only the given attempt may end it (0: whoever). A stored rollback is not overtaken: any other end is refused then.
     False: it had ended already, or is to be rolled back; nothing was changed.
@@ -473,7 +474,7 @@ def run_finish_if_active(
         f"""UPDATE runs SET status = ?, ended_at = ?, updated_at = ?, boot = NULL, {EXECUTED}, result = ?, error = ?,
                end_checkpoint_id = ?, log_to = ?
            WHERE run_id = ? AND {_in(states.FINISH)} AND ? IN (0, attempt)
-               AND (? OR cancel_action IS NULL OR cancel_action <> 'rollback') RETURNING thread_id""",
+               AND (? OR cancel_action IS NULL OR cancel_action <> 'rollback') RETURNING thread_id, webhook""",
         (
             outcome.status,
             now,
@@ -490,8 +491,10 @@ def run_finish_if_active(
     ).fetchone()
     if row is None:
         return False
-    thread_id = row[0]
+    thread_id, webhook = row
     events.append(connection, end)
+    if webhook is not None and (ended := run_find(connection, run_id)) is not None:
+        webhooks.webhook_owe(connection, ended, webhook, outcome, now)
     if outcome.rollback:
         checkpoint_sql.run_delete(connection, run_id)
         connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
