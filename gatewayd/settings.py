@@ -176,6 +176,18 @@ class Settings:
     GATEWAYD_JOBS_PER_WORKER, N_JOBS_PER_WORKER.
     """
 
+    worker_max_runs: int = _setting(0, _whole(0, 1_000_000_000))
+    """
+    Number of runs after which a run worker makes room for a new process; 0: never. Default: 0. Set by
+    --worker-max-runs, GATEWAYD_WORKER_MAX_RUNS.
+    """
+
+    worker_memory: int = _setting(0, _whole(0, 1024 * GIB))
+    """
+    Bytes of memory (RSS, without child processes) beyond which a worker is killed; 0: no limit. Default: 0. Set by
+    --worker-memory, GATEWAYD_WORKER_MEMORY.
+    """
+
     job_timeout_s: float = _setting(86_400.0, _seconds(0.01, 366 * DAY_S), "BG_JOB_TIMEOUT_SECS")
     """
     Seconds one attempt of a run may take before the run ends as `timeout`. Default: 86400, a day. Set by
@@ -325,6 +337,12 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> tuple[Setti
         )
     warnings = _judged(settings, served, {**environ, **served.env})
     return settings, evolve(served, warnings=(*served.warnings, *warnings))
+
+
+def changed(before: Settings, now: Settings) -> list[str]:
+    """Return the names of settings that differ, but for the project's file: that a reload reads anew."""
+    names = [attribute.name for attribute in fields(Settings) if attribute.name != "config"]
+    return [name for name in names if getattr(before, name) != getattr(now, name)]
 
 
 def effective_cors(settings: Settings, served: project.Project) -> project.Cors:
