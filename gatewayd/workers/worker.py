@@ -146,7 +146,13 @@ class Worker:
         """Start the process and tell it what to load. It is ready when it says so."""
         self._process = await begin(order)
         self._link = link.Link(self._on_control, self._on_data, self._on_lost)
-        await self._link.open(self._process.control, self._process.data)
+        try:
+            await self._link.open(self._process.control, self._process.data)
+        except BaseException:
+            self._link.close()
+            self._process.control.close()
+            self._process.data.close()
+            raise
         self._link.control("configure", configuration)
 
     async def watch(self) -> None:
