@@ -82,6 +82,7 @@ async def _serve(options: settings.Settings, served: project.Project, sock: sock
         loop.add_signal_handler(
             signal.SIGHUP, lambda: stop.set() if terminal and not _has_terminal() else reloader.ask()
         )
+        reloader.open()
         failure = await _first_load(services, stop)
         if failure is not None:
             raise BadConfiguration(failure)
@@ -203,6 +204,7 @@ def held(data_dir: Path) -> Iterator[None]:
             lock.seek(0)
             holder = lock.read().strip() or "an unknown process"
             raise DataDirBusy(f"{data_dir} is in use by another gatewayd ({holder})")
+        reload.forget(data_dir)
         lock.truncate(0)
         lock.write(f"pid {os.getpid()}")
         lock.flush()

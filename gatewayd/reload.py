@@ -1,7 +1,7 @@
 """Asking a daemon to load the project anew, and telling how that went.
 
 A daemon is asked by SIGHUP. The signal says nothing back, so the daemon keeps a small file in its data directory, which
-is replaced as a whole at each change: its pid, the number of the last reload that it has begun, and the number and
+is replaced as a whole at each change: who it is, the number of the last reload that it has begun, and the number and
 outcome of the last one that has ended. A reload that is asked for while one goes on begins after that one (once, however
 often it was asked for). So whoever has read in the file that n had begun, then sent the signal, will find the outcome
 of a reload that began after he asked under a number greater than n.
@@ -9,7 +9,7 @@ of a reload that began after he asked under a number greater than n.
 What happens on failure
     Nobody holds the lock: there is no daemon; nothing is signalled, whatever pid the file names.
     The file is of another pid than the lock: the daemon is not yet ready for the signal, which would kill it.
-    The daemon ends during the reload: the lock is free, or another's; whoever waits is told.
+    The daemon ends during the reload: the lock is free, or another's, or the file is; whoever waits is told.
     The file can't be written (disk full): it is logged, the reload counts; `gatewayd reload` waits for the next outcome.
 """
 
@@ -50,6 +50,8 @@ class Standing:
     """What the file says."""
 
     pid: int
+    boot: str
+    """Tells two daemons apart that had the same pid, as in a container."""
     begun: int = 0
     """Number of the last reload that has begun; 0: none has since the daemon's start."""
     ended: int = 0
@@ -68,9 +70,12 @@ class Reloader:
     work: Callable[[], Awaitable[str]]
     """Does it and returns what to say; raises a `GatewaydError` that says why not."""
     _asked: asyncio.Event = field(factory=asyncio.Event, init=False)
-    _standing: Standing = field(factory=lambda: Standing(pid=os.getpid()), init=False)
+    _standing: Standing = field(
+        factory=lambda: Standing(pid=os.getpid(), boot=os.urandom(8).hex()), init=False
+    )
 
-    def __attrs_post_init__(self) -> None:
+    def open(self) -> None:
+        """Let others know that the signal is expected."""
         self._write()
 
     def ask(self) -> None:
@@ -113,6 +118,11 @@ class Reloader:
             log.error("%s could not be written: %s", path, error.strerror or error)
 
 
+def forget(data_dir: Path) -> None:
+    """Remove what an earlier daemon has left; before that a daemon does not say that it holds the directory."""
+    (data_dir / FILE).unlink(missing_ok=True)
+
+
 def request(data_dir: Path) -> str:
     """
     Have the daemon that holds `data_dir` load its project anew; return what it says about it.
@@ -133,11 +143,12 @@ def request(data_dir: Path) -> str:
         raise NotReloaded(f"the gatewayd of {data_dir} (pid {pid}) belongs to somebody else") from None
     while True:
         now = _standing(data_dir)
-        if now is not None and now.pid == pid and now.ended > before.begun:
+        same = now is not None and now.boot == before.boot
+        if now is not None and same and now.ended > before.begun:
             if now.ok:
                 return now.message
             raise NotReloaded(now.message)
-        if _holder(data_dir) != pid:
+        if _holder(data_dir) != pid or (now is not None and not same):
             raise NotReloaded(f"the gatewayd of {data_dir} (pid {pid}) has ended during the reload")
         time.sleep(LOOK_S)
 

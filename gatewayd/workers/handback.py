@@ -54,7 +54,7 @@ async def let_go(each: worker.Worker, reason: str) -> None:
 
 async def _end(each: worker.Worker) -> None:
     """End a worker that nothing is left to wait for: by itself if it can."""
-    if each.state == "ready" and not each.runs:
+    if each.state == "ready" and not each.runs and not each.given_up:
         each.stop()
         try:
             async with asyncio.timeout(STOP_S):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Collection, Mapping
@@ -267,7 +268,9 @@ class Supervisor:
     async def _renew_run_worker(self, post: Post) -> None:
         holder = post.holder
         if holder is not None and post.held and holder.generation == self._generation:  # started since then
-            await holder.settled.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOAD_LIMIT_S):
+                    await holder.settled.wait()
             if holder.state == "ready":
                 return
         for last in (*[False] * (LOADS - 1), True):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
+import os
+import pty
 import shutil
 import signal
 import sys
+import termios
 from collections import defaultdict
 from pathlib import Path
 
@@ -150,3 +154,16 @@ async def test_workers_share_the_runs_and_are_recycled_while_each_thread_keeps_i
     pids = {mark.pid for mark in told.marks()}
     assert len(pids) > 4, "no worker was replaced"
     assert told.served.log().count("is retired: it was given 8 runs") >= 4
+
+
+async def test_a_daemon_whose_terminal_hangs_up_stops(tmp_path: Path) -> None:
+    async with daemon.Daemon(conftest.PROJECT, tmp_path / "data") as served:
+        outer, inner = pty.openpty()
+        await served.spawn(
+            stdin=inner, start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        )
+        os.close(inner)
+        await served.until((served.data_dir / "reload.json").exists, "it expects the signal")
+        os.close(outer)
+        assert await served.wait(timeout_s=30) == 0
+        assert "the project is loaded anew" not in served.log()

@@ -59,6 +59,7 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Played]:
     with held(tmp_path):
         reloader = reload.Reloader(tmp_path, played.work)
         loop.add_signal_handler(signal.SIGHUP, reloader.ask)
+        reloader.open()
         group.spawn(reloader.run(), "reloader")
         yield played
         loop.remove_signal_handler(signal.SIGHUP)
@@ -132,9 +133,9 @@ def test_nobody_is_signalled_when_no_daemon_holds_the_directory(tmp_path: Path, 
 def test_a_daemon_that_is_not_ready_for_the_signal_does_not_get_it(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(os, "kill", None)
     with held(tmp_path):
-        for earlier in (None, {"pid": os.getpid() + 1, "begun": 3, "ended": 3, "ok": True, "message": ""}):
+        for earlier in (None, os.getpid() + 1):
             if earlier is not None:
-                (tmp_path / reload.FILE).write_text(json.dumps(earlier))
+                (tmp_path / reload.FILE).write_text(json.dumps({"pid": earlier, "boot": "before"}))
             with pytest.raises(reload.NotReloaded, match="is still starting"):
                 reload.request(tmp_path)
 
@@ -142,12 +143,26 @@ def test_a_daemon_that_is_not_ready_for_the_signal_does_not_get_it(tmp_path: Pat
 def test_a_daemon_that_ends_during_the_reload_is_missed(tmp_path: Path, monkeypatch: Any) -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(held(tmp_path))
-        reload.Reloader(tmp_path, lambda: asyncio.sleep(0, ""))
+        reload.Reloader(tmp_path, lambda: asyncio.sleep(0, "")).open()
         monkeypatch.setattr(os, "kill", lambda *_: stack.close())
         with pytest.raises(reload.NotReloaded, match="has ended during the reload"):
             reload.request(tmp_path)
 
 
+def test_a_daemon_that_was_started_anew_with_the_same_pid_is_not_taken_for_the_one_that_was_asked(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    first, second = (reload.Reloader(tmp_path, lambda: asyncio.sleep(0, "")) for _ in range(2))
+    with held(tmp_path):
+        first.open()
+        monkeypatch.setattr(os, "kill", lambda *_: second.open())
+        with pytest.raises(reload.NotReloaded, match="has ended during the reload"):
+            reload.request(tmp_path)
+        reload.forget(tmp_path)
+        with pytest.raises(reload.NotReloaded, match="is still starting"):
+            reload.request(tmp_path)
+
+
 def test_an_outcome_that_cannot_be_written_is_logged(tmp_path: Path, caplog: Any) -> None:
-    reload.Reloader(tmp_path / "missing", lambda: asyncio.sleep(0, ""))
+    reload.Reloader(tmp_path / "missing", lambda: asyncio.sleep(0, "")).open()
     assert "reload.json could not be written: No such file or directory" in caplog.text
