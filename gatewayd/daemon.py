@@ -8,7 +8,7 @@ Stop (SIGTERM, SIGINT): no new runs; all runs are handed back to storage; connec
 chunk, so that clients know that they were cut; the workers end, the writer is flushed, the lock is released.
 
 Reload (SIGHUP): langgraph.json is read again, the project is loaded by new workers, see `reload` and `app.reload`. When
-the terminal that it was started from hangs up, which is told by the same signal, it stops.
+the terminal that it was started from hangs up, which is told by the same signal, it stops (not so under nohup).
 
 Exit codes: 0 stopped in order; 1 can't start (port or data directory in use); 78 the configuration or the project
 can't be used (the service manager need not try again).
@@ -60,17 +60,20 @@ Read = Callable[[], tuple[settings.Settings, project.Project]]
 
 def serve(options: settings.Settings, served: project.Project, read: Read) -> int:
     """Serve until told to stop; return the exit code. `read` is for reloads."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until a reload can be done
+    # Until a reload can be done. Under nohup it is ignored already.
+    immune = signal.signal(signal.SIGHUP, signal.SIG_IGN) is signal.SIG_IGN
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         with held(options.data_dir), bound(options.host, options.port) as sock:
-            return asyncio.run(_serve(options, served, sock, read))
+            return asyncio.run(_serve(options, served, sock, read, immune=immune))
     except PortBusy as error:
         print(f"gatewayd: {error}", file=sys.stderr)  # noqa: T201  the command's last word
         return 1
 
 
-async def _serve(options: settings.Settings, served: project.Project, sock: socket.socket, read: Read) -> int:
+async def _serve(
+    options: settings.Settings, served: project.Project, sock: socket.socket, read: Read, *, immune: bool
+) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -78,10 +81,7 @@ async def _serve(options: settings.Settings, served: project.Project, sock: sock
     url = url_of(sock)
     async with running(options, served, sock, url) as services:
         reloader = reload.Reloader(options.data_dir, lambda: _reload(services, read))
-        terminal = _has_terminal()
-        loop.add_signal_handler(
-            signal.SIGHUP, lambda: stop.set() if terminal and not _has_terminal() else reloader.ask()
-        )
+        loop.add_signal_handler(signal.SIGHUP, _on_hangup(reloader.ask, stop.set, immune=immune))
         reloader.open()
         failure = await _first_load(services, stop)
         if failure is not None:
@@ -109,6 +109,22 @@ async def _reload(services: keys.Services, read: Read) -> str:
         services.serving.trouble = error.detail
         raise
     return f"{len(served.graphs)} graphs of {served.path}"
+
+
+def _on_hangup(ask: Callable[[], None], stop: Callable[[], None], *, immune: bool) -> Callable[[], None]:
+    """Return what SIGHUP does: a reload, unless it means that the terminal is gone, which the `immune` survive."""
+    terminal = _has_terminal()
+
+    def hangup() -> None:
+        nonlocal terminal
+        if terminal and not _has_terminal():
+            terminal = False
+            if not immune:
+                stop()
+        else:
+            ask()
+
+    return hangup
 
 
 def _has_terminal() -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 
+from gatewayd import daemon as daemon_
 from gatewayd import reload, tasks
 from gatewayd.errors import GatewaydError
 
@@ -166,3 +167,25 @@ def test_a_daemon_that_was_started_anew_with_the_same_pid_is_not_taken_for_the_o
 def test_an_outcome_that_cannot_be_written_is_logged(tmp_path: Path, caplog: Any) -> None:
     reload.Reloader(tmp_path / "missing", lambda: asyncio.sleep(0, "")).open()
     assert "reload.json could not be written: No such file or directory" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("terminals", "immune", "done"),
+    [
+        ([False, False, True], False, ["ask", "ask"]),
+        ([True, True, True], False, ["ask", "ask"]),
+        ([True, False, False], False, ["stop", "ask"]),
+        ([True, True, False], True, ["ask"]),
+        ([True, False, False], True, ["ask"]),
+    ],
+)
+def test_the_signal_is_a_reload_unless_it_tells_of_the_terminals_end(
+    monkeypatch: Any, terminals: list[bool], immune: bool, done: list[str]
+) -> None:
+    """`terminals`: whether there is one at the start, then whenever it is looked for."""
+    monkeypatch.setattr(daemon_, "_has_terminal", lambda: terminals.pop(0))
+    did: list[str] = []
+    hangup = daemon_._on_hangup(lambda: did.append("ask"), lambda: did.append("stop"), immune=immune)
+    for _ in range(2):
+        hangup()
+    assert did == done
