@@ -1,7 +1,7 @@
 """The composition root: which part gets which other, in the order in which they start and stop.
 
 `open_services` starts storage, log, hub, workers' supervisor and run manager, each depending on those before it, and
-stops them in the reverse order. `build_app` makes the HTTP application over them and does no I/O.
+stops them in the reverse order. `reload` exchanges the project under them. `build_app` makes the HTTP application over them and does no I/O.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import attrs
 from aiohttp import web
 
 import gatewayd
-from gatewayd import api, project, settings, tasks
+from gatewayd import api, project, serving, settings, tasks
 from gatewayd.api import keys, reply
 from gatewayd.channel import orders
 from gatewayd.crons import ticker
@@ -59,8 +59,7 @@ async def open_services(
     background = tasks.Group("services")
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(_close, storage)
-        descriptions = {graph_id: spec.description for graph_id, spec in served.graphs.items()}
-        await storage.system_assistants_sync(descriptions, now_us())
+        await storage.system_assistants_sync(_descriptions(served), now_us())
         events = hub.Hub(storage, budget=options.hub_memory)
         workers = supervisor.Supervisor(_plan(options, served, url), begin)
         runs = manager.RunManager(
@@ -73,7 +72,7 @@ async def open_services(
         )
         posting = sender.Sender(
             storage=storage,
-            policy=policy.Policy(rules=served.webhooks, private=options.webhook_private == "allow"),
+            policy=_policy(options, served),
             show=partial(reply.run, api_url=url),
             secret=options.webhook_secret,
             timeout_s=options.webhook_timeout_s,
@@ -99,7 +98,7 @@ async def open_services(
         background.spawn(posting.run(), "webhooks")
         services = keys.Services(
             settings=options,
-            project=served,
+            serving=serving.Serving(options, served),
             storage=storage,
             runs=runs,
             hub=events,
@@ -110,6 +109,28 @@ async def open_services(
         )
         background.spawn(ticker.Ticker(crons=services.crons, runs=runs).run(), "ticker")
         yield services
+
+
+async def reload(services: keys.Services, served: project.Project) -> None:
+    """
+    Serve this project from now on, without closing a connection.
+
+    New workers load it, then its graphs get their assistants, then requests see it. Raises `Unavailable` with the
+    cause when it can't be loaded: the project from before is served then.
+    """
+    assert services.api_url is not None
+    await services.workers.renew(_plan(services.settings, served, services.api_url))
+    await services.storage.system_assistants_sync(_descriptions(served), now_us())
+    services.webhooks.policy = _policy(services.settings, served)
+    services.serving.become(served)
+
+
+def _policy(options: settings.Settings, served: project.Project) -> policy.Policy:
+    return policy.Policy(rules=served.webhooks, private=options.webhook_private == "allow")
+
+
+def _descriptions(served: project.Project) -> dict[str, str | None]:
+    return {graph_id: spec.description for graph_id, spec in served.graphs.items()}
 
 
 async def _close(storage: store.Storage) -> None:
@@ -142,6 +163,8 @@ def _plan(options: settings.Settings, served: project.Project, url: str) -> supe
         environment={**os.environ, **served.env, "LANGGRAPH_API_URL": url},
         configuration=_without_identity(attrs.asdict(configuration)),
         call_deadline_s=options.call_deadline_s,
+        max_runs=options.worker_max_runs,
+        memory=options.worker_memory,
     )
 
 

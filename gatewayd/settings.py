@@ -167,6 +167,18 @@ class Settings:
     GATEWAYD_JOBS_PER_WORKER, N_JOBS_PER_WORKER.
     """
 
+    worker_max_runs: int = _setting(0, _whole(0, 1_000_000_000))
+    """
+    Number of runs after which a run worker makes room for a new process; 0: never. Default: 0. Set by
+    --worker-max-runs, GATEWAYD_WORKER_MAX_RUNS.
+    """
+
+    worker_memory: int = _setting(0, _whole(0, 1024 * GIB))
+    """
+    Bytes of memory (RSS, without child processes) beyond which a worker is killed; 0: no limit. Default: 0. Set by
+    --worker-memory, GATEWAYD_WORKER_MEMORY.
+    """
+
     job_timeout_s: float = _setting(86_400.0, _seconds(0.01, 366 * DAY_S), "BG_JOB_TIMEOUT_SECS")
     """
     Seconds a run may execute, all its attempts together, before it ends as `timeout`. Default: 86400, a day. Set by
@@ -217,10 +229,10 @@ class Settings:
     webhook_timeout_s: float = _setting(30.0, _seconds(0.01, 600))
     """Seconds a webhook's receiver has to answer. Default: 30. Set by GATEWAYD_WEBHOOK_TIMEOUT_S."""
 
-    webhook_private: Literal["allow", "refuse"] = _setting("allow", _one_of("allow", "refuse"))
+    webhook_private: Literal["allow", "refuse"] = _setting("refuse", _one_of("allow", "refuse"))
     """
-    Whether webhooks may be sent into private networks (10/8, 172.16/12, 192.168/16, 100.64/10, fc00::/7). Default: allow,
-    as in the reference. Set by GATEWAYD_WEBHOOK_PRIVATE.
+    Whether webhooks may be sent into private networks (10/8, 172.16/12, 192.168/16, 100.64/10, fc00::/7); hosts that are
+    named in `webhooks.url.allowed_domains` may be there anyway. Default: refuse. Set by GATEWAYD_WEBHOOK_PRIVATE.
     """
 
     webhook_log_s: float = _setting(7.0 * DAY_S, _seconds(0, 366 * DAY_S))
@@ -349,6 +361,12 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> tuple[Setti
         )
     warnings = _judged(settings, served, {**environ, **served.env})
     return settings, evolve(served, warnings=(*served.warnings, *warnings))
+
+
+def changed(before: Settings, now: Settings) -> list[str]:
+    """Return the names of settings that differ, but for the project's file: that a reload reads anew."""
+    names = [attribute.name for attribute in fields(Settings) if attribute.name != "config"]
+    return [name for name in names if getattr(before, name) != getattr(now, name)]
 
 
 def effective_cors(settings: Settings, served: project.Project) -> project.Cors:

@@ -14,13 +14,20 @@ routes = web.RouteTableDef()
 @routes.get("/")
 @routes.get("/ok")
 async def ok(request: web.Request) -> web.Response:
-    """Say that the server answers; with `check_db` also that storage and the project's code do."""
+    """
+    Say that the server answers; with `check_db` also that storage and the project's code do.
+
+    After a failed reload the project from before is served, so all is well, but for what `trouble` says.
+    """
+    trouble = {}
     if parse.whole(request, "check_db", 0):
         services = request.app[keys.SERVICES]
         await services.storage.counters()
         if services.workers.trouble:
             raise Unavailable(f"the project is not loaded: {services.workers.trouble}")
-    return reply.json({"ok": True, "services": {}})
+        if services.serving.trouble:
+            trouble = {"trouble": f"the last reload failed: {services.serving.trouble}"}
+    return reply.json({"ok": True, "services": {}, **trouble})
 
 
 @routes.get("/info")

@@ -373,15 +373,19 @@ class RunManager:
         try:
             parked = await self._park(here, died=died)
             if parked is not None and died and alone and parked.strikes >= self.max_retries:
-                await self._put_aside(parked)
+                await self._put_aside(parked, here.source.how_ended if here.source is not None else "")
         finally:
             self.settling.discard(run_id)
             self._waits()
 
-    async def _put_aside(self, run: Run) -> None:
+    async def _put_aside(self, run: Run, how: str) -> None:
+        """End a run at which its process has died too often, the last time as `how` says."""
         if run.cancel_action is not None:
             return  # it has been ended already
-        message = f"The process that executed the run died {run.strikes} times without progress; the run was put aside"
+        message = (
+            f"The process that executed the run died {run.strikes} times without progress (the last time: {how}); "
+            "the run was put aside"
+        )
         log.error("run %s is put aside: %s", run.run_id, message, extra=_fields(run))
         error = {"error": "WorkerDied", "message": message}
         await self.end_without_worker(run, RunOutcome(status="error", error=error))

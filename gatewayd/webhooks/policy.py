@@ -1,7 +1,7 @@
 """Which URLs webhooks may be sent to: asked at a run's creation, and for each address that is connected to.
 
-The texts are those of the reference server. Private networks are allowed, as there, unless the operator refuses them;
-this machine is not, unless the operator allows it.
+The texts are those of the reference server. It allows private networks; here they are refused, like this machine, unless
+the operator allows them: a server whose clients may name URLs must not be their way into the network around it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Policy:
     """The operator's rules, applied."""
 
     rules: WebhookRules = field(factory=WebhookRules)
-    private: bool = True
+    private: bool = False
     """Whether receivers may be in private networks."""
     resolve: Resolve = resolve
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Collection, Mapping
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 from attrs import define, field, frozen
 
 from gatewayd import errors, tasks
-from gatewayd.workers import process, worker
+from gatewayd.workers import handback, memory, process, worker
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +26,11 @@ LOADING_S = 15.0
 """Time a worker may take to load the project before the log says where it is."""
 LOADS = 3
 """Times the service worker may end while it loads the project for the first time; then the project counts as broken."""
-CUT_S = 2.0
-"""Time that runs which were cut have to end before their worker is killed."""
+LOAD_LIMIT_S = 300.0
+"""Time that a worker may take to load the project at a reload; then the reload has failed."""
+ENDED = "the process that was to load the project ended"
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Waits before a worker is started again, by the number of ends in a row without a ready worker between."""
-STOP_S = 3.0
-"""Time that workers get to end by themselves before they are killed."""
 
 
 @frozen(kw_only=True)
@@ -45,6 +45,29 @@ class Plan:
     configuration: dict[str, Any]
     """Sent to each worker first: `orders.Configuration` as a map, without its role."""
     call_deadline_s: float
+    max_runs: int = 0
+    """Runs given to a run worker after which another takes its place; 0: any number."""
+    memory: int = 0
+    """Bytes of memory beyond which a worker is killed; 0: no limit."""
+
+
+@define(eq=False)
+class Post:
+    """A place that is always to be held by a worker, one after the other."""
+
+    name: str
+    role: worker.Role
+    capacity: int
+    holder: worker.Worker | None = field(default=None, init=False)
+    ends: int = field(default=0, init=False)
+    """Starts since a worker was ready here."""
+    lock: asyncio.Lock = field(factory=asyncio.Lock, init=False)
+    """Held while the holder changes."""
+
+    @property
+    def held(self) -> bool:
+        """Whether a worker holds it that is to stay."""
+        return self.holder is not None and not self.holder.leaving.is_set()
 
 
 class Listener(Protocol):
@@ -78,7 +101,9 @@ class Supervisor:
     _tasks: tasks.Group = field(factory=lambda: tasks.Group("supervisor"), init=False)
     _service: worker.Worker | None = field(default=None, init=False)
     _service_changed: asyncio.Event = field(factory=asyncio.Event, init=False)
-    _ends: dict[str, int] = field(factory=dict, init=False)
+    _posts: dict[str, Post] = field(factory=dict, init=False)
+    _generation: int = field(default=0, init=False)
+    """How often the project has been loaded anew."""
     _quarantined: int = field(default=0, init=False)
     """Suspects that have a quarantine worker or wait for one."""
     _quarantines: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(QUARANTINES), init=False)
@@ -87,12 +112,14 @@ class Supervisor:
     async def start(self) -> None:
         """Start the service worker and the run workers; they load while the server already answers."""
         self.failure = asyncio.get_running_loop().create_future()
-        self._tasks.spawn(self._keep("service", "service", 0), "keep service")
-        for index in range(self.plan.workers):
-            self._tasks.spawn(
-                self._keep(f"run-{index + 1}", "run", self.plan.jobs_per_worker), f"keep run-{index + 1}"
-            )
+        posts = [Post("service", "service", 0)]
+        posts += [Post(f"run-{n + 1}", "run", self.plan.jobs_per_worker) for n in range(self.plan.workers)]
+        for post in posts:
+            self._posts[post.name] = post
+            self._tasks.spawn(self._keep(post), f"keep {post.name}")
         self._tasks.spawn(self._pinger(), "pinger")
+        if self.plan.memory:
+            self._tasks.spawn(memory.watch(self._workers, self.plan.memory), "watch memory")
 
     async def stop(self) -> None:
         """End all workers: asked first, killed after a while. Their runs must have been handed back before."""
@@ -101,7 +128,7 @@ class Supervisor:
             each.condemned = True
             if each.state == "ready":
                 each.stop()
-        deadline = time.monotonic() + STOP_S
+        deadline = time.monotonic() + handback.STOP_S
         while self._workers:
             for each in self._workers:  # one that loads has nothing to end in order
                 if each.state == "starting" or time.monotonic() > deadline:
@@ -124,19 +151,28 @@ class Supervisor:
         return 0 if self._stopping else QUARANTINES - self._quarantined
 
     def take(self) -> worker.Worker | None:
-        """Return the run worker with most free places, if it can be one whose loop turns; or None."""
+        """Return the run worker with most free places, if it can be one whose loop turns; or None.
+
+        While a reload goes on, those that have the new code come first: a run need not be handed over twice.
+        """
         ready = [each for each in self._workers if each.role == "run" and each.free > 0]
-        return max(ready, key=lambda each: (not each.late, each.free), default=None)
+        return max(ready, key=lambda each: (not each.late, each.generation, each.free), default=None)
 
     async def take_quarantine(self, run_id: str) -> worker.Worker | None:
         """Start a worker for one suspect; None when it could not be started (the run is to be parked again)."""
-        each = worker.Worker(name=f"quarantine-{run_id[-6:]}", role="quarantine", capacity=1, owner=self)
+        each = worker.Worker(
+            name=f"quarantine-{run_id[-6:]}",
+            role="quarantine",
+            capacity=1,
+            owner=self,
+            generation=self._generation,
+        )
         self._quarantined += 1
         begun = False
         try:
             await self._quarantines.acquire()
             try:
-                await self._begin(each)
+                await self._begin(each, self.plan)
                 begun = True  # its end frees its place, see `gone`
             finally:
                 if not begun:
@@ -152,7 +188,7 @@ class Supervisor:
 
     def release(self, each: worker.Worker, run_id: str) -> None:
         """A run has left its worker."""
-        each.runs.pop(run_id, None)
+        each.leave(run_id)
         if each.role == "quarantine":
             each.condemned = True
             each.stop()
@@ -169,7 +205,7 @@ class Supervisor:
         self._tasks.spawn(self._kill_busy(), "kill busy workers")
 
     async def _kill_busy(self) -> None:
-        await asyncio.sleep(CUT_S)
+        await asyncio.sleep(handback.CUT_S)
         for each in self._workers:
             if each.runs:
                 fields = {"worker": each.name, "runs": sorted(each.runs)}
@@ -179,10 +215,107 @@ class Supervisor:
                 each.condemned = True  # the runs are not to blame: no strikes
                 each.kill()
 
-    def retire(self, each: worker.Worker, reason: str, *, besides: Collection[str] = ()) -> None:
-        """End a worker."""
-        each.condemned = True
-        each.kill()
+    # replacing them
+
+    def retire(
+        self, each: worker.Worker, reason: str, *, besides: Collection[str] = (), gently: bool = False
+    ) -> asyncio.Event:
+        """
+        Have a worker end without harm to its runs, while another takes its place at once.
+
+        It gets no new runs; those that it has are handed back before their next step, without a strike, and go on
+        elsewhere; see `handback.hand_back` for those that don't get there. `besides`: runs that will never end, so
+        nobody waits for them; when only such are left the process is killed. With `gently` there is no hurry, see
+        `handback.let_go`. Returns the event of the process's end. May be called again, to add to `besides` or to
+        press for what was begun gently.
+        """
+        each.given_up.update(besides)
+        each.changed.set()
+        if each.state == "gone" or self._stopping:
+            return each.ended
+        if each.retired is None:
+            log.info(
+                "worker %s (pid %d) is retired: %s; %d runs are left to it",
+                each.name,
+                each.pid,
+                reason,
+                len(each.runs),
+                extra={"fields": {"worker": each.name, "pid": each.pid, "runs": sorted(each.runs)}},
+            )
+            each.retired, each.condemned = reason, True
+            each.leaving.set()
+        elif each.pressed or gently:
+            return each.ended
+        each.pressed = not gently
+        work = handback.let_go(each, reason) if gently else handback.hand_back(each, reason)
+        self._tasks.spawn(work, f"retire {each.name}")
+        return each.ended
+
+    async def renew(self, plan: Plan) -> None:
+        """
+        Have the project loaded anew: every worker is replaced by one that has done so.
+
+        The service worker comes first. If it can't load the project, nothing has changed; else it answers from now
+        on, and the old one ends when it has answered what it was asked. Then come the run workers, each retired when
+        the next is ready. Raises `Unavailable` with the cause if one of them can't load it: the worker in its
+        place goes on as it was.
+        """
+        generation = self._generation + 1
+        post = self._posts["service"]
+        fresh = await self._tried(post, plan, generation)
+        self.plan, self._generation = plan, generation
+        await self._install(post, fresh)
+        for post in self._posts.values():
+            if post.role == "run":
+                await self._renew_run_worker(post)
+
+    async def _renew_run_worker(self, post: Post) -> None:
+        holder = post.holder
+        if holder is not None and post.held and holder.generation == self._generation:  # started since then
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOAD_LIMIT_S):
+                    await holder.settled.wait()
+            if holder.state == "ready":
+                return
+        for last in (*[False] * (LOADS - 1), True):
+            try:
+                fresh = await self._tried(post, self.plan, self._generation)
+            except errors.Unavailable as error:
+                log.error("worker %s could not load the project: %s", post.name, error.detail)
+                if last:
+                    raise errors.Unavailable(f"worker {post.name} was not replaced: {error.detail}") from None
+            else:
+                await self._install(post, fresh)
+                return
+
+    async def _tried(self, post: Post, plan: Plan, generation: int) -> worker.Worker:
+        """Start a worker and return it when it is ready. Raises `Unavailable` with the cause if it can't be."""
+        each = self._for(post, generation=generation, trial=True)
+        try:
+            await self._begin(each, plan)
+            async with asyncio.timeout(LOAD_LIMIT_S):
+                await each.settled.wait()
+        except TimeoutError:
+            raise errors.Unavailable(f"the project was not loaded within {LOAD_LIMIT_S:g} s") from None
+        except OSError as error:
+            raise errors.Unavailable(f"no process could be started: {error}") from None
+        finally:
+            if each.state == "starting":
+                each.condemned = True
+                each.kill()
+        if each.state != "ready":
+            raise errors.Unavailable(each.failure or f"{ENDED} ({each.how_ended})")
+        return each
+
+    async def _install(self, post: Post, fresh: worker.Worker) -> None:
+        """Give a post to a worker that was tried, and retire who has held it."""
+        async with post.lock:
+            old, post.holder = post.holder, fresh
+        fresh.trial = False
+        if post.role == "service" and fresh.state == "ready":
+            self._serve_with(fresh)
+        if old is not None:
+            self.retire(old, "the project was loaded anew")
 
     def flush_acks(self) -> None:
         """Send the acknowledgements of the last batch."""
@@ -232,16 +365,21 @@ class Supervisor:
 
     def loaded(self, source: worker.Worker) -> None:
         """A worker is ready."""
-        self._ends[source.name] = 0
+        if (post := self._posts.get(source.name)) is not None:
+            post.ends = 0
         log.info(
             "worker %s is ready", source.name, extra={"fields": {"worker": source.name, "pid": source.pid}}
         )
-        if source.role == "service":
-            self.trouble = None
-            self._service = source
-            self._service_changed.set()
+        if source.role == "service" and not source.trial:
+            self._serve_with(source)
             self.service_loaded.set()
         self.listener.worker_ready()
+
+    def _serve_with(self, source: worker.Worker) -> None:
+        """Have this service worker answer what is asked from now on."""
+        self.trouble = None
+        self._service = source
+        self._service_changed.set()
 
     def turned(self, source: worker.Worker) -> None:
         """A worker that was blocked can take runs again."""
@@ -250,6 +388,9 @@ class Supervisor:
     def failed(self, source: worker.Worker, message: str) -> None:
         """The project could not be loaded."""
         source.condemned = True  # its end needs no line of its own
+        source.failure = message
+        if source.trial:
+            return
         if not self.service_loaded.is_set():
             if not self.failure.done():
                 self.failure.set_result(message)
@@ -257,7 +398,12 @@ class Supervisor:
         self.trouble = message
         log.error("worker %s could not load the project: %s", source.name, message)
 
-    def gone(self, source: worker.Worker, code: int) -> None:
+    def given(self, source: worker.Worker) -> None:
+        """A run worker that has been given enough runs makes room for another."""
+        if source.role == "run" and 0 < self.plan.max_runs <= source.taken and source.retired is None:
+            self.retire(source, f"it was given {source.taken} runs", gently=True)
+
+    def gone(self, source: worker.Worker) -> None:
         """A worker has ended."""
         if source in self._workers:
             self._workers.remove(source)
@@ -267,18 +413,29 @@ class Supervisor:
         if source.role == "quarantine":
             self._quarantined -= 1
             self._quarantines.release()
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        if not (source.condemned or self._stopping):
-            fields = {"worker": source.name, "pid": source.pid, "runs": sorted(runs)}
+        fields = {"worker": source.name, "pid": source.pid, "runs": sorted(runs)}
+        if source.retired is not None:
+            log.info(
+                "worker %s (pid %d) has ended, retired: %s",
+                source.name,
+                source.pid,
+                source.retired,
+                extra={"fields": fields},
+            )
+        elif not (source.condemned or self._stopping):
             log.error(
-                "worker %s has ended (%s) with %d runs", source.name, how, len(runs), extra={"fields": fields}
+                "worker %s has ended (%s) with %d runs",
+                source.name,
+                source.how_ended,
+                len(runs),
+                extra={"fields": fields},
             )
             if (
                 source.role == "service"
                 and not self.service_loaded.is_set()
-                and self._ends[source.name] >= LOADS
+                and self._posts[source.name].ends >= LOADS
             ):
-                self.failed(source, f"the process that was to load the project ended {LOADS} times ({how})")
+                self.failed(source, f"{ENDED} {LOADS} times ({source.how_ended})")
         if runs and not self._stopping:
             self.listener.worker_gone(source, runs, len(runs) == 1)
         self.listener.worker_ready()
@@ -295,39 +452,44 @@ class Supervisor:
 
     # keeping them
 
-    async def _keep(self, name: str, role: worker.Role, capacity: int) -> None:
-        """Keep one worker: start it, wait for its end, start the next."""
-        while True:
-            ends = self._ends.get(name, 0)
-            await asyncio.sleep(BACKOFF_S[min(ends, len(BACKOFF_S) - 1)])
-            if self._stopping:
-                return
-            self._ends[name] = ends + 1
-            each = worker.Worker(name=name, role=role, capacity=capacity, owner=self)
-            try:
-                ended = await self._begin(each)
-            except OSError as error:
-                log.error("worker %s could not be started: %s", name, error)
+    async def _keep(self, post: Post) -> None:
+        """Keep a post held: start a worker, wait until it is to leave or has ended, start the next."""
+        while not self._stopping:
+            if post.holder is not None and post.held:
+                await post.holder.leaving.wait()
                 continue
-            await ended
+            await asyncio.sleep(BACKOFF_S[min(post.ends, len(BACKOFF_S) - 1)])
+            async with post.lock:
+                if post.held or self._stopping:  # a reload has given it to somebody meanwhile
+                    continue
+                post.ends += 1
+                each = self._for(post)
+                try:
+                    await self._begin(each, self.plan)
+                except OSError as error:
+                    log.error("worker %s could not be started: %s", post.name, error)
+                else:
+                    post.holder = each
 
-    async def _begin(self, each: worker.Worker) -> asyncio.Task[None]:
+    def _for(self, post: Post, **how: Any) -> worker.Worker:
+        how = {"generation": self._generation, **how}
+        return worker.Worker(name=post.name, role=post.role, capacity=post.capacity, owner=self, **how)
+
+    async def _begin(self, each: worker.Worker, plan: Plan) -> None:
         self._workers.append(each)
         order = process.Order(
             name=each.name,
-            environment=self.plan.environment,
-            folder=self.plan.folder,
-            lock=self.plan.data_dir / "workers.lock",
+            environment=plan.environment,
+            folder=plan.folder,
+            lock=plan.data_dir / "workers.lock",
         )
         try:
-            await each.start(
-                self.begin, order, {**self.plan.configuration, "role": each.role, "name": each.name}
-            )
+            await each.start(self.begin, order, {**plan.configuration, "role": each.role, "name": each.name})
         except BaseException:
             each.kill()
             self._workers.remove(each)
             raise
-        return self._tasks.spawn(each.watch(), f"watch {each.name}")
+        self._tasks.spawn(each.watch(), f"watch {each.name}")
 
     async def _pinger(self) -> None:
         """Look whether the loops of the workers turn; log the place when one does not."""

@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from attrs import define, field
 
 import gatewayd
-from gatewayd import api, project, settings, tasks
+from gatewayd import api, project, serving, settings, tasks
 from gatewayd.api import keys
 from gatewayd.model import event
 from gatewayd.model.webhook import WebhookRules
@@ -233,7 +233,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[Any]:
             )
             app[keys.SERVICES] = keys.Services(
                 settings=chosen,
-                project=served,
+                serving=serving.Serving(chosen, served),
                 storage=storage,
                 runs=runs,
                 hub=published,

@@ -87,6 +87,7 @@ class Worker:
     _theirs: tuple[socket.socket, socket.socket]
     pid: int = 0
     """Not the test's own: process groups of recorded workers are killed at the next boot."""
+    core: Core | None = field(default=None, init=False)
     _loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
     _ended: asyncio.Future[int] = field(init=False)
     _thread: threading.Thread = field(init=False)
@@ -129,6 +130,7 @@ class Worker:
     async def _work(self) -> int:
         """Do what `gatewayd.worker.process` does, without its process."""
         loop, working = asyncio.get_running_loop(), Core(self.pid)
+        self.core = working
         main = loop.create_task(working.main())
 
         def on_end() -> None:  # where a process would exit
@@ -295,6 +297,7 @@ async def opened(
     *,
     writer: database.WriterFactory = database.Writer,
     workers: Workers | None = None,
+    run_workers: int = 1,
     **overrides: Any,
 ) -> AsyncIterator[Daemon]:
     """Yield a daemon on `data_dir` that serves the project at `config` (a langgraph.json); `overrides` are settings.
@@ -303,7 +306,7 @@ async def opened(
     a row on one directory are several boots. `workers` are given by tests that need them before. What a boot that has
     stopped in order leaves behind must satisfy the invariants.
     """
-    options, served = _configured(data_dir, config, overrides)
+    options, served = _configured(data_dir, config, {"workers": run_workers, **overrides})
     workers = workers or Workers()
     try:
         async with app.open_services(

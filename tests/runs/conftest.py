@@ -56,6 +56,7 @@ class Worker:
     state: str = "ready"
     condemned: bool = False
     killed: bool = False
+    how_ended: str = ""
     runs: dict[str, int] = field(factory=dict)
     orders: dict[str, dict[str, Any]] = field(factory=dict)
     most: int = 0
@@ -130,8 +131,9 @@ class Worker:
     async def committed(self, run_id: str, n: int) -> None:
         await self.owner.board.until(lambda: any(run == run_id and m >= n for run, _, m in self.acked))
 
-    def die(self) -> None:
+    def die(self, how: str = "signal 9, SIGKILL") -> None:
         """End as a killed process does."""
+        self.how_ended = how
         self.owner.gone(self)
 
 

@@ -77,11 +77,11 @@ async def test_a_suspect_that_progresses_is_cleared_and_goes_back_to_the_others(
     assert engine.workers.free_quarantines() == 2
 
 
-async def die_alone(engine: Any, run: Any, attempt: int) -> None:
+async def die_alone(engine: Any, run: Any, attempt: int, how: str = "signal 9, SIGKILL") -> None:
     await engine.workers.board.until(
         lambda: any(each.runs.get(run.run_id) == attempt for each in engine.workers.quarantines)
     )
-    next(each for each in engine.workers.quarantines if run.run_id in each.runs).die()
+    next(each for each in engine.workers.quarantines if run.run_id in each.runs).die(how)
 
 
 async def test_a_run_that_kills_its_process_again_and_again_is_put_aside_with_an_error_that_says_so(
@@ -92,12 +92,12 @@ async def test_a_run_that_kills_its_process_again_and_again_is_put_aside_with_an
     engine.worker.emit(run.run_id, b"partial")
     engine.worker.die()
     for attempt in (2, 3):
-        await die_alone(engine, run, attempt)
+        await die_alone(engine, run, attempt, f"exit code {attempt}")
     ended = await waiting
     assert ended.status == "error"
     assert ended.error is not None
     assert ended.error["error"] == "WorkerDied"
-    assert "died 3 times without progress" in ended.error["message"]
+    assert "died 3 times without progress (the last time: exit code 3)" in ended.error["message"]
     assert (await engine.run(run)).attempt == 3
     thread = await engine.thread(run)
     assert (thread.status, thread.error, thread.values) == ("error", ended.error, b'{"old":1}')

@@ -43,6 +43,8 @@ TEXTS = {
     "port": ("8123", 8123),
     "workers": ("3", 3),
     "jobs_per_worker": ("4", 4),
+    "worker_max_runs": ("100", 100),
+    "worker_memory": ("536870912", 536870912),
     "job_timeout_s": ("2.5", 2.5),
     "max_retries": ("7", 7),
     "drain_s": ("180", 180.0),
@@ -53,7 +55,7 @@ TEXTS = {
     "idempotency_ttl_s": ("60", 60.0),
     "webhook_secret": ("s", "s"),
     "webhook_timeout_s": ("2", 2.0),
-    "webhook_private": ("refuse", "refuse"),
+    "webhook_private": ("allow", "allow"),
     "webhook_log_s": ("60", 60.0),
     "on_restart": ("error", "error"),
     "replay_window_s": ("3600", 3600.0),
@@ -98,6 +100,8 @@ def test_defaults_are_those_of_the_documentation(folder):
         data_dir=folder / ".gatewayd",
         workers=1,
         jobs_per_worker=10,
+        worker_max_runs=0,
+        worker_memory=0,
         job_timeout_s=86400.0,
         max_retries=3,
         drain_s=5.0,
@@ -108,7 +112,7 @@ def test_defaults_are_those_of_the_documentation(folder):
         idempotency_ttl_s=86400.0,
         webhook_secret="",
         webhook_timeout_s=30.0,
-        webhook_private="allow",
+        webhook_private="refuse",
         webhook_log_s=604800.0,
         replay_window_s=120.0,
         hub_memory=67108864,
@@ -395,3 +399,14 @@ def test_the_projects_cors_section_wins_over_the_variable(folder):
     (folder / "langgraph.json").write_text(json.dumps(document))
     rules = settings.effective_cors(*settings.load({}, {"CORS_ALLOW_ORIGINS": "https://a.example"}))
     assert rules == project.Cors(allow_origins=("https://b.example",))
+
+
+# reload
+
+
+def test_what_has_changed_since_the_start_is_told_by_name_but_for_the_projects_file(folder):
+    before = loaded()
+    (folder / "next").mkdir()
+    now = attrs.evolve(before, config=folder / "next" / "langgraph.json", port=9, log_level="ERROR")
+    assert settings.changed(before, now) == ["port", "log_level"]
+    assert settings.changed(before, loaded()) == []

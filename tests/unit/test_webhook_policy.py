@@ -28,7 +28,7 @@ async def resolve(host: str, port: int) -> list[str]:
     raise OSError("no such name")
 
 
-async def refusal(url: str, private: bool = True, **rules: Any) -> str | None:
+async def refusal(url: str, private: bool = False, **rules: Any) -> str | None:
     applied = policy.Policy(rules=WebhookRules(**rules), private=private, resolve=resolve)
     try:
         await applied.check(url)
@@ -42,12 +42,12 @@ async def refusal(url: str, private: bool = True, **rules: Any) -> str | None:
     [
         ("https://example.com/hook", None),
         ("http://example.com:8080", None),
-        ("http://10.1.2.3/", None),
-        ("http://172.16.0.1/", None),
-        ("http://192.168.0.1/", None),
-        ("http://100.64.0.1/", None),
-        ("http://[fd00::1]/", None),
-        ("http://lan.example.com", None),
+        ("http://10.1.2.3/", "Webhook host blocked: private IP range"),
+        ("http://172.16.0.1/", "Webhook host blocked: private IP range"),
+        ("http://192.168.0.1/", "Webhook host blocked: private IP range"),
+        ("http://100.64.0.1/", "Webhook host blocked: private IP range"),
+        ("http://[fd00::1]/", "Webhook host blocked: private IP range"),
+        ("http://lan.example.com", "Webhook host blocked: private IP range"),
         ("ftp://example.com", "Webhook host blocked: scheme 'ftp' not allowed"),
         ("example.com", "Webhook host blocked: scheme '' not allowed"),
         ("http://", "Invalid webhook hostname ''"),
@@ -91,8 +91,13 @@ async def test_by_default(url: str, told: str | None) -> None:
         ("http://example.com:8080", {"allowed_ports": (443,)}, "Webhook port not allowed"),
         ("https://example.com", {"allowed_ports": (443,)}, None),
         ("https://example.com", {"max_url_length": 10}, "Webhook URL is longer than 10 characters"),
-        ("http://10.0.0.1", {"private": False}, "Webhook host blocked: private IP range"),
-        ("http://lan.example.com", {"private": False}, "Webhook host blocked: private IP range"),
+        ("http://10.1.2.3/", {"private": True}, None),
+        ("http://172.16.0.1/", {"private": True}, None),
+        ("http://192.168.0.1/", {"private": True}, None),
+        ("http://100.64.0.1/", {"private": True}, None),
+        ("http://[fd00::1]/", {"private": True}, None),
+        ("http://lan.example.com", {"private": True}, None),
+        ("http://127.0.0.1", {"private": True}, "Webhook host blocked: loopback IP range"),
         (
             "http://lan.example.com",
             {"private": False, "allowed_domains": ("lan.example.com",)},
