@@ -15,6 +15,7 @@ from gatewayd import tasks
 from gatewayd import threads as threads_
 from gatewayd.api import connections
 from gatewayd.runs import manager
+from gatewayd.runs import operations as operations_
 from gatewayd.storage import store
 from gatewayd.streams import hub as hub_
 from gatewayd.workers import supervisor
@@ -28,6 +29,10 @@ def _threads(services: Services) -> threads_.Threads:
     return threads_.Threads(
         storage=services.storage, workers=services.workers, graphs=services.project.graphs
     )
+
+
+def _operations(services: Services) -> operations_.Operations:
+    return operations_.Operations(runs=services.runs, graphs=services.project.graphs)
 
 
 def _cors(services: Services) -> project_.Cors:
@@ -51,6 +56,7 @@ class Services:
     """The server's own address as user code sees it (LANGGRAPH_API_URL); shown in runs' metadata."""
     assistants: assistants_.Assistants = field(default=Factory(_assistants, takes_self=True), init=False)
     threads: threads_.Threads = field(default=Factory(_threads, takes_self=True), init=False)
+    operations: operations_.Operations = field(default=Factory(_operations, takes_self=True), init=False)
 
 
 SERVICES: Final = web.AppKey("services", Services)

@@ -1,4 +1,4 @@
-"""The rows of `runs` and `slots`, and every transition of a run.
+"""The rows of `runs`, and every transition of a run.
 
 A run's status moves by conditional UPDATEs only, in the transaction that also derives the thread's status:
 
@@ -6,7 +6,7 @@ A run's status moves by conditional UPDATEs only, in the transaction that also d
                   ▲         │
                   └─────────┘  park: its worker or the daemon died, or it was handed back
 
-The slot of the thread is taken at the first start and kept until the run has ended, through all parks.
+The slot of the thread (`slots`) is taken at the first start and kept until the run has ended, through all parks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gatewayd.errors import Conflict, NotFound
 from gatewayd.model.event import Chunk
 from gatewayd.model.run import Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Assistant, Thread
-from gatewayd.storage.sqlite import assistants, events, threads
+from gatewayd.storage.sqlite import assistants, events, slots, threads
 
 COLUMNS = (
     "runs.run_id, runs.thread_id, runs.assistant_id, runs.graph_id, runs.status, runs.created_at, runs.updated_at, "
@@ -141,7 +141,7 @@ def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, c
     _thread_busy(connection, thread, assistant, request)
     started = False
     if claim and request.after_s <= 0 and (superseding or not active):
-        started = _take_slot(connection, run.thread_id, run_id, boot)
+        started = slots.slot_take_for_run(connection, run.thread_id, run_id, boot)
     if started:
         _start(connection, run_id, boot, request.received_at)
         run = run_find(connection, run_id) or run
@@ -296,13 +296,6 @@ def _supersede(
 # starting
 
 
-def _take_slot(connection: sqlite3.Connection, thread_id: str, run_id: str, boot: int) -> bool:
-    """Take the thread's slot for a run, or find that the run has it already."""
-    connection.execute("INSERT OR IGNORE INTO slots VALUES (?, ?, 'run', ?)", (thread_id, run_id, boot))
-    row = connection.execute("SELECT holder FROM slots WHERE thread_id = ?", (thread_id,)).fetchone()
-    return bool(row[0] == run_id)
-
-
 def _start(connection: sqlite3.Connection, run_id: str, boot: int, now: int) -> None:
     connection.execute(
         """UPDATE runs SET status = 'running', boot = ?, attempt = attempt + 1, progressed = 0,
@@ -327,7 +320,7 @@ def runs_claim_due(
     """
     taken: list[Run] = []
     for run_id, thread_id in _choose(connection, now, limit, suspects, besides):
-        _take_slot(connection, thread_id, run_id, boot)
+        slots.slot_take_for_run(connection, thread_id, run_id, boot)
         _start(connection, run_id, boot, now)
         run = run_find(connection, run_id)
         assert run is not None
