@@ -24,9 +24,6 @@ from gatewayd.checkpointing import operations, rows
 from gatewayd.errors import GatewaydError, Rejected
 from gatewayd.worker import checkpoints, faults, graphs, projection, reader, serialise, state
 
-OPERATION = ""
-"""The owner of the rows that operations make (see `gatewayd.checkpointing`)."""
-
 Key = tuple[str, str, str]
 """Thread, namespace and id of a checkpoint."""
 
@@ -44,12 +41,12 @@ class Collected:
         match operation:
             case ["put", thread_id, checkpoint_ns, checkpoint_id, parent, *rest]:
                 key = (thread_id, checkpoint_ns, checkpoint_id)
-                self.checkpoints[key] = rows.CheckpointRow(*key, parent, OPERATION, *rest)
+                self.checkpoints[key] = rows.CheckpointRow(*key, parent, rows.OPERATION, *rest)
             case ["writes", thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, values]:
                 mine = self.writes.setdefault((thread_id, checkpoint_ns, checkpoint_id), {})
                 stamp = time.time_ns()
                 for idx, *rest in values:
-                    row = rows.WriteRow(task_id, idx, OPERATION, stamp, task_path, *rest)
+                    row = rows.WriteRow(task_id, idx, rows.OPERATION, stamp, task_path, *rest)
                     if idx < 0 or (task_id, idx) not in mine:
                         mine[task_id, idx] = row
             case _:
@@ -73,7 +70,7 @@ class Collected:
         merged = []
         for row in stored:
             place = (row.task_id, row.idx)
-            if row.run_id == OPERATION and place in mine:
+            if row.run_id == rows.OPERATION and place in mine:
                 if row.idx < 0:
                     continue
                 del mine[place]
@@ -86,7 +83,7 @@ class Saver(checkpoints.Saver):
     """A saver that reads what it has collected before what is stored."""
 
     def __init__(self, reader: reader.Reader, collected: Collected, thread_id: str) -> None:
-        super().__init__(reader, collected, run_id=OPERATION, durability="async", thread_id=thread_id)
+        super().__init__(reader, collected, run_id=rows.OPERATION, durability="async", thread_id=thread_id)
         self._collected = collected
 
     def _row(self, config: RunnableConfig) -> rows.CheckpointRow | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
+from gatewayd.checkpointing import rows
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.checkpointing.operations import Operation
 from gatewayd.errors import NotFound
@@ -19,9 +20,6 @@ from gatewayd.model.event import Chunk
 from gatewayd.model.run import RunOutcome
 from gatewayd.model.thread import Thread
 from gatewayd.storage.sqlite import events, slots, threads
-
-OWNER = ""
-"""The run that operations' checkpoints and writes belong to: none."""
 
 
 def _require(connection: sqlite3.Connection, thread_id: str, operation_id: str) -> None:
@@ -45,7 +43,7 @@ def state_update_if_held(
     """
     _require(connection, thread_id, operation_id)
     for operation in changes:
-        checkpoint_sql.apply(connection, operation, OWNER)
+        checkpoint_sql.apply(connection, operation, rows.OPERATION)
     threads.thread_project(connection, thread_id, projection, now)
     events.append(connection, chunk)
     slots.slots_release(connection, operation_id)
