@@ -6,11 +6,12 @@ statements give whole `rows.CheckpointRow` and `rows.WriteRow`.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from gatewayd import wire
 from gatewayd.checkpointing import rows
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from gatewayd.checkpointing.operations import Operation
 
 STEP_ROWS = 100
-"""Rows of one step of a copy or prune …"""
+"""Rows of one step of a copy or prune (two at least) …"""
 STEP_BYTES = 1 << 20
 """… and what they may hold together, beside a single larger one: a few milliseconds of the writer's time."""
 
@@ -227,44 +228,55 @@ def thread_copy_step(
 ) -> Position | None:
     """Copy what comes behind `after`, as much as fits into a step; return the place of the last row, None: all is done."""
     number, key = after or (0, _COPIED[0].first)
-    how = _COPIED[number]
+    how, room = _COPIED[number], _Room()
     listed = connection.execute(how.next_keys(), (source, *key, STEP_ROWS)).fetchall()
-    if not listed:
+    fitting = [row[:-1] for row in itertools.takewhile(lambda row: room.takes(row[-1]), listed)]
+    if not fitting:
         number += 1
         return (number, _COPIED[number].first) if number < len(_COPIED) else None
-    last = listed[_fitting([row[-1] for row in listed]) - 1][:-1]
     names: dict[str, Any] = {"source": source, "target": target}
     names |= {f"after_{position}": part for position, part in enumerate(key)}
-    names |= {f"last_{position}": part for position, part in enumerate(last)}
+    names |= {f"last_{position}": part for position, part in enumerate(fitting[-1])}
     connection.execute(how.copy_range(), names)
-    return number, last
+    return number, fitting[-1]
 
 
-def thread_prune_step(connection: sqlite3.Connection, thread_id: str, kept: Sequence[Sequence[Any]]) -> bool:
-    """Delete old checkpoints with their writes, oldest first, as many as fit into a step; True when none is left.
+def thread_prune_step(connection: sqlite3.Connection, thread_id: str, kept: Sequence[Sequence[Any]]) -> int:
+    """Delete old checkpoints with their writes, oldest first, as many as fit into a step.
 
-    `kept` is that of `operations.prune`.
+    `kept` is that of `operations.prune`; returns how many of its namespaces are done with.
     """
-    for checkpoint_ns, latest, older in kept:
+    room = _Room()
+    for done, (checkpoint_ns, latest, older) in enumerate(kept):
+        if not room.takes(0):
+            return done
         place = (thread_id, checkpoint_ns)
-        listed = connection.execute(_PRUNABLE, (*place, latest, wire.text(older), STEP_ROWS)).fetchall()
-        if listed:
-            doomed = [(*place, row[0]) for row in listed[: _fitting([row[-1] for row in listed])]]
-            connection.executemany(_CHECKPOINT_DELETE, doomed)
-            connection.executemany(_CHECKPOINT_WRITES_DELETE, doomed)
+        listed = connection.execute(_PRUNABLE, (*place, latest, wire.text(older), room.rows + 1)).fetchall()
+        doomed = [(*place, row[0]) for row in itertools.takewhile(lambda row: room.takes(row[1]), listed)]
+        connection.executemany(_CHECKPOINT_DELETE, doomed)
+        connection.executemany(_CHECKPOINT_WRITES_DELETE, doomed)
+        if len(doomed) < len(listed):
+            return done
+        _prune(connection, thread_id, [(checkpoint_ns, latest, older)])  # writes whose checkpoints never came
+    return len(kept)
+
+
+@define
+class _Room:
+    """What is left of a step."""
+
+    rows: int = field(factory=lambda: STEP_ROWS)
+    bytes: int = field(factory=lambda: STEP_BYTES)
+    empty: bool = True
+
+    def takes(self, weight: int) -> bool:
+        """Take a row if there is room for it; the first large one always fits."""
+        if self.rows <= 0 or (weight > self.bytes and not self.empty):
             return False
-    _prune(connection, thread_id, kept)  # writes whose checkpoints never came
-    return True
-
-
-def _fitting(weights: Sequence[int]) -> int:
-    """Return how many of these rows fit into a step: one at least."""
-    total = 0
-    for number, weight in enumerate(weights):
-        total += weight
-        if total > STEP_BYTES:
-            return max(1, number)
-    return len(weights)
+        self.rows -= 1
+        self.bytes -= weight
+        self.empty = self.empty and not weight
+        return True
 
 
 def _put(connection: sqlite3.Connection, row: Sequence[Any], run_id: str) -> None:

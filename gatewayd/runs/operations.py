@@ -164,8 +164,11 @@ class Operations:
         async with self._turn(thread_id, operation_id):
             await self.runs.storage.slot_take_for_operation(thread_id, operation_id)
             kept = await self.runs.workers.call("kept", {"thread_id": thread_id})
-            while not await self.runs.storage.thread_prune_step(thread_id, operation_id, kept):
-                pass
+            while True:
+                done = await self.runs.storage.thread_prune_step(thread_id, operation_id, kept)
+                if done == len(kept):
+                    break
+                kept = kept[done:]
 
     # the slot
 

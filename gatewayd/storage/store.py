@@ -230,8 +230,8 @@ class Storage:
             operations.thread_copy_end, source, target, operation_id, now, promise=True
         )
 
-    async def thread_prune_step(self, thread_id: str, operation_id: str, kept: list[list[Any]]) -> bool:
-        """Remove some old checkpoints; True when none is left, and the slot is free. Raises `NotFound`."""
+    async def thread_prune_step(self, thread_id: str, operation_id: str, kept: list[list[Any]]) -> int:
+        """Remove some old checkpoints; return how many namespaces are done with, all: the slot is free. Raises `NotFound`."""
         return await self.writer.submit(operations.thread_prune_step, thread_id, operation_id, kept)
 
     # runs

@@ -100,14 +100,15 @@ def thread_copy_end(
 
 def thread_prune_step(
     connection: sqlite3.Connection, thread_id: str, operation_id: str, kept: list[list[Any]]
-) -> bool:
+) -> int:
     """
-    Remove old checkpoints with their writes, oldest first, as many as fit into a step; True when none is left.
+    Remove old checkpoints with their writes, oldest first, as many as fit into a step.
 
-    `kept` is that of `checkpointing.operations.prune`. The last step frees the slot.
+    `kept` is that of `checkpointing.operations.prune`; returns how many of its namespaces are done with. The step that
+    is done with all frees the slot.
     """
     _require(connection, thread_id, operation_id)
-    if not checkpoint_sql.thread_prune_step(connection, thread_id, kept):
-        return False
-    slots.slots_release(connection, operation_id)
-    return True
+    done = checkpoint_sql.thread_prune_step(connection, thread_id, kept)
+    if done == len(kept):
+        slots.slots_release(connection, operation_id)
+    return done
