@@ -10,7 +10,7 @@ from tests.wire.conversation import Conversation
 
 Scenario = Callable[[Conversation], Awaitable[None]]
 
-MODULES: Final = ("asked_of_resources", "asked_of_runs", "asked_of_streams")
+MODULES: Final = ("asked_of_resources", "asked_of_operations", "asked_of_runs", "asked_of_streams")
 """Where the scenarios are."""
 ALL: Final[dict[str, Scenario]] = {}
 """By name; a recording has the same name."""
