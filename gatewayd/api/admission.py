@@ -103,7 +103,7 @@ def _request(request: web.Request, body: bodies.RunCreate, thread_id: str | None
         assistant=services.assistants.reference(body.assistant_id),
         thread_id=thread_id,
         kwargs=_kwargs(body, temporary=stateless and not keep),
-        config={**body.config, "configurable": {**configurable, **_place(body)}},
+        config={**body.config, "configurable": {**configurable, **place(body)}},
         context=body.context,
         metadata=body.metadata,
         multitask_strategy=body.multitask_strategy,
@@ -123,14 +123,14 @@ def _on_completion(body: bodies.RunCreate) -> str:
         raise error.invalid() from None
 
 
-def _place(body: bodies.RunCreate) -> dict[str, Any]:
-    """Return the checkpoint that a run goes out from, as keys of the configurable."""
-    place = {
+def place(body: bodies.RunCreate | bodies.StateUpdate) -> dict[str, Any]:
+    """Return the checkpoint that a run or an update goes out from, as keys of the configurable."""
+    given = {
         name: body.checkpoint[name]
         for name in ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
         if name in body.checkpoint
     }
-    return place if body.checkpoint_id is None else {**place, "checkpoint_id": body.checkpoint_id}
+    return given if body.checkpoint_id is None else {**given, "checkpoint_id": body.checkpoint_id}
 
 
 def _kwargs(body: bodies.RunCreate, *, temporary: bool) -> dict[str, Any]:

@@ -42,6 +42,8 @@ Moment = NewType("Moment", int)
 """An ISO timestamp, in µs; one without an offset is UTC."""
 CronInput = NewType("CronInput", object)
 """An object, or a list of objects."""
+StateValues = NewType("StateValues", object)
+"""What a node could have returned: an object, or a list."""
 
 ONE, TEN, START, NOW = Limit(1), Limit(10), Offset(0), Delay(0)
 
@@ -152,6 +154,24 @@ class StateAt:
 
     checkpoint: Object
     subgraphs: bool = False
+
+
+@frozen(kw_only=True)
+class StateUpdate:
+    """``POST /threads/{thread_id}/state``."""
+
+    values: StateValues | None = None
+    as_node: str | None = None
+    checkpoint: Place = field(factory=lambda: Place({}))
+    checkpoint_id: parse.CheckpointId | None = None
+
+
+@frozen(kw_only=True)
+class ThreadPrune:
+    """``POST /threads/prune``."""
+
+    thread_ids: list[parse.ThreadId]
+    strategy: Literal["delete", "keep_latest"] = "delete"
 
 
 @frozen(kw_only=True)
@@ -363,6 +383,12 @@ def _place(value: Any, _: Any) -> Object:
     return place
 
 
+def _state_values(value: Any, _: Any) -> Any:
+    if not isinstance(value, dict | list):
+        raise parse.no_schema(value)
+    return value
+
+
 def _before(value: Any, _: Any) -> str | None:
     """Read all forms: an id, ``{"checkpoint_id": …}``, ``{"configurable": {"checkpoint_id": …}}``."""
     if isinstance(value, dict):
@@ -409,6 +435,7 @@ _HOOKS: Final = {
     WebhookUrl: _webhook,
     Moment: _moment,
     CronInput: _cron_input,
+    StateValues: _state_values,
 }
 for _kind, _hook in _HOOKS.items():
     parse.CONVERTER.register_structure_hook(_kind, _hook)

@@ -17,6 +17,7 @@ from gatewayd import threads as threads_
 from gatewayd.api import connections
 from gatewayd.crons import registry
 from gatewayd.runs import manager
+from gatewayd.runs import operations as operations_
 from gatewayd.storage import store
 from gatewayd.streams import hub as hub_
 from gatewayd.webhooks import sender
@@ -33,6 +34,10 @@ def _threads(services: Services) -> threads_.Threads:
 
 def _crons(services: Services) -> registry.Crons:
     return registry.Crons(storage=services.storage)
+
+
+def _operations(services: Services) -> operations_.Operations:
+    return operations_.Operations(runs=services.runs, graphs=services.serving)
 
 
 @frozen(kw_only=True)
@@ -54,6 +59,7 @@ class Services:
     """The server's own address as user code sees it (LANGGRAPH_API_URL); shown in runs' metadata."""
     assistants: assistants_.Assistants = field(default=Factory(_assistants, takes_self=True), init=False)
     threads: threads_.Threads = field(default=Factory(_threads, takes_self=True), init=False)
+    operations: operations_.Operations = field(default=Factory(_operations, takes_self=True), init=False)
     crons: registry.Crons = field(default=Factory(_crons, takes_self=True), init=False)
 
     @property

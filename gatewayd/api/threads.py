@@ -44,6 +44,14 @@ async def search_threads(request: web.Request) -> web.Response:
     return reply.page(rows, limit=body.limit, offset=body.offset)
 
 
+@routes.post("/threads/prune")
+async def prune_threads(request: web.Request) -> web.Response:
+    """Delete threads, or what is older than their latest states."""
+    body = await parse.body(request, bodies.ThreadPrune)
+    pruned = await request.app[keys.SERVICES].operations.prune(body.thread_ids, body.strategy)
+    return reply.json({"pruned_count": pruned})
+
+
 def _thread_id(text: str) -> str:
     canonical = ids.parse_uuid(text)
     if canonical is None:
@@ -74,3 +82,10 @@ async def delete_thread(request: web.Request) -> web.Response:
     thread_id = parse.path_id(request, "thread")
     await request.app[keys.SERVICES].runs.delete_thread(thread_id)
     return reply.empty()
+
+
+@routes.post("/threads/{thread_id:[^/]+}/copy")
+async def copy_thread(request: web.Request) -> web.Response:
+    """Copy a thread with its states, not its runs."""
+    thread_id = parse.path_id(request, "thread")
+    return reply.json(reply.thread(await request.app[keys.SERVICES].operations.copy(thread_id)))

@@ -5,7 +5,8 @@ States, and who moves them: `model.states`. Each move is one conditional stateme
 `manager.RunManager` owns the runs that execute (`flight.Flight`): it gives them to workers, numbers and stores what
 comes back, ends them, and tells whoever waits. `claims` starts what is due: it is woken by hints (a run created, a
 place freed) and by the clock, and believes only the table. `recovery` makes the orphans of earlier boots pending
-again before the first request is answered. `sweeper` removes what has been deleted.
+again before the first request is answered. `operations` are what else changes a thread's state: updates, copies and
+prunes take the same slot as a run. `sweeper` removes what has been deleted.
 
 What must be recorded is not bound to a request: ending a run is posted to the writer by the manager, whatever becomes
 of the client.

@@ -126,6 +126,10 @@ class RunManager:
             raise Unavailable("the server is stopping")
         return await asyncio.shield(self._requests.spawn(work, name, awaited=True))
 
+    async def carried(self, work: Coroutine[Any, Any, T], name: str) -> T:
+        """Do the work of an operation on a thread (see `operations`) to its end. Raises `Unavailable`."""
+        return await self._owned(work, name)
+
     async def _create(self, request: RunRequest, follow: bool) -> Admission:
         claim = self.places() > 0
         with self.reserved(int(claim)):
@@ -221,6 +225,10 @@ class RunManager:
         """A place or a thread is free; when nothing waits, the table need not be looked at."""
         if self.backlogged:
             self.hint.set()
+
+    def thread_freed(self) -> None:
+        """An operation has left its thread: a run may have waited for that."""
+        self._freed()
 
     def _follow(self, run_id: str) -> asyncio.Future[Ended]:
         future: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()

@@ -31,6 +31,7 @@ from gatewayd.storage.sqlite import (
     events,
     idempotency,
     invariants,
+    operations,
     runs,
     slots,
     threads,
@@ -58,6 +59,7 @@ ThreadSearch = threads.Search
 Violation = invariants.Violation
 CronSearch = crons.Search
 Fired = crons.Fired
+CopyPosition = checkpoint_sql.Position
 SEQUENCE_JUMP = boots.SEQUENCE_JUMP
 
 
@@ -208,6 +210,63 @@ class Storage:
     async def thread_sweep_step(self, thread_id: str, rows: int) -> bool:
         """Remove some rows of a thread that is gone; True when nothing is left."""
         return await self.writer.submit(threads.thread_sweep_step, thread_id, rows)
+
+    # operations on threads, which hold the slot meanwhile
+
+    async def slot_take_for_operation(self, thread_id: str, operation_id: str) -> Thread:
+        """Take the slot and return the thread. Raises `NotFound`, and `Conflict` while a run has it."""
+        return await self.writer.submit(slots.slot_take_for_operation, thread_id, operation_id, self.boot)
+
+    def slots_release(
+        self, operation_id: str, done: Callable[[None], None], failed: Callable[[BaseException], None]
+    ) -> None:
+        """Free what an operation still holds; `done` after the commit, else `failed`."""
+        self.writer.post(slots.slots_release, operation_id, done=done, failed=failed)
+
+    def state_update_if_held(
+        self,
+        thread_id: str,
+        operation_id: str,
+        changes: list[list[Any]],
+        projection: RunOutcome,
+        chunk: Chunk,
+        now: int,
+        done: Callable[[None], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """Store a state update (see `operations.state_update_if_held`); `done` after the commit, else `failed`."""
+        self.writer.post(
+            operations.state_update_if_held,
+            thread_id,
+            operation_id,
+            changes,
+            projection,
+            chunk,
+            now,
+            done=done,
+            failed=failed,
+            promise=True,
+        )
+
+    async def thread_copy_begin(self, source: str, target: str, operation_id: str, now: int) -> None:
+        """Take the source's slot and make an invisible target. Raises `NotFound` and `Conflict`."""
+        await self.writer.submit(operations.thread_copy_begin, source, target, operation_id, self.boot, now)
+
+    async def thread_copy_step(
+        self, source: str, target: str, operation_id: str, after: CopyPosition | None
+    ) -> CopyPosition | None:
+        """Copy some rows behind `after` and return how far it went; None when nothing is left. Raises `NotFound`."""
+        return await self.writer.submit(operations.thread_copy_step, source, target, operation_id, after)
+
+    async def thread_copy_end(self, source: str, target: str, operation_id: str, now: int) -> Thread:
+        """Show the finished copy and free the slots. Raises `NotFound`."""
+        return await self.writer.submit(
+            operations.thread_copy_end, source, target, operation_id, now, promise=True
+        )
+
+    async def thread_prune_step(self, thread_id: str, operation_id: str, kept: list[list[Any]]) -> int:
+        """Remove some old checkpoints; return how many namespaces are done with, all: the slot is free. Raises `NotFound`."""
+        return await self.writer.submit(operations.thread_prune_step, thread_id, operation_id, kept)
 
     # runs
 

@@ -92,7 +92,7 @@ async def _first(
         answers = _open_answers(order.answers, order.thread_id, snapshot, storage)
         if answers:
             known["resume"] = answers
-        else:
+        elif not _updated_below(order.thread_id, snapshot, storage):
             del known["resume"]
             if not known:  # what it answers has been answered: by the first click of two
                 return Plan(over=True, config=latest(config))
@@ -244,6 +244,26 @@ def tasks_that_ask(thread_id: str, checkpoint_id: str, storage: reader.Reader) -
         (write.task_id, _question(writes, write.task_id)) for write in writes if write.channel == INTERRUPT
     )
     return {task_id: list(_interrupts(question)) for task_id, question in questions if question is not None}
+
+
+def _updated_below(thread_id: str, snapshot: StateSnapshot, storage: reader.Reader) -> bool:
+    """
+    Whether a state update is the last that happened in a subgraph that has asked something.
+
+    The question is gone then, though nobody has answered it; the subgraph will ask again, and what a client says to what
+    its thread still shows is meant for that, as it is after an update of the root.
+    """
+    asking = [task for task in snapshot.tasks if task.interrupts]
+    namespaces = [row[0] for row in storage.fetch(sql.NAMESPACES, (thread_id,))]
+    inner = [each for each in namespaces for task in asking if _is_below(each, "", task.id, task.name)]
+    for place in namespaces:
+        if any(place == one or place.startswith(f"{one}|") for one in inner):
+            latest = rows.CheckpointRow._make(storage.fetch(sql.TUPLE_LATEST, (thread_id, place))[0])
+            if latest.run_id == rows.OPERATION and not _writes(
+                storage, thread_id, place, latest.checkpoint_id
+            ):
+                return True
+    return False
 
 
 def _open_in(

@@ -107,7 +107,30 @@ ROWS: Final = (
         "a command that is no object",
     ),
     Row("state", "POST */state/checkpoint", "answer.detail", "the place in the schema is shorter"),
+    Row(
+        "state_updates_of_a_busy_thread",
+        "POST */state",
+        "answer.detail",
+        "names the runs instead of showing their Python objects",
+    ),
+    Row("state_updates_that_are_refused", "POST */state", "answer.detail", "shorter"),
+    Row("state_updates_that_are_refused", "POST */state", "status", "a checkpoint's id is a UUID everywhere"),
     # defects of the reference that are not copied
+    Row(
+        "state_updates_of_a_subgraph",
+        "GET /threads/<thread 1>",
+        "answer.*",
+        "a thread shows its root's state, whatever subgraph was updated",
+    ),
+    Row(
+        "state_updates",
+        "GET /threads/<thread 1>",
+        "answer.values.*",
+        "a thread shows the state that an update has made, not the one that it went out from",
+    ),
+    Row("copies", "*", "answer.status", "a copy has its source's state"),
+    Row("copies", "*", "answer.values", "a copy has its source's state"),
+    Row("copies", "POST */copy", "status", "what does not exist is a 404, what is no id a 422"),
     Row(
         "*",
         "GET /threads/*/runs/*",

@@ -10,7 +10,13 @@ from tests.wire.conversation import Conversation
 
 Scenario = Callable[[Conversation], Awaitable[None]]
 
-MODULES: Final = ("asked_of_resources", "asked_of_runs", "asked_of_streams", "asked_of_crons")
+MODULES: Final = (
+    "asked_of_resources",
+    "asked_of_operations",
+    "asked_of_runs",
+    "asked_of_streams",
+    "asked_of_crons",
+)
 """Where the scenarios are."""
 ALL: Final[dict[str, Scenario]] = {}
 """By name; a recording has the same name."""

@@ -1,4 +1,4 @@
-"""The rows of `runs` and `slots`, and every transition of a run.
+"""The rows of `runs`, and every transition of a run.
 
 A run's status moves by the conditional UPDATEs of this module only (`model.states` has the picture), in the transaction
 that also derives the thread's status. The slot of the thread goes with it, see `slots`.
@@ -161,7 +161,7 @@ def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, c
     _thread_busy(connection, thread, assistant, request)
     started = False
     if claim and request.after_s <= 0 and (superseding or not active):
-        started = slots.slot_take(connection, run.thread_id, run_id, boot)
+        started = slots.slot_take_for_run(connection, run.thread_id, run_id, boot)
     if started:
         _start(connection, run_id, boot, request.received_at)
         run = run_find(connection, run_id) or run
@@ -356,7 +356,7 @@ def runs_claim_due(
     """
     taken: list[Run] = []
     for run_id, thread_id in _choose(connection, now, limit, suspects, besides):
-        slots.slot_take(connection, thread_id, run_id, boot)
+        slots.slot_take_for_run(connection, thread_id, run_id, boot)
         _start(connection, run_id, boot, now)
         run = run_find(connection, run_id)
         assert run is not None

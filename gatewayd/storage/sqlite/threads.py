@@ -221,10 +221,15 @@ def search_statement(search: Search) -> tuple[str, list[Any]]:
 
 
 def sweep_candidates(connection: sqlite3.Connection, hidden_before: int, limit: int) -> list[str]:
-    """Return threads whose rows may go: deleted ones, and ended stateless ones older than `hidden_before`."""
+    """
+    Return threads whose rows may go: deleted ones, and ended stateless ones older than `hidden_before`.
+
+    One that has a slot is a copy in the making.
+    """
     rows = connection.execute(
         """SELECT thread_id FROM threads
            WHERE (hidden_at IS NOT NULL OR deleted_at IS NOT NULL)
+             AND NOT EXISTS (SELECT 1 FROM slots WHERE slots.thread_id = threads.thread_id)
              AND coalesce(deleted_at, hidden_at) <= iif(deleted_at IS NULL, ?, 9223372036854775807)
            ORDER BY coalesce(deleted_at, hidden_at) LIMIT ?""",
         (hidden_before, limit),
