@@ -107,9 +107,7 @@ ROWS: Final = (
         "names the runs instead of showing their Python objects",
     ),
     Row("state_updates_that_are_refused", "POST */state", "answer.detail", "shorter"),
-    Row(
-        "state_updates_that_are_refused", "POST */state", "status", "a checkpoint's id is a UUID everywhere"
-    ),
+    Row("state_updates_that_are_refused", "POST */state", "status", "a checkpoint's id is a UUID everywhere"),
     # defects of the reference that are not copied
     Row(
         "state_updates_of_a_subgraph",
