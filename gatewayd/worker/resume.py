@@ -92,7 +92,7 @@ async def _first(
         answers = _open_answers(order.answers, order.thread_id, snapshot, storage)
         if answers:
             known["resume"] = answers
-        elif not _updated_below(order.thread_id, snapshot, storage):
+        elif not _updated_below(order.answers, order.thread_id, snapshot, storage):
             del known["resume"]
             if not known:  # what it answers has been answered: by the first click of two
                 return Plan(over=True, config=latest(config))
@@ -246,14 +246,16 @@ def tasks_that_ask(thread_id: str, checkpoint_id: str, storage: reader.Reader) -
     return {task_id: list(_interrupts(question)) for task_id, question in questions if question is not None}
 
 
-def _updated_below(thread_id: str, snapshot: StateSnapshot, storage: reader.Reader) -> bool:
+def _updated_below(
+    answers: dict[str, Any], thread_id: str, snapshot: StateSnapshot, storage: reader.Reader
+) -> bool:
     """
-    Whether a state update is the last that happened in a subgraph that has asked something.
+    Whether a state update is the last that happened in a subgraph that has asked what is answered.
 
     The question is gone then, though nobody has answered it; the subgraph will ask again, and what a client says to what
     its thread still shows is meant for that, as it is after an update of the root.
     """
-    asking = [task for task in snapshot.tasks if task.interrupts]
+    asking = [task for task in snapshot.tasks if any(one.id in answers for one in task.interrupts)]
     namespaces = [row[0] for row in storage.fetch(sql.NAMESPACES, (thread_id,))]
     inner = [each for each in namespaces for task in asking if _is_below(each, "", task.id, task.name)]
     for place in namespaces:

@@ -120,6 +120,22 @@ async def test_an_update_of_a_subgraph_leaves_the_parents_projection_and_is_gone
         assert asked["value"] == {"question": "second", "after": "yes"}
 
 
+async def test_the_second_click_after_an_update_of_a_subgraph_answers_no_further_question(
+    tmp_path: Path,
+) -> None:
+    async with inprocess.opened(tmp_path, PROJECT) as daemon:
+        thread_id = await walked(daemon, "inner_questions")
+        inside = (await history(daemon, thread_id))[0]["tasks"][0]["checkpoint"]["checkpoint_ns"]
+        await update(daemon, thread_id, {"path": ["changed"]}, place={"checkpoint_ns": inside})
+        answer = inprocess.request("inner_questions", thread_id=thread_id, command={"resume": "yes"})
+        clicks = [await daemon.create(answer) for _ in range(2)]
+        assert [(await click.ended).status for click in clicks if click.ended] == ["success", "success"]
+        asked = (await daemon.services.storage.thread_get(thread_id)).interrupts or {}
+        assert [one["value"] for each in asked.values() for one in each] == [
+            {"question": "second", "after": "yes"}
+        ]
+
+
 async def test_a_state_updates_event_has_the_state_that_it_has_made(tmp_path: Path) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await walked(daemon, "two_questions")
