@@ -27,7 +27,7 @@ from gatewayd.storage import store
 from gatewayd.storage.sqlite import database
 from gatewayd.streams import hub
 from gatewayd.streams import log as stream_log
-from gatewayd.workers import process, supervisor
+from gatewayd.workers import plan, process, supervisor
 
 DATABASE = "gatewayd.sqlite"
 STORE = "store.sqlite"
@@ -107,7 +107,7 @@ async def _close(storage: store.Storage) -> None:
     await storage.close(now_us())
 
 
-def _plan(options: settings.Settings, served: project.Project, url: str) -> supervisor.Plan:
+def _plan(options: settings.Settings, served: project.Project, url: str) -> plan.Plan:
     """Say how workers are made: the project's env overrides the shell's, as in the reference."""
     configuration = orders.Configuration(
         name="",
@@ -124,7 +124,7 @@ def _plan(options: settings.Settings, served: project.Project, url: str) -> supe
         backlog=options.run_backlog,
         job_timeout_s=options.job_timeout_s,
     )
-    return supervisor.Plan(
+    return plan.Plan(
         workers=options.workers,
         jobs_per_worker=options.jobs_per_worker,
         data_dir=options.data_dir,
