@@ -30,7 +30,7 @@ from gatewayd.storage.sqlite import database
 from gatewayd.streams import hub
 from gatewayd.streams import log as stream_log
 from gatewayd.webhooks import policy, sender
-from gatewayd.workers import process, supervisor
+from gatewayd.workers import plan, process, supervisor
 
 DATABASE = "gatewayd.sqlite"
 STORE = "store.sqlite"
@@ -137,7 +137,7 @@ async def _close(storage: store.Storage) -> None:
     await storage.close(now_us())
 
 
-def _plan(options: settings.Settings, served: project.Project, url: str) -> supervisor.Plan:
+def _plan(options: settings.Settings, served: project.Project, url: str) -> plan.Plan:
     """Say how workers are made: the project's env overrides the shell's, as in the reference."""
     configuration = orders.Configuration(
         name="",
@@ -155,7 +155,7 @@ def _plan(options: settings.Settings, served: project.Project, url: str) -> supe
         job_timeout_s=options.job_timeout_s,
         patience_s=options.cancel_deadline_s / 2,
     )
-    return supervisor.Plan(
+    return plan.Plan(
         workers=options.workers,
         jobs_per_worker=options.jobs_per_worker,
         data_dir=options.data_dir,

@@ -12,8 +12,8 @@ two sockets, `worker` is one worker's state here, `supervisor` keeps them all.
 Service and run workers hold *posts* (service, run-1, run-2, …), one after the other. Whoever is to leave its post is
 *retired* (`Supervisor.retire`): the next is started at once, beside it, while its runs are handed back and it ends
 (`handback`). That is what is done with condemned workers, with those that have had their number of runs, and at a
-reload (`Supervisor.renew`), where the next is ready before the old one goes. So one post may have several processes
-for a while, of which one counts.
+reload (`posts.Posts.renew`), where the next is ready before the old one goes. So one post may have several processes
+for a while, of which one counts. `posts` knows who holds which.
 
 What happens on failure
     The process ends, or a socket does: the worker is gone. Its runs are reported to the manager, which parks them;

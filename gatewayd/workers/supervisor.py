@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import Collection, Mapping
-from pathlib import Path
+from collections.abc import Collection
 from typing import Any, Protocol
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from gatewayd import errors, tasks
-from gatewayd.workers import handback, memory, process, worker
+from gatewayd.workers import handback, memory, posts, process, worker
+from gatewayd.workers import plan as plans
 
 log = logging.getLogger(__name__)
 
@@ -24,50 +23,6 @@ BLOCKED_AFTER_S = 2.0
 PING_EVERY_S = 0.5
 LOADING_S = 15.0
 """Time a worker may take to load the project before the log says where it is."""
-LOADS = 3
-"""Times the service worker may end while it loads the project for the first time; then the project counts as broken."""
-LOAD_LIMIT_S = 300.0
-"""Time that a worker may take to load the project at a reload; then the reload has failed."""
-ENDED = "the process that was to load the project ended"
-BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""Waits before a worker is started again, by the number of ends in a row without a ready worker between."""
-
-
-@frozen(kw_only=True)
-class Plan:
-    """How workers are made."""
-
-    workers: int
-    jobs_per_worker: int
-    data_dir: Path
-    folder: Path
-    environment: Mapping[str, str]
-    configuration: dict[str, Any]
-    """Sent to each worker first: `orders.Configuration` as a map, without its role."""
-    call_deadline_s: float
-    max_runs: int = 0
-    """Runs given to a run worker after which another takes its place; 0: any number."""
-    memory: int = 0
-    """Bytes of memory beyond which a worker is killed; 0: no limit."""
-
-
-@define(eq=False)
-class Post:
-    """A place that is always to be held by a worker, one after the other."""
-
-    name: str
-    role: worker.Role
-    capacity: int
-    holder: worker.Worker | None = field(default=None, init=False)
-    ends: int = field(default=0, init=False)
-    """Starts since a worker was ready here."""
-    lock: asyncio.Lock = field(factory=asyncio.Lock, init=False)
-    """Held while the holder changes."""
-
-    @property
-    def held(self) -> bool:
-        """Whether a worker holds it that is to stay."""
-        return self.holder is not None and not self.holder.leaving.is_set()
 
 
 class Listener(Protocol):
@@ -87,7 +42,8 @@ class Listener(Protocol):
 class Supervisor:
     """Owner of the worker processes."""
 
-    plan: Plan
+    plan: plans.Plan
+    """How workers that are started now are made; a reload brings another."""
     begin: process.Start = process.start
     """Starts a worker; another one lets a worker's core run in this process (tests, a debugger)."""
     listener: Listener = field(init=False)
@@ -101,29 +57,27 @@ class Supervisor:
     _tasks: tasks.Group = field(factory=lambda: tasks.Group("supervisor"), init=False)
     _service: worker.Worker | None = field(default=None, init=False)
     _service_changed: asyncio.Event = field(factory=asyncio.Event, init=False)
-    _posts: dict[str, Post] = field(factory=dict, init=False)
-    _generation: int = field(default=0, init=False)
-    """How often the project has been loaded anew."""
+    _posts: posts.Posts = field(init=False)
     _quarantined: int = field(default=0, init=False)
     """Suspects that have a quarantine worker or wait for one."""
     _quarantines: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(QUARANTINES), init=False)
     _stopping: bool = field(default=False, init=False)
 
+    def __attrs_post_init__(self) -> None:
+        self._posts = posts.Posts(self)
+
     async def start(self) -> None:
         """Start the service worker and the run workers; they load while the server already answers."""
         self.failure = asyncio.get_running_loop().create_future()
-        posts = [Post("service", "service", 0)]
-        posts += [Post(f"run-{n + 1}", "run", self.plan.jobs_per_worker) for n in range(self.plan.workers)]
-        for post in posts:
-            self._posts[post.name] = post
-            self._tasks.spawn(self._keep(post), f"keep {post.name}")
+        for post in self._posts.posts.values():
+            self._tasks.spawn(self._posts.keep(post), f"keep {post.name}")
         self._tasks.spawn(self._pinger(), "pinger")
         if self.plan.memory:
             self._tasks.spawn(memory.watch(self._workers, self.plan.memory), "watch memory")
 
     async def stop(self) -> None:
         """End all workers: asked first, killed after a while. Their runs must have been handed back before."""
-        self._stopping = True
+        self._stopping = self._posts.closed = True
         for each in self._workers:
             each.condemned = True
             if each.state == "ready":
@@ -165,14 +119,14 @@ class Supervisor:
             role="quarantine",
             capacity=1,
             owner=self,
-            generation=self._generation,
+            generation=self._posts.generation,
         )
         self._quarantined += 1
         begun = False
         try:
             await self._quarantines.acquire()
             try:
-                await self._begin(each, self.plan)
+                await self.hire(each, self.plan)
                 begun = True  # its end frees its place, see `gone`
             finally:
                 if not begun:
@@ -217,6 +171,14 @@ class Supervisor:
 
     # replacing them
 
+    async def renew(self, plan: plans.Plan) -> None:
+        """
+        Have the project loaded anew by new workers, see `posts.Posts.renew`.
+
+        Raises `Unavailable` with the cause when it can't be.
+        """
+        await self._posts.renew(plan)
+
     def retire(
         self, each: worker.Worker, reason: str, *, besides: Collection[str] = (), gently: bool = False
     ) -> asyncio.Event:
@@ -250,72 +212,6 @@ class Supervisor:
         work = handback.let_go(each, reason) if gently else handback.hand_back(each, reason)
         self._tasks.spawn(work, f"retire {each.name}")
         return each.ended
-
-    async def renew(self, plan: Plan) -> None:
-        """
-        Have the project loaded anew: every worker is replaced by one that has done so.
-
-        The service worker comes first. If it can't load the project, nothing has changed; else it answers from now
-        on, and the old one ends when it has answered what it was asked. Then come the run workers, each retired when
-        the next is ready. Raises `Unavailable` with the cause if one of them can't load it: the worker in its
-        place goes on as it was.
-        """
-        generation = self._generation + 1
-        post = self._posts["service"]
-        fresh = await self._tried(post, plan, generation)
-        self.plan, self._generation = plan, generation
-        await self._install(post, fresh)
-        for post in self._posts.values():
-            if post.role == "run":
-                await self._renew_run_worker(post)
-
-    async def _renew_run_worker(self, post: Post) -> None:
-        holder = post.holder
-        if holder is not None and post.held and holder.generation == self._generation:  # started since then
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOAD_LIMIT_S):
-                    await holder.settled.wait()
-            if holder.state == "ready":
-                return
-        for last in (*[False] * (LOADS - 1), True):
-            try:
-                fresh = await self._tried(post, self.plan, self._generation)
-            except errors.Unavailable as error:
-                log.error("worker %s could not load the project: %s", post.name, error.detail)
-                if last:
-                    raise errors.Unavailable(f"worker {post.name} was not replaced: {error.detail}") from None
-            else:
-                await self._install(post, fresh)
-                return
-
-    async def _tried(self, post: Post, plan: Plan, generation: int) -> worker.Worker:
-        """Start a worker and return it when it is ready. Raises `Unavailable` with the cause if it can't be."""
-        each = self._for(post, generation=generation, trial=True)
-        try:
-            await self._begin(each, plan)
-            async with asyncio.timeout(LOAD_LIMIT_S):
-                await each.settled.wait()
-        except TimeoutError:
-            raise errors.Unavailable(f"the project was not loaded within {LOAD_LIMIT_S:g} s") from None
-        except OSError as error:
-            raise errors.Unavailable(f"no process could be started: {error}") from None
-        finally:
-            if each.state == "starting":
-                each.condemned = True
-                each.kill()
-        if each.state != "ready":
-            raise errors.Unavailable(each.failure or f"{ENDED} ({each.how_ended})")
-        return each
-
-    async def _install(self, post: Post, fresh: worker.Worker) -> None:
-        """Give a post to a worker that was tried, and retire who has held it."""
-        async with post.lock:
-            old, post.holder = post.holder, fresh
-        fresh.trial = False
-        if post.role == "service" and fresh.state == "ready":
-            self._serve_with(fresh)
-        if old is not None:
-            self.retire(old, "the project was loaded anew")
 
     def flush_acks(self) -> None:
         """Send the acknowledgements of the last batch."""
@@ -365,20 +261,19 @@ class Supervisor:
 
     def loaded(self, source: worker.Worker) -> None:
         """A worker is ready."""
-        if (post := self._posts.get(source.name)) is not None:
-            post.ends = 0
+        self._posts.loaded(source)
         log.info(
             "worker %s is ready", source.name, extra={"fields": {"worker": source.name, "pid": source.pid}}
         )
         if source.role == "service" and not source.trial:
-            self._serve_with(source)
+            self.appoint(source)
             self.service_loaded.set()
         self.listener.worker_ready()
 
-    def _serve_with(self, source: worker.Worker) -> None:
-        """Have this service worker answer what is asked from now on."""
+    def appoint(self, service: worker.Worker) -> None:
+        """Have a service worker answer what is asked from now on."""
         self.trouble = None
-        self._service = source
+        self._service = service
         self._service_changed.set()
 
     def turned(self, source: worker.Worker) -> None:
@@ -430,12 +325,8 @@ class Supervisor:
                 len(runs),
                 extra={"fields": fields},
             )
-            if (
-                source.role == "service"
-                and not self.service_loaded.is_set()
-                and self._posts[source.name].ends >= LOADS
-            ):
-                self.failed(source, f"{ENDED} {LOADS} times ({source.how_ended})")
+            if source.role == "service" and not self.service_loaded.is_set() and self._posts.hopeless(source):
+                self.failed(source, f"{posts.ENDED} {posts.LOADS} times ({source.how_ended})")
         if runs and not self._stopping:
             self.listener.worker_gone(source, runs, len(runs) == 1)
         self.listener.worker_ready()
@@ -452,30 +343,8 @@ class Supervisor:
 
     # keeping them
 
-    async def _keep(self, post: Post) -> None:
-        """Keep a post held: start a worker, wait until it is to leave or has ended, start the next."""
-        while not self._stopping:
-            if post.holder is not None and post.held:
-                await post.holder.leaving.wait()
-                continue
-            await asyncio.sleep(BACKOFF_S[min(post.ends, len(BACKOFF_S) - 1)])
-            async with post.lock:
-                if post.held or self._stopping:  # a reload has given it to somebody meanwhile
-                    continue
-                post.ends += 1
-                each = self._for(post)
-                try:
-                    await self._begin(each, self.plan)
-                except OSError as error:
-                    log.error("worker %s could not be started: %s", post.name, error)
-                else:
-                    post.holder = each
-
-    def _for(self, post: Post, **how: Any) -> worker.Worker:
-        how = {"generation": self._generation, **how}
-        return worker.Worker(name=post.name, role=post.role, capacity=post.capacity, owner=self, **how)
-
-    async def _begin(self, each: worker.Worker, plan: Plan) -> None:
+    async def hire(self, each: worker.Worker, plan: plans.Plan) -> None:
+        """Start a worker's process; it loads the project then. Raises `OSError`."""
         self._workers.append(each)
         order = process.Order(
             name=each.name,

@@ -14,6 +14,7 @@ import pytest
 from attrs import define, field
 
 from gatewayd.channel import frames
+from gatewayd.workers import plan as plans
 from gatewayd.workers import process, supervisor, worker
 
 
@@ -176,7 +177,7 @@ class Scene:
         self.changed()
 
 
-def plan(tmp_path: Path, **changes: Any) -> supervisor.Plan:
+def plan(tmp_path: Path, **changes: Any) -> plans.Plan:
     fields: dict[str, Any] = {
         "workers": 1,
         "jobs_per_worker": 10,
@@ -186,7 +187,7 @@ def plan(tmp_path: Path, **changes: Any) -> supervisor.Plan:
         "configuration": {"graphs": "old"},
         "call_deadline_s": 20.0,
     }
-    return supervisor.Plan(**(fields | changes))
+    return plans.Plan(**(fields | changes))
 
 
 @pytest.fixture

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from gatewayd import errors
-from gatewayd.workers import supervisor
+from gatewayd.workers import plan as plans
+from gatewayd.workers import posts
 from tests.workers.conftest import plan
 
 
-def fresh(scene: Any, tmp_path: Path, **changes: Any) -> supervisor.Plan:
+def fresh(scene: Any, tmp_path: Path, **changes: Any) -> plans.Plan:
     """Return the plan of a reload."""
     return plan(tmp_path, workers=scene.supervisor.plan.workers, configuration={"graphs": "new"}, **changes)
 
@@ -76,7 +77,7 @@ async def test_the_old_service_worker_answers_what_it_was_asked_and_the_new_one_
 async def test_nothing_has_changed_when_the_project_cannot_be_loaded(
     start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(supervisor, "LOAD_LIMIT_S", 20.0 if how != "hangs" else 0.01)
+    monkeypatch.setattr(posts, "LOAD_LIMIT_S", 20.0 if how != "hangs" else 0.01)
     scene = await start()
     before = scene.supervisor.plan
     scene.habits.remove("configure")
@@ -118,7 +119,7 @@ async def test_a_run_worker_that_cannot_load_the_project_leaves_the_old_one_at_w
     scene.refusal = "out of memory"
     with pytest.raises(errors.Unavailable, match="run-1 was not replaced: out of memory"):
         await renewing
-    assert len(scene.of("run-1")) == 1 + supervisor.LOADS
+    assert len(scene.of("run-1")) == 1 + posts.LOADS
     assert scene.at(scene.of("run-1")[0]) is scene.give("a")
     scene.refusal = None
     await scene.supervisor.renew(fresh(scene, tmp_path))
