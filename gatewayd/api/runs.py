@@ -7,7 +7,7 @@ from aiohttp import hdrs, web
 from gatewayd.api import admission, bodies, keys, parse, reply, sse, waiting
 from gatewayd.errors import Invalid, NotFound
 from gatewayd.model.run import CancelAction, Run
-from gatewayd.runs import manager
+from gatewayd.runs import cancels, manager
 
 routes = web.RouteTableDef()
 
@@ -140,7 +140,7 @@ async def cancel_runs(request: web.Request) -> web.Response:
     """Cancel all runs of a status, or some of one thread; those that have ended meanwhile are passed over."""
     body = await parse.body(request, bodies.CancelRuns)
     if not await _cancel_all(request.app[keys.SERVICES], body, action_of(request)):
-        raise NotFound(manager.NO_RUNS)
+        raise NotFound(cancels.NO_RUNS)
     return reply.empty()
 
 

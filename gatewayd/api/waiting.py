@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from gatewayd import wire
 from gatewayd.api import admission, connections, keys
 from gatewayd.errors import NotFound
-from gatewayd.runs import manager
+from gatewayd.runs import waiters
 
 BEAT: Final = b"\n"
 """JSON parsers skip it."""
@@ -19,7 +19,7 @@ NOT_FOUND: Final = b'{"__error__":{"error":"HTTPException","message":"404: Run n
 TIMED_OUT: Final = {"error": "TimeoutError", "message": ""}
 
 
-def answer(ended: manager.Ended) -> bytes:
+def answer(ended: waiters.Ended) -> bytes:
     """Return the JSON that tells how a run ended."""
     match ended.status:
         case "deleted":
@@ -36,7 +36,7 @@ async def late(
     request: web.Request,
     thread_id: str,
     run_id: str,
-    end: asyncio.Future[manager.Ended],
+    end: asyncio.Future[waiters.Ended],
     *,
     tied: bool = False,
     body: bytes | None = None,
@@ -69,7 +69,7 @@ async def late(
     return out.response
 
 
-async def _ended(end: asyncio.Future[manager.Ended], out: connections.Lasting) -> manager.Ended:
+async def _ended(end: asyncio.Future[waiters.Ended], out: connections.Lasting) -> waiters.Ended:
     loop = asyncio.get_running_loop()
     while not end.done():
         await asyncio.wait((end,), timeout=max(0.0, out.next_beat - loop.time()))
@@ -96,16 +96,16 @@ async def _late(
     request: web.Request,
     thread_id: str,
     run_id: str,
-    waiting: Callable[[str, str], Coroutine[Any, Any, manager.Ended]],
+    waiting: Callable[[str, str], Coroutine[Any, Any, waiters.Ended]],
     *,
     tied: bool = False,
     body: bytes | None = None,
 ) -> web.StreamResponse:
-    async def ended() -> manager.Ended:
+    async def ended() -> waiters.Ended:
         try:
             return await waiting(thread_id, run_id)
         except NotFound:  # deleted meanwhile
-            return manager.Ended(status="deleted", result=None, error=None)
+            return waiters.DELETED
 
     end = request.app[keys.TASKS].spawn(ended(), f"wait for {run_id}")
     try:

@@ -2,11 +2,12 @@
 
 States, and who moves them: `model.states`. Each move is one conditional statement in storage (`storage.sqlite.runs`).
 
-`manager.RunManager` owns the runs that execute (`flight.Flight`): it gives them to workers, numbers and stores what
-comes back, ends them, and tells whoever waits. `claims` starts what is due: it is woken by hints (a run created, a
-place freed) and by the clock, and believes only the table. `recovery` makes the orphans of earlier boots pending
-again before the first request is answered. `operations` are what else changes a thread's state: updates, copies and
-prunes take the same slot as a run. `sweeper` removes what has been deleted.
+`manager.RunManager` is where the others meet: it admits runs, gives them to workers, and numbers and stores what comes
+back. Beside it, each with one thing to do: `flight` knows the runs in the air and how they land; `endings` stores how they
+end; `cancels` stops and deletes them; `waiters` tells whoever waits; `operations` changes states beside the runs. `claims`
+starts what is due: it is woken by hints (a run created, a place freed) and by the clock, and believes only the table.
+`recovery` makes the orphans of earlier boots pending again before the first request is answered. `sweeper` removes what
+nobody needs any more.
 
 What must be recorded is not bound to a request: ending a run is posted to the writer by the manager, whatever becomes
 of the client.

@@ -37,4 +37,4 @@ async def recover(
 async def end_cancelled(runs: manager.RunManager) -> None:
     """End the runs whose cancel had been stored and not carried out, and those that the boot has marked."""
     for run in await runs.storage.runs_cancelled_pending():
-        await runs.end_without_worker(run)
+        await runs.ending.end_without_worker(run)

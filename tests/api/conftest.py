@@ -20,7 +20,7 @@ from gatewayd import api, project, serving, settings, tasks
 from gatewayd.api import keys
 from gatewayd.model import event
 from gatewayd.model.webhook import WebhookRules
-from gatewayd.runs import claims, manager
+from gatewayd.runs import claims, manager, waiters
 from gatewayd.storage import store
 from gatewayd.streams import hub, log
 from gatewayd.webhooks import policy, sender
@@ -191,7 +191,7 @@ class Server:
         made = await self.json("POST", f"/threads/{thread_id}/runs", {"assistant_id": "chat", **body})
         return str(made["run_id"])
 
-    async def finished(self, thread_id: str, run_id: str) -> manager.Ended:
+    async def finished(self, thread_id: str, run_id: str) -> waiters.Ended:
         """Wait for a run's end."""
         return await self.services.runs.wait(thread_id, run_id)
 

@@ -45,7 +45,7 @@ from gatewayd.api import keys
 from gatewayd.channel import orders
 from gatewayd.model.event import Record
 from gatewayd.model.run import RunRequest
-from gatewayd.runs import manager
+from gatewayd.runs import manager, waiters
 from gatewayd.storage.sqlite import database, events, invariants, runs
 from gatewayd.worker import core, graphs, link
 from gatewayd.workers import process
@@ -255,7 +255,7 @@ class Daemon:
         """Admit a run; `ended` of the answer is the future of its end."""
         return await self.services.runs.create(request, follow=True)
 
-    async def finish(self, request: RunRequest) -> manager.Ended:
+    async def finish(self, request: RunRequest) -> waiters.Ended:
         """Admit a run and wait for its end."""
         admission = await self.create(request)
         assert admission.ended is not None

@@ -9,7 +9,7 @@ import pytest
 
 from gatewayd.errors import NotFound
 from gatewayd.model import event
-from gatewayd.runs import manager
+from gatewayd.runs import waiters
 from gatewayd.storage import store
 from gatewayd.streams import hub
 
@@ -20,9 +20,9 @@ async def cancel(engine: Any, run: Any, action: str = "interrupt") -> Any:
     return await engine.runs.cancel(run.thread_id, run.run_id, action)
 
 
-def wait(engine: Any, run: Any) -> asyncio.Future[manager.Ended]:
+def wait(engine: Any, run: Any) -> asyncio.Future[waiters.Ended]:
     """Return what whoever created the run waits for."""
-    future: asyncio.Future[manager.Ended] = engine.runs._follow(run.run_id)
+    future: asyncio.Future[waiters.Ended] = engine.runs.waiting.follow(run.run_id)
     return future
 
 
@@ -120,7 +120,7 @@ async def test_an_executing_run_is_cancelled_by_its_worker_and_keeps_its_checkpo
     assert await engine.status(run) == "running"
     n = engine.worker.checkpoint(run.run_id, "0002")  # until it has ended its puts are accepted
     engine.worker.end(run.run_id, "cancelled", next=["step"], values=b'{"part":1}', result=b'{"part":1}')
-    assert await ended == manager.Ended(status="interrupted", result=b'{"part":1}', error=None)
+    assert await ended == waiters.Ended(status="interrupted", result=b'{"part":1}', error=None)
     thread = await engine.thread(run)
     assert (thread.status, thread.error) == ("interrupted", {"error": "UserInterrupt", "message": REQUESTED})
     assert len(await engine.fetch("SELECT * FROM checkpoints")) == n == 2
@@ -360,9 +360,9 @@ async def test_a_cancel_that_is_obeyed_in_time_kills_nobody(engine: Any) -> None
     await cancel(engine, run)
     here = engine.runs.flights[run.run_id]
     engine.worker.end(run.run_id, "cancelled")  # arrives; its storing is under way when the deadline fires
-    engine.runs._overdue(here)
+    engine.runs.cancelling.overdue(here)
     await engine.landed()
-    engine.runs._overdue(here)
+    engine.runs.cancelling.overdue(here)
     assert not engine.worker.killed
 
 
@@ -576,7 +576,7 @@ async def test_a_run_whose_worker_does_not_end_it_at_its_timeout_is_fenced_off(b
     run = await engine.executing()
     worker = engine.worker
     ended = wait(engine, run)
-    assert await ended == manager.Ended(
+    assert await ended == waiters.Ended(
         status="timeout", result=None, error={"error": "TimeoutError", "message": ""}
     )
     assert engine.workers.retired[0][2] == {run.run_id}
@@ -591,9 +591,9 @@ async def test_a_run_that_ends_in_time_is_left_alone(engine: Any) -> None:
     run = await engine.executing()
     here = engine.runs.flights[run.run_id]
     engine.worker.end(run.run_id)
-    engine.runs._overtime(here)
+    engine.runs.cancelling.overtime(here)
     await engine.landed()
-    engine.runs._overtime(here)
+    engine.runs.cancelling.overtime(here)
     assert engine.workers.retired == []
     assert await engine.status(run) == "success"
 

@@ -10,7 +10,7 @@ import pytest
 from gatewayd import ids
 from gatewayd.errors import Conflict, NotFound, Unavailable
 from gatewayd.model import event
-from gatewayd.runs import manager
+from gatewayd.runs import manager, waiters
 from gatewayd.streams import hub
 
 RESULT = b'{"answer":42}'
@@ -33,7 +33,7 @@ async def test_a_run_is_created_executed_stored_and_ended(engine: Any) -> None:
     n = engine.worker.emit(run.run_id, b"3")
     await engine.worker.committed(run.run_id, n)
     engine.worker.end(run.run_id, result=RESULT, values=RESULT, end_checkpoint_id="0001")
-    assert await admission.ended == manager.Ended(status="success", result=RESULT, error=None)
+    assert await admission.ended == waiters.Ended(status="success", result=RESULT, error=None)
 
     ended = await engine.run(run)
     assert (ended.status, ended.result, ended.ended_at) == ("success", RESULT, engine.now)
@@ -185,8 +185,8 @@ async def test_waiting_answers_the_same_before_and_after_the_end(engine: Any, se
     engine.worker.end(run.run_id, result=RESULT)
     answers = [await future for future in before]
     answers.append(await engine.runs.wait(run.thread_id, run.run_id))
-    assert answers == [manager.Ended(status="success", result=RESULT, error=None)] * 4
-    assert engine.runs._waiting == {}
+    assert answers == [waiters.Ended(status="success", result=RESULT, error=None)] * 4
+    assert engine.runs.waiting._waiting == {}
 
 
 async def test_waiting_that_begins_while_the_end_is_being_stored_is_answered(
@@ -209,7 +209,7 @@ async def test_who_stops_waiting_leaves_nothing_behind_and_stops_nothing(engine:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert engine.runs._waiting == {}
+    assert engine.runs.waiting._waiting == {}
     engine.worker.end(run.run_id)
     await engine.landed()
     assert await engine.status(run) == "success"
@@ -220,7 +220,7 @@ async def test_waiting_for_what_does_not_exist_is_refused(engine: Any) -> None:
     for thread_id, run_id in ((run.thread_id, ids.new_id()), (ids.new_id(), run.run_id)):
         with pytest.raises(NotFound):
             await engine.runs.wait(thread_id, run_id)
-    assert engine.runs._waiting == {}
+    assert engine.runs.waiting._waiting == {}
 
 
 # admission

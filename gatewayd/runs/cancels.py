@@ -1,0 +1,141 @@
+"""Cancelling and deleting runs: a stored wish, carried out where the run is, and made true when it is not obeyed.
+
+A cancel is stored before it is answered. The run's worker is told; until the run's last frame comes, its puts are
+accepted. One that does not obey within `deadline_s`, or whose worker does not end it at the job timeout, is *fenced off*
+(`endings`), and its worker is retired: so a bad graph costs its own process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import attrs
+from attrs import define
+
+from gatewayd import tasks
+from gatewayd.errors import NotFound
+from gatewayd.model.run import CancelAction, Run
+from gatewayd.runs import endings, flight, waiters
+from gatewayd.storage import store
+from gatewayd.streams import log as stream_log
+from gatewayd.workers import supervisor
+
+log = logging.getLogger(__name__)
+
+NO_RUNS = "No runs found to cancel."
+NO_MATCH = (
+    "No matching runs to cancel. Please verify the thread ID and run IDs are correct, and the runs haven't been "
+    "deleted or completed."
+)
+REQUESTED = "requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
+
+
+@define(eq=False)
+class Cancels:
+    """Whoever stops runs does it here."""
+
+    storage: store.Storage
+    log: stream_log.Log
+    workers: supervisor.Supervisor
+    air: flight.Air
+    waiting: waiters.Waiters
+    ending: endings.Endings
+    tasks: tasks.Group
+    now: Callable[[], int]
+    freed: Callable[[], None]
+    deadline_s: float
+    """Seconds that a cancelled run has to end."""
+    job_timeout_s: float
+    """Seconds a run may execute, all its attempts together; 0: for ever."""
+
+    async def cancel(
+        self, thread_id: str, run_id: str, action: CancelAction, why: dict[str, str] | None
+    ) -> Run:
+        """Store the wish to end a run, and have it carried out. Raises `NotFound`."""
+        found = await self.storage.run_get(thread_id, run_id)
+        if found is None:
+            raise NotFound(NO_RUNS)
+        kind = "UserInterrupt" if action == "interrupt" else "UserRollback"
+        error = why or {"error": kind, "message": f"{action} {REQUESTED}"}
+        marked = await self.storage.run_cancel_if_active(run_id, action, error, self.now())
+        if marked is None:
+            raise NotFound(NO_MATCH)
+        self.carry_out(marked)
+        return marked
+
+    def carry_out(self, run: Run) -> None:
+        """Carry out a stored cancel."""
+        here = self.air.flights.get(run.run_id)
+        if here is not None:
+            here.run = attrs.evolve(here.run, cancel_action=run.cancel_action, cancel_error=run.cancel_error)
+            if here.source is not None and not here.ended:
+                self.stop_flight(here)
+        elif run.status == "pending":
+            self.tasks.spawn(self.ending.end_without_worker(run), f"end {run.run_id}")
+
+    def stop_flight(self, here: flight.Flight) -> None:
+        """Have a run's worker cancel it, and look after the deadline whether it has."""
+        assert here.source is not None
+        here.source.cancel_run(here.run.run_id, here.run.attempt)
+        if here.deadline is None:
+            loop = asyncio.get_running_loop()
+            here.deadline = loop.call_later(self.deadline_s, self.overdue, here)
+
+    def watch_time(self, here: flight.Flight) -> None:
+        """Look, after the run's time and as long as a cancel may take, whether its worker has ended it."""
+        if self.job_timeout_s:
+            left_s = max(0.0, self.job_timeout_s - here.run.executed_us / 1e6) + self.deadline_s
+            here.overtime = asyncio.get_running_loop().call_later(left_s, self.overtime, here)
+
+    def overdue(self, here: flight.Flight) -> None:
+        """A cancel was not obeyed in time."""
+        self._give_up(here, f"did not obey its cancel within {self.deadline_s:g} s")
+
+    def overtime(self, here: flight.Flight) -> None:
+        """The job timeout has passed and the worker has not ended the run by it: it does not turn."""
+        self._give_up(here, f"did not end at its timeout of {self.job_timeout_s:g} s")
+
+    def _give_up(self, here: flight.Flight, why: str) -> None:
+        """Fence a run off, and have its worker end."""
+        source = here.source
+        if source is None or here.landed.is_set() or (here.ended and not here.vanished):
+            return
+        log.error(
+            "run %s %s: it is fenced off, and its worker %s is given up",
+            here.run.run_id,
+            why,
+            source.name,
+            extra=endings.fields(here.run),
+        )
+        if not here.vanished:
+            self.ending.fence_off(here)
+        self.workers.retire(source, f"run {here.run.run_id} {why}", besides=self.air.lost_with(source))
+
+    # deleting
+
+    async def delete_run(self, thread_id: str, run_id: str) -> None:
+        """Remove a run's record; if it executes, it is stopped. Raises `NotFound`."""
+        run = await self.storage.run_delete(thread_id, run_id, self.now())
+        if run is None:
+            raise NotFound("Run not found")
+        self._vanished(run.thread_id, [run.run_id])
+
+    async def delete_thread(self, thread_id: str) -> None:
+        """Delete a thread with all its runs; those that execute are stopped. Raises `NotFound`."""
+        self._vanished(thread_id, await self.storage.thread_delete(thread_id, self.now()))
+        self.log.forget(thread_id)
+        self.log.hub.forget(thread_id)
+
+    def _vanished(self, thread_id: str, run_ids: list[str]) -> None:
+        for run_id in run_ids:
+            if (here := self.air.flights.get(run_id)) is not None:
+                here.vanished = True
+                if not here.ended:
+                    here.ended = True
+                    if here.source is not None:
+                        self.stop_flight(here)  # its place is free when nothing of it executes any more
+            self.waiting.tell(run_id, waiters.DELETED)
+        self.log.hub.nudge(thread_id)
+        self.freed()

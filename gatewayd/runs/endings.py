@@ -1,0 +1,210 @@
+"""Ending runs: what is stored at the end of one, by whomever it comes about.
+
+A run ends with its worker's last frame; or without a worker, when it was cancelled before its start or while parked, or is
+put aside; or while something of it still executes, when it is fenced off. In each case one transaction stores all of it
+(`storage.sqlite.runs.run_finish_if_active`), posted to the writer and repeated until it is stored, whatever becomes of the
+client that has wanted it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import attrs
+from attrs import define, field
+
+from gatewayd import tasks, wire
+from gatewayd.errors import GatewaydError, Unavailable
+from gatewayd.model import event
+from gatewayd.model.event import Chunk, Item
+from gatewayd.model.run import Run, RunOutcome
+from gatewayd.runs import flight, waiters
+from gatewayd.storage import store
+from gatewayd.streams import log as stream_log
+from gatewayd.workers import supervisor
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = {"error": "TimeoutError", "message": ""}
+
+
+@define(eq=False)
+class Endings:
+    """Whoever ends runs does it here."""
+
+    storage: store.Storage
+    log: stream_log.Log
+    workers: supervisor.Supervisor
+    air: flight.Air
+    waiting: waiters.Waiters
+    tasks: tasks.Group
+    now: Callable[[], int]
+    on_owed: Callable[[], None]
+    """Called when the end of a run has been stored that is to be told to a webhook."""
+    retry_s: float
+    """Pause before an end that could not be stored is tried again."""
+    _ending: dict[str, Run] = field(factory=dict, init=False)
+    """Runs without a worker that are being ended, as their latest cancel has left them."""
+
+    def end(self, here: flight.Flight, frame: dict[str, Any]) -> None:
+        """A run's last frame has said how it ended."""
+        run = here.run
+        if run.cancel_action == "rollback":
+            self.tasks.spawn(self._roll_back(here), f"roll back {run.run_id}")
+        elif frame["outcome"] == "cancelled":
+            self.finish(run, outcome_of(frame, "interrupted", thread_error=run.cancel_error), here)
+        else:
+            self.finish(run, outcome_of(frame, frame["outcome"]), here)
+
+    def finish(
+        self, run: Run, outcome: RunOutcome, here: flight.Flight | None, items: list[Item] | None = None
+    ) -> None:
+        """Post the end of a run to the writer; `items` are events that come before its last one."""
+        data = wire.dumps({"status": "run_done", "run_id": run.run_id})
+        last: Item = (event.END, "", event.THREAD, data)
+        attempt = run.attempt if here is not None else 0
+
+        def done(chunk: Chunk, stored: bool) -> None:
+            if not stored:
+                self.tasks.spawn(self._refused(run, outcome, here), f"look what became of {run.run_id}")
+                return
+            self.log.hub.publish(chunk)
+            status = "deleted" if outcome.rollback else outcome.status
+            self.waiting.tell(
+                run.run_id, waiters.Ended(status=status, result=outcome.result, error=outcome.error)
+            )
+            log.info("run %s ended: %s", run.run_id, outcome.status, extra=fields(run))
+            if run.kwargs.get("webhook"):
+                self.on_owed()
+            self.air.over(run, here)
+
+        def failed(error: BaseException) -> None:
+            log.error("the end of run %s could not be stored, trying again: %s", run.run_id, error)
+            asyncio.get_running_loop().call_later(self.retry_s, post)
+
+        def post() -> None:
+            # Numbered at every try: what others have written on the thread meanwhile has been published.
+            chunk = self.log.chunk(run.thread_id, run.run_id, [*(items or ()), last])
+            try:
+                self.storage.run_finish_if_active(
+                    run.run_id, attempt, outcome, chunk, self.now(), partial(done, chunk), failed
+                )
+            except Unavailable:
+                log.warning("run %s ends at the next start: storage is closed", run.run_id, extra=fields(run))
+
+        post()
+
+    async def _refused(self, run: Run, outcome: RunOutcome, here: flight.Flight | None) -> None:
+        """A run's end was not taken: it has ended already or was deleted, or a rollback had been stored before."""
+        latest = await self.storage.run_get_anywhere(run.run_id)
+        if latest is None or not latest.active or (here is not None and latest.attempt != run.attempt):
+            self.air.over(run, here)
+            return
+        undone = await self._undone(latest)
+        self.finish(latest, attrs.evolve(undone, fenced=outcome.fenced), here)
+
+    async def _roll_back(self, here: flight.Flight) -> None:
+        """Undo a run that was cancelled for rollback and executes no more."""
+        outcome = await self._undone(here.run)
+        self.finish(here.run, outcome, here)
+
+    async def _undone(self, run: Run) -> RunOutcome:
+        await self.storage.run_checkpoints_delete(run.run_id)
+        projection = await self._projection(run)
+        return attrs.evolve(projection, status="interrupted", rollback=True, thread_error=run.cancel_error)
+
+    async def _projection(self, run: Run) -> RunOutcome:
+        """Have the service worker compute the thread's state; if it can't, the old values stay."""
+        try:
+            state = await self.workers.call("project", {"thread_id": run.thread_id, "graph_id": run.graph_id})
+        except GatewaydError as error:
+            log.warning("the state of thread %s could not be computed: %s", run.thread_id, error.detail)
+            return RunOutcome(status="interrupted")
+        return outcome_of(state, "interrupted")
+
+    # without a worker
+
+    async def end_without_worker(self, run: Run, outcome: RunOutcome | None = None) -> None:
+        """
+        End a pending run that no worker has: cancelled, or put aside with `outcome`.
+
+        One that had never started leaves its thread as it was. Of several calls for a run the strongest cancel counts.
+        """
+        earlier = self._ending.get(run.run_id)
+        self._ending[run.run_id] = run
+        if earlier is not None:
+            return  # the call under way takes the newer word
+        try:
+            await self.log.open(run.thread_id)
+            final, items = await self._unattended(run, outcome)
+            if (latest := self._ending[run.run_id]).cancel_action != run.cancel_action:
+                final, items = await self._unattended(latest, outcome)
+        finally:
+            del self._ending[run.run_id]
+        self.finish(run, final, None, items)
+
+    async def _unattended(self, run: Run, outcome: RunOutcome | None) -> tuple[RunOutcome, list[Item]]:
+        """Return how a run ends that no worker has, and the events that come before its last one."""
+        items: list[Item] = []
+        if run.attempt == 0:
+            final = RunOutcome(status="interrupted", quiet=True, rollback=run.cancel_action == "rollback")
+        elif outcome is not None:
+            projection = await self._projection(run)
+            final = attrs.evolve(projection, status=outcome.status, error=outcome.error)
+            items.append(("error", "", event.V1 | event.THREAD, wire.dumps(outcome.error)))
+        else:
+            final = await self.cancelled(run)
+            if final.error is not None:
+                items.append(("error", "", event.V1 | event.THREAD, wire.dumps(final.error)))
+        return final, items
+
+    async def cancelled(self, run: Run) -> RunOutcome:
+        """Return how a cancelled run ends whose worker does not say it."""
+        if run.cancel_action == "rollback":
+            return await self._undone(run)
+        projection = await self._projection(run)
+        if run.cancel_action == "error":
+            return attrs.evolve(projection, status="error", error=run.cancel_error)
+        return attrs.evolve(projection, status="interrupted", thread_error=run.cancel_error)
+
+    # while something of it executes
+
+    def fence_off(self, here: flight.Flight) -> None:
+        """Record a run as ended although something of it still executes; its frames are refused from now on."""
+        here.ended = here.fenced = True
+        here.recorded = False
+        self.tasks.spawn(self._record_fenced(here), f"fence off {here.run.run_id}")
+
+    async def _record_fenced(self, here: flight.Flight) -> None:
+        if here.cancelling:
+            outcome = await self.cancelled(here.run)
+        else:
+            projection = await self._projection(here.run)
+            outcome = attrs.evolve(projection, status="timeout", error=TIMEOUT)
+        self.finish(here.run, attrs.evolve(outcome, fenced=True), here)
+
+
+def outcome_of(
+    frame: dict[str, Any], status: str, *, thread_error: dict[str, str] | None = None
+) -> RunOutcome:
+    """Make the outcome of a worker's map (see `channel.orders`)."""
+    return RunOutcome(
+        status=status,  # type: ignore[arg-type]  # the worker's words are those of the table, which checks them
+        error=frame.get("error"),
+        thread_error=thread_error,
+        result=frame.get("result"),
+        values=frame.get("values"),
+        interrupts=frame.get("interrupts"),
+        next=frame.get("next"),
+        end_checkpoint_id=frame.get("end_checkpoint_id"),
+        quiet=frame.get("quiet", False),
+    )
+
+
+def fields(run: Run) -> dict[str, Any]:
+    """Name a run in a line of the log."""
+    return {"fields": {"run_id": run.run_id, "thread_id": run.thread_id, "attempt": run.attempt}}
