@@ -10,7 +10,13 @@ from tests.wire.conversation import Conversation
 
 Scenario = Callable[[Conversation], Awaitable[None]]
 
-MODULES: Final = ("asked_of_resources", "asked_of_runs", "asked_of_streams")
+MODULES: Final = (
+    "asked_of_resources",
+    "asked_of_runs",
+    "asked_of_streams",
+    "asked_of_modes",
+    "asked_of_readers",
+)
 """Where the scenarios are."""
 ALL: Final[dict[str, Scenario]] = {}
 """By name; a recording has the same name."""
