@@ -74,7 +74,9 @@ async def open_services(
         stack.push_async_callback(background.stop)
         background.spawn(claims.claimer(runs), "claimer")
         background.spawn(recovery.end_cancelled(runs), "end what was cancelled")
-        background.spawn(sweeper.sweeper(runs, options.sweep_interval_s, options.linger_s), "sweeper")
+        background.spawn(
+            sweeper.sweeper(runs, options.sweep_interval_s, options.linger_s, options.events_ttl_s), "sweeper"
+        )
         yield keys.Services(
             settings=options,
             project=served,

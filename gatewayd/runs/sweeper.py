@@ -1,4 +1,9 @@
-"""Removing, in small steps, the rows of threads that were deleted or belonged to ended stateless runs."""
+"""Removing, in small steps, what is not kept any longer.
+
+These are the rows of threads that were deleted or belonged to ended stateless runs, and events of runs that ended longer
+ago than `events_ttl_s`. What somebody reads at the moment stays: a stateless run's thread until nobody does, a thread's
+events for as long again, since who has a thread's stream open may leave it open for ever.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +21,16 @@ THREADS = 100
 """Threads looked at in one pass."""
 
 
-async def sweeper(runs: manager.RunManager, every_s: float, linger_s: float) -> None:
-    """Sweep every `every_s` seconds until cancelled; ended stateless threads stay for `linger_s`."""
+async def sweeper(
+    runs: manager.RunManager, every_s: float, linger_s: float, events_ttl_s: float = 0.0
+) -> None:
+    """Sweep every `every_s` seconds until cancelled; ended stateless threads stay for `linger_s` seconds."""
     while True:
         await asyncio.sleep(every_s)
         try:
             await sweep(runs, linger_s)
+            if events_ttl_s:
+                await prune(runs, max(events_ttl_s, linger_s))
         except GatewaydError as error:
             log.error("sweeping failed: %s", error.detail)
 
@@ -40,3 +49,18 @@ async def sweep(runs: manager.RunManager, linger_s: float) -> int:
         if len(ready) < len(candidates) or len(candidates) < THREADS:
             break
     return gone
+
+
+async def prune(runs: manager.RunManager, ttl_s: float) -> int:
+    """Remove events of runs that ended more than `ttl_s` seconds ago; return the number of threads that were looked at."""
+    looked_at, behind = 0, (0, "")
+    ttl = int(ttl_s * 1e6)
+    before = runs.now() - ttl
+    while candidates := await runs.storage.threads_to_prune(before, behind, THREADS):
+        for _, thread_id in candidates:
+            until = before - ttl if runs.log.hub.has_readers(thread_id) else before
+            while not await runs.storage.thread_events_prune_step(thread_id, until, STEP_ROWS):
+                pass
+        looked_at += len(candidates)
+        behind = candidates[-1]
+    return looked_at

@@ -460,6 +460,7 @@ def run_finish_if_active(
         return False
     thread_id = row[0]
     events.append(connection, end)
+    events.keep_from(connection, thread_id, now)
     if outcome.rollback:
         checkpoint_sql.run_delete(connection, run_id)
         connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
@@ -478,5 +479,6 @@ def run_delete(connection: sqlite3.Connection, thread_id: str, run_id: str, now:
         return None
     connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
     connection.execute("DELETE FROM slots WHERE thread_id = ? AND holder = ?", (thread_id, run_id))
+    events.keep_from(connection, thread_id, now)
     threads.thread_status_derive(connection, thread_id, now)
     return run
