@@ -1,3 +1,31 @@
-"""gatewayd: a self-hosted server for LangGraph agents on one box."""
+"""gatewayd: a self-hosted server for LangGraph agents on one box.
+
+Two kinds of processes on one SQLite file. The *daemon* speaks HTTP, admits runs, gives them to workers and stores what
+comes back; it imports neither langgraph nor anybody's code. *Workers* execute graphs and answer what needs them.
+
+Where things are, from the socket inwards (each package's docstring is its design):
+
+    cli, daemon, app     the command; the process: lock, socket, signals, exit codes; who gets which part
+    api                  HTTP: parse, call one thing, reply; event streams on sockets
+    crons                what is due by the clock
+    runs                 the life of a run: admission, starting, cancelling, ending, what a restart does
+    assistants, threads  what requests mean that are about neither runs nor HTTP
+    webhooks             telling the end of a run to a URL
+    graphs               which worker calls know a graph of the project
+    workers              the worker processes as the daemon sees them
+    streams              the log of each thread and the cursors over it; how events look in a protocol
+    storage              one operation per state change; the only place above which nobody knows SQL
+    worker               the worker process: graphs, saver, state, store
+    channel              what daemon and worker say to each other, frame by frame
+    checkpointing        langgraph's checkpoints as rows, shared by writer and worker
+    tasks, logs          tasks with an owner; structured logs
+    settings, project    what the operator decides; langgraph.json
+    wire, model          JSON; plain records and the states of a run
+    errors, ids          the errors that cross layers; identifiers
+
+Imports go down this list, never up, and import-linter proves it (pyproject.toml); `worker` is imported by the command
+alone. The way of a run: `api.runs` → `api.admission` → `runs.manager` → `channel` → `worker.core` → `worker.execute` →
+`worker.outlet` → back over the channel → `streams.log` → `storage` → `streams.hub` → `api.sse`.
+"""
 
 __version__ = "0.1.0"

@@ -1,7 +1,7 @@
 """The composition root: which part gets which other, in the order in which they start and stop.
 
 `open_services` starts storage, log, hub, workers' supervisor and run manager, each depending on those before it, and
-stops them in the reverse order. `build_app` makes the HTTP application over them and does no I/O.
+stops them in the reverse order. `reload` exchanges the project under them. `build_app` makes the HTTP application over them and does no I/O.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,17 @@ import attrs
 from aiohttp import web
 
 import gatewayd
-from gatewayd import api, project, settings, tasks
-from gatewayd.api import keys
+from gatewayd import api, project, serving, settings, tasks
+from gatewayd.api import keys, reply
 from gatewayd.channel import orders
+from gatewayd.crons import ticker
 from gatewayd.runs import claims, manager, recovery, sweeper
 from gatewayd.storage import store
 from gatewayd.storage.sqlite import database
 from gatewayd.streams import hub
 from gatewayd.streams import log as stream_log
-from gatewayd.workers import process, supervisor
+from gatewayd.webhooks import policy, sender
+from gatewayd.workers import plan, process, supervisor
 
 DATABASE = "gatewayd.sqlite"
 STORE = "store.sqlite"
@@ -56,8 +59,7 @@ async def open_services(
     background = tasks.Group("services")
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(_close, storage)
-        descriptions = {graph_id: spec.description for graph_id, spec in served.graphs.items()}
-        await storage.system_assistants_sync(descriptions, now_us())
+        await storage.system_assistants_sync(_descriptions(served), now_us())
         events = hub.Hub(storage, budget=options.hub_memory)
         workers = supervisor.Supervisor(_plan(options, served, url), begin)
         runs = manager.RunManager(
@@ -66,34 +68,77 @@ async def open_services(
             workers=workers,
             max_retries=options.max_retries,
             cancel_deadline_s=options.cancel_deadline_s,
+            job_timeout_s=options.job_timeout_s,
         )
-        await recovery.recover(runs)
+        posting = sender.Sender(
+            storage=storage,
+            policy=_policy(options, served),
+            show=partial(reply.run, api_url=url),
+            secret=options.webhook_secret,
+            timeout_s=options.webhook_timeout_s,
+        )
+        runs.on_owed = posting.hint.set
+        await recovery.recover(
+            runs,
+            {graph_id: spec.on_restart for graph_id, spec in served.graphs.items() if spec.on_restart},
+            options.on_restart,
+        )
         await workers.start()
         stack.push_async_callback(workers.stop)
         stack.push_async_callback(runs.stop, options.drain_s)
         stack.push_async_callback(background.stop)
         background.spawn(claims.claimer(runs), "claimer")
         background.spawn(recovery.end_cancelled(runs), "end what was cancelled")
-        background.spawn(
-            sweeper.sweeper(runs, options.sweep_interval_s, options.linger_s, options.events_ttl_s), "sweeper"
+        keeping = sweeper.Keeping(
+            linger_s=options.linger_s,
+            events_s=options.events_ttl_s,
+            idempotency_s=options.idempotency_ttl_s,
+            webhooks_s=options.webhook_log_s,
         )
-        yield keys.Services(
+        background.spawn(sweeper.sweeper(runs, options.sweep_interval_s, keeping), "sweeper")
+        background.spawn(posting.run(), "webhooks")
+        services = keys.Services(
             settings=options,
-            project=served,
+            serving=serving.Serving(options, served),
             storage=storage,
             runs=runs,
             hub=events,
             workers=workers,
+            webhooks=posting,
             shutdown=asyncio.Event(),
             api_url=url,
         )
+        background.spawn(ticker.Ticker(crons=services.crons, runs=runs).run(), "ticker")
+        yield services
+
+
+async def reload(services: keys.Services, served: project.Project) -> None:
+    """
+    Serve this project from now on, without closing a connection.
+
+    New workers load it, then its graphs get their assistants, then requests see it. Raises `Unavailable` with the
+    cause when it can't be loaded: the project from before is served then.
+    """
+    assert services.api_url is not None
+    await services.workers.renew(_plan(services.settings, served, services.api_url))
+    await services.storage.system_assistants_sync(_descriptions(served), now_us())
+    services.webhooks.policy = _policy(services.settings, served)
+    services.serving.become(served)
+
+
+def _policy(options: settings.Settings, served: project.Project) -> policy.Policy:
+    return policy.Policy(rules=served.webhooks, private=options.webhook_private == "allow")
+
+
+def _descriptions(served: project.Project) -> dict[str, str | None]:
+    return {graph_id: spec.description for graph_id, spec in served.graphs.items()}
 
 
 async def _close(storage: store.Storage) -> None:
     await storage.close(now_us())
 
 
-def _plan(options: settings.Settings, served: project.Project, url: str) -> supervisor.Plan:
+def _plan(options: settings.Settings, served: project.Project, url: str) -> plan.Plan:
     """Say how workers are made: the project's env overrides the shell's, as in the reference."""
     configuration = orders.Configuration(
         name="",
@@ -109,8 +154,9 @@ def _plan(options: settings.Settings, served: project.Project, url: str) -> supe
         window=options.run_window,
         backlog=options.run_backlog,
         job_timeout_s=options.job_timeout_s,
+        patience_s=options.cancel_deadline_s / 2,
     )
-    return supervisor.Plan(
+    return plan.Plan(
         workers=options.workers,
         jobs_per_worker=options.jobs_per_worker,
         data_dir=options.data_dir,
@@ -118,6 +164,8 @@ def _plan(options: settings.Settings, served: project.Project, url: str) -> supe
         environment={**os.environ, **served.env, "LANGGRAPH_API_URL": url},
         configuration=_without_identity(attrs.asdict(configuration)),
         call_deadline_s=options.call_deadline_s,
+        max_runs=options.worker_max_runs,
+        memory=options.worker_memory,
     )
 
 

@@ -1,6 +1,6 @@
 """The command ``gatewayd``: arguments in, exit code out.
 
-Exit codes: 0 ended as asked; 1 the data directory is held by another daemon; 2 wrong arguments; 78 (EX_CONFIG) the
+Exit codes: 0 ended as asked; 1 the data directory is held by another daemon, or the project was not reloaded; 2 wrong arguments; 78 (EX_CONFIG) the
 settings, langgraph.json or the project can't be used. What each command needs is imported when it is called: ``--version``
 costs nothing, and a worker doesn't load the server.
 """
@@ -12,9 +12,14 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import gatewayd
 from gatewayd.errors import BadConfiguration, DataDirBusy
+
+if TYPE_CHECKING:
+    from gatewayd.project import Project
+    from gatewayd.settings import Settings
 
 EX_CONFIG = 78
 
@@ -33,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return process.main(arguments[1:])
     given = _parser().parse_args(arguments)
     try:
-        return _serve(given)
+        return {"serve": _serve, "reload": _reload}[given.command](given)
     except BadConfiguration as error:
         _complain(error.detail)
         return EX_CONFIG
@@ -52,14 +57,39 @@ def _serve(given: argparse.Namespace) -> int:
     logs.configure(loaded.log_level, loaded.log_json, color=loaded.log_color)
     for flag in given.ignored or ():
         log.warning("%s is ignored: gatewayd has no such thing", flag)
+    _tell_findings(project)
+
+    from gatewayd import daemon
+
+    def read() -> tuple[Settings, Project]:
+        again = settings.load(flags, os.environ)
+        _tell_findings(again[1])
+        return again
+
+    return daemon.serve(loaded, project, read)
+
+
+def _tell_findings(project: Project) -> None:
     for line in project.warnings:
         log.warning("%s", line)
     for line in project.notes:
         log.info("%s", line)
 
-    from gatewayd import daemon
 
-    return daemon.serve(loaded, project)
+def _reload(given: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from gatewayd import reload, settings
+
+    # A data directory that is named can be found without the project, which may be somewhere else or broken.
+    data_dir = Path(given.data_dir) if given.data_dir else None
+    try:
+        data_dir = data_dir or settings.load({"config": given.config}, os.environ)[0].data_dir
+        print("reloaded:", reload.request(data_dir))
+    except reload.NotReloaded as error:
+        _complain(f"not reloaded: {error.detail}")
+        return 1
+    return 0
 
 
 def _complain(detail: str) -> None:
@@ -110,6 +140,12 @@ def _parser() -> argparse.ArgumentParser:
         help="runs at once in each worker (default: 10)",
     )
     serve.add_argument(
+        "--worker-max-runs", metavar="N", help="replace a worker after N runs (default: 0, never)"
+    )
+    serve.add_argument(
+        "--worker-memory", metavar="BYTES", help="kill a worker that uses more memory (default: 0, no limit)"
+    )
+    serve.add_argument(
         "--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING, ERROR or CRITICAL (default: INFO)"
     )
     serve.add_argument(
@@ -122,4 +158,15 @@ def _parser() -> argparse.ArgumentParser:
         serve.add_argument(flag, action="store_true", dest="accepted", help=argparse.SUPPRESS)
     for flag in ("--studio-url", "--server-log-level"):
         serve.add_argument(flag, action=_Ignored, dest="ignored", help=argparse.SUPPRESS)
+    reload = commands.add_parser(
+        "reload",
+        help="have a running daemon load its project anew",
+        description="Have the daemon that serves a project read its langgraph.json and load its code anew, "
+        "without closing a connection. Waits for the outcome.",
+        allow_abbrev=False,
+    )
+    reload.add_argument("--config", "-c", metavar="FILE", help="the project's file (default: langgraph.json)")
+    reload.add_argument(
+        "--data-dir", metavar="DIR", help="the daemon's data (default: .gatewayd beside the project's file)"
+    )
     return parser

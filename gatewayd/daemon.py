@@ -7,6 +7,9 @@ request is accepted. The workers load the project meanwhile; "serving" is printe
 Stop (SIGTERM, SIGINT): no new runs; all runs are handed back to storage; connections are aborted without their last
 chunk, so that clients know that they were cut; the workers end, the writer is flushed, the lock is released.
 
+Reload (SIGHUP): langgraph.json is read again, the project is loaded by new workers, see `reload` and `app.reload`. When
+the terminal that it was started from hangs up, which is told by the same signal, it stops (not so under nohup).
+
 Exit codes: 0 stopped in order; 1 can't start (port or data directory in use); 78 the configuration or the project
 can't be used (the service manager need not try again).
 """
@@ -22,18 +25,18 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from aiohttp import web
 
 import gatewayd
 from gatewayd import app as composition
-from gatewayd import project, sample, settings, tasks
+from gatewayd import project, reload, sample, settings, tasks
 from gatewayd.api import keys
-from gatewayd.errors import BadConfiguration, DataDirBusy
+from gatewayd.errors import BadConfiguration, DataDirBusy, GatewaydError
 from gatewayd.storage.sqlite import database
 from gatewayd.workers import process
 
@@ -51,24 +54,35 @@ class PortBusy(Exception):
     """The address is in use or can't be bound."""
 
 
-def serve(options: settings.Settings, served: project.Project) -> int:
-    """Serve until told to stop; return the exit code."""
+Read = Callable[[], tuple[settings.Settings, project.Project]]
+"""Reads settings and project as at the start, and tells what is ignored. Raises `BadConfiguration`."""
+
+
+def serve(options: settings.Settings, served: project.Project, read: Read) -> int:
+    """Serve until told to stop; return the exit code. `read` is for reloads."""
+    # Until a reload can be done. Under nohup it is ignored already.
+    immune = signal.signal(signal.SIGHUP, signal.SIG_IGN) is signal.SIG_IGN
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         with held(options.data_dir), bound(options.host, options.port) as sock:
-            return asyncio.run(_serve(options, served, sock))
+            return asyncio.run(_serve(options, served, sock, read, immune=immune))
     except PortBusy as error:
         print(f"gatewayd: {error}", file=sys.stderr)  # noqa: T201  the command's last word
         return 1
 
 
-async def _serve(options: settings.Settings, served: project.Project, sock: socket.socket) -> int:
+async def _serve(
+    options: settings.Settings, served: project.Project, sock: socket.socket, read: Read, *, immune: bool
+) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     url = url_of(sock)
     async with running(options, served, sock, url) as services:
+        reloader = reload.Reloader(options.data_dir, lambda: _reload(services, read))
+        loop.add_signal_handler(signal.SIGHUP, _on_hangup(reloader.ask, stop.set, immune=immune))
+        reloader.open()
         failure = await _first_load(services, stop)
         if failure is not None:
             raise BadConfiguration(failure)
@@ -76,9 +90,50 @@ async def _serve(options: settings.Settings, served: project.Project, sock: sock
             _tell(f"gatewayd {gatewayd.__version__} serving {len(served.graphs)} graphs at {url}")
             if (steps := sample.next_steps(options.config, url)) is not None:
                 _tell(steps)
+        reloads = tasks.Group("reloads")
+        reloads.spawn(reloader.run(), "reloader")
         await stop.wait()
         log.info("stopping")
+        await reloads.stop()
     return 0
+
+
+async def _reload(services: keys.Services, read: Read) -> str:
+    """Load the project anew and return what is served now. Raises `BadConfiguration` or `Unavailable`."""
+    try:
+        options, served = read()
+        for name in settings.changed(services.settings, options):
+            log.warning("%s has changed; that takes effect at the next start", name)
+        await composition.reload(services, served)
+    except GatewaydError as error:
+        services.serving.trouble = error.detail
+        raise
+    return f"{len(served.graphs)} graphs of {served.path}"
+
+
+def _on_hangup(ask: Callable[[], None], stop: Callable[[], None], *, immune: bool) -> Callable[[], None]:
+    """Return what SIGHUP does: a reload, unless it means that the terminal is gone, which the `immune` survive."""
+    terminal = _has_terminal()
+
+    def hangup() -> None:
+        nonlocal terminal
+        if terminal and not _has_terminal():
+            terminal = False
+            if not immune:
+                stop()
+        else:
+            ask()
+
+    return hangup
+
+
+def _has_terminal() -> bool:
+    """Whether there is a terminal whose end is told by SIGHUP."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _tell(text: str) -> None:
@@ -155,23 +210,35 @@ def held(data_dir: Path) -> Iterator[None]:
     """
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (data_dir / "daemon.lock").open("a+")
+        lock = (data_dir / reload.LOCK).open("a+")
     except OSError as error:
         raise BadConfiguration(
             f"the data directory {data_dir} can't be used: {error.strerror or error}"
         ) from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _locked(lock):
             lock.seek(0)
             holder = lock.read().strip() or "an unknown process"
-            raise DataDirBusy(f"{data_dir} is in use by another gatewayd ({holder})") from None
+            raise DataDirBusy(f"{data_dir} is in use by another gatewayd ({holder})")
+        reload.forget(data_dir)
         lock.truncate(0)
         lock.write(f"pid {os.getpid()}")
         lock.flush()
         _clear_leftovers(data_dir / "workers.lock")
         yield
+
+
+def _locked(lock: IO[str]) -> bool:
+    """Take the lock; a second time, for somebody may just have looked whether it is held (`reload.request`)."""
+    for last in (False, True):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if not last:
+                time.sleep(LEFTOVERS_LOOK_S)
+        else:
+            return True
+    return False
 
 
 def _clear_leftovers(path: Path) -> None:

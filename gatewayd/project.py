@@ -20,15 +20,31 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from gatewayd import wire
 from gatewayd.errors import BadConfiguration
+from gatewayd.model.webhook import WebhookRules
 
-SECTIONS = frozenset({"http", "store", "checkpointer"})
+SECTIONS = frozenset({"http", "store", "checkpointer", "webhooks", "gatewayd"})
 """Keys whose value is an object of options that are judged one by one."""
 
-HONOURED = frozenset({"$schema", "graphs", "dependencies", "env", "python_version", "http.cors"})
+ON_RESTART = ("resume", "restart", "error", "interrupt")
+"""What may become of runs that were executing when the server was killed."""
+
+HONOURED = frozenset(
+    {
+        "$schema",
+        "graphs",
+        "dependencies",
+        "env",
+        "python_version",
+        "http.cors",
+        "http.disable_webhooks",
+        "gatewayd.graphs",
+    }
+    | {"webhooks.env_prefix", "webhooks.url", "webhooks.headers"}
+)
 
 BUILD_ONLY = frozenset(
     {
@@ -71,16 +87,13 @@ UNHONOURED = {
     "http.logging_headers": "not honoured yet; no header is logged",
     "http.middleware_order": "there is no custom middleware",
     "http.mount_prefix": "not honoured yet; routes begin at /",
-    "webhooks": "webhooks are not sent yet",
     "ui": "UI components are not served",
     "ui_config": "UI components are not served",
     "disable_persistence": "everything is stored",
 }
 """Keys the project works without, and what is missing."""
 
-NOT_SERVED = frozenset(
-    {"http.disable_a2a", "http.disable_mcp", "http.disable_store", "http.disable_ui", "http.disable_webhooks"}
-)
+NOT_SERVED = frozenset({"http.disable_a2a", "http.disable_mcp", "http.disable_store", "http.disable_ui"})
 """Switches that hold because what they switch off is not built; whoever builds it takes its switch out of here."""
 
 JS_SUFFIXES = (".ts", ".tsx", ".mts", ".cts", ".js", ".jsx", ".mjs", ".cjs")
@@ -102,6 +115,8 @@ class GraphSpec:
     path: str
     """As written: ``./folder/file.py:attribute`` or ``package.module:attribute``."""
     description: str | None = None
+    on_restart: str | None = None
+    """One of `ON_RESTART`; None: as the settings say."""
 
     @property
     def location(self) -> str:
@@ -155,6 +170,7 @@ class Project:
     """Variables for the user's code and for the server's settings; they override the process's environment."""
     cors: Cors | None = None
     """``http.cors``; None if the file has none."""
+    webhooks: WebhookRules = field(factory=WebhookRules)
     warnings: tuple[str, ...] = ()
     """One line per key that is not honoured."""
     notes: tuple[str, ...] = ()
@@ -166,9 +182,9 @@ class Project:
         return list(dict.fromkeys(str(folder.resolve()) for folder in folders if folder.is_dir()))
 
 
-def read(path: Path) -> Project:
+def read(path: Path, environ: Mapping[str, str] | None = None) -> Project:
     """
-    Read a langgraph.json and the dotenv file it may name.
+    Read a langgraph.json and the dotenv file it may name; `environ` are the variables for the headers of webhooks.
 
     Raises `BadConfiguration` with one line that tells the file, the key and the cause.
     """
@@ -178,13 +194,15 @@ def read(path: Path) -> Project:
     warnings: list[str] = []
     notes: list[str] = []
     _judge(path, document, warnings, notes)
+    env = _env(path, document.get("env"), warnings)
     return Project(
         path=path,
         folder=path.parent,
-        graphs=_graphs(path, document.get("graphs")),
+        graphs=_graphs(path, document.get("graphs"), (document.get("gatewayd") or {}).get("graphs")),
         dependencies=_dependencies(path, document.get("dependencies"), warnings),
-        env=_env(path, document.get("env"), warnings),
+        env=env,
         cors=_cors(path, (document.get("http") or {}).get("cors"), warnings),
+        webhooks=_webhooks(path, document, env, environ or {}, warnings),
         warnings=tuple(warnings),
         notes=tuple(notes),
     )
@@ -243,12 +261,32 @@ def _options(path: Path, document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
                 yield f"{key}.{option}", setting
 
 
-def _graphs(path: Path, value: Any) -> dict[str, GraphSpec]:
+def _graphs(path: Path, value: Any, own: Any) -> dict[str, GraphSpec]:
     if value is None or value == {}:
         raise _bad(path, "graphs", 'missing; it says what to serve, e.g. {"agent": "./agent.py:graph"}')
-    return {
-        graph_id: _graph(path, graph_id, entry) for graph_id, entry in _object(path, "graphs", value).items()
+    options = _own_options(path, own)
+    found = {
+        graph_id: evolve(_graph(path, graph_id, entry), **options.pop(graph_id, {}))
+        for graph_id, entry in _object(path, "graphs", value).items()
     }
+    for graph_id in options:
+        raise _bad(path, f"gatewayd.graphs.{graph_id}", "there is no such graph")
+    return found
+
+
+def _own_options(path: Path, value: Any) -> dict[str, dict[str, str]]:
+    """Read what only gatewayd knows of graphs: ``{"<id>": {"on_restart": "…"}}``."""
+    options: dict[str, dict[str, str]] = {}
+    for graph_id, entry in _object(path, "gatewayd.graphs", {} if value is None else value).items():
+        key = f"gatewayd.graphs.{graph_id}"
+        options[graph_id] = {}
+        for name, chosen in _object(path, key, entry).items():
+            if name != "on_restart":
+                raise _bad(path, f"{key}.{name}", "unknown option; there is on_restart")
+            if chosen not in ON_RESTART:
+                raise _bad(path, f"{key}.{name}", f"must be {' or '.join(ON_RESTART)}")
+            options[graph_id][name] = chosen
+    return options
 
 
 def _graph(path: Path, graph_id: str, entry: Any) -> GraphSpec:
@@ -351,6 +389,70 @@ def _cors(path: Path, value: Any, warnings: list[str]) -> Cors | None:
     return Cors(**fields)
 
 
+HEADER_VARIABLE = re.compile(r"\$\{\{\s*env\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
+
+
+def _webhooks(
+    path: Path,
+    document: dict[str, Any],
+    env: Mapping[str, str],
+    environ: Mapping[str, str],
+    warnings: list[str],
+) -> WebhookRules:
+    """Read the section ``webhooks``; variables in headers are looked up in the project's env, then in the process's."""
+    section = _object(path, "webhooks", document.get("webhooks") or {})
+    prefix = _text(path, "webhooks.env_prefix", section.get("env_prefix") or "LG_WEBHOOK_")
+    headers = {
+        name: _header(path, f"webhooks.headers.{name}", value, prefix, {**environ, **env})
+        for name, value in _object(path, "webhooks.headers", section.get("headers") or {}).items()
+    }
+    switched_off = (document.get("http") or {}).get("disable_webhooks")
+    fields: dict[str, Any] = {"headers": headers, "sent": not switched_off}
+    url = section.get("url")
+    if url is not None:
+        fields["require_https"] = True
+        for name, value in _object(path, "webhooks.url", url).items():
+            key = f"webhooks.url.{name}"
+            if value is None:
+                continue
+            match name:
+                case "require_https":
+                    fields[name] = _flag(path, key, value)
+                case "disable_loopback":
+                    fields["loopback"] = not _flag(path, key, value)
+                case "allowed_domains":
+                    fields[name] = tuple(domain.lower() for domain in _texts(path, key, value))
+                case "allowed_ports":
+                    fields[name] = _ports(path, key, value)
+                case "max_url_length":
+                    fields[name] = _seconds(path, key, value, "characters")
+                case _:
+                    warnings.append(f"{path}: {key} is ignored: unknown key")
+    return WebhookRules(**fields)
+
+
+def _header(path: Path, key: str, value: Any, prefix: str, variables: Mapping[str, str]) -> str:
+    def found(match: re.Match[str]) -> str:
+        name = match[1]
+        if not name.startswith(prefix):
+            raise _bad(path, key, f"the variable {name} must begin with {prefix}")
+        if name not in variables:
+            raise _bad(path, key, f"the environment variable {name} is not set")
+        return variables[name]
+
+    text = HEADER_VARIABLE.sub(found, _text(path, key, value, empty=True))
+    if any(character in text for character in "\r\n\0"):
+        raise _bad(path, key, "must be one line")
+    return text
+
+
+def _ports(path: Path, key: str, value: Any) -> tuple[int, ...]:
+    ports = value if isinstance(value, list) else None
+    if ports is None or not all(type(port) is int and 0 < port < 65536 for port in ports):
+        raise _bad(path, key, "must be a list of ports")
+    return tuple(ports)
+
+
 def _object(path: Path, key: str, value: Any) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise _bad(path, key, f"must be an object, not {_kind(value)}")
@@ -377,9 +479,9 @@ def _flag(path: Path, key: str, value: Any) -> bool:
     return value
 
 
-def _seconds(path: Path, key: str, value: Any) -> int:
+def _seconds(path: Path, key: str, value: Any, unit: str = "seconds") -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise _bad(path, key, "must be a whole number of seconds, 0 or more")
+        raise _bad(path, key, f"must be a whole number of {unit}, 0 or more")
     return value
 
 

@@ -131,15 +131,6 @@ def _level(value: Any) -> str:
     return word
 
 
-def _on_restart(value: Any) -> str:
-    word = str(value).strip().lower()
-    if word in ("restart", "error", "interrupt"):
-        raise ValueError("is not supported yet; only resume is")
-    if word != "resume":
-        raise ValueError("must be resume")
-    return word
-
-
 def _setting(default: Any, parse: Parse, *reference: str) -> Any:
     """Return the attrs field of a setting; `reference` are the reference server's names of its variable."""
     return field(default=default, metadata={"parse": parse, "reference": reference})
@@ -176,9 +167,21 @@ class Settings:
     GATEWAYD_JOBS_PER_WORKER, N_JOBS_PER_WORKER.
     """
 
+    worker_max_runs: int = _setting(0, _whole(0, 1_000_000_000))
+    """
+    Number of runs after which a run worker makes room for a new process; 0: never. Default: 0. Set by
+    --worker-max-runs, GATEWAYD_WORKER_MAX_RUNS.
+    """
+
+    worker_memory: int = _setting(0, _whole(0, 1024 * GIB))
+    """
+    Bytes of memory (RSS, without child processes) beyond which a worker is killed; 0: no limit. Default: 0. Set by
+    --worker-memory, GATEWAYD_WORKER_MEMORY.
+    """
+
     job_timeout_s: float = _setting(86_400.0, _seconds(0.01, 366 * DAY_S), "BG_JOB_TIMEOUT_SECS")
     """
-    Seconds one attempt of a run may take before the run ends as `timeout`. Default: 86400, a day. Set by
+    Seconds a run may execute, all its attempts together, before it ends as `timeout`. Default: 86400, a day. Set by
     GATEWAYD_JOB_TIMEOUT_S, BG_JOB_TIMEOUT_SECS.
     """
 
@@ -209,6 +212,33 @@ class Settings:
     """
     Seconds for which an ended stateless run can still be fetched before its thread is deleted. Default: 120. Set by
     GATEWAYD_LINGER_S.
+    """
+
+    idempotency_ttl_s: float = _setting(float(DAY_S), _seconds(1, 366 * DAY_S))
+    """
+    Seconds for which the repeat of a request with an Idempotency-Key is recognised. Default: 86400, a day. Set by
+    GATEWAYD_IDEMPOTENCY_TTL_S.
+    """
+
+    webhook_secret: str = _setting("", str)
+    """
+    Signs webhooks: `X-Gatewayd-Signature: t=<seconds>,v1=<hex HMAC-SHA256 of "<seconds>.<body>">`. Default: none, no
+    signature. Set by GATEWAYD_WEBHOOK_SECRET.
+    """
+
+    webhook_timeout_s: float = _setting(30.0, _seconds(0.01, 600))
+    """Seconds a webhook's receiver has to answer. Default: 30. Set by GATEWAYD_WEBHOOK_TIMEOUT_S."""
+
+    webhook_private: Literal["allow", "refuse"] = _setting("refuse", _one_of("allow", "refuse"))
+    """
+    Whether webhooks may be sent into private networks (10/8, 172.16/12, 192.168/16, 100.64/10, fc00::/7); hosts that are
+    named in `webhooks.url.allowed_domains` may be there anyway. Default: refuse. Set by GATEWAYD_WEBHOOK_PRIVATE.
+    """
+
+    webhook_log_s: float = _setting(7.0 * DAY_S, _seconds(0, 366 * DAY_S))
+    """
+    Seconds for which the log of a webhook's delivery is kept after its run's end. Default: 604800, 7 days. Set by
+    GATEWAYD_WEBHOOK_LOG_S.
     """
 
     replay_window_s: float = _setting(120.0, _seconds(0, 30 * DAY_S), "RESUMABLE_STREAM_TTL_SECONDS")
@@ -265,8 +295,14 @@ class Settings:
     Default: all. Set by GATEWAYD_IDS.
     """
 
-    on_restart: Literal["resume"] = _setting("resume", _on_restart)
-    """What happens to runs that a restart found in flight. Default: resume. Set by GATEWAYD_ON_RESTART."""
+    on_restart: Literal["resume", "restart", "error", "interrupt"] = _setting(
+        "resume", _one_of(*project.ON_RESTART)
+    )
+    """
+    What becomes of runs that were executing when the server was killed: resume (go on from the last checkpoint),
+    restart (begin at the input), error, interrupt (end so). A graph may have its own in langgraph.json
+    (`gatewayd.graphs.<id>.on_restart`). Default: resume. Set by GATEWAYD_ON_RESTART.
+    """
 
     write_timeout_s: float = _setting(60.0, _seconds(0.01, 3600))
     """
@@ -314,7 +350,7 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> tuple[Setti
     on_command_line = _Source(values=flags, place="on the command line", folder=here, flags=True)
     in_environment = _Source(values=environ, place="in the environment", folder=here)
     config = _merged(fields(Settings).config, [on_command_line, in_environment])
-    served = project.read(Path("langgraph.json") if config is None else config)
+    served = project.read(Path("langgraph.json") if config is None else config, environ)
     in_project = _Source(values=served.env, place=f"in the env of {served.path}", folder=served.folder)
 
     values: dict[str, Any] = {}
@@ -331,6 +367,12 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> tuple[Setti
         )
     warnings = _judged(settings, served, {**environ, **served.env})
     return settings, evolve(served, warnings=(*served.warnings, *warnings))
+
+
+def changed(before: Settings, now: Settings) -> list[str]:
+    """Return the names of settings that differ, but for the project's file: that a reload reads anew."""
+    names = [attribute.name for attribute in fields(Settings) if attribute.name != "config"]
+    return [name for name in names if getattr(before, name) != getattr(now, name)]
 
 
 def effective_cors(settings: Settings, served: project.Project) -> project.Cors:

@@ -12,6 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from gatewayd import graphs, ids, project
+from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.thread import Thread
 from gatewayd.storage import store
 from gatewayd.workers import supervisor
@@ -32,11 +33,18 @@ class Threads:
     graphs: Mapping[str, project.GraphSpec]
     now: Callable[[], int] = lambda: time.time_ns() // 1000
 
-    async def create(self, thread_id: str | None, metadata: dict[str, Any], *, do_nothing: bool) -> Thread:
-        """Store a thread, or with `do_nothing` return the one that has this id. Raises `Conflict`."""
+    async def create(
+        self,
+        thread_id: str | None,
+        metadata: dict[str, Any],
+        *,
+        do_nothing: bool,
+        once: Idempotency | None = None,
+    ) -> Thread:
+        """Store a thread, or with `do_nothing` return the one that has this id. Raises `Conflict`, `Invalid`."""
         now = self.now()
         return await self.storage.thread_create(
-            thread_id or ids.new_id(now // 1000), metadata, do_nothing=do_nothing, now=now
+            thread_id or ids.new_id(now // 1000), metadata, do_nothing=do_nothing, now=now, once=once
         )
 
     async def patch(self, thread_id: str, metadata: dict[str, Any]) -> Thread:

@@ -26,6 +26,7 @@ from aiohttp import web
 from gatewayd.api import (
     assistants,
     connections,
+    crons,
     meta,
     middleware,
     runs,
@@ -33,6 +34,7 @@ from gatewayd.api import (
     state,
     streams,
     threads,
+    webhooks,
 )
 
 
@@ -42,12 +44,14 @@ def setup(app: web.Application) -> None:
     app.on_response_prepare.append(middleware.headers)
     app.cleanup_ctx.append(connections.lifetime)
     for module in (
+        crons,  # /runs/crons before /runs/{run_id}
         runs,
         runs_stateless,
         streams,
         threads,
         state,
         assistants,
+        webhooks,
         meta,
     ):  # the busiest are found first
         app.add_routes(module.routes)

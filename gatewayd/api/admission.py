@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+import attrs
 from aiohttp import web
 
 from gatewayd import logs
@@ -46,7 +47,8 @@ async def admit(
     services = request.app[keys.SERVICES]
     thread_id = None if stateless else _thread_id(request)
     body = await parse.body(request, bodies.RunCreate)
-    wanted = _request(request, body, thread_id)
+    await check_webhook(request, body.webhook)
+    wanted = attrs.evolve(_request(request, body, thread_id), once=await parse.once(request))
     tied = tied and body.on_disconnect == "cancel"
     if not tied:
         return await services.runs.create(wanted, follow=follow), False
@@ -58,6 +60,29 @@ async def admit(
     except asyncio.CancelledError:
         creation.add_done_callback(lambda created: _cancel_created(request, created))
         raise
+
+
+async def admit_all(request: web.Request) -> list[manager.Admission]:
+    """Create the stateless runs of a batch, or none of them. Raises what `admit` raises."""
+    items = await parse.json(request)
+    if not isinstance(items, list):
+        raise parse.wrong_type(items, "array").invalid()
+    if not items:
+        raise parse.Wrong(items, "[] has less than 1 item", "minItems").invalid()
+    once = await parse.once(request)
+    wanted = []
+    for position, body in enumerate(parse.items_of(items, bodies.RunCreate)):
+        await check_webhook(request, body.webhook)
+        wanted.append(
+            attrs.evolve(_request(request, body, None), once=None if once is None else once.item(position))
+        )
+    return await request.app[keys.SERVICES].runs.create_all(wanted)
+
+
+async def check_webhook(request: web.Request, url: str | None) -> None:
+    """Raise `Invalid` if webhooks may not be sent to a URL."""
+    if url is not None:
+        await request.app[keys.SERVICES].webhooks.policy.check(url)
 
 
 def _thread_id(request: web.Request) -> str:
@@ -78,7 +103,7 @@ def _request(request: web.Request, body: bodies.RunCreate, thread_id: str | None
         assistant=services.assistants.reference(body.assistant_id),
         thread_id=thread_id,
         kwargs=_kwargs(body, temporary=stateless and not keep),
-        config={**body.config, "configurable": {**configurable, **_place(body)}},
+        config={**body.config, "configurable": {**configurable, **place(body)}},
         context=body.context,
         metadata=body.metadata,
         multitask_strategy=body.multitask_strategy,
@@ -98,14 +123,14 @@ def _on_completion(body: bodies.RunCreate) -> str:
         raise error.invalid() from None
 
 
-def _place(body: bodies.RunCreate) -> dict[str, Any]:
-    """Return the checkpoint that a run goes out from, as keys of the configurable."""
-    place = {
+def place(body: bodies.RunCreate | bodies.StateUpdate) -> dict[str, Any]:
+    """Return the checkpoint that a run or an update goes out from, as keys of the configurable."""
+    given = {
         name: body.checkpoint[name]
         for name in ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
         if name in body.checkpoint
     }
-    return place if body.checkpoint_id is None else {**place, "checkpoint_id": body.checkpoint_id}
+    return given if body.checkpoint_id is None else {**given, "checkpoint_id": body.checkpoint_id}
 
 
 def _kwargs(body: bodies.RunCreate, *, temporary: bool) -> dict[str, Any]:
@@ -116,13 +141,14 @@ def _kwargs(body: bodies.RunCreate, *, temporary: bool) -> dict[str, Any]:
         "stream_mode": body.stream_mode,
         "interrupt_before": body.interrupt_before,
         "interrupt_after": body.interrupt_after,
-        "webhook": None,
+        "webhook": body.webhook,
         "feedback_keys": body.feedback_keys,
         "temporary": temporary,
         "subgraphs": body.stream_subgraphs,
         "resumable": body.stream_resumable,
         "checkpoint_during": during,
         "durability": body.durability or ("async" if during else "exit"),
+        **({"strict_resume": True} if body.strict_resume else {}),  # the reference's records don't have it
     }
 
 

@@ -1,7 +1,7 @@
 """The fields of each request's body. What is accepted and not honoured is said here; what is refused, too.
 
 Accepted, because clients send it and nothing depends on it: `feedback_keys` (there is no LangSmith to ask for URLs),
-`langsmith_tracer`, `on_completion` on a thread that is kept, `strict_resume` false. `checkpoint_during` false is the old
+`langsmith_tracer`, `on_completion` on a thread that is kept. `checkpoint_during` false is the old
 spelling of durability "exit". Everything else that is not honoured is refused by its name, never dropped.
 """
 
@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, NewType
 
 from attrs import field, frozen
 
+from gatewayd import wire
 from gatewayd.api import parse
 from gatewayd.api.parse import Filter, Limit, Object, Offset
 from gatewayd.errors import Invalid
@@ -34,6 +35,9 @@ STREAM_MODES: Final = frozenset(
 LONGEST_DELAY_S: Final = 100 * 366 * 86_400
 """Greatest `after_seconds`; the due time must remain a date."""
 
+LONGEST_URL: Final = 65_536
+"""Characters of a webhook."""
+
 AssistantName = NewType("AssistantName", str)
 StreamModes = NewType("StreamModes", list)  # type: ignore[type-arg]  # of strings
 Nodes = NewType("Nodes", object)
@@ -43,6 +47,14 @@ Config = NewType("Config", dict)  # type: ignore[type-arg]  # a RunnableConfig a
 Command = NewType("Command", dict)  # type: ignore[type-arg]  # resume, update, goto
 Place = NewType("Place", dict)  # type: ignore[type-arg]  # a checkpoint's address
 Before = NewType("Before", str)
+WebhookUrl = NewType("WebhookUrl", str)
+"""1 to 65536 characters."""
+Moment = NewType("Moment", int)
+"""An ISO timestamp, in µs; one without an offset is UTC."""
+CronInput = NewType("CronInput", object)
+"""An object, or a list of objects."""
+StateValues = NewType("StateValues", object)
+"""What a node could have returned: an object, or a list."""
 
 ONE, TEN, START, NOW = Limit(1), Limit(10), Offset(0), Delay(0)
 
@@ -68,6 +80,22 @@ ThreadColumn = Literal[
     "status",
     "values",
     "interrupts",
+]
+CronColumn = Literal[
+    "cron_id",
+    "assistant_id",
+    "thread_id",
+    "on_run_completed",
+    "end_time",
+    "schedule",
+    "timezone",
+    "created_at",
+    "updated_at",
+    "user_id",
+    "payload",
+    "next_run_date",
+    "metadata",
+    "enabled",
 ]
 SortOrder = Literal["asc", "desc"]
 
@@ -140,6 +168,24 @@ class StateAt:
 
 
 @frozen(kw_only=True)
+class StateUpdate:
+    """``POST /threads/{thread_id}/state``."""
+
+    values: StateValues | None = None
+    as_node: str | None = None
+    checkpoint: Place = field(factory=lambda: Place({}))
+    checkpoint_id: parse.CheckpointId | None = None
+
+
+@frozen(kw_only=True)
+class ThreadPrune:
+    """``POST /threads/prune``."""
+
+    thread_ids: list[parse.ThreadId]
+    strategy: Literal["delete", "keep_latest"] = "delete"
+
+
+@frozen(kw_only=True)
 class History:
     """``POST /threads/{thread_id}/history``."""
 
@@ -182,7 +228,7 @@ class RunCreate:
     stream_subgraphs: bool = False
     stream_resumable: bool = False
     feedback_keys: list[str] | None = None
-    webhook: str | None = None
+    webhook: WebhookUrl | None = None
     multitask_strategy: Literal["reject", "rollback", "interrupt", "enqueue"] = "enqueue"
     if_not_exists: Literal["create", "reject"] = "reject"
     after_seconds: Delay = NOW
@@ -195,8 +241,82 @@ class RunCreate:
     priority: Any = None
 
     def __attrs_post_init__(self) -> None:
-        for name in ("webhook", "strict_resume", "priority"):
+        for name in ("priority",):
             refuse(name, getattr(self, name))
+
+
+@frozen(kw_only=True)
+class CronPatch:
+    """``PATCH /runs/crons/{cron_id}``: what is not given stays as it is."""
+
+    schedule: str | None = None
+    timezone: str | None = None
+    end_time: Moment | None = None
+    enabled: bool | None = None
+    on_run_completed: Literal["delete", "keep"] | None = None
+    input: CronInput | None = None
+    config: Config | None = None
+    context: Object | None = None
+    metadata: Object | None = None
+    interrupt_before: Nodes | None = None
+    interrupt_after: Nodes | None = None
+    stream_mode: StreamModes | None = None
+    stream_subgraphs: bool | None = None
+    stream_resumable: bool | None = None
+    feedback_keys: list[str] | None = None
+    webhook: WebhookUrl | None = None
+    multitask_strategy: Literal["reject", "rollback", "interrupt", "enqueue"] | None = None
+    durability: Literal["sync", "async", "exit"] | None = None
+    checkpoint_during: bool | None = None
+    command: Any = None
+    checkpoint: Any = None
+    checkpoint_id: Any = None
+    after_seconds: Any = None
+    priority: Any = None
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("command", "checkpoint", "checkpoint_id", "after_seconds", "priority"):
+            refuse(name, getattr(self, name))
+
+
+@frozen(kw_only=True)
+class CronCreate(CronPatch):
+    """``POST /runs/crons`` and ``POST /threads/{thread_id}/runs/crons``."""
+
+    assistant_id: AssistantName
+    schedule: str
+
+
+@frozen(kw_only=True)
+class CronCount:
+    """``POST /runs/crons/count``."""
+
+    assistant_id: AssistantName | None = None
+    thread_id: parse.ThreadId | None = None
+    enabled: bool | None = None
+    metadata: Filter = field(factory=lambda: Filter({}))
+
+
+@frozen(kw_only=True)
+class CronSearch(CronCount):
+    """``POST /runs/crons/search``."""
+
+    limit: Limit = TEN
+    offset: Offset = START
+    sort_by: (
+        Literal[
+            "cron_id",
+            "assistant_id",
+            "thread_id",
+            "next_run_date",
+            "end_time",
+            "created_at",
+            "updated_at",
+        ]
+        | None
+    ) = None
+    sort_order: SortOrder = "desc"
+    select: list[CronColumn] = field(factory=list)
 
 
 def refuse(name: str, value: Any) -> None:
@@ -270,6 +390,12 @@ def _place(value: Any, _: Any) -> Object:
     return place
 
 
+def _state_values(value: Any, _: Any) -> Any:
+    if not isinstance(value, dict | list):
+        raise parse.no_schema(value)
+    return value
+
+
 def _before(value: Any, _: Any) -> str | None:
     """Read all forms: an id, ``{"checkpoint_id": …}``, ``{"configurable": {"checkpoint_id": …}}``."""
     if isinstance(value, dict):
@@ -277,6 +403,31 @@ def _before(value: Any, _: Any) -> str | None:
     if value is None:
         return None
     return parse.string(value)
+
+
+def _moment(value: Any, _: Any) -> int:
+    try:
+        moment = wire.parse_iso(parse.string(value))
+        wire.iso(moment)  # it must also be a date in UTC
+    except (ValueError, OverflowError):
+        raise parse.Wrong(value, f'{parse.show(value)} is not a "date-time"', "format") from None
+    return moment
+
+
+def _cron_input(value: Any, _: Any) -> Any:
+    for item in value if isinstance(value, list) else [value]:
+        if not isinstance(item, dict):
+            raise parse.no_schema(value)
+    return value
+
+
+def _webhook(value: Any, _: Any) -> str:
+    url = parse.string(value)
+    if not url:
+        raise parse.Wrong(value, '"" is shorter than 1 character', "minLength")
+    if len(url) > LONGEST_URL:
+        raise parse.Wrong(value, f"the URL is longer than {LONGEST_URL} characters", "maxLength")
+    return url
 
 
 _HOOKS: Final = {
@@ -288,6 +439,10 @@ _HOOKS: Final = {
     Config: _config,
     Place: _place,
     Before: _before,
+    WebhookUrl: _webhook,
+    Moment: _moment,
+    CronInput: _cron_input,
+    StateValues: _state_values,
 }
 for _kind, _hook in _HOOKS.items():
     parse.CONVERTER.register_structure_hook(_kind, _hook)

@@ -10,28 +10,34 @@ from attrs import Factory, field, frozen
 
 from gatewayd import assistants as assistants_
 from gatewayd import project as project_
+from gatewayd import serving as serving_
 from gatewayd import settings as settings_
 from gatewayd import tasks
 from gatewayd import threads as threads_
 from gatewayd.api import connections
+from gatewayd.crons import registry
 from gatewayd.runs import manager
+from gatewayd.runs import operations as operations_
 from gatewayd.storage import store
 from gatewayd.streams import hub as hub_
+from gatewayd.webhooks import sender
 from gatewayd.workers import supervisor
 
 
 def _assistants(services: Services) -> assistants_.Assistants:
-    return assistants_.Assistants(storage=services.storage, graphs=services.project.graphs)
+    return assistants_.Assistants(storage=services.storage, graphs=services.serving)
 
 
 def _threads(services: Services) -> threads_.Threads:
-    return threads_.Threads(
-        storage=services.storage, workers=services.workers, graphs=services.project.graphs
-    )
+    return threads_.Threads(storage=services.storage, workers=services.workers, graphs=services.serving)
 
 
-def _cors(services: Services) -> project_.Cors:
-    return settings_.effective_cors(services.settings, services.project)
+def _crons(services: Services) -> registry.Crons:
+    return registry.Crons(storage=services.storage)
+
+
+def _operations(services: Services) -> operations_.Operations:
+    return operations_.Operations(runs=services.runs, graphs=services.serving)
 
 
 @frozen(kw_only=True)
@@ -39,18 +45,32 @@ class Services:
     """The parts of the daemon that requests need."""
 
     settings: settings_.Settings
-    project: project_.Project
-    cors: project_.Cors = field(default=Factory(_cors, takes_self=True), init=False)
+    """Those of the start: a reload does not change them."""
+    serving: serving_.Serving
+    """The project, as it is served now."""
     storage: store.Storage
     runs: manager.RunManager
     hub: hub_.Hub
     workers: supervisor.Supervisor
+    webhooks: sender.Sender
     shutdown: asyncio.Event
     """Set when connections that wait or stream are to be cut."""
     api_url: str | None = None
     """The server's own address as user code sees it (LANGGRAPH_API_URL); shown in runs' metadata."""
     assistants: assistants_.Assistants = field(default=Factory(_assistants, takes_self=True), init=False)
     threads: threads_.Threads = field(default=Factory(_threads, takes_self=True), init=False)
+    operations: operations_.Operations = field(default=Factory(_operations, takes_self=True), init=False)
+    crons: registry.Crons = field(default=Factory(_crons, takes_self=True), init=False)
+
+    @property
+    def project(self) -> project_.Project:
+        """The project that is served now."""
+        return self.serving.project
+
+    @property
+    def cors(self) -> project_.Cors:
+        """What other origins' pages may do now."""
+        return self.serving.cors
 
 
 SERVICES: Final = web.AppKey("services", Services)

@@ -14,13 +14,20 @@ routes = web.RouteTableDef()
 @routes.get("/")
 @routes.get("/ok")
 async def ok(request: web.Request) -> web.Response:
-    """Say that the server answers; with `check_db` also that storage and the project's code do."""
+    """
+    Say that the server answers; with `check_db` also that storage and the project's code do.
+
+    After a failed reload the project from before is served, so all is well, but for what `trouble` says.
+    """
+    trouble = {}
     if parse.whole(request, "check_db", 0):
         services = request.app[keys.SERVICES]
         await services.storage.counters()
         if services.workers.trouble:
             raise Unavailable(f"the project is not loaded: {services.workers.trouble}")
-    return reply.json({"ok": True, "services": {}})
+        if services.serving.trouble:
+            trouble = {"trouble": f"the last reload failed: {services.serving.trouble}"}
+    return reply.json({"ok": True, "services": {}, **trouble})
 
 
 @routes.get("/info")
@@ -28,10 +35,11 @@ async def info(_: web.Request) -> web.Response:
     """Name versions and what is supported."""
     flags = {
         "assistants": True,
-        "crons": False,
+        "crons": True,
         "langsmith": False,
         "langsmith_tracing_replicas": False,
         "langsmith_tracing_session_on_runs": False,
+        "strict_resume": True,
     }
     host = {
         "kind": "self-hosted",

@@ -19,6 +19,7 @@ from cattrs.errors import AttributeValidationNote
 
 from gatewayd import ids, wire
 from gatewayd.errors import Invalid, Rejected
+from gatewayd.model.idempotency import Idempotency
 
 T = TypeVar("T")
 
@@ -28,6 +29,8 @@ MOST_TERMS: Final = 200
 """Values in a filter; each is a term of one SQL expression, whose depth is limited."""
 LARGEST: Final = 2**63 - 1
 """What SQLite takes for an integer."""
+LONGEST_KEY: Final = 255
+"""Characters of an idempotency key."""
 SHOWN: Final = 1000
 """Characters of a wrong value that are repeated to the client."""
 
@@ -239,6 +242,14 @@ def structure(value: Any, kind: type[T]) -> T:
         raise error.invalid() from None
 
 
+def items_of(values: list[Any], kind: type[T]) -> list[T]:
+    """Make instances of an attrs class of a list of JSON data. Raises `Invalid`, which names the item."""
+    try:
+        return items(values, lambda value: nested(value, kind))
+    except Wrong as error:
+        raise error.invalid() from None
+
+
 def nested(value: Any, kind: type[T]) -> T:
     """Do the same for a part of a body: the error does not know its place yet."""
     given = {name: item for name, item in mapping(value).items() if item is not None}
@@ -296,6 +307,16 @@ def _too_deep(value: Any) -> bool:
 async def body(request: web.Request, kind: type[T]) -> T:
     """Return a request's body as an attrs class. Raises `Invalid`."""
     return structure(await json(request), kind)
+
+
+async def once(request: web.Request) -> Idempotency | None:
+    """Return what the ``Idempotency-Key`` header marks the request with, if it has one. Raises `Invalid`."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not 0 < len(key) <= LONGEST_KEY or not (key.isascii() and key.isprintable()):
+        raise Invalid(f"Idempotency-Key must be 1 to {LONGEST_KEY} printable ASCII characters")
+    return Idempotency.of(key, request.method, request.path, await request.read())
 
 
 def path_id(request: web.Request, name: str) -> str:

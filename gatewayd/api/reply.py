@@ -12,8 +12,10 @@ from aiohttp import web
 
 import gatewayd
 from gatewayd import wire
-from gatewayd.model.run import Run
+from gatewayd.model.cron import Cron
+from gatewayd.model.run import QueuePlace, Run
 from gatewayd.model.thread import Assistant, Thread
+from gatewayd.model.webhook import Delivery
 
 T = TypeVar("T")
 
@@ -114,6 +116,26 @@ def thread(record: Thread) -> dict[str, Any]:
     }
 
 
+def cron(record: Cron) -> dict[str, Any]:
+    """Return a cron as the wire shows it."""
+    return {
+        "cron_id": record.cron_id,
+        "assistant_id": record.assistant_id,
+        "thread_id": record.thread_id,
+        "user_id": record.user_id,
+        "end_time": None if record.end_time is None else wire.iso(record.end_time),
+        "schedule": record.schedule,
+        "timezone": record.timezone,
+        "payload": record.payload,
+        "next_run_date": None if record.next_run_date is None else wire.iso(record.next_run_date),
+        "metadata": record.metadata,
+        "on_run_completed": record.on_run_completed,
+        "enabled": record.enabled,
+        "created_at": wire.iso(record.created_at),
+        "updated_at": wire.iso(record.updated_at),
+    }
+
+
 def run(record: Run, api_url: str) -> dict[str, Any]:
     """Return a run as the wire shows it; `api_url` is this server's own address."""
     kwargs = {name: record.kwargs.get(name) for name in KWARGS}
@@ -134,6 +156,41 @@ def run(record: Run, api_url: str) -> dict[str, Any]:
         "created_at": wire.iso(record.created_at),
         "updated_at": wire.iso(record.updated_at),
         "langsmith_session_name": None,
+    }
+
+
+def queue_place(place: QueuePlace, reason: str | None) -> dict[str, Any]:
+    """Return where a run stands in the queue."""
+    return {
+        "status": place.status,
+        "position": place.position,
+        "reason": reason,
+        "due_at": wire.iso(place.due_at),
+        "holder": place.holder if reason == "thread_busy" else None,
+    }
+
+
+def delivery(record: Delivery) -> dict[str, Any]:
+    """Return a webhook and what was tried to deliver it."""
+    return {
+        "delivery_id": record.delivery_id,
+        "run_id": record.run.run_id,
+        "thread_id": record.run.thread_id,
+        "url": record.url,
+        "status": record.status,
+        "state": record.state,
+        "created_at": wire.iso(record.created_at),
+        "next_attempt_at": None if record.due_at is None else wire.iso(record.due_at),
+        "attempts": [
+            {
+                "attempt": each.attempt,
+                "started_at": wire.iso(each.started_at),
+                "took_ms": each.took_us // 1000,
+                "status": each.status,
+                "error": each.error,
+            }
+            for each in record.log
+        ],
     }
 
 

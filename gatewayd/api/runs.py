@@ -33,14 +33,21 @@ async def create_run(request: web.Request) -> web.Response:
 async def stream_run(request: web.Request) -> web.StreamResponse:
     """Create a run and send its events."""
     admitted, tied = await admission.admit(request, tied=True)
-    return await sse.follow(request, creators_view(request, admitted.run, tied))
+    return await sse.follow(request, creators_view(request, admitted, tied))
 
 
-def creators_view(request: web.Request, run: Run, tied: bool) -> sse.View:
-    """Return the view of whoever has created a run by this request."""
+def creators_view(request: web.Request, admitted: manager.Admission, tied: bool) -> sse.View:
+    """Return the view of whoever has created a run by this request, or an earlier one that it repeats."""
     services = request.app[keys.SERVICES]
+    run = admitted.run
     with_ids = services.settings.ids == "all" or bool(run.kwargs.get("resumable"))
-    return sse.creators(run, stateless="thread_id" not in request.match_info, with_ids=with_ids, tied=tied)
+    return sse.creators(
+        run,
+        stateless="thread_id" not in request.match_info,
+        with_ids=with_ids,
+        tied=tied,
+        fresh=not admitted.repeated,
+    )
 
 
 @routes.post("/threads/{thread_id:[^/]+}/runs/wait")
@@ -78,6 +85,14 @@ async def get_run(request: web.Request) -> web.Response:
     return reply.json(shown(request, await _found(request, "Not Found")))
 
 
+@routes.get("/threads/{thread_id:[^/]+}/runs/{run_id:[^/]+}/queue")
+async def get_queue_place(request: web.Request) -> web.Response:
+    """Tell where a run stands in the queue and why it waits (an addition to the reference)."""
+    thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
+    place, reason = await request.app[keys.SERVICES].runs.queue_place(thread_id, run_id)
+    return reply.json(reply.queue_place(place, reason))
+
+
 async def _found(request: web.Request, missing: str) -> Run:
     """Return the run that the path names. Raises `NotFound`: for the thread, or with the text `missing`."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
@@ -112,7 +127,7 @@ async def cancel_run(request: web.Request) -> web.StreamResponse:
     await request.app[keys.SERVICES].runs.cancel(thread_id, run_id, action_of(request))
     if not parse.flag(request, "wait"):
         return reply.empty(202)
-    return await waiting.late_end(request, thread_id, run_id, body=b"{}")
+    return await waiting.late_over(request, thread_id, run_id, b"{}")
 
 
 def action_of(request: web.Request) -> CancelAction:

@@ -19,11 +19,18 @@ async def create_stateless_run(request: web.Request) -> web.Response:
     return reply.json(runs.shown(request, run), {hdrs.CONTENT_LOCATION: f"/runs/{run.run_id}"})
 
 
+@routes.post("/runs/batch")
+async def create_runs(request: web.Request) -> web.Response:
+    """Create several runs in the background, or none of them."""
+    admitted = await admission.admit_all(request)
+    return reply.json([runs.shown(request, each.run) for each in admitted])
+
+
 @routes.post("/runs/stream")
 async def stream_stateless_run(request: web.Request) -> web.StreamResponse:
     """Create a run and send its events."""
     admitted, tied = await admission.admit(request, stateless=True, tied=True)
-    return await sse.follow(request, runs.creators_view(request, admitted.run, tied))
+    return await sse.follow(request, runs.creators_view(request, admitted, tied))
 
 
 @routes.post("/runs/wait")

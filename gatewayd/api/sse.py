@@ -170,7 +170,7 @@ async def tail(
     return out.response
 
 
-def creators(run: Run, *, stateless: bool, with_ids: bool, tied: bool) -> View:
+def creators(run: Run, *, stateless: bool, with_ids: bool, tied: bool, fresh: bool) -> View:
     """Return the view of whoever has created a run: everything from its beginning."""
     path = f"/runs/{run.run_id}" if stateless else f"/threads/{run.thread_id}/runs/{run.run_id}"
     return View(
@@ -182,5 +182,5 @@ def creators(run: Run, *, stateless: bool, with_ids: bool, tied: bool) -> View:
         names=None,
         with_ids=with_ids,
         tied=tied,
-        fresh=True,
+        fresh=fresh,
     )

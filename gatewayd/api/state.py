@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from gatewayd import wire
-from gatewayd.api import bodies, keys, parse, reply
+from gatewayd.api import admission, bodies, keys, parse, reply
 from gatewayd.errors import Invalid
 
 routes = web.RouteTableDef()
@@ -19,6 +19,17 @@ async def get_state(request: web.Request) -> web.Response:
     thread_id = parse.path_id(request, "thread")
     subgraphs = parse.flag(request, "subgraphs")
     return reply.raw(await request.app[keys.SERVICES].threads.state(thread_id, subgraphs=subgraphs))
+
+
+@routes.post("/threads/{thread_id:[^/]+}/state")
+async def update_state(request: web.Request) -> web.Response:
+    """Change a state as if a node had returned values."""
+    thread_id = parse.path_id(request, "thread")
+    body = await parse.body(request, bodies.StateUpdate)
+    made = await request.app[keys.SERVICES].operations.update_state(
+        thread_id, values=body.values, as_node=body.as_node, place=admission.place(body)
+    )
+    return reply.json({"checkpoint": made, "configurable": made, "checkpoint_id": made["checkpoint_id"]})
 
 
 @routes.get("/threads/{thread_id:[^/]+}/state/{checkpoint_id:[^/]+}")

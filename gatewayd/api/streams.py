@@ -104,9 +104,13 @@ async def _window(services: keys.Services, thread_id: str) -> int | None:
 
 
 def _thread_frames(modes: frozenset[str], chunks: list[Chunk]) -> bytes:
-    """Return the frames of a thread's stream: its runs' own events, their starts and their ends."""
+    """Return the frames of a thread's stream: its runs' own events, their starts and their ends, state updates."""
     frames = []
     for record in (record for chunk in chunks for record in chunk.records):
+        if record.kind == event.STATE_UPDATE:
+            if "state_update" in modes:
+                frames.append(v1.frame(record.kind, record.data, record.event_id))
+            continue
         done = record.kind == event.END
         lifecycle = done or record.kind == "metadata"
         if record.mask & (event.V1 | event.THREAD) and (

@@ -17,7 +17,10 @@ async def create_thread(request: web.Request) -> web.Response:
     """Store a thread."""
     body = await parse.body(request, bodies.ThreadCreate)
     created = await request.app[keys.SERVICES].threads.create(
-        body.thread_id, body.metadata, do_nothing=body.if_exists == "do_nothing"
+        body.thread_id,
+        body.metadata,
+        do_nothing=body.if_exists == "do_nothing",
+        once=await parse.once(request),
     )
     return reply.json(reply.thread(created))
 
@@ -39,6 +42,14 @@ async def search_threads(request: web.Request) -> web.Response:
     found = await request.app[keys.SERVICES].storage.threads_search(search)
     rows = [reply.selected(reply.thread(record), body.select) for record in found]
     return reply.page(rows, limit=body.limit, offset=body.offset)
+
+
+@routes.post("/threads/prune")
+async def prune_threads(request: web.Request) -> web.Response:
+    """Delete threads, or what is older than their latest states."""
+    body = await parse.body(request, bodies.ThreadPrune)
+    pruned = await request.app[keys.SERVICES].operations.prune(body.thread_ids, body.strategy)
+    return reply.json({"pruned_count": pruned})
 
 
 def _thread_id(text: str) -> str:
@@ -71,3 +82,10 @@ async def delete_thread(request: web.Request) -> web.Response:
     thread_id = parse.path_id(request, "thread")
     await request.app[keys.SERVICES].runs.delete_thread(thread_id)
     return reply.empty()
+
+
+@routes.post("/threads/{thread_id:[^/]+}/copy")
+async def copy_thread(request: web.Request) -> web.Response:
+    """Copy a thread with its states, not its runs."""
+    thread_id = parse.path_id(request, "thread")
+    return reply.json(reply.thread(await request.app[keys.SERVICES].operations.copy(thread_id)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from aiohttp import hdrs, web
 
@@ -78,14 +79,31 @@ async def _ended(end: asyncio.Future[manager.Ended], out: connections.Lasting) -
 
 
 async def late_end(
-    request: web.Request, thread_id: str, run_id: str, *, tied: bool = False, body: bytes | None = None
+    request: web.Request, thread_id: str, run_id: str, *, tied: bool = False
 ) -> web.StreamResponse:
     """Do the same for a run that somebody else has created."""
-    services = request.app[keys.SERVICES]
+    runs = request.app[keys.SERVICES].runs
+    return await _late(request, thread_id, run_id, runs.wait, tied=tied)
 
+
+async def late_over(request: web.Request, thread_id: str, run_id: str, body: bytes) -> web.StreamResponse:
+    """Send `body` when nothing of a run executes any more."""
+    runs = request.app[keys.SERVICES].runs
+    return await _late(request, thread_id, run_id, runs.over, body=body)
+
+
+async def _late(
+    request: web.Request,
+    thread_id: str,
+    run_id: str,
+    waiting: Callable[[str, str], Coroutine[Any, Any, manager.Ended]],
+    *,
+    tied: bool = False,
+    body: bytes | None = None,
+) -> web.StreamResponse:
     async def ended() -> manager.Ended:
         try:
-            return await services.runs.wait(thread_id, run_id)
+            return await waiting(thread_id, run_id)
         except NotFound:  # deleted meanwhile
             return manager.Ended(status="deleted", result=None, error=None)
 

@@ -27,6 +27,8 @@ class RunOrder:
     """The run's own metadata (assistant, thread and request already merged)."""
     answers: dict[str, Any] | None = None
     """Interrupt id → answer: what the run's `command.resume` was bound to when the run was created."""
+    executed_s: float = 0.0
+    """Seconds for which earlier attempts have executed."""
     context_given: bool = False
     """Whether the request had a `context`: then the configurable shows only what the graph's context schema knows."""
 
@@ -57,7 +59,9 @@ class Configuration:
     backlog: int
     """Bytes of events that one step of a run may pile up beyond its window."""
     job_timeout_s: float
-    """Seconds a run may execute; 0: for ever."""
+    """Seconds a run may execute, all its attempts together; 0: for ever."""
+    patience_s: float
+    """Seconds that the threads of a cancelled run have before they are interrupted."""
     full_errors: bool = False
     """Show clients the messages of all exceptions."""
 

@@ -8,6 +8,9 @@ from typing import NamedTuple
 FORMAT = 1
 """The storage format this version writes: a checkpoint, or a value, in one piece."""
 
+OPERATION = ""
+"""Stands for the run of rows that an operation of the server has made (a state update)."""
+
 
 class CheckpointRow(NamedTuple):
     """A row of `checkpoints`, its fields in the order of the table's columns."""

@@ -6,9 +6,12 @@ statements give whole `rows.CheckpointRow` and `rows.WriteRow`.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
 
 from gatewayd import wire
 from gatewayd.checkpointing import rows
@@ -18,6 +21,11 @@ if TYPE_CHECKING:
     import sqlite3
 
     from gatewayd.checkpointing.operations import Operation
+
+STEP_ROWS = 100
+"""Rows of one step of a copy or prune (two at least) …"""
+STEP_BYTES = 1 << 20
+"""… and what they may hold together, beside a single larger one: a few milliseconds of the writer's time."""
 
 _CHECKPOINT = ", ".join(rows.CheckpointRow._fields)
 _WRITE = ", ".join(rows.WriteRow._fields)
@@ -107,6 +115,58 @@ SELECT :target, checkpoint_ns, checkpoint_id, task_id, idx, {_COPIED_RUN}, stamp
     value
 FROM writes WHERE thread_id = :source"""
 
+# The same in steps: the keys of what comes next with a weight in bytes, and the copy of a range of keys.
+
+
+@frozen
+class _Copied:
+    """How the rows of a table are copied in steps."""
+
+    table: str
+    key: tuple[str, ...]
+    """The columns behind the thread in the table's key."""
+    first: tuple[str | int, ...]
+    """A key that sorts before all."""
+    body: str
+    """The column that holds what is large."""
+    copy: str
+
+    def next_keys(self) -> str:
+        """Return the statement that lists keys and weights behind a key. Parameters: thread_id, key, limit."""
+        marks = ", ".join("?" * len(self.key))
+        key = ", ".join(self.key)
+        return (
+            f"SELECT {key}, length({self.body}) FROM {self.table} WHERE thread_id = ? AND ({key}) > ({marks}) "
+            f"ORDER BY {key} LIMIT ?"
+        )
+
+    def copy_range(self) -> str:
+        """Return the statement that copies the keys behind :after_0, … up to :last_0, …"""
+        bounds = (
+            ", ".join(f":{end}_{number}" for number in range(len(self.key))) for end in ("after", "last")
+        )
+        key = ", ".join(self.key)
+        return f"{self.copy} AND ({key}) > ({next(bounds)}) AND ({key}) <= ({next(bounds)})"
+
+
+_COPIED = (
+    _Copied("checkpoints", ("checkpoint_ns", "checkpoint_id"), ("", ""), "checkpoint", _CHECKPOINTS_COPY),
+    _Copied(
+        "writes",
+        ("checkpoint_ns", "checkpoint_id", "task_id", "idx", "run_id"),
+        ("", "", "", 0, ""),
+        "value",
+        _WRITES_COPY,
+    ),
+)
+
+# Parameters: thread_id, checkpoint_ns, latest, JSON list of ids to keep, limit.
+_PRUNABLE = """
+SELECT checkpoint_id, length(checkpoint) + (SELECT coalesce(sum(length(value)), 0) FROM writes AS w
+    WHERE w.thread_id = c.thread_id AND w.checkpoint_ns = c.checkpoint_ns AND w.checkpoint_id = c.checkpoint_id)
+FROM checkpoints AS c WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id < ?
+AND checkpoint_id NOT IN (SELECT value FROM json_each(?)) ORDER BY checkpoint_id LIMIT ?"""
+
 _PRUNE = """
 DELETE FROM {table} WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id < ?
 AND checkpoint_id NOT IN (SELECT value FROM json_each(?))"""
@@ -157,6 +217,66 @@ def thread_delete(connection: sqlite3.Connection, thread_id: str) -> None:
     """Delete all checkpoints and writes of a thread."""
     connection.execute(_THREAD_CHECKPOINTS_DELETE, (thread_id,))
     connection.execute(_THREAD_WRITES_DELETE, (thread_id,))
+
+
+Position = tuple[int, tuple[str | int, ...]]
+"""A place in a copy: which of the tables, and the key of the last row that was copied."""
+
+
+def thread_copy_step(
+    connection: sqlite3.Connection, source: str, target: str, after: Position | None
+) -> Position | None:
+    """Copy what comes behind `after`, as much as fits into a step; return the place of the last row, None: all is done."""
+    number, key = after or (0, _COPIED[0].first)
+    how, room = _COPIED[number], _Room()
+    listed = connection.execute(how.next_keys(), (source, *key, STEP_ROWS)).fetchall()
+    fitting = [row[:-1] for row in itertools.takewhile(lambda row: room.takes(row[-1]), listed)]
+    if not fitting:
+        number += 1
+        return (number, _COPIED[number].first) if number < len(_COPIED) else None
+    names: dict[str, Any] = {"source": source, "target": target}
+    names |= {f"after_{position}": part for position, part in enumerate(key)}
+    names |= {f"last_{position}": part for position, part in enumerate(fitting[-1])}
+    connection.execute(how.copy_range(), names)
+    return number, fitting[-1]
+
+
+def thread_prune_step(connection: sqlite3.Connection, thread_id: str, kept: Sequence[Sequence[Any]]) -> int:
+    """Delete old checkpoints with their writes, oldest first, as many as fit into a step.
+
+    `kept` is that of `operations.prune`; returns how many of its namespaces are done with.
+    """
+    room = _Room()
+    for done, (checkpoint_ns, latest, older) in enumerate(kept):
+        if not room.takes(0):
+            return done
+        place = (thread_id, checkpoint_ns)
+        listed = connection.execute(_PRUNABLE, (*place, latest, wire.text(older), room.rows + 1)).fetchall()
+        doomed = [(*place, row[0]) for row in itertools.takewhile(lambda row: room.takes(row[1]), listed)]
+        connection.executemany(_CHECKPOINT_DELETE, doomed)
+        connection.executemany(_CHECKPOINT_WRITES_DELETE, doomed)
+        if len(doomed) < len(listed):
+            return done
+        _prune(connection, thread_id, [(checkpoint_ns, latest, older)])  # writes whose checkpoints never came
+    return len(kept)
+
+
+@define
+class _Room:
+    """What is left of a step."""
+
+    rows: int = field(factory=lambda: STEP_ROWS)
+    bytes: int = field(factory=lambda: STEP_BYTES)
+    empty: bool = True
+
+    def takes(self, weight: int) -> bool:
+        """Take a row if there is room for it; the first large one always fits."""
+        if self.rows <= 0 or (weight > self.bytes and not self.empty):
+            return False
+        self.rows -= 1
+        self.bytes -= weight
+        self.empty = self.empty and not weight
+        return True
 
 
 def _put(connection: sqlite3.Connection, row: Sequence[Any], run_id: str) -> None:

@@ -25,6 +25,9 @@ V2 = 4
 END = "end"
 """Kind of the record that closes a run; the last one of its run."""
 
+STATE_UPDATE = "state_update"
+"""Kind of the record that tells of a state update; it belongs to no run."""
+
 
 class Record(NamedTuple):
     """One event."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
-RunStatus = Literal["pending", "running", "success", "error", "timeout", "interrupted"]
+from gatewayd.model.idempotency import Idempotency
+from gatewayd.model.states import ACTIVE, RunStatus
+
 CancelAction = Literal["interrupt", "rollback"]
-
-ACTIVE: frozenset[str] = frozenset({"pending", "running"})
-"""Statuses of a run that has not ended."""
 
 
 @frozen(kw_only=True)
@@ -37,7 +36,10 @@ class Run:
     """Number of starts; clients see it in the `metadata` event."""
     strikes: int
     suspicions: int
-    cancel_action: CancelAction | None
+    executed_us: int
+    """Time for which its attempts have executed together; the present one counts when it is over."""
+    cancel_action: CancelAction | Literal["error"] | None
+    """How it is to be ended; "error" after a restart only."""
     cancel_error: dict[str, str] | None
     result: bytes | None
     """JSON that `wait` and `join` answer; None while the run is active."""
@@ -73,10 +75,16 @@ class RunRequest:
     after_s: float
     keep_thread: bool
     """Stateless only: on_completion is "keep"."""
-    request_id: str
-    """`langgraph_request_id`: the request's x-request-id or a random UUID."""
+    request_id: str | None
+    """`langgraph_request_id`: the request's x-request-id or a random UUID; None: no request asked for the run."""
     received_at: int
     """Moment of the request in µs."""
+    once: Idempotency | None = None
+    """Marks a request that makes one run however often it comes."""
+    auth_user: dict[str, Any] | None = None
+    """`langgraph_auth_user`: whoever asks for the run."""
+    thread_metadata: dict[str, Any] = field(factory=dict)
+    """What a thread that is made for the run starts with."""
 
 
 @frozen(kw_only=True)
@@ -101,3 +109,20 @@ class RunOutcome:
     """The thread's projection stays as it is: the run had not begun."""
     rollback: bool = False
     """Delete the run, its checkpoints and its writes; the projection is that of the state before it."""
+    fenced: bool = False
+    """Something of the run may still execute: the thread's slot stays its own (see `storage.sqlite.slots`)."""
+
+
+@frozen(kw_only=True)
+class QueuePlace:
+    """Where a run stands among those that wait."""
+
+    status: RunStatus
+    due_at: int
+    """In µs."""
+    position: int | None
+    """1: it is the next of all pending runs by due time; None: it does not wait."""
+    holder: str | None
+    """The run or operation that holds the thread at the moment, if that is somebody else."""
+    suspect: bool
+    """A process died at it: it runs alone."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from attrs import frozen
 
-ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
+from gatewayd.model.states import ThreadStatus
 
 
 @frozen(kw_only=True)

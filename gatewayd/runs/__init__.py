@@ -1,17 +1,12 @@
 """The life of a run between its row in storage and the worker that executes it.
 
-States, and who moves them (each move is one conditional statement in storage, see `storage.sqlite.runs`)::
-
-                  manager.create          claims / create            worker: ended
-        request ────────────────▶ pending ──────────────▶ running ─────────────────▶ success | error |
-                                     ▲                        │                       timeout | interrupted
-                                     └────────────────────────┘
-                                      park: the worker died, the daemon died, or the run was handed back
+States, and who moves them: `model.states`. Each move is one conditional statement in storage (`storage.sqlite.runs`).
 
 `manager.RunManager` owns the runs that execute (`flight.Flight`): it gives them to workers, numbers and stores what
 comes back, ends them, and tells whoever waits. `claims` starts what is due: it is woken by hints (a run created, a
 place freed) and by the clock, and believes only the table. `recovery` makes the orphans of earlier boots pending
-again before the first request is answered. `sweeper` removes what has been deleted.
+again before the first request is answered. `operations` are what else changes a thread's state: updates, copies and
+prunes take the same slot as a run. `sweeper` removes what has been deleted.
 
 What must be recorded is not bound to a request: ending a run is posted to the writer by the manager, whatever becomes
 of the client.
@@ -22,9 +17,12 @@ What happens on each failure
     `max_retries` strikes, the last one alone, it is put aside with an error that says so.
     The daemon dies: the next boot parks its runs; they go on the same way. A cancel that had been stored is carried
     out then, the run is not resumed.
-    A cancel is not obeyed within `cancel_deadline_s`: the worker is killed, which makes the cancel true; its other
-    runs go on elsewhere from their checkpoints, without a strike. A run deleted while it executes is stopped the same
-    way; its place is free when nothing of it executes any more.
+    A cancel is not obeyed within `cancel_deadline_s`: the run is *fenced off*. It is recorded as cancelled and whoever
+    waits for its result gets it; what it still sends is refused, and the thread's slot stays its own. Its worker is
+    retired: it gets no new runs, hands its other runs back and is killed. Only then is the slot free for the next run,
+    and a waiting cancel answered.
+    A run is deleted while it executes: it is stopped the same way, and its slot, too, is kept until nothing executes.
+    A rollback is stored while the run's end is on its way: the end is refused, and the run is rolled back.
     What a run has sent can't be stored (disk full): the worker is told, and the run fails at its next saver call.
     The end of a run can't be stored (disk full): it is tried again until it can; the run stays running meanwhile.
     The daemon is told to stop: no new runs are admitted or started; running ones are handed back before their next

@@ -21,8 +21,16 @@ class Flight:
     """Its last frame has arrived or the worker is gone: later frames are refused."""
     vanished: bool = False
     """Its row was deleted: nothing of it is stored any more, its worker is only waited for."""
+    fenced: bool = False
+    """It is recorded as ended although something of it may still execute; its worker is only waited for."""
+    recorded: bool = True
+    """False while the end of a fenced run is being stored."""
+    gone: bool = False
+    """Nothing of a fenced run executes any more."""
     deadline: asyncio.TimerHandle | None = None
     """Fires when a cancel is not obeyed in time."""
+    overtime: asyncio.TimerHandle | None = None
+    """Fires when the job timeout has passed and the worker has not acted on it."""
     landed: asyncio.Event = field(factory=asyncio.Event)
     """Set when it is over in this attempt: ended or parked."""
 

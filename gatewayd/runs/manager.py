@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,8 +17,9 @@ from attrs import define, field, frozen
 from gatewayd import tasks, wire
 from gatewayd.errors import GatewaydError, NotFound, Unavailable
 from gatewayd.model import event
+from gatewayd.model.cron import Firing
 from gatewayd.model.event import Chunk, Item
-from gatewayd.model.run import CancelAction, Run, RunOutcome, RunRequest
+from gatewayd.model.run import CancelAction, QueuePlace, Run, RunOutcome, RunRequest
 from gatewayd.runs import flight
 from gatewayd.storage import store
 from gatewayd.streams import log as stream_log
@@ -37,6 +38,7 @@ NO_MATCH = (
     "No matching runs to cancel. Please verify the thread ID and run IDs are correct, and the runs haven't been "
     "deleted or completed."
 )
+TIMEOUT = {"error": "TimeoutError", "message": ""}
 REQUESTED = "requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
 
 
@@ -50,12 +52,18 @@ class Ended:
     error: dict[str, str] | None
 
 
+DELETED = Ended(status="deleted", result=None, error=None)
+"""The end of a run whose row is gone."""
+
+
 @frozen(kw_only=True)
 class Admission:
     """An admitted run, and with `follow` the future of its end."""
 
     run: Run
     ended: asyncio.Future[Ended] | None
+    repeated: bool = False
+    """The request had come before, and this is the run that it made then."""
 
 
 @define(eq=False)
@@ -67,7 +75,11 @@ class RunManager:
     workers: supervisor.Supervisor
     max_retries: int
     cancel_deadline_s: float
+    job_timeout_s: float = 0.0
+    """Seconds a run may execute, all its attempts together; 0: for ever."""
     now: Callable[[], int] = lambda: time.time_ns() // 1000
+    on_owed: Callable[[], None] = lambda: None
+    """Called when the end of a run has been stored that is to be told to a webhook."""
     retry_end_s: float = 0.5
     """Pause before the end of a run that could not be stored is tried again."""
     hint: asyncio.Event = field(factory=asyncio.Event, init=False)
@@ -99,7 +111,7 @@ class RunManager:
         """
         Admit a run; it is stored when this returns, and already on its way if its thread and a worker are free.
 
-        Raises `NotFound`, `Conflict`, and `Unavailable` while the server is stopping.
+        Raises `NotFound`, `Conflict`, `Invalid`, and `Unavailable` while the server is stopping.
         """
         return await self._owned(self._create(request, follow), "create a run")
 
@@ -114,11 +126,48 @@ class RunManager:
             raise Unavailable("the server is stopping")
         return await asyncio.shield(self._requests.spawn(work, name, awaited=True))
 
+    async def carried(self, work: Coroutine[Any, Any, T], name: str) -> T:
+        """Do the work of an operation on a thread (see `operations`) to its end. Raises `Unavailable`."""
+        return await self._owned(work, name)
+
     async def _create(self, request: RunRequest, follow: bool) -> Admission:
         claim = self.places() > 0
         with self.reserved(int(claim)):
             created = await self.storage.run_create(request, claim=claim)
+        return self._admitted(created, follow)
+
+    async def create_all(self, requests: Sequence[RunRequest]) -> list[Admission]:
+        """Admit all of several runs, or none. Raises what `create` raises."""
+        return await self._owned(self._create_all(requests), "create runs")
+
+    async def _create_all(self, requests: Sequence[RunRequest]) -> list[Admission]:
+        claim = min(len(requests), max(0, self.places()))
+        with self.reserved(claim):
+            created = await self.storage.runs_create_all(requests, claim=claim)
+        return [self._admitted(each, follow=False) for each in created]
+
+    async def fire(self, firing: Firing) -> store.Fired:
+        """
+        Take one date of a cron and admit its run like any other; all of it is stored when this returns.
+
+        Raises `Unavailable` while the server is stopping.
+        """
+        return await self._owned(self._fire(firing), f"fire cron {firing.cron_id}")
+
+    async def _fire(self, firing: Firing) -> store.Fired:
+        claim = self.places() > 0
+        with self.reserved(int(claim)):
+            fired = await self.storage.cron_fire_if_current(firing, claim=claim)
+        if fired.created is not None:
+            self._admitted(fired.created, follow=False)
+        return fired
+
+    def _admitted(self, created: store.Created, follow: bool) -> Admission:
+        """See to what the creation of a run in storage asks for."""
         run = created.run
+        if created.repeated:
+            again = self._tasks.spawn(self._ended_anyhow(run), f"wait for {run.run_id}") if follow else None
+            return Admission(run=run, ended=again, repeated=True)
         ended = self._follow(run.run_id) if follow else None
         for victim in created.cancelled:
             self._end_cancelled(victim)
@@ -129,11 +178,36 @@ class RunManager:
             self._waits()
         return Admission(run=run, ended=ended)
 
+    async def queue_place(self, thread_id: str, run_id: str) -> tuple[QueuePlace, str | None]:
+        """
+        Tell where a run stands in the queue, and why it waits. Raises `NotFound`.
+
+        The reason is "delayed", "thread_busy", "suspect" (it runs alone, and others do), "no_worker" (none is ready),
+        "concurrency_limit" (all places are taken), or None: it is about to start, or does not wait.
+        """
+        place = await self.storage.run_queue_place(thread_id, run_id)
+        if place is None:
+            raise NotFound("Not Found")
+        return place, self._why_waiting(place)
+
+    def _why_waiting(self, place: QueuePlace) -> str | None:
+        if place.position is None:
+            return None
+        if place.due_at > self.now():
+            return "delayed"
+        if place.holder is not None:
+            return "thread_busy"
+        if place.suspect:
+            return "suspect" if self.workers.free_quarantines() <= 0 else None
+        if not self.workers.ready():
+            return "no_worker"
+        return "concurrency_limit" if self.places() <= 0 else None
+
     def places(self) -> int:
         """Free places for ordinary runs that are not promised to anybody."""
         return 0 if self.stopping else self.workers.free() - self._reserved
 
-    @contextmanager
+    @contextlib.contextmanager
     def reserved(self, places: int) -> Iterator[None]:
         """Promise free places to runs that are being started in storage."""
         self._reserved += places
@@ -152,6 +226,10 @@ class RunManager:
         if self.backlogged:
             self.hint.set()
 
+    def thread_freed(self) -> None:
+        """An operation has left its thread: a run may have waited for that."""
+        self._freed()
+
     def _follow(self, run_id: str) -> asyncio.Future[Ended]:
         future: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         self._waiting[run_id].append(future)
@@ -169,6 +247,23 @@ class RunManager:
             return await future
         finally:
             self._unfollow(run_id, future)
+
+    async def _ended_anyhow(self, run: Run) -> Ended:
+        try:
+            return await self.wait(run.thread_id, run.run_id)
+        except NotFound:
+            return DELETED
+
+    async def over(self, thread_id: str, run_id: str) -> Ended:
+        """Wait until a run has ended, or is not there, and nothing of it executes any more."""
+        try:
+            ended = await self.wait(thread_id, run_id)
+        except NotFound:  # of a run that was rolled back or deleted something may execute all the same
+            ended = DELETED
+        here = self.flights.get(run_id)
+        if here is not None and here.run.thread_id == thread_id:
+            await here.landed.wait()
+        return ended
 
     def _unfollow(self, run_id: str, future: asyncio.Future[Ended]) -> None:
         if (waiting := self._waiting.get(run_id)) is not None and future in waiting:
@@ -219,6 +314,9 @@ class RunManager:
             self._land(here)
             return
         source.start_run(run.run_id, run.attempt, _order(run))
+        if self.job_timeout_s:
+            left_s = max(0.0, self.job_timeout_s - run.executed_us / 1e6) + self.cancel_deadline_s
+            here.overtime = asyncio.get_running_loop().call_later(left_s, self._overtime, here)
         if here.cancelling:
             self._cancel_flight(here)
 
@@ -235,8 +333,8 @@ class RunManager:
         if here is None or here.source is not source or here.run.attempt != attempt or here.ended:
             if kind != "ended":
                 source.refuse(run_id, attempt, n, "the run is not executed by this worker any more")
-            elif here is not None and here.vanished and here.source is source:
-                self._land(here)
+            elif here is not None and here.source is source and here.run.attempt == attempt:
+                self._left(here)
             return
 
         def stored(error: BaseException | None = None) -> None:
@@ -270,9 +368,9 @@ class RunManager:
             here = self.flights.get(run_id)
             if here is None or here.source is not source:
                 continue
-            if here.vanished:
-                self._land(here)
-            elif not here.ended:
+            if here.ended:
+                self._left(here)
+            else:
                 here.ended = True
                 died = not source.condemned
                 self._tasks.spawn(self._after_death(here, died, alone), f"after the death of {source.name}")
@@ -283,15 +381,19 @@ class RunManager:
         try:
             parked = await self._park(here, died=died)
             if parked is not None and died and alone and parked.strikes >= self.max_retries:
-                await self._put_aside(parked)
+                await self._put_aside(parked, here.source.how_ended if here.source is not None else "")
         finally:
             self.settling.discard(run_id)
             self._waits()
 
-    async def _put_aside(self, run: Run) -> None:
+    async def _put_aside(self, run: Run, how: str) -> None:
+        """End a run at which its process has died too often, the last time as `how` says."""
         if run.cancel_action is not None:
             return  # it has been ended already
-        message = f"The process that executed the run died {run.strikes} times without progress; the run was put aside"
+        message = (
+            f"The process that executed the run died {run.strikes} times without progress (the last time: {how}); "
+            "the run was put aside"
+        )
         log.error("run %s is put aside: %s", run.run_id, message, extra=_fields(run))
         error = {"error": "WorkerDied", "message": message}
         await self.end_without_worker(run, RunOutcome(status="error", error=error))
@@ -315,7 +417,7 @@ class RunManager:
         match outcome["outcome"]:
             case "drained":
                 self._tasks.spawn(self._park(here, died=False), f"park {run.run_id}")
-            case "cancelled" if run.cancel_action == "rollback":
+            case _ if run.cancel_action == "rollback":
                 self._tasks.spawn(self._rollback(here), f"roll back {run.run_id}")
             case "cancelled" if run.cancel_action is None:  # cut at a stop
                 self._tasks.spawn(self._park(here, died=False), f"park {run.run_id}")
@@ -333,11 +435,15 @@ class RunManager:
         attempt = run.attempt if here is not None else 0
 
         def done(chunk: Chunk, stored: bool) -> None:
-            if stored:
-                self.log.hub.publish(chunk)
-                status = "deleted" if outcome.rollback else outcome.status
-                self._tell(run.run_id, Ended(status=status, result=outcome.result, error=outcome.error))
-                log.info("run %s ended: %s", run.run_id, outcome.status, extra=_fields(run))
+            if not stored:
+                self._tasks.spawn(self._refused(run, outcome, here), f"look what became of {run.run_id}")
+                return
+            self.log.hub.publish(chunk)
+            status = "deleted" if outcome.rollback else outcome.status
+            self._tell(run.run_id, Ended(status=status, result=outcome.result, error=outcome.error))
+            log.info("run %s ended: %s", run.run_id, outcome.status, extra=_fields(run))
+            if run.kwargs.get("webhook"):
+                self.on_owed()
             self._over(run, here)
 
         def failed(error: BaseException) -> None:
@@ -358,25 +464,56 @@ class RunManager:
 
         post()
 
+    async def _refused(self, run: Run, outcome: RunOutcome, here: flight.Flight | None) -> None:
+        """A run's end was not taken: it has ended already or was deleted, or a rollback had been stored before."""
+        latest = await self.storage.run_get_anywhere(run.run_id)
+        if latest is None or not latest.active or (here is not None and latest.attempt != run.attempt):
+            self._over(run, here)
+            return
+        undone = await self._undone(latest)
+        self._finish(latest, attrs.evolve(undone, fenced=outcome.fenced), here)
+
     def _over(self, run: Run, here: flight.Flight | None) -> None:
-        if here is not None:
-            self._land(here)
-        else:
+        """The end of a run is stored."""
+        if here is None:
             self.log.close(run.thread_id)
+        else:
+            here.recorded = True
+            if here.gone or not here.fenced:
+                self._land(here)
         self._freed()
+
+    def _left(self, here: flight.Flight) -> None:
+        """Nothing more of a run executes that was deleted or fenced off."""
+        here.gone = True
+        if here.vanished or (here.fenced and here.recorded):
+            self._land(here)
 
     def _land(self, here: flight.Flight) -> None:
         """The flight is over: free its place."""
         run_id = here.run.run_id
         here.ended = True
-        if here.deadline is not None:
-            here.deadline.cancel()
+        for timer in (here.deadline, here.overtime):
+            if timer is not None:
+                timer.cancel()
         if self.flights.get(run_id) is here:
             del self.flights[run_id]
             self.log.close(here.run.thread_id)
         if here.source is not None:
             self.workers.release(here.source, run_id)
+        if here.vanished or here.fenced:
+            self._release_slot(here.run)
         here.landed.set()
+
+    def _release_slot(self, run: Run) -> None:
+        """Free the slot that was kept because something of the run still executed."""
+
+        def failed(error: BaseException) -> None:
+            log.error("the slot of run %s could not be freed, trying again: %s", run.run_id, error)
+            asyncio.get_running_loop().call_later(self.retry_end_s, self._release_slot, run)
+
+        with contextlib.suppress(Unavailable):  # storage is closed: the next start frees it
+            self.storage.slot_release(run.thread_id, run.run_id, lambda _: self._freed(), failed)
 
     async def _rollback(self, here: flight.Flight) -> None:
         """Undo a run that was cancelled for rollback and executes no more."""
@@ -425,12 +562,20 @@ class RunManager:
             projection = await self._projection(run)
             final = attrs.evolve(projection, status=outcome.status, error=outcome.error)
             items.append(("error", "", event.V1 | event.THREAD, wire.dumps(outcome.error)))
-        elif run.cancel_action == "rollback":
-            final = await self._undone(run)
         else:
-            projection = await self._projection(run)
-            final = attrs.evolve(projection, status="interrupted", thread_error=run.cancel_error)
+            final = await self._cancelled(run)
+            if final.error is not None:
+                items.append(("error", "", event.V1 | event.THREAD, wire.dumps(final.error)))
         return final, items
+
+    async def _cancelled(self, run: Run) -> RunOutcome:
+        """Return how a cancelled run ends whose worker does not say it."""
+        if run.cancel_action == "rollback":
+            return await self._undone(run)
+        projection = await self._projection(run)
+        if run.cancel_action == "error":
+            return attrs.evolve(projection, status="error", error=run.cancel_error)
+        return attrs.evolve(projection, status="interrupted", thread_error=run.cancel_error)
 
     # cancelling
 
@@ -438,7 +583,7 @@ class RunManager:
         self, thread_id: str, run_id: str, action: CancelAction, *, why: dict[str, str] | None = None
     ) -> Run:
         """
-        Store the wish to end a run and carry it out; the run has ended when `wait` returns. Raises `NotFound`.
+        Store the wish to end a run and carry it out; nothing of it executes when `over` returns. Raises `NotFound`.
 
         `why` is what the thread's error will say (default: the request's sentence).
         """
@@ -476,18 +621,47 @@ class RunManager:
             here.deadline = loop.call_later(self.cancel_deadline_s, self._overdue, here)
 
     def _overdue(self, here: flight.Flight) -> None:
-        """A cancel was not obeyed: the worker is killed, which makes it true."""
-        if here.source is None or here.landed.is_set() or (here.ended and not here.vanished):
+        """A cancel was not obeyed in time."""
+        self._give_up(here, f"did not obey its cancel within {self.cancel_deadline_s:g} s")
+
+    def _overtime(self, here: flight.Flight) -> None:
+        """The job timeout has passed and the worker has not ended the run by it: it does not turn."""
+        self._give_up(here, f"did not end at its timeout of {self.job_timeout_s:g} s")
+
+    def _give_up(self, here: flight.Flight, why: str) -> None:
+        """Fence a run off, and have its worker end."""
+        source = here.source
+        if source is None or here.landed.is_set() or (here.ended and not here.vanished):
             return
         log.error(
-            "run %s did not obey its cancel within %g s: its worker %s is killed; its other runs go on elsewhere",
+            "run %s %s: it is fenced off, and its worker %s is given up",
             here.run.run_id,
-            self.cancel_deadline_s,
-            here.source.name,
+            why,
+            source.name,
             extra=_fields(here.run),
         )
-        here.source.condemned = True
-        here.source.kill()
+        if not here.vanished:
+            self._fence(here)
+        lost = {
+            run_id
+            for run_id, each in self.flights.items()
+            if each.source is source and (each.fenced or each.vanished)
+        }
+        self.workers.retire(source, f"run {here.run.run_id} {why}", besides=lost)
+
+    def _fence(self, here: flight.Flight) -> None:
+        """Record a run as ended although something of it still executes; its frames are refused from now on."""
+        here.ended = here.fenced = True
+        here.recorded = False
+        self._tasks.spawn(self._record_fenced(here), f"fence off {here.run.run_id}")
+
+    async def _record_fenced(self, here: flight.Flight) -> None:
+        if here.cancelling:
+            outcome = await self._cancelled(here.run)
+        else:
+            projection = await self._projection(here.run)
+            outcome = attrs.evolve(projection, status="timeout", error=TIMEOUT)
+        self._finish(here.run, attrs.evolve(outcome, fenced=True), here)
 
     async def delete_run(self, thread_id: str, run_id: str) -> None:
         """Remove a run's record; if it executes, it is stopped. Raises `NotFound`."""
@@ -510,12 +684,13 @@ class RunManager:
 
     def _vanished(self, thread_id: str, run_ids: list[str]) -> None:
         for run_id in run_ids:
-            here = self.flights.get(run_id)
-            if here is not None and not here.ended:
-                here.ended = here.vanished = True
-                if here.source is not None:
-                    self._cancel_flight(here)  # its place is free when nothing of it executes any more
-            self._tell(run_id, Ended(status="deleted", result=None, error=None))
+            if (here := self.flights.get(run_id)) is not None:
+                here.vanished = True
+                if not here.ended:
+                    here.ended = True
+                    if here.source is not None:
+                        self._cancel_flight(here)  # its place is free when nothing of it executes any more
+            self._tell(run_id, DELETED)
         self.log.hub.nudge(thread_id)
         self._freed()
 
@@ -555,6 +730,7 @@ def _outcome(frame: dict[str, Any], status: str, *, thread_error: dict[str, str]
         interrupts=frame.get("interrupts"),
         next=frame.get("next"),
         end_checkpoint_id=frame.get("end_checkpoint_id"),
+        quiet=frame.get("quiet", False),
     )
 
 
@@ -569,6 +745,7 @@ def _order(run: Run) -> dict[str, Any]:
         "kwargs": run.kwargs,
         "metadata": run.metadata,
         "answers": run.answers,
+        "executed_s": run.executed_us / 1e6,
         "context_given": bool(run.kwargs["config"]["configurable"].get("__context_provided__")),
     }
 

@@ -1,14 +1,17 @@
 """Removing, in small steps, what is not kept any longer.
 
-These are the rows of threads that were deleted or belonged to ended stateless runs, and events of runs that ended longer
-ago than `events_ttl_s`. What somebody reads at the moment stays: a stateless run's thread until nobody does, a thread's
-events for as long again, since who has a thread's stream open may leave it open for ever.
+These are the rows of threads that are gone or belonged to ended stateless runs, old keys and logs, and events of runs
+that ended longer ago than they are kept. What somebody reads at the moment stays: a stateless run's thread until nobody
+does, a thread's events for as long again, since who has a thread's stream open may leave it open for ever.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+
+from attrs import frozen
 
 from gatewayd.errors import GatewaydError
 from gatewayd.runs import manager
@@ -21,16 +24,32 @@ THREADS = 100
 """Threads looked at in one pass."""
 
 
-async def sweeper(
-    runs: manager.RunManager, every_s: float, linger_s: float, events_ttl_s: float = 0.0
-) -> None:
-    """Sweep every `every_s` seconds until cancelled; ended stateless threads stay for `linger_s` seconds."""
+@frozen(kw_only=True)
+class Keeping:
+    """For how many seconds things are kept that nobody needs any more."""
+
+    linger_s: float
+    """The threads of stateless runs, after their end."""
+    events_s: float
+    """Events, after their run's end; 0: for ever."""
+    idempotency_s: float
+    """Idempotency keys, after their request."""
+    webhooks_s: float
+    """Webhooks that are not owed any more, after their run's end."""
+
+
+async def sweeper(runs: manager.RunManager, every_s: float, keeping: Keeping) -> None:
+    """Sweep every `every_s` seconds until cancelled."""
     while True:
         await asyncio.sleep(every_s)
         try:
-            await sweep(runs, linger_s)
-            if events_ttl_s:
-                await prune(runs, max(events_ttl_s, linger_s))
+            await sweep(runs, keeping.linger_s)
+            if keeping.events_s:
+                await prune(runs, max(keeping.events_s, keeping.linger_s))
+            await _in_steps(
+                runs.storage.idempotency_sweep_step, runs.now() - int(keeping.idempotency_s * 1e6)
+            )
+            await _in_steps(runs.storage.webhooks_sweep_step, runs.now() - int(keeping.webhooks_s * 1e6))
         except GatewaydError as error:
             log.error("sweeping failed: %s", error.detail)
 
@@ -64,3 +83,9 @@ async def prune(runs: manager.RunManager, ttl_s: float) -> int:
         looked_at += len(candidates)
         behind = candidates[-1]
     return looked_at
+
+
+async def _in_steps(step: Callable[[int, int], Awaitable[int]], before: int) -> None:
+    """Repeat a step until it finds less than it may remove."""
+    while await step(before, STEP_ROWS) == STEP_ROWS:
+        pass

@@ -7,19 +7,36 @@ module nobody knows SQL or the driver; a second backend offers the same names an
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import define
+from attrs import define, evolve
 
+from gatewayd import wire
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.errors import NotFound
+from gatewayd.model.cron import Cron, Firing
 from gatewayd.model.event import Chunk
-from gatewayd.model.run import Run, RunOutcome, RunRequest
+from gatewayd.model.idempotency import Idempotency
+from gatewayd.model.run import QueuePlace, Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Assistant, Thread
+from gatewayd.model.webhook import Attempt, Delivery
 from gatewayd.storage import migrate
-from gatewayd.storage.sqlite import assistants, boots, database, events, runs, threads
+from gatewayd.storage.sqlite import (
+    assistants,
+    boots,
+    crons,
+    database,
+    events,
+    idempotency,
+    invariants,
+    operations,
+    runs,
+    slots,
+    threads,
+    webhooks,
+)
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +56,10 @@ EVENT_PAGE_CHUNKS = 200
 Created = runs.Created
 Claimed = runs.Claimed
 ThreadSearch = threads.Search
+Violation = invariants.Violation
+CronSearch = crons.Search
+Fired = crons.Fired
+CopyPosition = checkpoint_sql.Position
 SEQUENCE_JUMP = boots.SEQUENCE_JUMP
 
 
@@ -95,13 +116,21 @@ class Storage:
 
     # boots
 
-    async def orphans_park(self, now: int) -> list[Run]:
-        """Make the running runs of earlier boots pending again and return them."""
-        return await self.writer.submit(boots.orphans_park, self.boot, now, promise=True)
+    async def orphans_park(self, now: int, policies: Mapping[str, str], default: str) -> list[Run]:
+        """Make the running runs of earlier boots pending again, by graph id or default policy; return them."""
+        return await self.writer.submit(boots.orphans_park, self.boot, now, policies, default, promise=True)
 
     async def runs_cancelled_pending(self) -> list[Run]:
         """Return pending runs whose cancel was stored before the stop."""
         return await self.writer.submit(boots.runs_cancelled_pending)
+
+    async def invariants_check(self, *, whole: bool) -> list[Violation]:
+        """Return what is wrong with the tables: in the rows of active runs, or in all (slow, for a quiet file)."""
+        return await self.writer.submit(invariants.invariants_check, whole)
+
+    async def invariants_repair(self, now: int) -> list[Violation]:
+        """Derive anew what is derived and wrong in the rows of active runs; return what was and is wrong."""
+        return await self.writer.submit(invariants.invariants_repair, now, promise=True)
 
     async def counters(self) -> dict[str, int]:
         """Return n_pending and n_running."""
@@ -143,10 +172,16 @@ class Storage:
     # threads
 
     async def thread_create(
-        self, thread_id: str, metadata: dict[str, Any], *, do_nothing: bool, now: int
+        self,
+        thread_id: str,
+        metadata: dict[str, Any],
+        *,
+        do_nothing: bool,
+        now: int,
+        once: Idempotency | None = None,
     ) -> Thread:
-        """Store a thread. Raises `Conflict`."""
-        return await self.writer.submit(threads.thread_create, thread_id, metadata, do_nothing, now)
+        """Store a thread. Raises `Conflict`, `Invalid`."""
+        return await self.writer.submit(threads.thread_create, thread_id, metadata, do_nothing, now, once)
 
     async def thread_get(self, thread_id: str) -> Thread:
         """Return the thread. Raises `NotFound`."""
@@ -176,11 +211,86 @@ class Storage:
         """Remove some rows of a thread that is gone; True when nothing is left."""
         return await self.writer.submit(threads.thread_sweep_step, thread_id, rows)
 
+    # operations on threads, which hold the slot meanwhile
+
+    async def slot_take_for_operation(self, thread_id: str, operation_id: str) -> Thread:
+        """Take the slot and return the thread. Raises `NotFound`, and `Conflict` while a run has it."""
+        return await self.writer.submit(slots.slot_take_for_operation, thread_id, operation_id, self.boot)
+
+    def slots_release(
+        self, operation_id: str, done: Callable[[None], None], failed: Callable[[BaseException], None]
+    ) -> None:
+        """Free what an operation still holds; `done` after the commit, else `failed`."""
+        self.writer.post(slots.slots_release, operation_id, done=done, failed=failed)
+
+    def state_update_if_held(
+        self,
+        thread_id: str,
+        operation_id: str,
+        changes: list[list[Any]],
+        projection: RunOutcome,
+        chunk: Chunk,
+        now: int,
+        done: Callable[[None], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """Store a state update (see `operations.state_update_if_held`); `done` after the commit, else `failed`."""
+        self.writer.post(
+            operations.state_update_if_held,
+            thread_id,
+            operation_id,
+            changes,
+            projection,
+            chunk,
+            now,
+            done=done,
+            failed=failed,
+            promise=True,
+        )
+
+    async def thread_copy_begin(self, source: str, target: str, operation_id: str, now: int) -> None:
+        """Take the source's slot and make an invisible target. Raises `NotFound` and `Conflict`."""
+        await self.writer.submit(operations.thread_copy_begin, source, target, operation_id, self.boot, now)
+
+    async def thread_copy_step(
+        self, source: str, target: str, operation_id: str, after: CopyPosition | None
+    ) -> CopyPosition | None:
+        """Copy some rows behind `after` and return how far it went; None when nothing is left. Raises `NotFound`."""
+        return await self.writer.submit(operations.thread_copy_step, source, target, operation_id, after)
+
+    async def thread_copy_end(self, source: str, target: str, operation_id: str, now: int) -> Thread:
+        """Show the finished copy and free the slots. Raises `NotFound`."""
+        return await self.writer.submit(
+            operations.thread_copy_end, source, target, operation_id, now, promise=True
+        )
+
+    async def thread_prune_step(self, thread_id: str, operation_id: str, kept: list[list[Any]]) -> int:
+        """Remove some old checkpoints; return how many namespaces are done with, all: the slot is free. Raises `NotFound`."""
+        return await self.writer.submit(operations.thread_prune_step, thread_id, operation_id, kept)
+
     # runs
 
     async def run_create(self, request: RunRequest, *, claim: bool) -> Created:
         """Admit a run; see `runs.run_create`. Raises `NotFound` and `Conflict`."""
         return await self.writer.submit(runs.run_create, request, self.boot, claim, promise=True)
+
+    async def runs_create_all(self, requests: Sequence[RunRequest], *, claim: int) -> list[Created]:
+        """Admit all or none; see `runs.runs_create_all`."""
+        return await self.writer.submit(runs.runs_create_all, requests, self.boot, claim, promise=True)
+
+    async def run_queue_place(self, thread_id: str, run_id: str) -> QueuePlace | None:
+        """Return where a run of this thread stands among those that wait, or None."""
+        rows = await self.readers.rows(runs.QUEUE_PLACE, (run_id, thread_id))
+        if not rows:
+            return None
+        status, due_at, position, holder, suspect = rows[0]
+        return QueuePlace(
+            status=status, due_at=due_at, position=position, holder=holder, suspect=bool(suspect)
+        )
+
+    async def idempotency_sweep_step(self, before: int, rows: int) -> int:
+        """Forget some requests that are older than `before`; return how many."""
+        return await self.writer.submit(idempotency.idempotency_sweep_step, before, rows)
 
     async def run_get(self, thread_id: str, run_id: str) -> Run | None:
         """Return a run of this thread, or None."""
@@ -262,9 +372,107 @@ class Storage:
             promise=True,
         )
 
+    def slot_release(
+        self,
+        thread_id: str,
+        holder: str,
+        done: Callable[[None], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """Free a thread's slot if this is its holder."""
+        self.writer.post(slots.slot_release, thread_id, holder, done=done, failed=failed)
+
     async def run_checkpoints_delete(self, run_id: str) -> None:
         """Remove the checkpoints and writes that a run has made (the first half of a rollback)."""
         await self.writer.submit(checkpoint_sql.run_delete, run_id, promise=True)
+
+    # crons
+
+    async def cron_create(self, cron: Cron) -> Cron:
+        """Store a cron, with its assistant resolved. Raises `NotFound` (assistant or thread)."""
+        return await self.writer.submit(crons.cron_create, cron, promise=True)
+
+    async def cron_find(self, cron_id: str) -> Cron | None:
+        """Return the cron, or None."""
+        rows = await self.readers.rows(crons.FIND, (cron_id,))
+        return crons.record(rows[0]) if rows else None
+
+    async def cron_update_if_current(self, cron: Cron) -> bool:
+        """Store what has changed of the cron as it was at its revision; False if it has moved on or is gone."""
+        return await self.writer.submit(crons.cron_update_if_current, cron, promise=True)
+
+    async def cron_delete(self, cron_id: str) -> bool:
+        """Remove a cron; False if there is none."""
+        return await self.writer.submit(crons.cron_delete, cron_id, promise=True)
+
+    async def cron_fire_if_current(self, firing: Firing, *, claim: bool) -> Fired:
+        """Take one date of a cron; see `crons.cron_fire_if_current`."""
+        return await self.writer.submit(crons.cron_fire_if_current, firing, self.boot, claim, promise=True)
+
+    async def crons_due(self, now: int, limit: int, besides: Collection[str] = ()) -> list[Cron]:
+        """Return up to `limit` crons that are due, the longest due first, none of `besides`."""
+        rows = await self.readers.rows(crons.DUE, (now, wire.text(list(besides)), limit))
+        return [crons.record(row) for row in rows]
+
+    async def crons_next_date(self, now: int) -> int | None:
+        """Return the first date after `now` at which a cron fires, None if there is none."""
+        date: int | None = (await self.readers.rows(crons.NEXT, (now,)))[0][0]
+        return date
+
+    async def crons_search(self, search: CronSearch) -> list[Cron]:
+        """Return up to `limit` + 1 crons (one more tells that there are more)."""
+        sql, parameters = crons.search_statement(search)
+        return [crons.record(row) for row in await self.readers.rows(sql, parameters)]
+
+    async def crons_count(self, search: CronSearch) -> int:
+        """Return how many crons a search finds, whatever its limits."""
+        sql, parameters = crons.count_statement(search)
+        return int((await self.readers.rows(sql, parameters))[0][0])
+
+    # webhooks
+
+    async def webhooks_due(self, now: int, limit: int) -> list[Delivery]:
+        """Return what is owed and due, the longest due first; without their logs."""
+        return [webhooks.record(row) for row in await self.readers.rows(webhooks.DUE, (now, limit))]
+
+    async def webhooks_next_due(self, now: int) -> int | None:
+        """Return when the next webhook is due that is not yet."""
+        return (await self.readers.rows(webhooks.NEXT_DUE, (now,)))[0][0]  # type: ignore[no-any-return]
+
+    async def webhook_values(self, run: Run) -> bytes | None:
+        """Return the JSON of what a run has left: its result, or its thread's values; None when both are gone."""
+        result, values = (await self.readers.rows(webhooks.VALUES, (run.run_id, run.thread_id)))[0]
+        return result if result is not None else values  # type: ignore[no-any-return]
+
+    async def webhook_attempt_end(
+        self, delivery_id: str, made: Attempt, due_at: int | None, *, delivered: bool
+    ) -> bool:
+        """Note how an attempt has ended; see `webhooks.webhook_attempt_end`."""
+        return await self.writer.submit(webhooks.webhook_attempt_end, delivery_id, made, due_at, delivered)
+
+    async def webhook_owe_again(self, delivery_id: str, now: int) -> None:
+        """Make a webhook owed again. Raises `NotFound`, `Conflict`."""
+        await self.writer.submit(webhooks.webhook_owe_again, delivery_id, now, promise=True)
+
+    async def webhook_get(self, delivery_id: str) -> Delivery:
+        """Return a webhook with its log. Raises `NotFound`."""
+        rows = await self.readers.rows(webhooks.ONE, (delivery_id,))
+        if not rows:
+            raise NotFound(f"Webhook {delivery_id} not found")
+        return await self._with_log(webhooks.record(rows[0]))
+
+    async def webhooks_of_run(self, thread_id: str, run_id: str) -> list[Delivery]:
+        """Return a run's webhooks with their logs; a run that is gone may have some."""
+        rows = await self.readers.rows(webhooks.OF_RUN, (run_id, thread_id))
+        return [await self._with_log(webhooks.record(row)) for row in rows]
+
+    async def _with_log(self, delivery: Delivery) -> Delivery:
+        rows = await self.readers.rows(webhooks.LOG, (delivery.delivery_id,))
+        return evolve(delivery, log=tuple(webhooks.attempt(row) for row in rows))
+
+    async def webhooks_sweep_step(self, before: int, rows: int) -> int:
+        """Forget some webhooks that are not owed any more; return how many."""
+        return await self.writer.submit(webhooks.webhooks_sweep_step, before, rows)
 
     # what comes from workers: posted in the order of arrival, `done` runs after the commit
 
@@ -294,7 +502,7 @@ class Storage:
 
     async def events_replay_start(self, thread_id: str, since: int) -> int | None:
         """Return the number of the first event of the thread's runs that are active or ended since then (µs)."""
-        rows = await self.readers.rows(events.REPLAY_START, (thread_id, since))
+        rows = await self.readers.rows(events.REPLAY_START, {"thread_id": thread_id, "since": since})
         return rows[0][0]  # type: ignore[no-any-return]
 
     async def events_gap(self, thread_id: str, after: int) -> int | None:

@@ -318,8 +318,8 @@ class Saver(BaseCheckpointSaver[str]):
         found = self._reader.fetch(sql.TUPLE_LATEST, thread)
         return rows.CheckpointRow._make(found[0]) if found else None
 
-    def _row_by_id(self, *key: str) -> rows.CheckpointRow | None:
-        found = self._reader.fetch(sql.TUPLE_BY_ID, key)
+    def _row_by_id(self, thread_id: str, checkpoint_ns: str, checkpoint_id: str) -> rows.CheckpointRow | None:
+        found = self._reader.fetch(sql.TUPLE_BY_ID, (thread_id, checkpoint_ns, checkpoint_id))
         return rows.CheckpointRow._make(found[0]) if found else None
 
     def _write_rows(self, row: rows.CheckpointRow) -> Iterator[rows.WriteRow]:
@@ -401,9 +401,9 @@ class Saver(BaseCheckpointSaver[str]):
             if strategy == "delete":
                 self._send(operations.delete_thread(thread_id))
             else:
-                self._send(operations.prune(thread_id, self._kept(thread_id)))
+                self._send(operations.prune(thread_id, self.kept(thread_id)))
 
-    def _kept(self, thread_id: str) -> Iterator[tuple[str, str, Sequence[str]]]:
+    def kept(self, thread_id: str) -> Iterator[tuple[str, str, Sequence[str]]]:
         """Yield (namespace, latest checkpoint, ancestors that its delta channels are rebuilt from)."""
         for (checkpoint_ns,) in self._reader.fetch(sql.NAMESPACES, (thread_id,)):
             latest = self._row(_config(thread_id, checkpoint_ns))

@@ -15,7 +15,7 @@ from attrs import define, field
 from gatewayd import tasks
 from gatewayd.channel import orders
 from gatewayd.errors import Conflict, GatewaydError, Invalid, NotFound, Rejected
-from gatewayd.worker import execute, graphs, items, link, reader, stacks, state, threads, usercode
+from gatewayd.worker import execute, graphs, items, link, reader, stacks, state, threads, update, usercode
 
 log = logging.getLogger(__name__)
 
@@ -101,10 +101,18 @@ class Core:
                 window=configuration.window,
                 backlog=configuration.backlog,
                 job_timeout_s=configuration.job_timeout_s,
+                patience_s=configuration.patience_s,
                 full_errors=configuration.full_errors,
             )
             states = state.States(loaded, database, store)
-            self._answers = {"state": states.state, "history": states.history, "project": states.project}
+            updates = update.Updates(loaded, database, store, configuration.full_errors)
+            self._answers = {
+                "state": states.state,
+                "history": states.history,
+                "project": states.project,
+                "kept": states.kept,
+                "update": updates.update,
+            }
             if not isinstance(store, items.RemoteStore):
                 self._answers["store"] = items.Answering(store).batch
             self.link.control("loaded")

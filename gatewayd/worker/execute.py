@@ -6,7 +6,7 @@ What ends it, and what the last frame says:
 - it raises: an `error` event, then "error" with the state of the last checkpoint;
 - its task is cancelled: "cancelled", after everything of it has stopped, its threads included;
 - it was asked to hand back and stopped before its next step: "drained";
-- it takes longer than the job timeout: "timeout".
+- its attempts together take longer than the job timeout: "timeout".
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from typing import Any
 from attrs import define, field, frozen
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
-from langgraph.errors import GraphDrained
+from langgraph.errors import GraphDrained, UnknownInterruptError
 from langgraph.runtime import RunControl
 from langgraph.store.base import BaseStore
-from langgraph.types import Command, Interrupt, StateSnapshot
+from langgraph.types import Command, StateSnapshot
 
 from gatewayd import logs
 from gatewayd.channel import orders
@@ -83,6 +83,8 @@ class Surroundings:
     window: int
     backlog: int
     job_timeout_s: float
+    patience_s: float
+    """Seconds that the threads of a cancelled run have before they are interrupted."""
     full_errors: bool
 
 
@@ -95,13 +97,14 @@ class Execution:
     outlet: outlet.Outlet = field(init=False)
     control: StepControl = field(factory=StepControl, init=False)
     task: asyncio.Task[None] | None = field(default=None, init=False)
+    _begun: bool = field(default=False, init=False)
+    _cancel_wanted: bool = field(default=False, init=False)
+    """It was cancelled before it had begun; a task that is cancelled then never runs, and would never say its end."""
     _values: Any = field(default=None, init=False)
     """The last state of the root graph, and its JSON if it has been made."""
     _values_json: bytes | None = field(default=None, init=False)
     _stopped: bool = field(default=False, init=False)
     """The graph stopped at an interrupt or breakpoint."""
-    _asking: dict[str, Interrupt] = field(factory=dict, init=False)
-    """What it asked then, by interrupt id."""
     _agen: Any = field(default=None, init=False)
     _queue: asyncio.Queue[tuple[tuple[str, ...], str, Any]] | None = field(default=None, init=False)
     """Where langgraph keeps what the graph has emitted until ``astream`` hands it out."""
@@ -129,7 +132,8 @@ class Execution:
     def cancel(self) -> None:
         """Cancel the run's task; should a node swallow that, the run stops before its next step."""
         self.control.request_drain("cancel")
-        if self.task is not None:
+        self._cancel_wanted = True
+        if self._begun and self.task is not None:
             self.task.cancel()
 
     async def run(self) -> None:
@@ -137,6 +141,9 @@ class Execution:
         order = self.order
         threads.CURRENT.set(order.run_id)
         logs.attach(run_id=order.run_id, thread_id=order.thread_id)
+        self._begun = True
+        if self._cancel_wanted and self.task is not None:
+            self.task.cancel()
         try:
             outcome = await self._outcome()
         except asyncio.CancelledError as cancelled:
@@ -181,6 +188,7 @@ class Execution:
                 return await self._record_end(graph, plan.config)
             timed_out = await self._consume(graph, plan, context, durability)
             if timed_out:
+                await around.pool.idle(order.run_id, around.patience_s)
                 return {
                     **await self._state(graph, config),
                     "outcome": "timeout",
@@ -212,7 +220,7 @@ class Execution:
             durability=durability,
             control=self.control,
         )
-        limit = asyncio.timeout(self.around.job_timeout_s or None)
+        limit = asyncio.timeout(self._time_left())
         try:
             async with limit, contextlib.aclosing(self._agen):
                 await self._take()
@@ -221,6 +229,11 @@ class Execution:
                 return True
             raise
         return False
+
+    def _time_left(self) -> float | None:
+        """Return how many seconds the run may still execute: its attempts are counted together."""
+        limit_s = self.around.job_timeout_s
+        return max(0.0, limit_s - self.order.executed_s) if limit_s else None
 
     async def _take(self) -> None:
         """Take the graph's chunks, wait for room at each step."""
@@ -258,7 +271,6 @@ class Execution:
                 self._values, self._values_json = payload, None
             elif mode == "updates" and isinstance(payload, dict) and INTERRUPT in payload:
                 self._stopped = True
-                self._asking |= {interrupt.id: interrupt for interrupt in payload[INTERRUPT]}
         if mode not in self._modes.asked:
             return
         full = self.around.full_errors
@@ -290,7 +302,7 @@ class Execution:
         self, graph: graphs.AnyPregel, config: RunnableConfig, saver: checkpoints.Saver
     ) -> dict[str, Any]:
         if self._stopped or self._values is None or INTERRUPT in _keys(self._values):
-            return {**self._with_questions(await self._state(graph, config)), "outcome": "success"}
+            return {**await self._state(graph, config), "outcome": "success"}
         values = self._values_json or serialise.dumps(self._values)
         return {
             "outcome": "success",
@@ -301,29 +313,10 @@ class Execution:
             "end_checkpoint_id": saver.last_root_checkpoint_id,
         }
 
-    def _with_questions(self, state: dict[str, Any]) -> dict[str, Any]:
-        """
-        Add what the graph has asked to a state that shows no questions.
-
-        A task that a command's Send makes is in no snapshot: langgraph makes it again of the command's writes.
-        """
-        if state["interrupts"] or not self._asking:
-            return state
-        asked = resume.tasks_that_ask(self.order.thread_id, state["end_checkpoint_id"], self.around.reader)
-        interrupts = {
-            task_id: [projection.shown(self._asking[each]) for each in mine if each in self._asking]
-            for task_id, mine in asked.items()
-        }
-        return {
-            **state,
-            "interrupts": {task_id: shown for task_id, shown in interrupts.items() if shown},
-            "result": projection.with_interrupts(self._values, list(self._asking.values())),
-        }
-
     async def _record_end(self, graph: graphs.AnyPregel, config: RunnableConfig) -> dict[str, Any]:
         """The run had ended before its process did: only the end is missing, and the state for those who stream."""
         snapshot = await self._snapshot(graph, config)
-        state = projection.of_snapshot(snapshot)
+        state = self._projected(snapshot)
         if "values" in self._modes.asked:
             self._emit("values", "", state["result"])
         for mode, payload in modes.last_checkpoint(config, snapshot):
@@ -337,6 +330,8 @@ class Execution:
         log.warning("the run failed: %s: %s", fault["error"], error, exc_info=error)
         with contextlib.suppress(GatewaydError):  # the backlog is what failed
             self._emit("error", "", serialise.dumps(fault))
+        if isinstance(error, UnknownInterruptError):  # refused before anything was written
+            return {"outcome": "error", "error": fault, "result": None, "quiet": True}
         return {**await self._state_anyhow(saver), "outcome": "error", "error": fault, "result": None}
 
     async def _after_cancel(self, cancelled: asyncio.CancelledError) -> dict[str, Any]:
@@ -345,7 +340,7 @@ class Execution:
             if isinstance(left, asyncio.Future):
                 with contextlib.suppress(BaseException):
                     await _through_cancel(left)
-        await self.around.pool.idle(self.order.run_id)
+        await self.around.pool.idle(self.order.run_id, self.around.patience_s)
         # A run that is handed back must not store a step without its events.
         with contextlib.suppress(GatewaydError):
             self._drain()
@@ -355,7 +350,11 @@ class Execution:
         return {**await self._state_anyhow(saver), "outcome": "cancelled"}
 
     async def _state(self, graph: graphs.AnyPregel, config: RunnableConfig) -> dict[str, Any]:
-        return projection.of_snapshot(await self._snapshot(graph, config))
+        return self._projected(await self._snapshot(graph, config))
+
+    def _projected(self, snapshot: StateSnapshot) -> dict[str, Any]:
+        asking = partial(resume.tasks_that_ask, self.order.thread_id, storage=self.around.reader)
+        return projection.of_snapshot(snapshot, asking)
 
     async def _snapshot(self, graph: graphs.AnyPregel, config: RunnableConfig) -> StateSnapshot:
         with contextlib.suppress(checkpoints.SinkFailed):

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from langgraph.errors import EmptyInputError, GraphRecursionError, InvalidUpdateError
+from langgraph.errors import (
+    EmptyInputError,
+    GraphRecursionError,
+    InvalidUpdateError,
+    UnknownInterruptError,
+)
 
 from gatewayd.errors import GatewaydError
 
@@ -31,6 +36,7 @@ _SHOWN = (
     InvalidUpdateError,
     EmptyInputError,
     GraphRecursionError,
+    UnknownInterruptError,
     GatewaydError,
     Renamed,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langgraph.types import Interrupt, StateSnapshot
@@ -9,24 +10,30 @@ from langgraph.types import Interrupt, StateSnapshot
 from gatewayd.worker import serialise
 
 
-def of_snapshot(snapshot: StateSnapshot) -> dict[str, Any]:
+def of_snapshot(
+    snapshot: StateSnapshot, asking: Callable[[str], Mapping[str, Sequence[Interrupt]]]
+) -> dict[str, Any]:
     """
     Return the projection of a snapshot (the keys of `model.run.RunOutcome`).
 
     `values` is JSON, or None on a thread without any checkpoint; `interrupts` maps the ids of tasks that wait to their
-    interrupts; `result` is the values with ``__interrupt__`` if there are any.
+    interrupts; `result` is the values with ``__interrupt__`` if there are any. `asking` returns the tasks that wait on
+    a checkpoint, with those that no snapshot shows (`resume.tasks_that_ask`).
     """
-    interrupts = {
-        task.id: [shown(one) for one in task.interrupts]
-        for task in snapshot.tasks
-        if task.interrupts and not task.result
-    }
     values = serialise.dumps(snapshot.values)
     checkpoint_id = snapshot.config["configurable"].get("checkpoint_id")
-    pending = [one for task in snapshot.tasks if task.id in interrupts for one in task.interrupts]
+    waiting = {task.id: task.interrupts for task in snapshot.tasks if task.interrupts and not task.result}
+    if checkpoint_id is not None:
+        shown_tasks = {task.id for task in snapshot.tasks}
+        waiting |= {
+            task_id: tuple(mine)
+            for task_id, mine in asking(checkpoint_id).items()
+            if task_id not in shown_tasks
+        }
+    pending = [one for mine in waiting.values() for one in mine]
     return {
         "values": None if checkpoint_id is None else values,
-        "interrupts": interrupts,
+        "interrupts": {task_id: [shown(one) for one in mine] for task_id, mine in waiting.items()},
         "next": list(snapshot.next),
         "result": with_interrupts(snapshot.values, pending) if pending else values,
         "end_checkpoint_id": checkpoint_id,

@@ -11,6 +11,9 @@ latest checkpoint, never by `checkpoint_id`, and is *over* if
 Otherwise it goes on with no input, or with those of its answers whose questions are still open. `update` and `goto`
 are never given twice.
 
+With `strict_resume` answers are not cut at the first start: the graph refuses those that answer nothing
+(`UnknownInterruptError`), and the thread stays as it was.
+
 A question is open when its INTERRUPT write is the task's newest and no newer RESUME write has answered it. It is read
 in the namespace of the task that asked: the rows of the tasks above it repeat the question, but while the subgraph goes
 on they are stale.
@@ -23,7 +26,7 @@ from typing import Any
 
 from attrs import field, frozen
 from langchain_core.runnables import RunnableConfig
-from langgraph.types import Command, Send, StateSnapshot
+from langgraph.types import Command, Interrupt, Send, StateSnapshot
 
 from gatewayd.channel import orders
 from gatewayd.checkpointing import rows, sql
@@ -32,6 +35,9 @@ from gatewayd.worker import checkpoints, graphs, reader
 ERROR, INTERRUPT, RESUME = "__error__", "__interrupt__", "__resume__"
 CONTROL = frozenset({ERROR, "__error_source_node__", INTERRUPT, RESUME})
 """Channels that say what happened to a task; any other write means that the task has finished (langgraph's rule)."""
+
+STRICT = "__pregel_strict_resume"
+"""langgraph's key by which a graph refuses answers that it can't match to its open questions."""
 
 HIDDEN = "langsmith:hidden"
 """Tag of nodes that "*" does not mean."""
@@ -76,12 +82,17 @@ async def _first(
     known = {key: command[key] for key in ("resume", "update", "goto") if key in command}
     if not known:
         return Plan(input=order.kwargs.get("input"), config=config)
+    if "resume" in known and order.kwargs.get("strict_resume"):
+        # langgraph refuses what answers no open question, before anything is written. An empty map stays one.
+        if order.answers is not None and known["resume"] != {}:
+            known["resume"] = order.answers
+        return Plan(input=_command(known), config=_strictly(config))
     if order.answers is not None:
         snapshot = await graph.aget_state(latest(config), subgraphs=True)
         answers = _open_answers(order.answers, order.thread_id, snapshot, storage)
         if answers:
             known["resume"] = answers
-        else:
+        elif not _updated_below(order.answers, order.thread_id, snapshot, storage):
             del known["resume"]
             if not known:  # what it answers has been answered: by the first click of two
                 return Plan(over=True, config=latest(config))
@@ -101,6 +112,10 @@ def _command(known: dict[str, Any]) -> Command[Any]:
 
 def _target(goto: Any) -> Any:
     return Send(goto["node"], goto.get("input")) if isinstance(goto, dict) else goto
+
+
+def _strictly(config: RunnableConfig) -> RunnableConfig:
+    return {**config, "configurable": {**config["configurable"], STRICT: True}}
 
 
 def latest(config: RunnableConfig) -> RunnableConfig:
@@ -217,17 +232,40 @@ def open_questions(thread_id: str, snapshot: StateSnapshot, storage: reader.Read
     yield from _open_in(thread_id, "", checkpoint_id, list(tasks.items()), namespaces, storage)
 
 
-def tasks_that_ask(thread_id: str, checkpoint_id: str, storage: reader.Reader) -> dict[str, list[str]]:
+def tasks_that_ask(thread_id: str, checkpoint_id: str, storage: reader.Reader) -> dict[str, list[Interrupt]]:
     """
-    Return the root tasks that wait at an interrupt on a checkpoint, with the interrupts' ids.
+    Return the root tasks that wait at an interrupt on a checkpoint, with their interrupts.
 
-    Those that a command's Send has made are among them; no snapshot shows them.
+    Those that a command's Send has made are among them; no snapshot shows them, for langgraph makes them again of the
+    command's writes.
     """
     writes = _writes(storage, thread_id, "", checkpoint_id)
     questions = (
         (write.task_id, _question(writes, write.task_id)) for write in writes if write.channel == INTERRUPT
     )
-    return {task_id: list(_ids(question)) for task_id, question in questions if question is not None}
+    return {task_id: list(_interrupts(question)) for task_id, question in questions if question is not None}
+
+
+def _updated_below(
+    answers: dict[str, Any], thread_id: str, snapshot: StateSnapshot, storage: reader.Reader
+) -> bool:
+    """
+    Whether a state update is the last that happened in a subgraph that has asked what is answered.
+
+    The question is gone then, though nobody has answered it; the subgraph will ask again, and what a client says to what
+    its thread still shows is meant for that, as it is after an update of the root.
+    """
+    asking = [task for task in snapshot.tasks if any(one.id in answers for one in task.interrupts)]
+    namespaces = [row[0] for row in storage.fetch(sql.NAMESPACES, (thread_id,))]
+    inner = [each for each in namespaces for task in asking if _is_below(each, "", task.id, task.name)]
+    for place in namespaces:
+        if any(place == one or place.startswith(f"{one}|") for one in inner):
+            latest = rows.CheckpointRow._make(storage.fetch(sql.TUPLE_LATEST, (thread_id, place))[0])
+            if latest.run_id == rows.OPERATION and not _writes(
+                storage, thread_id, place, latest.checkpoint_id
+            ):
+                return True
+    return False
 
 
 def _open_in(
@@ -293,9 +331,13 @@ def _is_below(candidate: str, namespace: str, task_id: str, name: str) -> bool:
 
 
 def _ids(question: rows.WriteRow) -> Iterator[str]:
-    value = SERDE.loads_typed((question.type, question.value))
-    for interrupt in value if isinstance(value, (list, tuple)) else [value]:
+    for interrupt in _interrupts(question):
         yield interrupt.id
+
+
+def _interrupts(question: rows.WriteRow) -> Iterator[Interrupt]:
+    value = SERDE.loads_typed((question.type, question.value))
+    yield from value if isinstance(value, (list, tuple)) else [value]
 
 
 SERDE = checkpoints.Saver.serde

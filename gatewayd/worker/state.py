@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from attrs import define
@@ -10,7 +11,7 @@ from langgraph.store.base import BaseStore
 from langgraph.types import PregelTask, StateSnapshot
 
 from gatewayd.checkpointing import operations
-from gatewayd.worker import checkpoints, graphs, projection, reader, serialise
+from gatewayd.worker import checkpoints, graphs, projection, reader, resume, serialise
 
 
 class NoSink:
@@ -37,15 +38,18 @@ class States:
 
     async def project(self, thread_id: str, graph_id: str) -> dict[str, Any]:
         """Return the projection of the thread's latest state (see `projection.of_snapshot`)."""
-        config = _config(thread_id)
+        config = config_of(thread_id)
         async with self._open(graph_id, config) as graph:
-            return projection.of_snapshot(await graph.aget_state(config))
+            snapshot = await graph.aget_state(config)
+            return projection.of_snapshot(
+                snapshot, partial(resume.tasks_that_ask, thread_id, storage=self.reader)
+            )
 
     async def state(
         self, thread_id: str, graph_id: str, checkpoint_id: str | None, checkpoint_ns: str, subgraphs: bool
     ) -> bytes:
         """Return the JSON of a thread's state, the latest or that of a checkpoint."""
-        config = _config(thread_id, checkpoint_ns, checkpoint_id)
+        config = config_of(thread_id, checkpoint_ns, checkpoint_id)
         async with self._open(graph_id, config) as graph:
             return serialise.dumps(shape(await graph.aget_state(config, subgraphs=subgraphs)))
 
@@ -60,20 +64,27 @@ class States:
         checkpoint_id: str | None,
     ) -> bytes:
         """Return the JSON of a thread's states, newest first."""
-        config = _config(thread_id, checkpoint_ns, checkpoint_id)
-        earlier = _config(thread_id, checkpoint_ns, before) if before else None
+        config = config_of(thread_id, checkpoint_ns, checkpoint_id)
+        earlier = config_of(thread_id, checkpoint_ns, before) if before else None
         async with self._open(graph_id, config) as graph:
             states = graph.aget_state_history(config, filter=metadata, before=earlier, limit=limit)
             return serialise.dumps([shape(snapshot) async for snapshot in states])
 
+    async def kept(self, thread_id: str) -> list[list[Any]]:
+        """Return what of a thread stays when only its latest states are kept (see `operations.prune`)."""
+        return [[ns, latest, [*older]] for ns, latest, older in self._saver().kept(thread_id)]
+
+    def _saver(self) -> checkpoints.Saver:
+        return checkpoints.Saver(self.reader, NoSink(), run_id="", durability="async")
+
     def _open(self, graph_id: str, config: RunnableConfig) -> Any:
-        saver = checkpoints.Saver(self.reader, NoSink(), run_id="", durability="async")
         return self.graphs.open(
-            graph_id, config=config, access_context="threads.read", store=self.store, saver=saver
+            graph_id, config=config, access_context="threads.read", store=self.store, saver=self._saver()
         )
 
 
-def _config(thread_id: str, checkpoint_ns: str = "", checkpoint_id: str | None = None) -> RunnableConfig:
+def config_of(thread_id: str, checkpoint_ns: str = "", checkpoint_id: str | None = None) -> RunnableConfig:
+    """Return the config that addresses a state: the latest of its namespace, or that of a checkpoint."""
     configurable = {"thread_id": thread_id, "checkpoint_ns": checkpoint_ns}
     if checkpoint_id is not None:
         configurable["checkpoint_id"] = checkpoint_id
@@ -82,7 +93,7 @@ def _config(thread_id: str, checkpoint_ns: str = "", checkpoint_id: str | None =
 
 def shape(snapshot: StateSnapshot) -> dict[str, Any]:
     """Return a snapshot in the wire's shape (rest.md §5.1)."""
-    checkpoint, parent = _place(snapshot.config), _place(snapshot.parent_config)
+    checkpoint, parent = place_of(snapshot.config), place_of(snapshot.parent_config)
     return {
         "values": snapshot.values,
         "next": snapshot.next,
@@ -120,7 +131,7 @@ def _error(error: Any) -> str | None:
 KEYS = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
 
 
-def _place(config: Any) -> dict[str, Any] | None:
+def place_of(config: Any) -> dict[str, Any] | None:
     """Return the checkpoint that a config names, None when it names none."""
     if not config or not config["configurable"].get("checkpoint_id"):
         return None

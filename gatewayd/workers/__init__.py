@@ -9,12 +9,21 @@ States of a worker: ``starting`` (the process exists, the project is being loade
 that is to end is first ``condemned``: it gets no new runs. `process` starts one and knows its end, `link` speaks the
 two sockets, `worker` is one worker's state here, `supervisor` keeps them all.
 
+Service and run workers hold *posts* (service, run-1, run-2, …), one after the other. Whoever is to leave its post is
+*retired* (`Supervisor.retire`): the next is started at once, beside it, while its runs are handed back and it ends
+(`handback`). That is what is done with condemned workers, with those that have had their number of runs, and at a
+reload (`posts.Posts.renew`), where the next is ready before the old one goes. So one post may have several processes
+for a while, of which one counts. `posts` knows who holds which.
+
 What happens on failure
     The process ends, or a socket does: the worker is gone. Its runs are reported to the manager, which parks them;
     its calls fail with `Unavailable`; a new worker takes its place, at once the first time, then more slowly.
     The project can't be loaded, or the service worker ends three times while it loads it: at the first start that
     ends the daemon (exit code 78, decided by the daemon). Later it is logged and tried again, while the workers that
     still live go on. Loading takes long: the log says where it is.
+    The project can't be loaded at a reload: the workers that are there go on, and who has asked is told why.
+    It uses more memory than it may (`memory`): it is killed, which is a death like any other.
+    It does not let go of its runs when it is retired: they are cut, then it is killed; the runs are not to blame.
     It stops answering pings: its stack is asked for and logged with file and line; if not even its reader thread can
     run (C code holds the interpreter), a signal makes the process write its stacks to stderr. It gets no new runs. It
     is left alone (the graph may come back) unless a cancel or a stop has to be made true; but the service worker is

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Collection
 from typing import Any, Protocol
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from gatewayd import errors, tasks
-from gatewayd.workers import process, worker
+from gatewayd.workers import handback, memory, posts, process, worker
+from gatewayd.workers import plan as plans
 
 log = logging.getLogger(__name__)
 
@@ -23,28 +23,6 @@ BLOCKED_AFTER_S = 2.0
 PING_EVERY_S = 0.5
 LOADING_S = 15.0
 """Time a worker may take to load the project before the log says where it is."""
-LOADS = 3
-"""Times the service worker may end while it loads the project for the first time; then the project counts as broken."""
-CUT_S = 2.0
-"""Time that runs which were cut have to end before their worker is killed."""
-BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""Waits before a worker is started again, by the number of ends in a row without a ready worker between."""
-STOP_S = 3.0
-"""Time that workers get to end by themselves before they are killed."""
-
-
-@frozen(kw_only=True)
-class Plan:
-    """How workers are made."""
-
-    workers: int
-    jobs_per_worker: int
-    data_dir: Path
-    folder: Path
-    environment: Mapping[str, str]
-    configuration: dict[str, Any]
-    """Sent to each worker first: `orders.Configuration` as a map, without its role."""
-    call_deadline_s: float
 
 
 class Listener(Protocol):
@@ -64,7 +42,8 @@ class Listener(Protocol):
 class Supervisor:
     """Owner of the worker processes."""
 
-    plan: Plan
+    plan: plans.Plan
+    """How workers that are started now are made; a reload brings another."""
     begin: process.Start = process.start
     """Starts a worker; another one lets a worker's core run in this process (tests, a debugger)."""
     listener: Listener = field(init=False)
@@ -78,30 +57,32 @@ class Supervisor:
     _tasks: tasks.Group = field(factory=lambda: tasks.Group("supervisor"), init=False)
     _service: worker.Worker | None = field(default=None, init=False)
     _service_changed: asyncio.Event = field(factory=asyncio.Event, init=False)
-    _ends: dict[str, int] = field(factory=dict, init=False)
+    _posts: posts.Posts = field(init=False)
     _quarantined: int = field(default=0, init=False)
     """Suspects that have a quarantine worker or wait for one."""
     _quarantines: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(QUARANTINES), init=False)
     _stopping: bool = field(default=False, init=False)
 
+    def __attrs_post_init__(self) -> None:
+        self._posts = posts.Posts(self)
+
     async def start(self) -> None:
         """Start the service worker and the run workers; they load while the server already answers."""
         self.failure = asyncio.get_running_loop().create_future()
-        self._tasks.spawn(self._keep("service", "service", 0), "keep service")
-        for index in range(self.plan.workers):
-            self._tasks.spawn(
-                self._keep(f"run-{index + 1}", "run", self.plan.jobs_per_worker), f"keep run-{index + 1}"
-            )
+        for post in self._posts.posts.values():
+            self._tasks.spawn(self._posts.keep(post), f"keep {post.name}")
         self._tasks.spawn(self._pinger(), "pinger")
+        if self.plan.memory:
+            self._tasks.spawn(memory.watch(self._workers, self.plan.memory), "watch memory")
 
     async def stop(self) -> None:
         """End all workers: asked first, killed after a while. Their runs must have been handed back before."""
-        self._stopping = True
+        self._stopping = self._posts.closed = True
         for each in self._workers:
             each.condemned = True
             if each.state == "ready":
                 each.stop()
-        deadline = time.monotonic() + STOP_S
+        deadline = time.monotonic() + handback.STOP_S
         while self._workers:
             for each in self._workers:  # one that loads has nothing to end in order
                 if each.state == "starting" or time.monotonic() > deadline:
@@ -115,24 +96,37 @@ class Supervisor:
         """Places for ordinary runs."""
         return sum(each.free for each in self._workers if each.role == "run")
 
+    def ready(self) -> int:
+        """Number of run workers that have loaded the project."""
+        return sum(each.role == "run" and each.state == "ready" for each in self._workers)
+
     def free_quarantines(self) -> int:
         """Places for suspects; each means a worker of its own."""
         return 0 if self._stopping else QUARANTINES - self._quarantined
 
     def take(self) -> worker.Worker | None:
-        """Return the run worker with most free places, if it can be one whose loop turns; or None."""
+        """Return the run worker with most free places, if it can be one whose loop turns; or None.
+
+        While a reload goes on, those that have the new code come first: a run need not be handed over twice.
+        """
         ready = [each for each in self._workers if each.role == "run" and each.free > 0]
-        return max(ready, key=lambda each: (not each.late, each.free), default=None)
+        return max(ready, key=lambda each: (not each.late, each.generation, each.free), default=None)
 
     async def take_quarantine(self, run_id: str) -> worker.Worker | None:
         """Start a worker for one suspect; None when it could not be started (the run is to be parked again)."""
-        each = worker.Worker(name=f"quarantine-{run_id[-6:]}", role="quarantine", capacity=1, owner=self)
+        each = worker.Worker(
+            name=f"quarantine-{run_id[-6:]}",
+            role="quarantine",
+            capacity=1,
+            owner=self,
+            generation=self._posts.generation,
+        )
         self._quarantined += 1
         begun = False
         try:
             await self._quarantines.acquire()
             try:
-                await self._begin(each)
+                await self.hire(each, self.plan)
                 begun = True  # its end frees its place, see `gone`
             finally:
                 if not begun:
@@ -148,7 +142,7 @@ class Supervisor:
 
     def release(self, each: worker.Worker, run_id: str) -> None:
         """A run has left its worker."""
-        each.runs.pop(run_id, None)
+        each.leave(run_id)
         if each.role == "quarantine":
             each.condemned = True
             each.stop()
@@ -165,7 +159,7 @@ class Supervisor:
         self._tasks.spawn(self._kill_busy(), "kill busy workers")
 
     async def _kill_busy(self) -> None:
-        await asyncio.sleep(CUT_S)
+        await asyncio.sleep(handback.CUT_S)
         for each in self._workers:
             if each.runs:
                 fields = {"worker": each.name, "runs": sorted(each.runs)}
@@ -174,6 +168,50 @@ class Supervisor:
                 )
                 each.condemned = True  # the runs are not to blame: no strikes
                 each.kill()
+
+    # replacing them
+
+    async def renew(self, plan: plans.Plan) -> None:
+        """
+        Have the project loaded anew by new workers, see `posts.Posts.renew`.
+
+        Raises `Unavailable` with the cause when it can't be.
+        """
+        await self._posts.renew(plan)
+
+    def retire(
+        self, each: worker.Worker, reason: str, *, besides: Collection[str] = (), gently: bool = False
+    ) -> asyncio.Event:
+        """
+        Have a worker end without harm to its runs, while another takes its place at once.
+
+        It gets no new runs; those that it has are handed back before their next step, without a strike, and go on
+        elsewhere; see `handback.hand_back` for those that don't get there. `besides`: runs that will never end, so
+        nobody waits for them; when only such are left the process is killed. With `gently` there is no hurry, see
+        `handback.let_go`. Returns the event of the process's end. May be called again, to add to `besides` or to
+        press for what was begun gently.
+        """
+        each.given_up.update(besides)
+        each.changed.set()
+        if each.state == "gone" or self._stopping:
+            return each.ended
+        if each.retired is None:
+            log.info(
+                "worker %s (pid %d) is retired: %s; %d runs are left to it",
+                each.name,
+                each.pid,
+                reason,
+                len(each.runs),
+                extra={"fields": {"worker": each.name, "pid": each.pid, "runs": sorted(each.runs)}},
+            )
+            each.retired, each.condemned = reason, True
+            each.leaving.set()
+        elif each.pressed or gently:
+            return each.ended
+        each.pressed = not gently
+        work = handback.let_go(each, reason) if gently else handback.hand_back(each, reason)
+        self._tasks.spawn(work, f"retire {each.name}")
+        return each.ended
 
     def flush_acks(self) -> None:
         """Send the acknowledgements of the last batch."""
@@ -223,16 +261,20 @@ class Supervisor:
 
     def loaded(self, source: worker.Worker) -> None:
         """A worker is ready."""
-        self._ends[source.name] = 0
+        self._posts.loaded(source)
         log.info(
             "worker %s is ready", source.name, extra={"fields": {"worker": source.name, "pid": source.pid}}
         )
-        if source.role == "service":
-            self.trouble = None
-            self._service = source
-            self._service_changed.set()
+        if source.role == "service" and not source.trial:
+            self.appoint(source)
             self.service_loaded.set()
         self.listener.worker_ready()
+
+    def appoint(self, service: worker.Worker) -> None:
+        """Have a service worker answer what is asked from now on."""
+        self.trouble = None
+        self._service = service
+        self._service_changed.set()
 
     def turned(self, source: worker.Worker) -> None:
         """A worker that was blocked can take runs again."""
@@ -241,6 +283,9 @@ class Supervisor:
     def failed(self, source: worker.Worker, message: str) -> None:
         """The project could not be loaded."""
         source.condemned = True  # its end needs no line of its own
+        source.failure = message
+        if source.trial:
+            return
         if not self.service_loaded.is_set():
             if not self.failure.done():
                 self.failure.set_result(message)
@@ -248,7 +293,12 @@ class Supervisor:
         self.trouble = message
         log.error("worker %s could not load the project: %s", source.name, message)
 
-    def gone(self, source: worker.Worker, code: int) -> None:
+    def given(self, source: worker.Worker) -> None:
+        """A run worker that has been given enough runs makes room for another."""
+        if source.role == "run" and 0 < self.plan.max_runs <= source.taken and source.retired is None:
+            self.retire(source, f"it was given {source.taken} runs", gently=True)
+
+    def gone(self, source: worker.Worker) -> None:
         """A worker has ended."""
         if source in self._workers:
             self._workers.remove(source)
@@ -258,18 +308,25 @@ class Supervisor:
         if source.role == "quarantine":
             self._quarantined -= 1
             self._quarantines.release()
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        if not (source.condemned or self._stopping):
-            fields = {"worker": source.name, "pid": source.pid, "runs": sorted(runs)}
-            log.error(
-                "worker %s has ended (%s) with %d runs", source.name, how, len(runs), extra={"fields": fields}
+        fields = {"worker": source.name, "pid": source.pid, "runs": sorted(runs)}
+        if source.retired is not None:
+            log.info(
+                "worker %s (pid %d) has ended, retired: %s",
+                source.name,
+                source.pid,
+                source.retired,
+                extra={"fields": fields},
             )
-            if (
-                source.role == "service"
-                and not self.service_loaded.is_set()
-                and self._ends[source.name] >= LOADS
-            ):
-                self.failed(source, f"the process that was to load the project ended {LOADS} times ({how})")
+        elif not (source.condemned or self._stopping):
+            log.error(
+                "worker %s has ended (%s) with %d runs",
+                source.name,
+                source.how_ended,
+                len(runs),
+                extra={"fields": fields},
+            )
+            if source.role == "service" and not self.service_loaded.is_set() and self._posts.hopeless(source):
+                self.failed(source, f"{posts.ENDED} {posts.LOADS} times ({source.how_ended})")
         if runs and not self._stopping:
             self.listener.worker_gone(source, runs, len(runs) == 1)
         self.listener.worker_ready()
@@ -286,39 +343,22 @@ class Supervisor:
 
     # keeping them
 
-    async def _keep(self, name: str, role: worker.Role, capacity: int) -> None:
-        """Keep one worker: start it, wait for its end, start the next."""
-        while True:
-            ends = self._ends.get(name, 0)
-            await asyncio.sleep(BACKOFF_S[min(ends, len(BACKOFF_S) - 1)])
-            if self._stopping:
-                return
-            self._ends[name] = ends + 1
-            each = worker.Worker(name=name, role=role, capacity=capacity, owner=self)
-            try:
-                ended = await self._begin(each)
-            except OSError as error:
-                log.error("worker %s could not be started: %s", name, error)
-                continue
-            await ended
-
-    async def _begin(self, each: worker.Worker) -> asyncio.Task[None]:
+    async def hire(self, each: worker.Worker, plan: plans.Plan) -> None:
+        """Start a worker's process; it loads the project then. Raises `OSError`."""
         self._workers.append(each)
         order = process.Order(
             name=each.name,
-            environment=self.plan.environment,
-            folder=self.plan.folder,
-            lock=self.plan.data_dir / "workers.lock",
+            environment=plan.environment,
+            folder=plan.folder,
+            lock=plan.data_dir / "workers.lock",
         )
         try:
-            await each.start(
-                self.begin, order, {**self.plan.configuration, "role": each.role, "name": each.name}
-            )
+            await each.start(self.begin, order, {**plan.configuration, "role": each.role, "name": each.name})
         except BaseException:
             each.kill()
             self._workers.remove(each)
             raise
-        return self._tasks.spawn(each.watch(), f"watch {each.name}")
+        self._tasks.spawn(each.watch(), f"watch {each.name}")
 
     async def _pinger(self) -> None:
         """Look whether the loops of the workers turn; log the place when one does not."""

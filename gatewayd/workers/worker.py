@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import signal
 import time
 from typing import Any, Literal, Protocol
 
@@ -47,11 +48,24 @@ class Owner(Protocol):
     def turned(self, worker: Worker) -> None:
         """The worker was blocked and is no more."""
 
-    def gone(self, worker: Worker, code: int) -> None:
+    def given(self, worker: Worker) -> None:
+        """The worker has been given a run."""
+
+    def gone(self, worker: Worker) -> None:
         """The worker has ended."""
 
     def asked(self, worker: Worker, number: int, method: str, params: dict[str, Any]) -> None:
         """The worker asks for a call into the service worker."""
+
+
+def _how(code: int) -> str:
+    """Return how a process has ended, by its exit code as subprocesses tell it (negative: a signal)."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"signal {-code}, {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"signal {-code}"
 
 
 @define(eq=False)
@@ -62,9 +76,31 @@ class Worker:
     role: Role
     capacity: int
     owner: Owner
+    generation: int = 0
+    """Which loading of the project it does: 0 that of the start, then one more with every reload."""
+    trial: bool = False
+    """It is started by a reload, which decides what becomes of it; how its loading ends concerns nobody else."""
     state: State = field(default="starting", init=False)
     condemned: bool = field(default=False, init=False)
     """No new runs; it is to end."""
+    retired: str | None = field(default=None, init=False)
+    """Why it is being retired (`Supervisor.retire`)."""
+    pressed: bool = field(default=False, init=False)
+    """Its runs don't get all the time they want to leave it."""
+    given_up: set[str] = field(factory=set, init=False)
+    """Runs of it that will never end by themselves: nobody waits for them."""
+    leaving: asyncio.Event = field(factory=asyncio.Event, init=False)
+    """Another one is to take its post: it is being retired, or gone."""
+    changed: asyncio.Event = field(factory=asyncio.Event, init=False)
+    """Set when a run has left it, or has been given up, or a question has been answered, and when it has ended."""
+    ended: asyncio.Event = field(factory=asyncio.Event, init=False)
+    """The process is gone, and the owner of its runs has been told."""
+    failure: str | None = field(default=None, init=False)
+    """Why it can't load the project."""
+    how_ended: str = field(default="", init=False)
+    """How the process has ended, for people: an exit code, a signal, or why it was killed."""
+    taken: int = field(default=0, init=False)
+    """How many runs it has been given so far."""
     runs: dict[str, int] = field(factory=dict, init=False)
     """Runs given to it, with their attempts."""
     settled: asyncio.Event = field(factory=asyncio.Event, init=False)
@@ -97,6 +133,11 @@ class Worker:
         return self.capacity - len(self.runs)
 
     @property
+    def busy(self) -> bool:
+        """Whether there is something to wait for: a run that may end, a question that may be answered."""
+        return self.state != "gone" and bool(self.runs.keys() - self.given_up or self._calls)
+
+    @property
     def late(self) -> bool:
         """Whether it owes the answer to a ping for longer than a turning loop takes."""
         return self.pinged_at is not None and time.monotonic() - self.pinged_at > LATE_S
@@ -105,7 +146,13 @@ class Worker:
         """Start the process and tell it what to load. It is ready when it says so."""
         self._process = await begin(order)
         self._link = link.Link(self._on_control, self._on_data, self._on_lost)
-        await self._link.open(self._process.control, self._process.data)
+        try:
+            await self._link.open(self._process.control, self._process.data)
+        except BaseException:
+            self._link.close()
+            self._process.control.close()
+            self._process.data.close()
+            raise
         self._link.control("configure", configuration)
 
     async def watch(self) -> None:
@@ -121,8 +168,9 @@ class Worker:
             self._link.close()
         self._gone(code)
 
-    def kill(self) -> None:
-        """End the process at once; `watch` reports it."""
+    def kill(self, why: str | None = None) -> None:
+        """End the process at once; `watch` reports it. `why` is told instead of the signal."""
+        self.how_ended = self.how_ended or why or ""
         if self._process is not None and self.state != "gone":
             self._process.kill()
 
@@ -130,19 +178,40 @@ class Worker:
         if self.state == "gone":
             return
         self.state = "gone"
+        self.how_ended = self.how_ended or _how(code)
         self.settled.set()
         for future in self._calls.values():
             if not future.done():
                 future.set_exception(errors.Unavailable(GONE))
         self._calls.clear()
-        self.owner.gone(self, code)
+        self.owner.gone(self)
+        for event in (self.leaving, self.changed, self.ended):
+            event.set()
+
+    def leave(self, run_id: str) -> None:
+        """A run has left it."""
+        self.runs.pop(run_id, None)
+        self.changed.set()
+
+    async def idle(self, within_s: float | None) -> bool:
+        """Wait until there is nothing to wait for; False when that takes longer. None: as long as it takes."""
+        try:
+            async with asyncio.timeout(within_s):
+                while self.busy:
+                    self.changed.clear()
+                    await self.changed.wait()
+        except TimeoutError:
+            return False
+        return True
 
     # what it is told
 
     def start_run(self, run_id: str, attempt: int, order: dict[str, Any]) -> None:
         """Give it a run."""
         self.runs[run_id] = attempt
+        self.taken += 1
         self._control("start", order)
+        self.owner.given(self)
 
     def cancel_run(self, run_id: str, attempt: int) -> None:
         """Have a run's task cancelled; `ended` follows."""
@@ -224,6 +293,7 @@ class Worker:
             raise errors.Unanswered(f"{method} got no answer within {deadline_s:.3g} s{where}") from None
         finally:
             self._calls.pop(number, None)
+            self.changed.set()
 
     def _control(self, *frame: Any) -> None:
         if self._link is not None:

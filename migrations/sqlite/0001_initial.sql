@@ -49,6 +49,7 @@ CREATE TABLE threads (
 CREATE INDEX threads_by_update ON threads (updated_at DESC, thread_id)
     WHERE hidden_at IS NULL AND deleted_at IS NULL;
 CREATE INDEX threads_to_prune ON threads (events_since, thread_id) WHERE events_since IS NOT NULL;
+CREATE INDEX threads_busy ON threads (thread_id) WHERE status = 'busy';
 CREATE INDEX threads_to_sweep ON threads (coalesce(deleted_at, hidden_at))
     WHERE hidden_at IS NOT NULL OR deleted_at IS NOT NULL;
 
@@ -68,6 +69,7 @@ CREATE TABLE runs (
     metadata           TEXT NOT NULL DEFAULT '{}',
     kwargs             TEXT NOT NULL,          -- JSON as shown on the wire
     multitask_strategy TEXT NOT NULL,
+    webhook            TEXT,                   -- URL that is to be told of the end, or NULL
     answers            TEXT,                   -- JSON {interrupt id: answer}: what command.resume answers, bound at creation
     priority           INTEGER NOT NULL DEFAULT 0, -- lower starts first among due runs
     attempt            INTEGER NOT NULL DEFAULT 0, -- number of starts
@@ -75,7 +77,9 @@ CREATE TABLE runs (
     suspicions         INTEGER NOT NULL DEFAULT 0, -- deaths of the daemon without progress
     progressed         INTEGER NOT NULL DEFAULT 0, -- 1: this attempt has stored a checkpoint or write
     boot               INTEGER,                -- the boot that runs it, while running
-    cancel_action      TEXT CHECK (cancel_action IN ('interrupt', 'rollback')),
+    attempt_at         INTEGER,                -- start of the present attempt, while running
+    executed_us        INTEGER NOT NULL DEFAULT 0, -- time for which the attempts before have executed
+    cancel_action      TEXT CHECK (cancel_action IN ('interrupt', 'rollback', 'error')), -- how it is to be ended
     cancel_error       TEXT,                   -- JSON {"error", "message"} that the thread shows when the cancel is done
     end_checkpoint_id  TEXT,                   -- the thread's root checkpoint when the run ended
     result             BLOB,                   -- JSON that wait and join answer
@@ -85,10 +89,11 @@ CREATE TABLE runs (
     pruned             INTEGER NOT NULL DEFAULT 0, -- 1: some of its events are not kept any more
     CHECK ((status IN ('pending', 'running')) = (ended_at IS NULL)),
     CHECK ((status = 'running') = (boot IS NOT NULL)),
+    CHECK ((status = 'running') = (attempt_at IS NOT NULL)),
     CHECK (status <> 'running' OR started_at IS NOT NULL)
 ) STRICT;
 CREATE INDEX runs_due ON runs (priority, created_at, run_id) WHERE status = 'pending';
-CREATE INDEX runs_running ON runs (boot) WHERE status = 'running';
+CREATE UNIQUE INDEX runs_running ON runs (thread_id) WHERE status = 'running'; -- one at a time on a thread
 CREATE INDEX runs_active ON runs (thread_id) WHERE ended_at IS NULL;
 CREATE INDEX runs_by_thread ON runs (thread_id, created_at DESC, run_id);
 

@@ -16,12 +16,14 @@ from aiohttp.test_utils import TestClient, TestServer
 from attrs import define, field
 
 import gatewayd
-from gatewayd import api, project, settings, tasks
+from gatewayd import api, project, serving, settings, tasks
 from gatewayd.api import keys
 from gatewayd.model import event
+from gatewayd.model.webhook import WebhookRules
 from gatewayd.runs import claims, manager
 from gatewayd.storage import store
 from gatewayd.streams import hub, log
+from gatewayd.webhooks import policy, sender
 
 GRAPHS = ("chat", "other")
 
@@ -117,6 +119,9 @@ class PlayedSupervisor:
 
     def free(self) -> int:
         return self.places - len(self.held)
+
+    def ready(self) -> int:
+        return 1
 
     def free_quarantines(self) -> int:
         return 0
@@ -228,11 +233,16 @@ async def serve(tmp_path: Path) -> AsyncIterator[Any]:
             )
             app[keys.SERVICES] = keys.Services(
                 settings=chosen,
-                project=served,
+                serving=serving.Serving(chosen, served),
                 storage=storage,
                 runs=runs,
                 hub=published,
                 workers=workers,
+                webhooks=sender.Sender(
+                    storage=storage,
+                    policy=policy.Policy(rules=WebhookRules(loopback=True)),
+                    show=lambda run: {"run_id": run.run_id},
+                ),
                 shutdown=asyncio.Event(),
             )
             group = tasks.Group("test")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import pytest
 
 from gatewayd import errors, project
@@ -21,6 +22,29 @@ async def test_ok_with_check_db_says_why_the_project_does_not_answer(server):
     answer = await server.json("GET", "/ok?check_db=1", status=503)
     assert "chat.py: SyntaxError" in answer["detail"]
     assert await server.json("GET", "/ok") == {"ok": True, "services": {}}
+
+
+async def test_ok_with_check_db_says_why_a_reload_failed_while_the_project_from_before_is_served(server):
+    server.services.serving.trouble = "chat.py: SyntaxError"
+    answer = await server.json("GET", "/ok?check_db=1")
+    assert answer == {"ok": True, "services": {}, "trouble": "the last reload failed: chat.py: SyntaxError"}
+    assert await server.json("GET", "/ok") == {"ok": True, "services": {}}
+    server.services.serving.become(server.services.project)
+    assert await server.json("GET", "/ok?check_db=1") == {"ok": True, "services": {}}
+
+
+async def test_another_project_is_seen_by_every_part_at_once(server):
+    served = server.services.project
+    with_another = {**served.graphs, "new": project.GraphSpec(graph_id="new", path="./new.py:graph")}
+    search = {"graph_id": "new"}
+    await server.json("POST", "/assistants/search", search, status=404)
+    cors = project.Cors(allow_origins=("https://a.example",))
+    server.services.serving.become(attrs.evolve(served, graphs=with_another, cors=cors))
+    assert await server.json("POST", "/assistants/search", search) == []
+    assert (
+        server.services.project.graphs.keys() == server.services.threads.graphs.keys() == with_another.keys()
+    )
+    assert server.services.cors is cors
 
 
 async def test_info_has_the_fields_of_the_reference(server):

@@ -133,7 +133,7 @@ async def test_a_checkpoint_put_while_pruning_was_decided_stays(bench: Any) -> N
     saver = bench.saver()
     walker = Walker(Plain)
     await walker.run(saver, {"log": [], "turn": 0})
-    decided = list(saver._kept("t"))
+    decided = list(saver.kept("t"))
     await walker.run(saver, {"log": [], "turn": 1})
     count = len(bench.dump("checkpoints"))
     bench.change(sql.apply, ["prune", "t", decided], "")

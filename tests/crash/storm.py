@@ -19,6 +19,7 @@ from typing import Any
 import aiohttp
 from attrs import define, field
 
+from gatewayd.storage.sqlite import invariants
 from tests.crash import script
 from tests.crash import served as subject
 
@@ -298,6 +299,7 @@ class Storm:
         try:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+            assert invariants.invariants_check(connection, True) == []
         finally:
             connection.close()
 

@@ -46,7 +46,7 @@ from gatewayd.channel import orders
 from gatewayd.model.event import Record
 from gatewayd.model.run import RunRequest
 from gatewayd.runs import manager
-from gatewayd.storage.sqlite import database, events, runs
+from gatewayd.storage.sqlite import database, events, invariants, runs
 from gatewayd.worker import core, graphs, link
 from gatewayd.workers import process
 
@@ -87,6 +87,7 @@ class Worker:
     _theirs: tuple[socket.socket, socket.socket]
     pid: int = 0
     """Not the test's own: process groups of recorded workers are killed at the next boot."""
+    core: Core | None = field(default=None, init=False)
     _loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
     _ended: asyncio.Future[int] = field(init=False)
     _thread: threading.Thread = field(init=False)
@@ -129,6 +130,7 @@ class Worker:
     async def _work(self) -> int:
         """Do what `gatewayd.worker.process` does, without its process."""
         loop, working = asyncio.get_running_loop(), Core(self.pid)
+        self.core = working
         main = loop.create_task(working.main())
 
         def on_end() -> None:  # where a process would exit
@@ -242,6 +244,7 @@ class Daemon:
 
     services: keys.Services
     workers: Workers
+    abandoned: bool = False
 
     @property
     def writer(self) -> Any:
@@ -280,6 +283,7 @@ class Daemon:
         """Drop it as a crash of the machine does: nothing is handed back, ended or stored when the context is left."""
         if isinstance(self.writer, CrashingWriter):
             self.writer.crashed.set()
+        self.abandoned = True
         self.services.runs.stopping = True
         self.services.runs.flights.clear()
         self.services.storage.boot = 0  # no orderly stop is recorded
@@ -293,14 +297,16 @@ async def opened(
     *,
     writer: database.WriterFactory = database.Writer,
     workers: Workers | None = None,
+    run_workers: int = 1,
     **overrides: Any,
 ) -> AsyncIterator[Daemon]:
     """Yield a daemon on `data_dir` that serves the project at `config` (a langgraph.json); `overrides` are settings.
 
     The service worker has loaded the project when it yields; runs that were pending may be at work already. Several in
-    a row on one directory are several boots. `workers` are given by tests that need them before.
+    a row on one directory are several boots. `workers` are given by tests that need them before. What a boot that has
+    stopped in order leaves behind must satisfy the invariants.
     """
-    options, served = _configured(data_dir, config, overrides)
+    options, served = _configured(data_dir, config, {"workers": run_workers, **overrides})
     workers = workers or Workers()
     try:
         async with app.open_services(
@@ -313,10 +319,21 @@ async def opened(
             except BaseException:  # a test that has failed does not wait for runs to be handed back
                 daemon.abandon()
                 raise
+        if not daemon.abandoned:
+            assert violations(data_dir) == []
     finally:
         workers.kill()
         for one in workers.started:
             await asyncio.to_thread(one.join)
+
+
+def violations(data_dir: Path) -> list[invariants.Violation]:
+    """Return what is wrong with the rows of a file on which no daemon works."""
+    connection = database.connect(data_dir / app.DATABASE)
+    try:
+        return invariants.invariants_check(connection, True)
+    finally:
+        connection.close()
 
 
 def _configured(

@@ -106,8 +106,10 @@ def shown(value: object) -> str:
             return str(value).lower()
         case int() if value >= 1 << 20:
             return f"{value >> 20} MiB"
+        case "":
+            return "none"
         case float():
-            return f"{value:g}"
+            return f"{value:.12g}"
         case Path():
             return value.name
         case tuple():

@@ -193,23 +193,33 @@ async def test_the_service_worker_is_replaced_when_it_is_killed(
     assert after != before
 
 
-@pytest.mark.parametrize("how", ["sys.exit", "in a thread", "in a task", "KeyboardInterrupt", "SystemExit"])
+EXITS = [
+    ("quitter", "sys.exit", "SystemExit"),
+    ("quitter", "in a thread", "SystemExit"),
+    ("quitter", "in a task", "SystemExit"),
+    ("quitter", "SystemExit", "SystemExit"),
+    ("quitter", "KeyboardInterrupt", "KeyboardInterrupt"),
+    ("quitter_sync", "sys.exit", "SystemExit"),
+    ("quitter_sync", "KeyboardInterrupt", "KeyboardInterrupt"),
+]
+
+
 async def test_a_node_that_exits_ends_its_run_and_not_its_worker(
-    serve: conftest.Serve, tell: conftest.Tell, how: str
+    serve: conftest.Serve, tell: conftest.Tell
 ) -> None:
     told = tell(await serve(workers=1))
-    neighbour = await told.begin("steps", steps=40)
+    neighbour = await told.begin("steps", steps=60)
     await told.witnessed(neighbour, "step1 end")
     pids = told.served.workers()
-    run = await told.begin("quitter", how=how)
-    assert (await told.ended(run))["status"] == "error"
-    expected = "KeyboardInterrupt" if how == "KeyboardInterrupt" else "SystemExit"
-    stream = await told.follow(run)
-    assert (stream[-1].event, stream[-1].data["error"]) == ("error", expected)
+    for graph, how, expected in EXITS:
+        run = await told.begin(graph, how=how)
+        assert (await told.ended(run))["status"] == "error", (graph, how)
+        stream = await told.follow(run)
+        assert (stream[-1].event, stream[-1].data["error"]) == ("error", expected), (graph, how)
+        assert told.count(run, "leave start") == 1
     assert (await told.ended(neighbour))["status"] == "success"
     assert told.served.workers() == pids
-    assert told.count(run, "leave start") == 1
-    assert all(told.count(neighbour, f"step{number} start") == 1 for number in range(40))
+    assert all(told.count(neighbour, f"step{number} start") == 1 for number in range(60))
 
 
 async def test_threads_that_a_node_leaves_behind_do_not_keep_the_server_from_stopping(

@@ -177,7 +177,7 @@ async def test_a_project_that_kills_the_process_that_loads_it_is_exit_code_78(tm
         ("{}", {}, "graphs"),
         (None, {"GATEWAYD_WORKERS": "many"}, "GATEWAYD_WORKERS='many'"),
         (None, {"GATEWAYD_PORT": "70000"}, "GATEWAYD_PORT"),
-        (None, {"GATEWAYD_ON_RESTART": "error"}, "not supported yet"),
+        (None, {"GATEWAYD_ON_RESTART": "sleep"}, "must be resume or restart"),
     ],
 )
 async def test_bad_configuration_is_one_clear_line_and_exit_code_78(

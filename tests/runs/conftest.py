@@ -8,7 +8,7 @@ import os
 import sqlite3
 import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ class Worker:
     state: str = "ready"
     condemned: bool = False
     killed: bool = False
+    how_ended: str = ""
     runs: dict[str, int] = field(factory=dict)
     orders: dict[str, dict[str, Any]] = field(factory=dict)
     most: int = 0
@@ -130,8 +131,9 @@ class Worker:
     async def committed(self, run_id: str, n: int) -> None:
         await self.owner.board.until(lambda: any(run == run_id and m >= n for run, _, m in self.acked))
 
-    def die(self) -> None:
+    def die(self, how: str = "signal 9, SIGKILL") -> None:
         """End as a killed process does."""
+        self.how_ended = how
         self.owner.gone(self)
 
 
@@ -156,6 +158,7 @@ class Supervisor:
     drains: list[str] = field(factory=list)
     obeys_drain: bool = True
     cuts: int = 0
+    retired: list[tuple[Worker, str, frozenset[str]]] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.quarantine_gate.set()
@@ -183,6 +186,9 @@ class Supervisor:
 
     def free(self) -> int:
         return sum(each.free for each in self.workers)
+
+    def ready(self) -> int:
+        return sum(each.state == "ready" for each in self.workers)
 
     def free_quarantines(self) -> int:
         return self.room_for_quarantines
@@ -229,6 +235,15 @@ class Supervisor:
         for each in [*self.workers, *self.quarantines]:
             for run_id in list(each.runs):
                 each.end(run_id, "drained")
+
+    def retire(self, each: Worker, reason: str, *, besides: Collection[str] = ()) -> None:
+        """Have the runs beside those handed back; what is left is for the test to kill."""
+        each.condemned = True
+        self.retired.append((each, reason, frozenset(besides)))
+        for run_id in list(each.runs):
+            if run_id not in besides:
+                each.end(run_id, "drained")
+        self.board.changed()
 
     async def call(self, method: str, params: dict[str, Any]) -> Any:
         self.calls.append((method, params))
@@ -348,7 +363,7 @@ class Boots:
     engine: Engine | None = None
     now: int = START
 
-    async def start(self, **options: Any) -> Engine:
+    async def start(self, *, on_restart: str = "resume", **options: Any) -> Engine:
         """Begin a boot: the one before, if it still runs, is dropped as by `kill -9` after its writer was flushed."""
         await self.kill()
         storage = await store.Storage.open(self.path, START, os.getpid(), "test")
@@ -360,7 +375,7 @@ class Boots:
         runs = manager.RunManager(storage=storage, log=numbers, workers=workers, **fields)
         made = self.engine = Engine(storage, published, numbers, workers, runs, now=self.now)
         runs.now = made.clock
-        await recovery.recover(runs)
+        await recovery.recover(runs, {}, on_restart)
         return made
 
     async def kill(self) -> None:
@@ -369,8 +384,9 @@ class Boots:
             engine, self.engine = self.engine, None
             self.now = engine.now
             for here in engine.runs.flights.values():
-                if here.deadline is not None:
-                    here.deadline.cancel()
+                for timer in (here.deadline, here.overtime):
+                    if timer is not None:
+                        timer.cancel()
             await engine.tasks.stop()
             await engine.runs._requests.stop()
             await engine.runs._tasks.stop()

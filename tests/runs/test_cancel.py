@@ -187,22 +187,28 @@ async def test_a_natural_end_that_arrived_before_the_cancel_counts(engine: Any) 
     assert (await engine.thread(run)).error is None
 
 
-async def test_a_natural_end_that_arrives_after_the_cancel_was_stored_ends_the_run_once(engine: Any) -> None:
+@pytest.mark.parametrize("action", ["interrupt", "rollback"])
+async def test_a_natural_end_that_arrives_after_the_cancel_was_stored_ends_the_run_once(
+    engine: Any, action: str
+) -> None:
     run = await engine.executing()
     ended = wait(engine, run)
-    await cancel(engine, run)
+    await cancel(engine, run, action)
     engine.worker.end(run.run_id, result=b"1")
-    assert (await ended).status == "success"
+    assert (await ended).status == ("success" if action == "interrupt" else "deleted")
     await engine.landed()
     assert await engine.kinds(run) == [event.END]
     with pytest.raises(NotFound):
         await cancel(engine, run)
 
 
+@pytest.mark.parametrize("action", ["interrupt", "rollback"])
 async def test_a_natural_end_that_arrives_while_the_cancel_is_being_stored_ends_the_run_once(
-    engine: Any, monkeypatch: pytest.MonkeyPatch
+    engine: Any, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
+    """A rollback that was stored first counts all the same: whoever asked for it has been told so."""
     run = await engine.executing()
+    await engine.worker.committed(run.run_id, engine.worker.checkpoint(run.run_id, "0001"))
     ended = wait(engine, run)
     submitted = asyncio.Event()
     submit = store.Storage.run_cancel_if_active
@@ -215,33 +221,138 @@ async def test_a_natural_end_that_arrives_while_the_cancel_is_being_stored_ends_
 
     monkeypatch.setattr(store.Storage, "run_cancel_if_active", noted)
     with engine.writer_held():
-        cancelling = asyncio.ensure_future(cancel(engine, run))
+        cancelling = asyncio.ensure_future(cancel(engine, run, action))
         await submitted.wait()
         engine.worker.end(run.run_id, result=b"1")
     assert (await cancelling).status == "running"
-    assert (await ended).status == "success"
+    assert (await ended).status == ("success" if action == "interrupt" else "deleted")
     await engine.landed()
     assert await engine.kinds(run) == [event.END]
     assert engine.worker.cancels == []
+    assert await engine.fetch("SELECT * FROM slots") == []
+    assert await engine.fetch("SELECT checkpoint_id FROM checkpoints") == (
+        [("0001",)] if action == "interrupt" else []
+    )
 
 
-async def test_a_cancel_that_is_not_obeyed_kills_the_worker_and_the_others_go_on_elsewhere(
-    boots: Any,
-) -> None:
+async def fenced(boots: Any, action: str = "interrupt", **options: Any) -> tuple[Any, Any, Any]:
+    """Return an engine, a run of it that has been fenced off, and its worker."""
+    engine = await boots.start(cancel_deadline_s=0.0, **options)
+    engine.claim()
+    run = await engine.executing()
+    worker = engine.worker
+    await worker.committed(run.run_id, worker.checkpoint(run.run_id, "0001"))
+    ended = wait(engine, run)
+    await cancel(engine, run, action)
+    assert (await ended).status == ("deleted" if action == "rollback" else "interrupted")
+    return engine, run, worker
+
+
+async def test_a_cancel_that_is_not_obeyed_is_recorded_and_the_worker_is_retired(boots: Any) -> None:
     engine = await boots.start(cancel_deadline_s=0.0)
     engine.claim()
     stubborn, neighbour = await engine.executing(), await engine.executing()
     worker = engine.worker
     ended = wait(engine, stubborn)
     await cancel(engine, stubborn)
-    await engine.workers.board.until(lambda: worker.killed)
-    assert worker.condemned
-    worker.die()
     assert (await ended).status == "interrupted"
-    assert await engine.worker.started(neighbour.run_id) == 2
+    assert [(each, besides) for each, _, besides in engine.workers.retired] == [
+        (worker, frozenset({stubborn.run_id}))
+    ]
+    await engine.workers.add().started(neighbour.run_id)  # the one that takes its place
     run = await engine.run(neighbour)
-    assert (run.strikes, run.status) == (0, "running")
+    assert (run.strikes, run.status, run.attempt) == (0, "running", 2)
+    worker.die()
     assert (await engine.run(stubborn)).strikes == 0
+    assert await engine.kinds(stubborn) == [event.END]
+    assert (await engine.thread(stubborn)).error == {"error": "UserInterrupt", "message": REQUESTED}
+
+
+@pytest.mark.parametrize("action", ["interrupt", "rollback"])
+async def test_what_a_fenced_run_sends_is_refused(boots: Any, action: str) -> None:
+    engine, run, worker = await fenced(boots, action)
+    worker.emit(run.run_id, b"late")
+    worker.checkpoint(run.run_id, "0002")
+    assert len(worker.refused) == 2
+    kept = [] if action == "rollback" else [("0001",)]
+    assert await engine.fetch("SELECT checkpoint_id FROM checkpoints") == kept
+    assert await engine.kinds(run) == [event.END]
+
+
+@pytest.mark.parametrize("how", ["its worker is gone", "it lets go after all"])
+@pytest.mark.parametrize("action", ["interrupt", "rollback"])
+async def test_nothing_follows_a_fenced_run_before_nothing_of_it_executes(
+    boots: Any, settled: Any, action: str, how: str
+) -> None:
+    engine, run, worker = await fenced(boots, action)
+    engine.workers.add()
+    over = asyncio.ensure_future(engine.runs.over(run.thread_id, run.run_id))
+    successor = await engine.create(run.thread_id)
+    await engine.storage.counters()
+    await settled()
+    assert await engine.status(successor) == "pending"
+    assert not over.done()
+    if how == "its worker is gone":
+        worker.die()
+    else:
+        worker.end(run.run_id, "cancelled", values=b'{"late":1}')
+    await asyncio.wait([over])
+    await engine.workers.board.until(
+        lambda: any(successor.run_id in each.runs for each in engine.workers.workers)
+    )
+    assert (await engine.thread(run)).values == b'{"old":1}'
+    assert over.result().status == ("deleted" if action == "rollback" else "interrupted")
+
+
+async def test_the_slot_of_a_fenced_run_is_free_only_when_its_end_is_stored_too(boots: Any) -> None:
+    """Interleaving: the worker is gone while the service worker still computes the state."""
+    engine = await boots.start(cancel_deadline_s=0.0)
+    run = await engine.executing()
+    worker = engine.worker
+    engine.workers.call_gate.clear()
+    await cancel(engine, run)
+    await engine.workers.board.until(lambda: bool(engine.workers.calls))
+    worker.die()
+    assert run.run_id in engine.runs.flights
+    assert await engine.fetch("SELECT holder FROM slots") == [(run.run_id,)]
+    engine.workers.call_gate.set()
+    await engine.landed()
+    assert await engine.status(run) == "interrupted"
+    assert await engine.fetch("SELECT * FROM slots") == []
+
+
+async def test_a_rollback_of_a_run_that_is_being_fenced_off_counts(boots: Any) -> None:
+    engine = await boots.start(cancel_deadline_s=0.0)
+    run = await engine.executing()
+    worker = engine.worker
+    await worker.committed(run.run_id, worker.checkpoint(run.run_id, "0001"))
+    engine.workers.call_gate.clear()
+    await cancel(engine, run)
+    await engine.workers.board.until(lambda: bool(engine.workers.calls))
+    await cancel(engine, run, "rollback")
+    engine.workers.call_gate.set()
+    worker.die()
+    await engine.landed()
+    assert await engine.status(run) is None
+    assert await engine.fetch("SELECT * FROM checkpoints") == []
+
+
+async def test_a_fenced_run_deleted_meanwhile_keeps_the_slot_until_nothing_of_it_executes(boots: Any) -> None:
+    engine, run, worker = await fenced(boots)
+    await engine.runs.delete_run(run.thread_id, run.run_id)
+    assert await engine.fetch("SELECT holder FROM slots") == [(run.run_id,)]
+    worker.die()
+    await engine.landed()
+    assert await engine.fetch("SELECT * FROM slots") == []
+
+
+async def test_the_next_boot_frees_the_slot_of_a_run_that_was_fenced_off(boots: Any) -> None:
+    engine, run, _ = await fenced(boots)
+    successor = await engine.create(run.thread_id)
+    second = await boots.start()
+    assert await second.fetch("SELECT * FROM slots") == []
+    second.claim()
+    assert await second.worker.started(successor.run_id) == 1
 
 
 async def test_a_cancel_that_is_obeyed_in_time_kills_nobody(engine: Any) -> None:
@@ -381,10 +492,15 @@ async def test_a_deleted_run_that_does_not_stop_costs_its_worker_its_life(boots:
     run, neighbour = await engine.executing(), await engine.executing()
     worker = engine.worker
     await engine.runs.delete_run(run.thread_id, run.run_id)
-    await engine.workers.board.until(lambda: worker.killed)
+    await engine.workers.board.until(lambda: bool(engine.workers.retired))
+    assert engine.workers.retired[0][2] == {run.run_id}
+    assert await engine.fetch("SELECT holder FROM slots WHERE thread_id = ?", run.thread_id) == [
+        (run.run_id,)
+    ]
     worker.die()
     await engine.worker.started(neighbour.run_id)
     assert list(engine.runs.flights) == [neighbour.run_id]
+    assert await engine.fetch("SELECT holder FROM slots WHERE thread_id = ?", run.thread_id) == []
 
 
 async def test_a_deleted_pending_run_is_never_started(engine: Any) -> None:
@@ -450,3 +566,54 @@ async def test_a_thread_deleted_while_a_run_of_it_is_being_ended_without_a_worke
     await engine.storage.counters()
     assert await engine.kinds(run) == []
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+# the job timeout
+
+
+async def test_a_run_whose_worker_does_not_end_it_at_its_timeout_is_fenced_off(boots: Any) -> None:
+    engine = await boots.start(cancel_deadline_s=0.0, job_timeout_s=0.001)
+    run = await engine.executing()
+    worker = engine.worker
+    ended = wait(engine, run)
+    assert await ended == manager.Ended(
+        status="timeout", result=None, error={"error": "TimeoutError", "message": ""}
+    )
+    assert engine.workers.retired[0][2] == {run.run_id}
+    worker.die()
+    await engine.landed()
+    thread = await engine.thread(run)
+    assert (thread.status, thread.error) == ("error", {"error": "TimeoutError", "message": ""})
+    assert await engine.fetch("SELECT * FROM slots") == []
+
+
+async def test_a_run_that_ends_in_time_is_left_alone(engine: Any) -> None:
+    run = await engine.executing()
+    here = engine.runs.flights[run.run_id]
+    engine.worker.end(run.run_id)
+    engine.runs._overtime(here)
+    await engine.landed()
+    engine.runs._overtime(here)
+    assert engine.workers.retired == []
+    assert await engine.status(run) == "success"
+
+
+async def test_the_time_of_all_attempts_counts_and_waiting_does_not(boots: Any) -> None:
+    engine = await boots.start()
+    engine.claim()
+    run = await engine.executing()
+    await engine.worker.committed(run.run_id, engine.worker.checkpoint(run.run_id, "0001"))
+    engine.now += 7_000_000
+    engine.worker.die()
+    assert await engine.worker.started(run.run_id) == 2
+    assert engine.worker.orders[run.run_id]["executed_s"] == pytest.approx(7.0, abs=0.1)
+    engine.log.now_ms = lambda: engine.now // 1000
+    engine.now += 5_000_000
+    await engine.worker.committed(run.run_id, engine.worker.emit(run.run_id))
+    engine.now += 60_000_000  # the daemon is killed, nobody knows when
+    boots.now = engine.now
+    second = await boots.start()
+    second.now += 3_600_000_000
+    second.claim()
+    assert await second.worker.started(run.run_id) == 3
+    assert second.worker.orders[run.run_id]["executed_s"] == pytest.approx(12.0, abs=0.1)

@@ -77,11 +77,11 @@ async def test_a_suspect_that_progresses_is_cleared_and_goes_back_to_the_others(
     assert engine.workers.free_quarantines() == 2
 
 
-async def die_alone(engine: Any, run: Any, attempt: int) -> None:
+async def die_alone(engine: Any, run: Any, attempt: int, how: str = "signal 9, SIGKILL") -> None:
     await engine.workers.board.until(
         lambda: any(each.runs.get(run.run_id) == attempt for each in engine.workers.quarantines)
     )
-    next(each for each in engine.workers.quarantines if run.run_id in each.runs).die()
+    next(each for each in engine.workers.quarantines if run.run_id in each.runs).die(how)
 
 
 async def test_a_run_that_kills_its_process_again_and_again_is_put_aside_with_an_error_that_says_so(
@@ -92,12 +92,12 @@ async def test_a_run_that_kills_its_process_again_and_again_is_put_aside_with_an
     engine.worker.emit(run.run_id, b"partial")
     engine.worker.die()
     for attempt in (2, 3):
-        await die_alone(engine, run, attempt)
+        await die_alone(engine, run, attempt, f"exit code {attempt}")
     ended = await waiting
     assert ended.status == "error"
     assert ended.error is not None
     assert ended.error["error"] == "WorkerDied"
-    assert "died 3 times without progress" in ended.error["message"]
+    assert "died 3 times without progress (the last time: exit code 3)" in ended.error["message"]
     assert (await engine.run(run)).attempt == 3
     thread = await engine.thread(run)
     assert (thread.status, thread.error, thread.values) == ("error", ended.error, b'{"old":1}')
@@ -282,3 +282,71 @@ async def test_recovering_says_how_many_runs_go_on(boots: Any, orphans: int) -> 
     second = await boots.start()
     assert (await second.storage.counters())["n_pending"] == orphans + 1
     assert await recovery.recover(second.runs) == 0
+
+
+# on_restart
+
+
+async def cut_off(boots: Any, policy: str) -> tuple[Any, Any]:
+    """Return the boot after a kill, with this policy, and the run that the kill has cut off."""
+    first = await boots.start()
+    run = await first.executing()
+    await first.worker.committed(run.run_id, first.worker.checkpoint(run.run_id, "0001"))
+    second = await boots.start(on_restart=policy)
+    second.claim()
+    await recovery.end_cancelled(second.runs)
+    await second.storage.counters()
+    return second, run
+
+
+async def test_with_restart_a_run_that_was_cut_off_begins_at_its_input(boots: Any) -> None:
+    engine, run = await cut_off(boots, "restart")
+    assert await engine.worker.started(run.run_id) == 2
+    assert await engine.fetch("SELECT * FROM checkpoints") == []
+    assert await engine.fetch("SELECT holder FROM slots") == [(run.run_id,)]
+
+
+@pytest.mark.parametrize(("policy", "status"), [("error", "error"), ("interrupt", "interrupted")])
+async def test_with_error_or_interrupt_a_run_that_was_cut_off_ends_so_and_keeps_its_state(
+    boots: Any, policy: str, status: str
+) -> None:
+    engine, run = await cut_off(boots, policy)
+    assert await engine.status(run) == status
+    assert engine.worker.orders == {}
+    thread = await engine.thread(run)
+    assert thread.error is not None
+    assert thread.error["error"] == "ServerRestarted"
+    assert f"on_restart={policy}" in thread.error["message"]
+    assert thread.values == b'{"old":1}'
+    assert await engine.fetch("SELECT checkpoint_id FROM checkpoints") == [("0001",)]
+    assert await engine.fetch("SELECT * FROM slots") == []
+    assert await engine.kinds(run) == (["error", event.END] if policy == "error" else [event.END])
+
+
+async def test_a_policy_is_carried_out_by_a_later_boot_if_the_first_is_killed_too(boots: Any) -> None:
+    first = await boots.start()
+    run = await first.executing()
+    await boots.start(on_restart="error")
+    third = await boots.start()
+    await recovery.end_cancelled(third.runs)
+    await third.storage.counters()
+    assert await third.status(run) == "error"
+
+
+async def test_a_stored_rollback_is_carried_out_whatever_the_policy(boots: Any) -> None:
+    first = await boots.start()
+    run = await first.executing()
+    await first.runs.cancel(run.thread_id, run.run_id, "rollback")
+    second = await boots.start(on_restart="error")
+    await recovery.end_cancelled(second.runs)
+    await second.storage.counters()
+    assert await second.status(run) is None
+
+
+async def test_runs_that_were_handed_back_at_a_stop_go_on_whatever_the_policy(boots: Any) -> None:
+    first = await boots.start()
+    run = await first.executing()
+    await first.runs.stop(20.0)
+    second = await boots.start(on_restart="error")
+    second.claim()
+    assert await second.worker.started(run.run_id) == 2

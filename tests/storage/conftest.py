@@ -14,11 +14,12 @@ from attrs import define, field
 
 from gatewayd import ids
 from gatewayd.checkpointing import operations
+from gatewayd.model.cron import Cron, Firing
 from gatewayd.model.event import Chunk, pack
 from gatewayd.model.run import Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Thread
 from gatewayd.storage import migrate, store
-from gatewayd.storage.sqlite import assistants, boots, database, events, runs, threads
+from gatewayd.storage.sqlite import assistants, boots, crons, database, events, runs, threads
 
 START = 1_700_000_000_000_000
 """The desk's clock at its beginning, in µs."""
@@ -112,6 +113,50 @@ class Desk:
         operation = operations.writes(thread_id, "", checkpoint_id, task_id, "path", values)
         return runs.run_checkpoint_apply(self.connection, operation, run_id)
 
+    def cron(self, thread_id: str | None = None, **changes: Any) -> Cron:
+        """Store a cron that is due a minute from now."""
+        now = self.tick()
+        fields: dict[str, Any] = {
+            "cron_id": ids.new_id(now // 1000),
+            "assistant_id": "chat",
+            "thread_id": thread_id,
+            "user_id": "",
+            "schedule": "* * * * *",
+            "timezone": None,
+            "end_time": None,
+            "on_run_completed": None if thread_id else "delete",
+            "enabled": True,
+            "next_run_date": now + 60_000_000,
+            "payload": {"assistant_id": "chat", "schedule": "* * * * *"},
+            "metadata": {},
+            "revision": 1,
+            "created_at": now,
+            "updated_at": now,
+        }
+        return crons.cron_create(self.connection, Cron(**(fields | changes)))
+
+    def fire(self, cron: Cron, *, claim: bool = False, **changes: Any) -> crons.Fired:
+        """Take the cron's date, as the ticker does when it has come."""
+        return self.take(self.firing(cron, **changes), claim=claim)
+
+    def firing(self, cron: Cron, **changes: Any) -> Firing:
+        """Return what the ticker asks for when the cron's date has come."""
+        assert cron.next_run_date is not None
+        self.now = max(self.now, cron.next_run_date)
+        metadata = {"cron": cron.cron_id}
+        fields: dict[str, Any] = {
+            "cron_id": cron.cron_id,
+            "revision": cron.revision,
+            "due": cron.next_run_date,
+            "now": self.now,
+            "request": self.request(cron.thread_id, assistant=cron.assistant_id, metadata=metadata),
+            "next_run_date": cron.next_run_date + 60_000_000,
+        }
+        return Firing(**(fields | changes))
+
+    def take(self, firing: Firing, *, claim: bool = False) -> crons.Fired:
+        return crons.cron_fire_if_current(self.connection, firing, self.boot, claim)
+
     def run(self, run_id: str) -> Run:
         found = runs.run_find(self.connection, run_id)
         assert found is not None
@@ -134,10 +179,12 @@ class Desk:
         return self.connection.execute(sql, parameters).fetchall()
 
     def rows_of(self, thread_id: str) -> dict[str, int]:
-        """Number of rows of a thread in every table that knows threads."""
+        """Number of rows of a thread in every table that goes with threads; what is owed to webhooks does not."""
         return {
             table: self.fetch(f"SELECT count(*) FROM {table} WHERE thread_id = ?", thread_id)[0][0]
-            for (table,) in self.fetch("SELECT name FROM sqlite_schema WHERE type = 'table'")
+            for (table,) in self.fetch(
+                "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'webhooks'"
+            )
             if any(column[1] == "thread_id" for column in self.fetch(f"PRAGMA table_info({table})"))
         }
 

@@ -6,12 +6,14 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
+import attrs
+
 from gatewayd import ids
 from gatewayd.model.run import RunOutcome
 from gatewayd.storage import store
-from gatewayd.storage.sqlite import boots, events, runs, threads
+from gatewayd.storage.sqlite import boots, crons, events, runs, threads
 
-GROWING = {"threads", "runs", "events", "checkpoints", "writes"}
+GROWING = {"threads", "runs", "events", "checkpoints", "writes", "crons", "firings"}
 
 BOUNDED = {
     "runs_due": "as many rows as runs wait",
@@ -19,6 +21,7 @@ BOUNDED = {
     "runs_active": "as many rows as runs wait or execute",
     "threads_by_update": "read in order and left when the page is full",
     "threads_to_prune": "as many rows as threads have events to remove, and left when the page is full",
+    "crons_due": "as many rows as crons are due",
     "threads_to_sweep": "as many rows as threads are gone and not yet swept",
 }
 """Indexes that may be walked from end to end, and why."""
@@ -48,6 +51,8 @@ def crowd(desk: Any) -> str:
             desk.emit(thread_id, run_id)
             desk.finish(run_id)
         desk.create(thread_id, after_s=60.0)
+        for owner in (thread_id, None):
+            desk.cron(owner)
     return str(thread_id)
 
 
@@ -76,7 +81,11 @@ def test_nothing_that_the_writer_does_for_a_run_reads_a_whole_table(desk: Any) -
         boots.counters(desk.connection)
         boots.runs_cancelled_pending(desk.connection)
         desk.restart()
-        boots.orphans_park(desk.connection, desk.boot, desk.tick())
+        boots.orphans_park(desk.connection, desk.boot, desk.tick(), {}, "resume")
+        due = desk.cron(thread_id)
+        assert desk.fire(due).created is not None
+        assert crons.cron_update_if_current(desk.connection, attrs.evolve(due, revision=2))
+        assert crons.cron_delete(desk.connection, due.cron_id)
         made = ids.new_id()
         threads.thread_create(desk.connection, made, {}, False, desk.tick())
         threads.thread_patch(desk.connection, made, {"a": 1}, desk.tick())
@@ -115,6 +124,12 @@ async def test_no_read_of_a_request_reads_a_whole_table(
     await storage.run_log_end(thread_id, run_id)
     await storage.runs_active(None)
     await storage.runs_active("pending")
+    await storage.crons_due(desk.now, 100)
+    await storage.crons_due(desk.now, 100, ["another"])
+    await storage.crons_next_date(desk.now)
+    await storage.cron_find(run_id)
+    await storage.crons_search(store.CronSearch(metadata={}, thread_id=thread_id))
+    await storage.crons_count(store.CronSearch(metadata={}, assistant_id=thread_id))
     await storage.events_page(thread_id, 0)
     await storage.events_page(thread_id, 2, run_id)
     await storage.events_last(thread_id)
@@ -122,7 +137,7 @@ async def test_no_read_of_a_request_reads_a_whole_table(
     await storage.events_gap(thread_id, 0)
     await storage.run_events_gap(thread_id, run_id, 0)
     await storage.threads_to_prune(desk.now, (0, ""), 10)
-    assert len(asked) == 18
+    assert len(asked) == 24
     for analysed in (False, True):
         if analysed:
             desk.connection.execute("ANALYZE")

@@ -213,6 +213,11 @@ async def test_the_beginning_of_a_thread_is_that_of_its_latest_runs(
     assert await storage.events_replay_start(thread_id, old) is None
     desk.emit(thread_id, run_id)
     assert await storage.events_replay_start(thread_id, old) == 5
+    other = desk.thread()
+    desk.emit(other, "")
+    young = desk.tick()
+    desk.emit(other, "")  # an update of the state
+    assert await storage.events_replay_start(other, young) == 2
 
 
 async def test_a_step_does_not_hold_the_writer_for_long(storage: store.Storage, path: Path) -> None:

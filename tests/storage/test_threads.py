@@ -26,6 +26,7 @@ def furnished(desk: Any, *, rows: int = 3) -> str:
     running = desk.create(thread_id, claim=True)
     desk.checkpoint(running, "9999")
     desk.create(thread_id)
+    desk.cron(thread_id)
     assert min(desk.rows_of(thread_id).values()) > 0
     return thread_id
 

@@ -11,7 +11,7 @@ import types
 import pytest
 
 import gatewayd
-from gatewayd import cli
+from gatewayd import cli, reload
 from gatewayd.errors import BadConfiguration, DataDirBusy
 
 
@@ -35,8 +35,9 @@ def served(monkeypatch):
     """Stands in for the daemon: records what it was given, returns or raises what the test says."""
     calls = types.SimpleNamespace(given=[], outcome=0)
 
-    def serve(settings, project):
+    def serve(settings, project, read):
         calls.given.append((settings, project))
+        calls.read = read
         if isinstance(calls.outcome, BaseException):
             raise calls.outcome
         return calls.outcome
@@ -167,3 +168,58 @@ def test_the_module_can_be_run_like_the_command():
     command = [sys.executable, "-m", "gatewayd", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == f"gatewayd {gatewayd.__version__}\n"
+
+
+# reload
+
+
+def test_the_daemon_can_read_settings_and_project_again_as_they_were_given_at_the_start(
+    folder, served, caplog
+):
+    cli.main(["serve", "--port", "5"])
+    graphs = {"agent": "./agent.py:graph", "other": "./agent.py:other"}
+    (folder / "langgraph.json").write_text(json.dumps({"graphs": graphs, "novelty": 1}))
+    caplog.clear()
+    settings, project = served.read()
+    assert (settings.port, list(project.graphs)) == (5, ["agent", "other"])
+    assert "novelty is ignored" in caplog.text
+    (folder / "langgraph.json").write_text("{")
+    with pytest.raises(BadConfiguration, match="not valid JSON"):
+        served.read()
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Stands in for `reload.request`: records whom it was to ask."""
+    calls = types.SimpleNamespace(given=[], outcome="2 graphs")
+
+    def request(data_dir):
+        calls.given.append(data_dir)
+        if isinstance(calls.outcome, BaseException):
+            raise calls.outcome
+        return calls.outcome
+
+    monkeypatch.setattr(reload, "request", request)
+    return calls
+
+
+def test_reload_asks_the_daemon_of_the_projects_data_directory_and_prints_what_it_says(folder, asked, capsys):
+    assert cli.main(["reload"]) == 0
+    assert cli.main(["reload", "--config", str(folder / "langgraph.json")]) == 0
+    assert asked.given == [folder / ".gatewayd"] * 2
+    assert capsys.readouterr().out == "reloaded: 2 graphs\n" * 2
+
+
+def test_reload_needs_no_project_when_the_data_directory_is_named(folder, asked):
+    (folder / "langgraph.json").unlink()
+    assert cli.main(["reload", "--data-dir", "d"]) == 0
+    assert [str(path) for path in asked.given] == ["d"]
+
+
+def test_a_reload_that_failed_is_exit_code_1_and_a_project_that_cannot_be_read_78(folder, asked, capsys):
+    asked.outcome = reload.NotReloaded("agent.py: SyntaxError")
+    assert cli.main(["reload"]) == 1
+    assert capsys.readouterr().err == "gatewayd: not reloaded: agent.py: SyntaxError\n"
+    (folder / "langgraph.json").write_text("{")
+    assert cli.main(["reload"]) == 78
+    assert "not valid JSON" in capsys.readouterr().err

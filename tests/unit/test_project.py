@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -239,7 +240,6 @@ def test_an_own_store_or_checkpointer_is_said_to_be_not_supported_yet(write, sec
         ("http.configurable_headers", {"http": {"configurable_headers": {"includes": ["x-*"]}}}),
         ("http.configurable-headers", {"http": {"configurable-headers": {"includes": ["x-*"]}}}),
         ("http.mount_prefix", {"http": {"mount_prefix": "/api"}}),
-        ("webhooks", {"webhooks": {"url": {"require_https": True}}}),
         ("ui", {"ui": {"agent": "./ui.tsx"}}),
         ("http.mystery", {"http": {"mystery": 1}}),
         ("http.cors.mystery", {"http": {"cors": {"allow_origins": ["*"], "mystery": 1}}}),
@@ -376,3 +376,64 @@ def test_reading_imports_neither_the_graphs_nor_dotenv_nor_langgraph(write, tmp_
     )
     done = subprocess.run([sys.executable, "-c", code, write()], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+# webhooks and gatewayd's own section
+
+
+def test_webhooks_are_read_with_https_required_as_soon_as_there_are_rules_for_urls(write):
+    assert not project.read(write(webhooks={})).webhooks.require_https
+    rules = project.read(
+        write(
+            webhooks={
+                "url": {"allowed_domains": ["*.X.com"], "allowed_ports": [443], "disable_loopback": False},
+                "headers": {"X-A": "v ${{ env.LG_WEBHOOK_A }}", "X-B": "${{env.LG_WEBHOOK_B}}"},
+            },
+            env={"LG_WEBHOOK_A": "1"},
+        ),
+        {"LG_WEBHOOK_A": "0", "LG_WEBHOOK_B": "2"},
+    ).webhooks
+    assert (rules.require_https, rules.loopback, rules.sent) == (True, True, True)
+    assert (rules.allowed_domains, rules.allowed_ports) == (("*.x.com",), (443,))
+    assert rules.headers == {"X-A": "v 1", "X-B": "2"}
+    assert not project.read(write(http={"disable_webhooks": True})).webhooks.sent
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        (
+            {"headers": {"X": "${{ env.HOME }}"}},
+            "webhooks.headers.X: the variable HOME must begin with LG_WEBHOOK_",
+        ),
+        ({"headers": {"X": "${{ env.LG_WEBHOOK_X }}"}}, "the environment variable LG_WEBHOOK_X is not set"),
+        ({"headers": {"X": "a\nb"}}, "webhooks.headers.X: must be one line"),
+        ({"headers": {"X": 1}}, "webhooks.headers.X: must be a string"),
+        ({"url": {"allowed_ports": ["x"]}}, "webhooks.url.allowed_ports: must be a list of ports"),
+        ({"url": {"require_https": 1}}, "webhooks.url.require_https: must be true or false"),
+        ({"url": []}, "webhooks.url: must be an object"),
+    ],
+)
+def test_what_is_wrong_with_webhooks_is_told_by_its_key(write, section, told):
+    with pytest.raises(BadConfiguration, match=re.escape(told)):
+        project.read(write(webhooks=section))
+
+
+def test_a_graph_may_have_its_own_policy_for_restarts(write):
+    graphs = {"a": "./agent.py:graph", "b": "./agent.py:graph"}
+    served = project.read(write(graphs=graphs, gatewayd={"graphs": {"a": {"on_restart": "error"}}}))
+    assert (served.graphs["a"].on_restart, served.graphs["b"].on_restart) == ("error", None)
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ({"nobody": {}}, "gatewayd.graphs.nobody: there is no such graph"),
+        ({"agent": {"x": 1}}, "gatewayd.graphs.agent.x: unknown option"),
+        ({"agent": {"on_restart": "x"}}, "gatewayd.graphs.agent.on_restart: must be resume or restart"),
+        ({"agent": 1}, "gatewayd.graphs.agent: must be an object"),
+    ],
+)
+def test_what_is_wrong_with_gatewayds_own_section_is_told_by_its_key(write, own, told):
+    with pytest.raises(BadConfiguration, match=re.escape(told)):
+        project.read(write(graphs={"agent": "./agent.py:graph"}, gatewayd={"graphs": own}))

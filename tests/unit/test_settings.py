@@ -43,6 +43,8 @@ TEXTS = {
     "port": ("8123", 8123),
     "workers": ("3", 3),
     "jobs_per_worker": ("4", 4),
+    "worker_max_runs": ("100", 100),
+    "worker_memory": ("536870912", 536870912),
     "job_timeout_s": ("2.5", 2.5),
     "max_retries": ("7", 7),
     "drain_s": ("180", 180.0),
@@ -50,6 +52,12 @@ TEXTS = {
     "call_deadline_s": ("2", 2.0),
     "heartbeat_s": ("0.5", 0.5),
     "linger_s": ("0", 0.0),
+    "idempotency_ttl_s": ("60", 60.0),
+    "webhook_secret": ("s", "s"),
+    "webhook_timeout_s": ("2", 2.0),
+    "webhook_private": ("allow", "allow"),
+    "webhook_log_s": ("60", 60.0),
+    "on_restart": ("error", "error"),
     "replay_window_s": ("3600", 3600.0),
     "events_ttl_s": ("0", 0.0),
     "hub_memory": ("1048576", 1048576),
@@ -93,6 +101,8 @@ def test_defaults_are_those_of_the_documentation(folder):
         data_dir=folder / ".gatewayd",
         workers=1,
         jobs_per_worker=10,
+        worker_max_runs=0,
+        worker_memory=0,
         job_timeout_s=86400.0,
         max_retries=3,
         drain_s=5.0,
@@ -100,6 +110,11 @@ def test_defaults_are_those_of_the_documentation(folder):
         call_deadline_s=30.0,
         heartbeat_s=5.0,
         linger_s=120.0,
+        idempotency_ttl_s=86400.0,
+        webhook_secret="",
+        webhook_timeout_s=30.0,
+        webhook_private="refuse",
+        webhook_log_s=604800.0,
         replay_window_s=120.0,
         events_ttl_s=604_800.0,
         hub_memory=67108864,
@@ -152,7 +167,6 @@ def test_no_field_is_missing_in_the_tests_of_variables():
     assert {field.name for field in attrs.fields(settings.Settings)} - TEXTS.keys() == {
         "config",
         "data_dir",
-        "on_restart",
     }
 
 
@@ -292,14 +306,10 @@ def test_the_source_of_a_wrong_value_is_told(folder):
     assert refusal().startswith(f"BG_JOB_TIMEOUT_SECS='soon' (in the env of {folder}/langgraph.json)")
 
 
-@pytest.mark.parametrize("policy", ["restart", "error", "interrupt"])
-def test_another_policy_for_restarts_is_refused_by_name(folder, policy):
-    assert "not supported yet" in refusal(GATEWAYD_ON_RESTART=policy)
-    assert policy in refusal(GATEWAYD_ON_RESTART=policy)
-
-
-def test_the_known_policy_for_restarts_is_accepted(folder):
-    assert loaded(GATEWAYD_ON_RESTART="resume").on_restart == "resume"
+@pytest.mark.parametrize("policy", ["resume", "restart", "error", "interrupt"])
+def test_a_policy_for_restarts_is_one_of_four(folder, policy):
+    assert loaded(GATEWAYD_ON_RESTART=policy).on_restart == policy
+    assert "must be resume or restart or error or interrupt" in refusal(GATEWAYD_ON_RESTART=f"{policy}s")
 
 
 def test_no_retries_means_put_aside_at_the_first_strike(folder):
@@ -391,3 +401,14 @@ def test_the_projects_cors_section_wins_over_the_variable(folder):
     (folder / "langgraph.json").write_text(json.dumps(document))
     rules = settings.effective_cors(*settings.load({}, {"CORS_ALLOW_ORIGINS": "https://a.example"}))
     assert rules == project.Cors(allow_origins=("https://b.example",))
+
+
+# reload
+
+
+def test_what_has_changed_since_the_start_is_told_by_name_but_for_the_projects_file(folder):
+    before = loaded()
+    (folder / "next").mkdir()
+    now = attrs.evolve(before, config=folder / "next" / "langgraph.json", port=9, log_level="ERROR")
+    assert settings.changed(before, now) == ["port", "log_level"]
+    assert settings.changed(before, loaded()) == []

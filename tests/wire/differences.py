@@ -48,9 +48,16 @@ ROWS: Final = (
     Row(
         "state", "*/threads/*/state*", "answer.checkpoint.checkpoint_ns", "all checkpoints say it", added=True
     ),
+    Row(
+        "runs_of_crons",
+        "GET */runs/*",
+        "answer.kwargs.config.configurable.__request_start_time_ms__",
+        "all runs say when they were asked for, also those that the clock asks for",
+        added=True,
+    ),
     # another server
     Row("server", "GET /info", "answer.version", "each server has its own version"),
-    Row("server", "GET /info", "answer.flags.*", "no crons yet, and no LangSmith"),
+    Row("server", "GET /info", "answer.flags.*", "there is no LangSmith"),
     # what a checkpoint's metadata repeat of its address, langgraph's own function for them leaves out
     *(
         Row("*", "*/threads/*", f"answer*.metadata.{key}", "metadata are langgraph's get_checkpoint_metadata")
@@ -101,6 +108,14 @@ ROWS: Final = (
     ),
     Row("state", "POST */state/checkpoint", "answer.detail", "the place in the schema is shorter"),
     Row(
+        "state_updates_of_a_busy_thread",
+        "POST */state",
+        "answer.detail",
+        "names the runs instead of showing their Python objects",
+    ),
+    Row("state_updates_that_are_refused", "POST */state", "answer.detail", "shorter"),
+    Row("state_updates_that_are_refused", "POST */state", "status", "a checkpoint's id is a UUID everywhere"),
+    Row(
         "stream_modes_that_are_wrong",
         "POST */runs/stream",
         "answer.detail",
@@ -108,10 +123,31 @@ ROWS: Final = (
     ),
     # defects of the reference that are not copied
     Row(
+        "state_updates_of_a_subgraph",
+        "GET /threads/<thread 1>",
+        "answer.*",
+        "a thread shows its root's state, whatever subgraph was updated",
+    ),
+    Row(
+        "state_updates",
+        "GET /threads/<thread 1>",
+        "answer.values.*",
+        "a thread shows the state that an update has made, not the one that it went out from",
+    ),
+    Row("copies", "*", "answer.status", "a copy has its source's state"),
+    Row("copies", "*", "answer.values", "a copy has its source's state"),
+    Row("copies", "POST */copy", "status", "what does not exist is a 404, what is no id a 422"),
+    Row(
         "*",
         "GET /threads/*/runs/*",
         "answer.kwargs*.__pregel_node_finished",
         "an internal of langgraph leaks",
+    ),
+    Row(
+        "runs_of_crons",
+        "GET */runs/*",
+        "answer.kwargs.context.langgraph_auth_user",
+        "who asks for a run is not part of its context",
     ),
     Row("odd_values", "GET */state", "answer.values.kept.*", "values look alike in state, stream and result"),
     Row("joins", "GET */join", "status", "a run that does not exist is a 404"),

@@ -12,8 +12,10 @@ Scenario = Callable[[Conversation], Awaitable[None]]
 
 MODULES: Final = (
     "asked_of_resources",
+    "asked_of_operations",
     "asked_of_runs",
     "asked_of_streams",
+    "asked_of_crons",
     "asked_of_modes",
     "asked_of_readers",
 )

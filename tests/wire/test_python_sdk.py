@@ -107,6 +107,48 @@ async def test_states_of_a_thread_can_be_read(client: LangGraphClient) -> None:
 # runs
 
 
+async def test_a_state_is_updated_and_its_thread_copied_and_pruned(client: LangGraphClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    with pytest.raises(BadRequestError):
+        await client.threads.update_state(thread_id, {"left": 1})
+    await client.runs.wait(thread_id, "countdown", input=COUNT)
+    first = (await client.threads.get_history(thread_id))[-1]["checkpoint"]
+    made = await client.threads.update_state(thread_id, {"left": 1, "seen": ["by hand"]}, as_node="tick")
+    state = await client.threads.get_state(thread_id)
+    assert (state["checkpoint"], state["next"]) == (made["checkpoint"], ["tick"])
+    thread = await client.threads.get(thread_id)
+    assert (thread["status"], thread["values"]) == ("interrupted", state["values"])
+
+    copied: Any = await client.threads.copy(thread_id)
+    assert await client.runs.wait(copied["thread_id"], "countdown") == {
+        "left": 0,
+        "seen": ["tick 2", "tick 1", "by hand", "tick 1"],
+    }
+    assert await client.threads.get(thread_id) == thread
+
+    pruned = await client.threads.prune([thread_id], strategy="keep_latest")
+    assert pruned == {"pruned_count": 1}
+    assert [one["checkpoint"] for one in await client.threads.get_history(thread_id)] == [state["checkpoint"]]
+    forked = await client.threads.update_state(
+        copied["thread_id"], None, as_node="__copy__", checkpoint=first
+    )
+    assert forked["checkpoint"]["thread_id"] == copied["thread_id"]
+    assert await client.threads.prune([thread_id, copied["thread_id"]]) == {"pruned_count": 2}
+    with pytest.raises(NotFoundError):
+        await client.threads.update_state(thread_id, {})
+
+
+async def test_a_thread_in_flight_is_not_changed_by_others(client: LangGraphClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    run_id, _ = await started(client, thread_id)
+    for change in (client.threads.update_state(thread_id, {}), client.threads.copy(thread_id)):
+        with pytest.raises(ConflictError, match=run_id):
+            await change
+    await client.runs.cancel(thread_id, run_id, wait=True)
+    await client.threads.update_state(thread_id, {"left": 0}, as_node="wait")
+    assert await status_of(client, thread_id) == "idle"
+
+
 async def test_a_background_run_is_created_got_listed_and_joined(client: LangGraphClient) -> None:
     thread_id = (await client.threads.create())["thread_id"]
     seen: list[Any] = []

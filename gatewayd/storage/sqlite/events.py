@@ -30,9 +30,14 @@ LAST = "SELECT last_seq, time_ms FROM events WHERE thread_id = ? ORDER BY last_s
 
 
 REPLAY_START = """
-SELECT min((SELECT first_seq FROM events WHERE events.run_id = runs.run_id ORDER BY last_seq LIMIT 1))
-FROM runs WHERE thread_id = ? AND (ended_at IS NULL OR ended_at >= ?)"""
-"""Number of the first event of the runs that are active or ended since a moment."""
+SELECT min(first) FROM (
+    SELECT (SELECT first_seq FROM events WHERE events.run_id = runs.run_id ORDER BY last_seq LIMIT 1) AS first
+    FROM runs WHERE thread_id = :thread_id AND (ended_at IS NULL OR ended_at >= :since)
+    UNION ALL
+    SELECT first_seq FROM (
+        SELECT first_seq, run_id, time_ms FROM events WHERE thread_id = :thread_id ORDER BY last_seq DESC LIMIT 1000)
+    WHERE run_id = '' AND time_ms * 1000 >= :since)"""
+"""Number of the first event of the runs that are active or ended since a moment, and of what came since of no run."""
 
 GAP_OF_RUN = """
 SELECT min(threads.pruned_to, runs.log_to), runs.attempt FROM runs JOIN threads USING (thread_id)

@@ -1,19 +1,14 @@
-"""The rows of `runs` and `slots`, and every transition of a run.
+"""The rows of `runs`, and every transition of a run.
 
-A run's status moves by conditional UPDATEs only, in the transaction that also derives the thread's status:
-
-    (create) → pending → running → success | error | timeout | interrupted
-                  ▲         │
-                  └─────────┘  park: its worker or the daemon died, or it was handed back
-
-The slot of the thread is taken at the first start and kept until the run has ended, through all parks.
+A run's status moves by the conditional UPDATEs of this module only (`model.states` has the picture), in the transaction
+that also derives the thread's status. The slot of the thread goes with it, see `slots`.
 """
 
 from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -21,15 +16,16 @@ from attrs import frozen
 from gatewayd import ids, wire
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.errors import Conflict, NotFound
+from gatewayd.model import states
 from gatewayd.model.event import Chunk
 from gatewayd.model.run import Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Assistant, Thread
-from gatewayd.storage.sqlite import assistants, events, threads
+from gatewayd.storage.sqlite import assistants, events, idempotency, slots, threads, webhooks
 
 COLUMNS = (
     "runs.run_id, runs.thread_id, runs.assistant_id, runs.graph_id, runs.status, runs.created_at, runs.updated_at, "
     "runs.started_at, runs.ended_at, runs.metadata, runs.kwargs, runs.multitask_strategy, runs.answers, "
-    "runs.attempt, runs.strikes, runs.suspicions, runs.cancel_action, runs.cancel_error, runs.result, runs.error, "
+    "runs.attempt, runs.strikes, runs.suspicions, runs.executed_us, runs.cancel_action, runs.cancel_error, runs.result, runs.error, "
     "runs.log_from, runs.log_to, threads.ephemeral"
 )
 SELECT = f"SELECT {COLUMNS} FROM runs JOIN threads USING (thread_id)"
@@ -43,6 +39,18 @@ WHERE status = 'pending' AND created_at <= ? AND cancel_action IS NULL
 ORDER BY priority, created_at, run_id"""
 """Runs that could start, in the order in which they should, and whether they are suspects."""
 
+EXECUTED = "executed_us = executed_us + max(0, coalesce(? - attempt_at, 0)), attempt_at = NULL"
+"""The end of an attempt, if one is under way; its parameter is that moment."""
+
+QUEUE_PLACE = """
+SELECT runs.status, runs.created_at, iif(runs.status = 'pending', (SELECT count(*) + 1 FROM runs AS other
+        WHERE other.status = 'pending'
+            AND (other.priority, other.created_at, other.run_id) < (runs.priority, runs.created_at, runs.run_id)), NULL),
+    slots.holder, runs.strikes > 0 OR runs.suspicions > 1
+FROM runs JOIN threads USING (thread_id)
+    LEFT JOIN slots ON slots.thread_id = runs.thread_id AND slots.holder <> runs.run_id
+WHERE runs.run_id = ? AND runs.thread_id = ? AND threads.deleted_at IS NULL"""
+
 INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
 """langgraph's interrupt ids: xxh3-128 in hex. A resume map has only such keys."""
 
@@ -50,6 +58,11 @@ THREAD_OR_ASSISTANT = "Thread or assistant not found."
 ALREADY_RUNNING = (
     "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
 )
+
+
+def _in(move: states.Move) -> str:
+    """Return the condition that a run is in a status in which a move is possible."""
+    return f"status IN ({', '.join(repr(status) for status in sorted(move.before))})"
 
 
 @frozen(kw_only=True)
@@ -61,6 +74,8 @@ class Created:
     """The run was claimed in the same transaction and is to be dispatched."""
     cancelled: list[Run]
     """Active runs that its multitask strategy cancels; they are to be ended."""
+    repeated: bool = False
+    """The request had come before: `run` is what it made then, and nothing has changed now."""
 
 
 @frozen(kw_only=True)
@@ -95,13 +110,14 @@ def record(row: tuple[Any, ...]) -> Run:
         attempt=row[13],
         strikes=row[14],
         suspicions=row[15],
-        cancel_action=row[16],
-        cancel_error=None if row[17] is None else loads(row[17]),
-        result=row[18],
-        error=None if row[19] is None else loads(row[19]),
-        log_from=row[20],
-        log_to=row[21],
-        ephemeral=bool(row[22]),
+        executed_us=row[16],
+        cancel_action=row[17],
+        cancel_error=None if row[18] is None else loads(row[18]),
+        result=row[19],
+        error=None if row[20] is None else loads(row[20]),
+        log_from=row[21],
+        log_to=row[22],
+        ephemeral=bool(row[23]),
     )
 
 
@@ -123,9 +139,12 @@ def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, c
     """
     Admit a run: resolve assistant and thread, apply the multitask strategy, store the run.
 
-    With `claim` it is started in the same transaction if it is due and its thread is free.
-    Raises `NotFound` (assistant or thread) and `Conflict` (strategy reject on a busy thread).
+    With `claim` it is started in the same transaction if it is due and its thread is free. A request that has made its
+    run before makes nothing. Raises `NotFound` (assistant or thread), `Conflict` (strategy reject on a busy thread), and
+    `Invalid` for an idempotency key of another request.
     """
+    if (made_before := idempotency.recall(connection, request.once, Run)) is not None:
+        return Created(run=made_before, started=False, cancelled=[], repeated=True)
     assistant = assistants.assistant_find(connection, request.assistant)
     if assistant is None:
         raise NotFound(THREAD_OR_ASSISTANT)
@@ -138,14 +157,26 @@ def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, c
     cancelled = _supersede(connection, active, run_id, request) if superseding else []
     run = _composed(run_id, request, assistant, thread, made, events.last_seq(connection, thread.thread_id))
     _insert(connection, run, request.received_at)
+    idempotency.remember(connection, request.once, run, request.received_at)
     _thread_busy(connection, thread, assistant, request)
     started = False
     if claim and request.after_s <= 0 and (superseding or not active):
-        started = _take_slot(connection, run.thread_id, run_id, boot)
+        started = slots.slot_take_for_run(connection, run.thread_id, run_id, boot)
     if started:
         _start(connection, run_id, boot, request.received_at)
         run = run_find(connection, run_id) or run
     return Created(run=run, started=started, cancelled=cancelled)
+
+
+def runs_create_all(
+    connection: sqlite3.Connection, requests: Sequence[RunRequest], boot: int, claim: int
+) -> list[Created]:
+    """Admit all of several runs or, if one of them can't be, none; at most `claim` of them are started at once."""
+    created: list[Created] = []
+    for request in requests:
+        created.append(run_create(connection, request, boot, claim > 0))
+        claim -= created[-1].started
+    return created
 
 
 def _thread_for(connection: sqlite3.Connection, request: RunRequest) -> tuple[Thread, bool]:
@@ -157,7 +188,10 @@ def _thread_for(connection: sqlite3.Connection, request: RunRequest) -> tuple[Th
             raise NotFound(THREAD_OR_ASSISTANT)
     thread_id = request.thread_id or ids.new_id(request.received_at // 1000)
     ephemeral = request.thread_id is None and not request.keep_thread
-    return threads.thread_insert(connection, thread_id, {}, request.received_at, ephemeral=ephemeral), True
+    made = threads.thread_insert(
+        connection, thread_id, request.thread_metadata, request.received_at, ephemeral=ephemeral
+    )
+    return made, True
 
 
 def _composed(
@@ -183,7 +217,7 @@ def _composed(
         context = {key: value for key, value in configurable.items() if key not in CHECKPOINT_KEYS}
         context = {**assistant.context, **context}
     configurable |= {
-        "langgraph_auth_user": None,
+        "langgraph_auth_user": request.auth_user,
         "langgraph_auth_user_id": "",
         "langgraph_auth_permissions": [],
         "langgraph_request_id": request.request_id,
@@ -215,6 +249,7 @@ def _composed(
         attempt=0,
         strikes=0,
         suspicions=0,
+        executed_us=0,
         cancel_action=None,
         cancel_error=None,
         result=None,
@@ -243,8 +278,8 @@ def _answers(command: dict[str, Any] | None, thread: Thread) -> dict[str, Any] |
 def _insert(connection: sqlite3.Connection, run: Run, now: int) -> None:
     connection.execute(
         """INSERT INTO runs (run_id, thread_id, assistant_id, graph_id, status, created_at, submitted_at, updated_at,
-               metadata, kwargs, multitask_strategy, answers, log_from)
-           VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?, ?)""",
+               metadata, kwargs, multitask_strategy, answers, log_from, webhook)
+           VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         (
             run.run_id,
             run.thread_id,
@@ -258,6 +293,7 @@ def _insert(connection: sqlite3.Connection, run: Run, now: int) -> None:
             run.multitask_strategy,
             None if run.answers is None else wire.text(run.answers),
             run.log_from,
+            run.kwargs.get("webhook"),
         ),
     )
 
@@ -296,18 +332,11 @@ def _supersede(
 # starting
 
 
-def _take_slot(connection: sqlite3.Connection, thread_id: str, run_id: str, boot: int) -> bool:
-    """Take the thread's slot for a run, or find that the run has it already."""
-    connection.execute("INSERT OR IGNORE INTO slots VALUES (?, ?, 'run', ?)", (thread_id, run_id, boot))
-    row = connection.execute("SELECT holder FROM slots WHERE thread_id = ?", (thread_id,)).fetchone()
-    return bool(row[0] == run_id)
-
-
 def _start(connection: sqlite3.Connection, run_id: str, boot: int, now: int) -> None:
     connection.execute(
-        """UPDATE runs SET status = 'running', boot = ?, attempt = attempt + 1, progressed = 0,
-               started_at = coalesce(started_at, ?) WHERE run_id = ? AND status = 'pending'""",
-        (boot, now, run_id),
+        f"""UPDATE runs SET status = 'running', boot = ?, attempt = attempt + 1, progressed = 0,
+               attempt_at = ?, started_at = coalesce(started_at, ?) WHERE run_id = ? AND {_in(states.START)}""",
+        (boot, now, now, run_id),
     )
 
 
@@ -327,7 +356,7 @@ def runs_claim_due(
     """
     taken: list[Run] = []
     for run_id, thread_id in _choose(connection, now, limit, suspects, besides):
-        _take_slot(connection, thread_id, run_id, boot)
+        slots.slot_take_for_run(connection, thread_id, run_id, boot)
         _start(connection, run_id, boot, now)
         run = run_find(connection, run_id)
         assert run is not None
@@ -378,10 +407,10 @@ def run_park_if_running(
 ) -> Run | None:
     """Make a running run pending again: its worker died (a strike unless it had progressed), or handed it back."""
     row = connection.execute(
-        """UPDATE runs SET status = 'pending', boot = NULL, updated_at = ?,
+        f"""UPDATE runs SET status = 'pending', boot = NULL, updated_at = ?, {EXECUTED},
                strikes = iif(?, iif(progressed, 0, strikes + 1), strikes)
-           WHERE run_id = ? AND attempt = ? AND status = 'running' RETURNING run_id""",
-        (now, died, run_id, attempt),
+           WHERE run_id = ? AND attempt = ? AND {_in(states.PARK)} RETURNING run_id""",
+        (now, now, died, run_id, attempt),
     ).fetchone()
     return run_find(connection, run_id) if row else None
 
@@ -391,10 +420,10 @@ def run_cancel_if_active(
 ) -> Run | None:
     """Store the wish to end a run; a rollback is not weakened to an interrupt later. None: it has ended already."""
     row = connection.execute(
-        """UPDATE runs SET cancel_error = iif(cancel_action IS NULL OR cancel_action <> 'rollback', ?, cancel_error),
+        f"""UPDATE runs SET cancel_error = iif(cancel_action IS NULL OR cancel_action <> 'rollback', ?, cancel_error),
                cancel_action = iif(cancel_action IS NULL OR cancel_action <> 'rollback', ?, cancel_action),
                updated_at = ?
-           WHERE run_id = ? AND status IN ('pending', 'running') RETURNING run_id""",
+           WHERE run_id = ? AND {_in(states.FINISH)} RETURNING run_id""",
         (wire.text(error), action, now, run_id),
     ).fetchone()
     return run_find(connection, run_id) if row else None
@@ -436,16 +465,19 @@ def run_finish_if_active(
     now: int,
 ) -> bool:
     """
-    End a run: status, result, thread projection, last event and slot in one transaction.
+    End a run: status, result, thread projection, last event, webhook and slot in one transaction.
 
-    Only the given attempt may end it (0: whoever). False: it had ended already, nothing was changed.
+    Only the given attempt may end it (0: whoever). A stored rollback is not overtaken: any other end is refused then.
+    False: it had ended already, or is to be rolled back; nothing was changed.
     """
     row = connection.execute(
-        """UPDATE runs SET status = ?, ended_at = ?, updated_at = ?, boot = NULL, result = ?, error = ?,
+        f"""UPDATE runs SET status = ?, ended_at = ?, updated_at = ?, boot = NULL, {EXECUTED}, result = ?, error = ?,
                end_checkpoint_id = ?, log_to = ?
-           WHERE run_id = ? AND status IN ('pending', 'running') AND ? IN (0, attempt) RETURNING thread_id""",
+           WHERE run_id = ? AND {_in(states.FINISH)} AND ? IN (0, attempt)
+               AND (? OR cancel_action IS NULL OR cancel_action <> 'rollback') RETURNING thread_id, webhook""",
         (
             outcome.status,
+            now,
             now,
             now,
             outcome.result,
@@ -454,17 +486,21 @@ def run_finish_if_active(
             end.last_seq,
             run_id,
             attempt,
+            outcome.rollback,
         ),
     ).fetchone()
     if row is None:
         return False
-    thread_id = row[0]
+    thread_id, webhook = row
     events.append(connection, end)
     events.keep_from(connection, thread_id, now)
+    if webhook is not None and (ended := run_find(connection, run_id)) is not None:
+        webhooks.webhook_owe(connection, ended, webhook, outcome, now)
     if outcome.rollback:
         checkpoint_sql.run_delete(connection, run_id)
         connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
-    connection.execute("DELETE FROM slots WHERE thread_id = ? AND holder = ?", (thread_id, run_id))
+    if not outcome.fenced:
+        slots.slot_release(connection, thread_id, run_id)
     if outcome.quiet:
         threads.thread_status_derive(connection, thread_id, now)
     else:
@@ -473,12 +509,17 @@ def run_finish_if_active(
 
 
 def run_delete(connection: sqlite3.Connection, thread_id: str, run_id: str, now: int) -> Run | None:
-    """Remove a run's row, whatever its status; its checkpoints stay. Return it as it was, None if there is none."""
+    """
+    Remove a run's row, whatever its status; its checkpoints stay. Return it as it was, None if there is none.
+
+    The slot of one that executes is freed when nothing of it executes any more.
+    """
     run = run_find(connection, run_id)
     if run is None or run.thread_id != thread_id:
         return None
     connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
-    connection.execute("DELETE FROM slots WHERE thread_id = ? AND holder = ?", (thread_id, run_id))
+    if run.status == "pending":
+        slots.slot_release(connection, thread_id, run_id)
     events.keep_from(connection, thread_id, now)
     threads.thread_status_derive(connection, thread_id, now)
     return run

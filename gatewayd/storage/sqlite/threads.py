@@ -9,13 +9,15 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from gatewayd import wire
 from gatewayd.errors import Conflict, NotFound
+from gatewayd.model import states
+from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.run import RunOutcome
 from gatewayd.model.thread import Thread
-from gatewayd.storage.sqlite import filters
+from gatewayd.storage.sqlite import filters, idempotency
 
 COLUMNS = (
     "thread_id, status, created_at, updated_at, state_updated_at, metadata, config, "
@@ -98,12 +100,26 @@ def thread_insert(
 
 
 def thread_create(
-    connection: sqlite3.Connection, thread_id: str, metadata: dict[str, Any], do_nothing: bool, now: int
+    connection: sqlite3.Connection,
+    thread_id: str,
+    metadata: dict[str, Any],
+    do_nothing: bool,
+    now: int,
+    once: Idempotency | None = None,
 ) -> Thread:
-    """Store a new thread, or with `do_nothing` return the one that has this id. Raises `Conflict`."""
-    if do_nothing and (found := thread_find(connection, thread_id)) is not None:
-        return found
-    return thread_insert(connection, thread_id, metadata, now)
+    """
+    Store a new thread, or with `do_nothing` return the one that has this id.
+
+    A request that has made its thread before gets it as it was then. Raises `Conflict`, and `Invalid` for an idempotency
+    key of another request.
+    """
+    if (made_before := idempotency.recall(connection, once, Thread)) is not None:
+        return made_before
+    found = thread_find(connection, thread_id) if do_nothing else None
+    thread = found or thread_insert(connection, thread_id, metadata, now)
+    # The values are not part of it: they may be large, and a thread that is made has none.
+    idempotency.remember(connection, once, evolve(thread, values=None), now)
+    return thread
 
 
 def thread_patch(
@@ -152,7 +168,7 @@ def thread_project(connection: sqlite3.Connection, thread_id: str, outcome: RunO
            WHERE thread_id = ?""",
         (outcome.values, interrupts, next_nodes, None if error is None else wire.text(error), now, thread_id),
     )
-    failed = outcome.status in {"error", "timeout"}
+    failed = outcome.status in states.FAILED
     thread_status_derive(connection, thread_id, now, failed=failed)
 
 
@@ -160,19 +176,20 @@ def thread_status_derive(
     connection: sqlite3.Connection, thread_id: str, now: int, *, failed: bool = False
 ) -> None:
     """Set the status that follows from the thread's runs and its last state; without runs an ephemeral one hides."""
-    (active,) = connection.execute(
-        "SELECT EXISTS (SELECT 1 FROM runs WHERE thread_id = ? AND ended_at IS NULL)",
+    row = connection.execute(
+        """SELECT EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND ended_at IS NULL),
+               next <> '[]' OR coalesce(interrupts, '{}') <> '{}' FROM threads WHERE thread_id = ?""",
         (thread_id,),
     ).fetchone()
+    if row is None:
+        return
+    active, waiting = row
+    status = states.thread_status(active=bool(active), failed=failed, waiting=bool(waiting))
     connection.execute(
-        """UPDATE threads SET updated_at = :now, status = CASE
-               WHEN :active THEN 'busy'
-               WHEN :failed THEN 'error'
-               WHEN next <> '[]' OR interrupts <> '{}' THEN 'interrupted'
-               ELSE 'idle' END,
+        """UPDATE threads SET updated_at = :now, status = :status,
                hidden_at = iif(ephemeral AND NOT :active, coalesce(hidden_at, :now), hidden_at)
            WHERE thread_id = :thread_id""",
-        {"now": now, "active": active, "failed": failed, "thread_id": thread_id},
+        {"now": now, "active": active, "status": status, "thread_id": thread_id},
     )
 
 
@@ -204,10 +221,15 @@ def search_statement(search: Search) -> tuple[str, list[Any]]:
 
 
 def sweep_candidates(connection: sqlite3.Connection, hidden_before: int, limit: int) -> list[str]:
-    """Return threads whose rows may go: deleted ones, and ended stateless ones older than `hidden_before`."""
+    """
+    Return threads whose rows may go: deleted ones, and ended stateless ones older than `hidden_before`.
+
+    One that has a slot is a copy in the making.
+    """
     rows = connection.execute(
         """SELECT thread_id FROM threads
            WHERE (hidden_at IS NOT NULL OR deleted_at IS NOT NULL)
+             AND NOT EXISTS (SELECT 1 FROM slots WHERE slots.thread_id = threads.thread_id)
              AND coalesce(deleted_at, hidden_at) <= iif(deleted_at IS NULL, ?, 9223372036854775807)
            ORDER BY coalesce(deleted_at, hidden_at) LIMIT ?""",
         (hidden_before, limit),

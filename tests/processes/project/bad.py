@@ -8,6 +8,7 @@ test sees what was executed how often, where and when, whatever became of the ru
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import re
 import subprocess
@@ -82,7 +83,9 @@ async def step(state: State, config: RunnableConfig) -> State:
 
 
 def again(state: State) -> str:
-    return "step" if len(state["done"]) < state.get("steps", 10) else END
+    """Go on for `steps` steps, and as long as there is a file named `how`."""
+    more = len(state["done"]) < state.get("steps", 10) or Path(state.get("how") or "/nowhere").exists()
+    return "step" if more else END
 
 
 _steps = StateGraph(State)
@@ -131,6 +134,16 @@ async def leave(state: State, config: RunnableConfig) -> State:
         if how == "in a task":
             await asyncio.gather(asyncio.create_task(_leave_later()), asyncio.sleep(0.05))
         raise KeyboardInterrupt if how == "KeyboardInterrupt" else SystemExit("enough")
+
+
+def leave_sync(state: State, config: RunnableConfig) -> State:
+    with witnessed(state, config, "leave"):
+        if state.get("how") == "KeyboardInterrupt":
+            raise KeyboardInterrupt
+        sys.exit(5)
+
+
+quitter_sync = one_node("leave", leave_sync)
 
 
 async def _leave_later() -> None:
@@ -183,6 +196,28 @@ async def beget(state: State, config: RunnableConfig) -> State:
 
 
 parent = one_node("beget", beget)
+
+
+async def gorge(state: State, config: RunnableConfig) -> State:
+    """Hold `size` bytes of memory for `seconds`."""
+    with witnessed(state, config, "gorge"):
+        held = b"x" * state["size"]
+        await asyncio.sleep(state.get("seconds", 60))
+        del held
+    return {"done": ["gorge"]}
+
+
+hog = one_node("gorge", gorge)
+
+
+async def crash(state: State, config: RunnableConfig) -> State:
+    with witnessed(state, config, "crash"):
+        await asyncio.sleep(state.get("seconds", 0.1))
+        ctypes.string_at(0)
+    return {"done": ["crash"]}
+
+
+segfault = one_node("crash", crash)
 
 
 async def swell(state: State, config: RunnableConfig) -> State:

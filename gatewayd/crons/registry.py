@@ -1,0 +1,159 @@
+"""What clients can do with crons. Every change that may bring a date nearer wakes the ticker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from attrs import field, frozen
+
+from gatewayd import ids
+from gatewayd.crons import schedule as schedules
+from gatewayd.errors import Invalid, NotFound, Rejected
+from gatewayd.model.cron import Cron, OnRunCompleted
+from gatewayd.storage import store
+
+BOTH = "Cannot specify both configurable and context. Prefer setting context alone."
+
+
+@frozen(kw_only=True)
+class Wanted:
+    """What a client says about a cron; None: nothing."""
+
+    schedule: str | None = None
+    timezone: str | None = None
+    end_time: int | None = None
+    """µs."""
+    endless: bool = False
+    """An end time that was set before is to be cleared."""
+    on_run_completed: OnRunCompleted | None = None
+    enabled: bool | None = None
+    metadata: dict[str, Any] | None = None
+    payload: dict[str, Any]
+    """The whole body, as it was sent."""
+
+
+@frozen(kw_only=True)
+class Crons:
+    """The use cases."""
+
+    storage: store.Storage
+    now: Callable[[], int] = lambda: time.time_ns() // 1000
+    changed: asyncio.Event = field(factory=asyncio.Event)
+    """Set when the next date of a cron may have come nearer; the ticker waits for it."""
+
+    async def create(self, assistant: str, schedule: str, thread_id: str | None, wanted: Wanted) -> Cron:
+        """
+        Store a cron for an assistant, by its id or its graph's.
+
+        Raises `NotFound` (assistant, thread), `Invalid` (schedule, timezone, end_time), `Rejected` (no date is left).
+        """
+        now = self.now()
+        cron_id = ids.new_id(now // 1000)
+        cron = Cron(
+            cron_id=cron_id,
+            assistant_id=ids.parse_uuid(assistant) or assistant,
+            thread_id=thread_id,
+            user_id="",
+            schedule=schedule,
+            timezone=wanted.timezone,
+            end_time=wanted.end_time,
+            on_run_completed=None if thread_id else wanted.on_run_completed or "delete",
+            enabled=wanted.enabled is not False,
+            next_run_date=_first_date(schedule, wanted.timezone, wanted.end_time, now),
+            payload=_payload({}, wanted.payload, cron_id),
+            metadata=wanted.metadata or {},
+            revision=1,
+            created_at=now,
+            updated_at=now,
+        )
+        if cron.next_run_date is None:
+            raise Invalid(_too_early(wanted.payload))
+        stored = await self.storage.cron_create(cron)
+        self.changed.set()
+        return stored
+
+    async def get(self, cron_id: str) -> Cron:
+        """Return a cron. Raises `NotFound`."""
+        found = await self.storage.cron_find(cron_id)
+        if found is None:
+            raise NotFound("Not Found")
+        return found
+
+    async def update(self, cron_id: str, wanted: Wanted) -> Cron:
+        """
+        Change what is given; metadata are merged, everything else is replaced.
+
+        The next date is found anew if schedule, timezone or end_time change, or the cron is enabled again. Raises like
+        `create`.
+        """
+        while True:  # until it was not changed or fired between reading and writing
+            cron = await self.storage.cron_find(cron_id)
+            if cron is None:
+                raise NotFound(f"Cron '{cron_id}' not found")
+            changed = _changed(cron, wanted, self.now())
+            if await self.storage.cron_update_if_current(changed):
+                self.changed.set()
+                return attrs.evolve(changed, revision=cron.revision + 1)
+
+    async def delete(self, cron_id: str) -> None:
+        """Remove a cron; runs that it has created stay. Raises `NotFound`."""
+        if not await self.storage.cron_delete(cron_id):
+            raise NotFound("Not Found")
+
+
+def _changed(cron: Cron, wanted: Wanted, now: int) -> Cron:
+    """Return the cron as the client wants it."""
+    payload = _payload(cron.payload, wanted.payload, cron.cron_id)
+    metadata = {**cron.metadata, **(wanted.metadata or {})}
+    if wanted.metadata is not None:
+        payload["metadata"] = metadata
+    end_time = None if wanted.endless else cron.end_time if wanted.end_time is None else wanted.end_time
+    changed = attrs.evolve(
+        cron,
+        schedule=cron.schedule if wanted.schedule is None else wanted.schedule,
+        timezone=cron.timezone if wanted.timezone is None else wanted.timezone,
+        end_time=end_time,
+        on_run_completed=None if cron.thread_id else wanted.on_run_completed or cron.on_run_completed,
+        enabled=cron.enabled if wanted.enabled is None else wanted.enabled,
+        payload=payload,
+        metadata=metadata,
+        updated_at=now,
+    )
+    if _dates(changed) == _dates(cron) and not (changed.enabled and not cron.enabled):
+        return changed
+    date = _first_date(changed.schedule, changed.timezone, changed.end_time, now)
+    if date is None and wanted.enabled:
+        raise Invalid(_too_early(payload))
+    return attrs.evolve(changed, next_run_date=date, enabled=changed.enabled and date is not None)
+
+
+def _dates(cron: Cron) -> tuple[str, str | None, int | None]:
+    """Return what the dates of a cron follow from."""
+    return cron.schedule, cron.timezone, cron.end_time
+
+
+def _first_date(schedule: str, timezone: str | None, end_time: int | None, now: int) -> int | None:
+    """Return the first date after now, None if it is after the end."""
+    date = schedules.next_date(schedule, timezone, now)
+    return date if end_time is None or date <= end_time else None
+
+
+def _too_early(payload: dict[str, Any]) -> str:
+    return f"Invalid end_time: {payload.get('end_time')!r}. The schedule has no date from now until then."
+
+
+def _payload(old: dict[str, Any], new: dict[str, Any], cron_id: str) -> dict[str, Any]:
+    """Return the body that runs are made of: the new fields over the old, with the cron's id for the run to see."""
+    given = {name: value for name, value in new.items() if value is not None or name == "end_time"}
+    if old:
+        given.pop("assistant_id", None)
+    payload = old | given
+    config = payload.get("config") or {}
+    configurable = {**(config.get("configurable") or {}), "cron_id": cron_id}
+    if payload.get("context") and configurable.keys() - {"cron_id"}:
+        raise Rejected(BOTH)
+    return payload | {"config": {**config, "configurable": configurable}}

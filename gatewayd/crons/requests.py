@@ -1,0 +1,53 @@
+"""The run of a cron: what its payload asks for, as if a client had sent it at this moment.
+
+The payload was checked when it was stored (`api.bodies.CronCreate`); here its forms are brought to one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gatewayd.model.cron import Cron
+from gatewayd.model.run import RunRequest
+
+
+def run_request(cron: Cron, now: int) -> RunRequest:
+    """Return the request for the run of a cron."""
+    given = {name: value for name, value in cron.payload.items() if value is not None}
+    keep = cron.on_run_completed == "keep"
+    config = {name: value for name, value in given.get("config", {}).items() if value is not None}
+    return RunRequest(
+        assistant=cron.assistant_id,
+        thread_id=cron.thread_id,
+        kwargs=_kwargs(given, temporary=cron.thread_id is None and not keep),
+        config=config,
+        context=given.get("context", {}),
+        metadata=cron.metadata,
+        multitask_strategy=given.get("multitask_strategy", "enqueue"),
+        if_not_exists="reject",
+        after_s=0,
+        keep_thread=keep,
+        request_id=None,
+        received_at=now,
+        auth_user={"identity": cron.user_id, "is_authenticated": True, "display_name": cron.user_id},
+        thread_metadata=cron.metadata,
+    )
+
+
+def _kwargs(given: dict[str, Any], *, temporary: bool) -> dict[str, Any]:
+    during = given.get("checkpoint_during", True)
+    modes = given.get("stream_mode") or ["values"]
+    return {
+        "input": given.get("input"),
+        "command": None,
+        "stream_mode": [modes] if isinstance(modes, str) else modes,
+        "interrupt_before": given.get("interrupt_before"),
+        "interrupt_after": given.get("interrupt_after"),
+        "webhook": given.get("webhook"),
+        "feedback_keys": given.get("feedback_keys"),
+        "temporary": temporary,
+        "subgraphs": given.get("stream_subgraphs", False),
+        "resumable": given.get("stream_resumable", False),
+        "checkpoint_during": during,
+        "durability": given.get("durability") or ("async" if during else "exit"),
+    }

@@ -1,0 +1,54 @@
+"""A cron: a schedule that creates runs, as its row in storage says, and what one firing of it asks for."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from attrs import frozen
+
+from gatewayd.model.run import RunRequest
+
+OnRunCompleted = Literal["delete", "keep"]
+
+
+@frozen(kw_only=True)
+class Cron:
+    """One row of `crons`."""
+
+    cron_id: str
+    assistant_id: str
+    thread_id: str | None
+    """None: every run gets a thread of its own."""
+    user_id: str
+    schedule: str
+    timezone: str | None
+    """IANA name; None means UTC."""
+    end_time: int | None
+    """µs; dates after it don't count."""
+    on_run_completed: OnRunCompleted | None
+    """What becomes of a run's own thread; None for a cron on a thread."""
+    enabled: bool
+    next_run_date: int | None
+    """µs; None: no date is left. Of a disabled cron it is what it was when it was disabled."""
+    payload: dict[str, Any]
+    """The client's body, checked; what each run is made of."""
+    metadata: dict[str, Any]
+    revision: int
+    """Rises with every change and every firing."""
+    created_at: int
+    updated_at: int
+
+
+@frozen(kw_only=True)
+class Firing:
+    """What is to happen at one date of a cron, decided on what was read of it at `revision`."""
+
+    cron_id: str
+    revision: int
+    due: int
+    """The date, in µs."""
+    now: int
+    request: RunRequest | None
+    """The run to create; None: the date passes without one."""
+    next_run_date: int | None
+    """The date after this one; None: there is none, and the cron is disabled."""

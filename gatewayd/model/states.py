@@ -1,0 +1,71 @@
+"""The states of a run and of its thread: which there are, who moves them, and what follows for whom.
+
+A run::
+
+                    START                      FINISH
+      CREATE ──▶ pending ──▶ running ───────────────▶ success       the graph ended, or stopped at a question
+                    ▲           │                     error         it raised, or was put aside
+                    └── PARK ───┘                     timeout       it executed longer than allowed
+                    │                                 interrupted   it was cancelled
+                    └────────────── FINISH ─────────▶ (a rollback leaves no row)
+
+      CREATE  a request, a cron
+      START   the claimer, or the creation itself when thread and worker are free; takes the thread's slot
+      PARK    its worker died, its daemon died, or it was handed back; keeps the slot
+      FINISH  its worker's last frame; or the daemon, for a run that no worker has: cancelled before its start or while
+              parked, put aside, fenced off; frees the slot
+
+A move is one conditional UPDATE (`storage.sqlite.runs`), whose WHERE is the move's `before`: of two that race one wins.
+A wish to cancel (`cancel_action`) is not a state: the run stays pending or running until it has ended by it. A stored
+rollback can't be overtaken: FINISH with anything else is refused then.
+
+A thread is never moved; its status is derived, in the transaction that moves a run of it or changes its state, by
+`thread_status`.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from attrs import frozen
+
+RunStatus = Literal["pending", "running", "success", "error", "timeout", "interrupted"]
+ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
+
+ACTIVE: Final[frozenset[str]] = frozenset({"pending", "running"})
+"""Statuses of a run that has not ended."""
+ENDED: Final[frozenset[str]] = frozenset({"success", "error", "timeout", "interrupted"})
+FAILED: Final[frozenset[str]] = frozenset({"error", "timeout"})
+"""Ends after which the thread is in `error`."""
+
+
+@frozen
+class Move:
+    """A change of a run's status."""
+
+    before: frozenset[str]
+    """Statuses in which it is possible; empty: there is no run before it."""
+    after: frozenset[str]
+    """Statuses to which it leads."""
+
+
+CREATE: Final = Move(frozenset(), frozenset({"pending"}))
+START: Final = Move(frozenset({"pending"}), frozenset({"running"}))
+PARK: Final = Move(frozenset({"running"}), frozenset({"pending"}))
+FINISH: Final = Move(ACTIVE, ENDED)
+
+MOVES: Final = (CREATE, START, PARK, FINISH)
+
+
+def thread_status(*, active: bool, failed: bool, waiting: bool) -> ThreadStatus:
+    """
+    Return the status of a thread.
+
+    `active`: a run of it has not ended. `failed`: its last run ended in `FAILED`. `waiting`: its last state has nodes
+    that come next, or open questions.
+    """
+    if active:
+        return "busy"
+    if failed:
+        return "error"
+    return "interrupted" if waiting else "idle"

@@ -1,0 +1,173 @@
+"""Asking a daemon to load the project anew, and telling how that went.
+
+A daemon is asked by SIGHUP. The signal says nothing back, so the daemon keeps a small file in its data directory, which
+is replaced as a whole at each change: who it is, the number of the last reload that it has begun, and the number and
+outcome of the last one that has ended. A reload that is asked for while one goes on begins after that one (once, however
+often it was asked for). So whoever has read in the file that n had begun, then sent the signal, will find the outcome
+of a reload that began after he asked under a number greater than n.
+
+What happens on failure
+    Nobody holds the lock: there is no daemon; nothing is signalled, whatever pid the file names.
+    The file is of another pid than the lock: the daemon is not yet ready for the signal, which would kill it.
+    The daemon ends during the reload: the lock is free, or another's, or the file is; whoever waits is told.
+    The file can't be written (disk full): it is logged, the reload counts; `gatewayd reload` waits for the next outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import re
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+from attrs import define, field, frozen
+
+from gatewayd import wire
+from gatewayd.errors import GatewaydError
+
+log = logging.getLogger(__name__)
+
+FILE = "reload.json"
+LOCK = "daemon.lock"
+"""The file that a daemon holds locked as long as it works on the data directory; it says ``pid N``."""
+LOOK_S = 0.05
+
+
+class NotReloaded(GatewaydError):
+    """The project was not loaded anew; the detail says why."""
+
+
+@frozen(kw_only=True)
+class Standing:
+    """What the file says."""
+
+    pid: int
+    boot: str
+    """Tells two daemons apart that had the same pid, as in a container."""
+    begun: int = 0
+    """Number of the last reload that has begun; 0: none has since the daemon's start."""
+    ended: int = 0
+    """Number of the last reload that has ended."""
+    ok: bool = True
+    """Whether that one did what it was to do."""
+    message: str = ""
+    """What was loaded, or why not."""
+
+
+@define(eq=False)
+class Reloader:
+    """The daemon's part: carries out reloads, one at a time, and writes down how they went."""
+
+    data_dir: Path
+    work: Callable[[], Awaitable[str]]
+    """Does it and returns what to say; raises a `GatewaydError` that says why not."""
+    _asked: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _standing: Standing = field(
+        factory=lambda: Standing(pid=os.getpid(), boot=os.urandom(8).hex()), init=False
+    )
+
+    def open(self) -> None:
+        """Let others know that the signal is expected."""
+        self._write()
+
+    def ask(self) -> None:
+        """Have the project loaded anew, after the reload that may be going on."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Carry out what is asked for, until cancelled."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            self._note(begun=self._standing.begun + 1)
+            log.info("reload %d: the project is loaded anew", self._standing.begun)
+            ok, message = await self._once()
+            self._note(ended=self._standing.begun, ok=ok, message=message)
+
+    async def _once(self) -> tuple[bool, str]:
+        try:
+            message = await self.work()
+        except GatewaydError as error:
+            log.error("the reload failed: %s", error.detail)
+            return False, error.detail
+        except Exception as error:  # a bug must not cost the next reload
+            log.exception("the reload failed")
+            return False, f"{type(error).__name__}: {error}"
+        log.info("reloaded: %s", message)
+        return True, message
+
+    def _note(self, **changes: Any) -> None:
+        self._standing = attrs.evolve(self._standing, **changes)
+        self._write()
+
+    def _write(self) -> None:
+        path = self.data_dir / FILE
+        fresh = path.with_suffix(".new")
+        try:
+            fresh.write_bytes(wire.dumps(attrs.asdict(self._standing)))
+            fresh.replace(path)
+        except OSError as error:
+            log.error("%s could not be written: %s", path, error.strerror or error)
+
+
+def forget(data_dir: Path) -> None:
+    """Remove what an earlier daemon has left; before that a daemon does not say that it holds the directory."""
+    (data_dir / FILE).unlink(missing_ok=True)
+
+
+def request(data_dir: Path) -> str:
+    """
+    Have the daemon that holds `data_dir` load its project anew; return what it says about it.
+
+    Waits as long as that takes. Raises `NotReloaded` with the cause.
+    """
+    pid = _holder(data_dir)
+    if pid is None:
+        raise NotReloaded(f"no gatewayd serves {data_dir}")
+    before = _standing(data_dir)
+    if before is None or before.pid != pid:
+        raise NotReloaded(f"the gatewayd of {data_dir} (pid {pid}) is still starting; try again")
+    try:
+        os.kill(pid, signal.SIGHUP)
+    except ProcessLookupError:
+        pass  # seen below
+    except PermissionError:
+        raise NotReloaded(f"the gatewayd of {data_dir} (pid {pid}) belongs to somebody else") from None
+    while True:
+        now = _standing(data_dir)
+        same = now is not None and now.boot == before.boot
+        if now is not None and same and now.ended > before.begun:
+            if now.ok:
+                return now.message
+            raise NotReloaded(now.message)
+        if _holder(data_dir) != pid or (now is not None and not same):
+            raise NotReloaded(f"the gatewayd of {data_dir} (pid {pid}) has ended during the reload")
+        time.sleep(LOOK_S)
+
+
+def _holder(data_dir: Path) -> int | None:
+    """Return the pid of the daemon that holds the data directory; None if none does."""
+    try:
+        with (data_dir / LOCK).open() as lock:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return None
+            found = re.fullmatch(r"pid (\d+)", lock.read().strip())
+    except OSError:
+        return None
+    return int(found[1]) if found else None
+
+
+def _standing(data_dir: Path) -> Standing | None:
+    try:
+        return Standing(**wire.loads((data_dir / FILE).read_bytes()))
+    except (OSError, TypeError, wire.JSONDecodeError):
+        return None

@@ -1,0 +1,211 @@
+"""What changes a thread's state beside its runs: updates of the state, copies, prunes.
+
+Each takes the slot of the thread for its duration, like a run. So none works on a state that a run is about to change:
+while a run is running, or has begun and waits for a worker, it is refused (409, naming the run). A run that has not
+begun does not have the slot; it stays pending while an operation works, starts when that is over, and sees what it has
+left. Operations on one thread wait for each other, first come, first served: two quick updates both succeed.
+
+State update
+    The service worker computes it and gives back everything that is to be stored; one transaction stores checkpoints,
+    writes, the thread's projection and the event, and frees the slot. Before it there is nothing, after it all.
+Copy
+    In steps, invisible until the last one (see `storage.sqlite.operations`).
+Prune
+    "delete" is what DELETE does, for each thread. "keep_latest" removes in steps what is older than the latest
+    checkpoint of each namespace; threads that a run is working on are left as they are, and not counted.
+
+What happens on each failure
+    The worker fails, or does not answer in time: the slot is freed, nothing was stored.
+    The client leaves: the operation is carried through.
+    The thread is deleted meanwhile: the operation has lost the slot, stores nothing more and ends with "not found".
+    The daemon dies: the next boot frees the slots of operations; the sweeper removes a half copy; what a prune has
+    removed was to go anyway.
+    The slot can't be freed (disk full): it is tried again until it can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+from attrs import define, field
+
+from gatewayd import graphs, ids, project
+from gatewayd.errors import Conflict, NotFound, Rejected, Unavailable
+from gatewayd.model import event
+from gatewayd.model.run import RunOutcome
+from gatewayd.model.thread import Thread
+from gatewayd.runs import manager
+
+log = logging.getLogger(__name__)
+
+NO_GRAPH = (
+    "Thread '{}' has no assigned graph ID: no run has been made on it yet. Make a run, or set 'graph_id' in the "
+    "thread's metadata, before its state is updated."
+)
+
+
+@define(eq=False)
+class Operations:
+    """The use cases."""
+
+    runs: manager.RunManager
+    graphs: Mapping[str, project.GraphSpec]
+    _turns: weakref.WeakValueDictionary[str, asyncio.Lock] = field(
+        factory=weakref.WeakValueDictionary, init=False
+    )
+    """By thread; a lock lives as long as somebody has it or waits for it."""
+
+    # state updates
+
+    async def update_state(
+        self, thread_id: str, *, values: Any, as_node: str | None, place: dict[str, Any]
+    ) -> dict[str, Any]:
+        """
+        Change a state as if `as_node` had returned `values`, and return the new checkpoint's address.
+
+        `place` says which state: `checkpoint_ns`, `checkpoint_id`, `checkpoint_map`, each if given; default is the
+        latest of the root. Raises `NotFound`, `Conflict`, `Rejected`, `Unavailable`, `Unanswered`.
+        """
+        work = self._update_state(thread_id, {"values": values, "as_node": as_node, "place": place})
+        return await self.runs.carried(work, f"update the state of {thread_id}")
+
+    async def _update_state(self, thread_id: str, asked: dict[str, Any]) -> dict[str, Any]:
+        operation_id = ids.new_id()
+        async with self._turn(thread_id, operation_id):
+            thread = await self.runs.storage.slot_take_for_operation(thread_id, operation_id)
+            graph_id = thread.metadata.get("graph_id")
+            if graph_id is None:
+                raise Rejected(NO_GRAPH.format(thread_id))
+            graphs.require(self.graphs, str(graph_id))
+            params = {"thread_id": thread_id, "graph_id": str(graph_id), **asked}
+            answer = await self.runs.workers.call("update", params)
+            await self._store(thread_id, operation_id, answer)
+            made: dict[str, Any] = answer["place"]
+            return made
+
+    async def _store(self, thread_id: str, operation_id: str, answer: dict[str, Any]) -> None:
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(_: None) -> None:  # in the order of the commits, as all who publish
+            self.runs.log.hub.publish(chunk)
+            settle(None)
+
+        def settle(error: BaseException | None) -> None:
+            if stored.done():  # the server is stopping
+                return
+            if error is None:
+                stored.set_result(None)
+            else:
+                stored.set_exception(error)
+
+        data = b'{"state":%b,"thread_id":"%b"}' % (answer["state"], thread_id.encode())
+        item = (event.STATE_UPDATE, "", event.THREAD, data)
+        await self.runs.log.open(thread_id)
+        try:
+            chunk = self.runs.log.chunk(thread_id, "", [item])
+            self.runs.storage.state_update_if_held(
+                thread_id,
+                operation_id,
+                answer["operations"],
+                _projection(answer["projection"]),
+                chunk,
+                self.runs.now(),
+                done,
+                settle,
+            )
+            await stored
+        finally:
+            self.runs.log.close(thread_id)
+
+    # copies
+
+    async def copy(self, thread_id: str) -> Thread:
+        """Copy a thread with its states, not its runs; return the copy. Raises `NotFound`, `Conflict`."""
+        return await self.runs.carried(self._copy(thread_id), f"copy {thread_id}")
+
+    async def _copy(self, thread_id: str) -> Thread:
+        storage, operation_id, target = self.runs.storage, ids.new_id(), ids.new_id()
+        async with self._turn(thread_id, operation_id):
+            await storage.thread_copy_begin(thread_id, target, operation_id, self.runs.now())
+            position = None
+            while position := await storage.thread_copy_step(thread_id, target, operation_id, position):
+                pass
+            return await storage.thread_copy_end(thread_id, target, operation_id, self.runs.now())
+
+    # prunes
+
+    async def prune(self, thread_ids: Sequence[str], strategy: Literal["delete", "keep_latest"]) -> int:
+        """Delete threads, or all but their latest states; return of how many. Those that don't exist are skipped."""
+        return await self.runs.carried(self._prune(thread_ids, strategy), "prune threads")
+
+    async def _prune(self, thread_ids: Sequence[str], strategy: str) -> int:
+        pruned = 0
+        for thread_id in dict.fromkeys(thread_ids):
+            if self.runs.stopping:
+                raise Unavailable("the server is stopping")
+            try:
+                if strategy == "delete":
+                    await self.runs.delete_thread(thread_id)
+                else:
+                    await self._keep_latest(thread_id)
+            except (NotFound, Conflict) as error:
+                log.info("thread %s is not pruned: %s", thread_id, error.detail)
+            else:
+                pruned += 1
+        return pruned
+
+    async def _keep_latest(self, thread_id: str) -> None:
+        operation_id = ids.new_id()
+        async with self._turn(thread_id, operation_id):
+            await self.runs.storage.slot_take_for_operation(thread_id, operation_id)
+            kept = await self.runs.workers.call("kept", {"thread_id": thread_id})
+            while True:
+                done = await self.runs.storage.thread_prune_step(thread_id, operation_id, kept)
+                if done == len(kept):
+                    break
+                kept = kept[done:]
+
+    # the slot
+
+    @asynccontextmanager
+    async def _turn(self, thread_id: str, operation_id: str) -> AsyncIterator[None]:
+        """
+        Wait until no other operation works on the thread; at the end nothing is held by this one.
+
+        The last step of an operation frees the slot with what it stores; here is what follows when it has not come to
+        it, and the hint for the runs that wait.
+        """
+        turn = self._turns.get(thread_id)
+        if turn is None:
+            turn = self._turns[thread_id] = asyncio.Lock()
+        async with turn:
+            try:
+                yield
+            except BaseException:
+                self._release(operation_id)
+                raise
+            self.runs.thread_freed()
+
+    def _release(self, operation_id: str) -> None:
+        """Free what the operation may still hold."""
+
+        def failed(error: BaseException) -> None:
+            log.error("a thread could not be freed, trying again: %s", error)
+            asyncio.get_running_loop().call_later(self.runs.retry_end_s, self._release, operation_id)
+
+        try:
+            self.runs.storage.slots_release(operation_id, lambda _: self.runs.thread_freed(), failed)
+        except Unavailable:
+            pass  # storage is closed; the next boot frees it
+
+
+def _projection(state: dict[str, Any]) -> RunOutcome:
+    """Return a worker's projection as what a thread's row takes: without an error, it is a success."""
+    return RunOutcome(
+        status="success", values=state["values"], interrupts=state["interrupts"], next=state["next"]
+    )

@@ -1,0 +1,38 @@
+"""What is served now: the one place that says which project that is. A reload replaces it as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from gatewayd import project as project_
+from gatewayd import settings
+
+
+class Serving(Mapping[str, project_.GraphSpec]):
+    """
+    The served project; as a mapping, its graphs by id.
+
+    Whoever needs the graphs holds this and not a copy, so that all of them see a reload in the same moment.
+    """
+
+    def __init__(self, options: settings.Settings, served: project_.Project) -> None:
+        self._options = options
+        self.trouble: str | None = None
+        """Why the project as it is on disk is not the one served: the last reload failed."""
+        self.become(served)
+
+    def become(self, served: project_.Project) -> None:
+        """Serve this project from now on."""
+        self.project = served
+        self.cors = settings.effective_cors(self._options, served)
+        """What other origins' pages may do."""
+        self.trouble = None
+
+    def __getitem__(self, graph_id: str) -> project_.GraphSpec:
+        return self.project.graphs[graph_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.project.graphs)
+
+    def __len__(self) -> int:
+        return len(self.project.graphs)

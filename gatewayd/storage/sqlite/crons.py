@@ -1,0 +1,231 @@
+"""The rows of `crons` and `firings`.
+
+A cron moves by `cron_fire_if_current` (the clock) and `cron_update_if_current` (clients) only; both act on what they
+have read at a `revision`, and do nothing if the row has moved on since. Firing is one transaction: the date is taken
+(the key of `firings`), the run created, the next date set; what a crash leaves is all of it or nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from gatewayd import wire
+from gatewayd.errors import Conflict, NotFound
+from gatewayd.model.cron import Cron, Firing
+from gatewayd.storage.sqlite import assistants, filters, runs, threads
+
+COLUMNS = (
+    "cron_id, assistant_id, thread_id, user_id, schedule, timezone, end_time, on_run_completed, enabled, "
+    "next_run_date, payload, metadata, revision, created_at, updated_at"
+)
+FIND = f"SELECT {COLUMNS} FROM crons WHERE cron_id = ?"
+DUE = f"""
+SELECT {COLUMNS} FROM crons
+WHERE enabled AND next_run_date <= ? AND cron_id NOT IN (SELECT value FROM json_each(?))
+ORDER BY next_run_date, cron_id LIMIT ?"""
+NEXT = "SELECT min(next_run_date) FROM crons WHERE enabled AND next_run_date > ?"
+
+KEPT_FIRINGS = 100
+"""Firings of a cron that are remembered."""
+
+NO_THREAD = "Thread with ID '{}' not found. Please verify the ID is correct and the thread hasn't been deleted or expired."
+
+
+@frozen(kw_only=True)
+class Search:
+    """What `crons_search` looks for; None means any."""
+
+    assistant_id: str | None = None
+    thread_id: str | None = None
+    enabled: bool | None = None
+    metadata: dict[str, Any]
+    limit: int = 10
+    offset: int = 0
+    sort_by: str = "created_at"
+    descending: bool = True
+
+
+@frozen(kw_only=True)
+class Fired:
+    """What `cron_fire_if_current` did."""
+
+    current: bool
+    """False: the cron had moved on, nothing was done."""
+    created: runs.Created | None = None
+    refusal: str | None = None
+    """Why the run could not be created."""
+    deleted: bool = False
+    """The cron is gone, because its assistant or thread is."""
+
+
+def record(row: tuple[Any, ...]) -> Cron:
+    """Make the record of a row with `COLUMNS`."""
+    return Cron(
+        cron_id=row[0],
+        assistant_id=row[1],
+        thread_id=row[2],
+        user_id=row[3],
+        schedule=row[4],
+        timezone=row[5],
+        end_time=row[6],
+        on_run_completed=row[7],
+        enabled=bool(row[8]),
+        next_run_date=row[9],
+        payload=wire.loads(row[10]),
+        metadata=wire.loads(row[11]),
+        revision=row[12],
+        created_at=row[13],
+        updated_at=row[14],
+    )
+
+
+def cron_create(connection: sqlite3.Connection, cron: Cron) -> Cron:
+    """Store a cron; its `assistant_id` may be a graph's id. Raises `NotFound` (assistant or thread)."""
+    assistant = assistants.assistant_find(connection, cron.assistant_id)
+    if assistant is None:
+        raise NotFound(f"Assistant '{cron.assistant_id}' not found")
+    if cron.thread_id is not None and threads.thread_find(connection, cron.thread_id) is None:
+        raise NotFound(NO_THREAD.format(cron.thread_id))
+    payload = {**cron.payload, "assistant_id": assistant.assistant_id}
+    stored = attrs.evolve(cron, assistant_id=assistant.assistant_id, payload=payload)
+    connection.execute(
+        f"INSERT INTO crons ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            stored.cron_id,
+            stored.assistant_id,
+            stored.thread_id,
+            stored.user_id,
+            stored.schedule,
+            stored.timezone,
+            stored.end_time,
+            stored.on_run_completed,
+            stored.enabled,
+            stored.next_run_date,
+            wire.text(stored.payload),
+            wire.text(stored.metadata),
+            stored.revision,
+            stored.created_at,
+            stored.updated_at,
+        ),
+    )
+    return stored
+
+
+def cron_update_if_current(connection: sqlite3.Connection, cron: Cron) -> bool:
+    """Store what a client has changed of the cron as it was at its `revision`; False if it has moved on or is gone."""
+    changed = connection.execute(
+        """UPDATE crons SET schedule = ?, timezone = ?, end_time = ?, on_run_completed = ?, enabled = ?,
+               next_run_date = ?, payload = ?, metadata = ?, updated_at = ?, revision = revision + 1
+           WHERE cron_id = ? AND revision = ?""",
+        (
+            cron.schedule,
+            cron.timezone,
+            cron.end_time,
+            cron.on_run_completed,
+            cron.enabled,
+            cron.next_run_date,
+            wire.text(cron.payload),
+            wire.text(cron.metadata),
+            cron.updated_at,
+            cron.cron_id,
+            cron.revision,
+        ),
+    )
+    return changed.rowcount == 1
+
+
+def cron_delete(connection: sqlite3.Connection, cron_id: str) -> bool:
+    """Remove a cron; False if there is none. Runs that it has created stay."""
+    return connection.execute("DELETE FROM crons WHERE cron_id = ?", (cron_id,)).rowcount == 1
+
+
+def cron_fire_if_current(connection: sqlite3.Connection, firing: Firing, boot: int, claim: bool) -> Fired:
+    """
+    Take one date of a cron: create its run (see `runs.run_create`) and set the next date.
+
+    Nothing happens if the cron has moved on since it was read. No run is created for a date that is not later than
+    all that were taken before. A run that can't be created costs its date; if the assistant or the thread is gone, so
+    is the cron.
+    """
+    moved = connection.execute(
+        """UPDATE crons SET next_run_date = :next, enabled = :next IS NOT NULL, revision = revision + 1
+           WHERE cron_id = :cron_id AND revision = :revision AND enabled AND next_run_date = :due""",
+        {
+            "next": firing.next_run_date,
+            "cron_id": firing.cron_id,
+            "revision": firing.revision,
+            "due": firing.due,
+        },
+    )
+    if moved.rowcount == 0:
+        return Fired(current=False)
+    if firing.request is None or not _take_date(connection, firing):
+        return Fired(current=True)
+    connection.execute("SAVEPOINT creation")
+    try:
+        created = runs.run_create(connection, firing.request, boot, claim)
+    except (NotFound, Conflict) as error:
+        connection.execute("ROLLBACK TO creation")
+        connection.execute("RELEASE creation")
+        gone = isinstance(error, NotFound)
+        if gone:
+            cron_delete(connection, firing.cron_id)
+        return Fired(current=True, refusal=error.detail, deleted=gone)
+    connection.execute("RELEASE creation")
+    connection.execute(
+        "UPDATE firings SET run_id = ? WHERE cron_id = ? AND due = ?",
+        (created.run.run_id, firing.cron_id, firing.due),
+    )
+    return Fired(current=True, created=created)
+
+
+def _take_date(connection: sqlite3.Connection, firing: Firing) -> bool:
+    """Note that the date is taken; False if it, or a later one, was taken before (the clock was set back)."""
+    taken = connection.execute(
+        """INSERT INTO firings (cron_id, due, fired_at) SELECT :cron_id, :due, :now
+           WHERE NOT EXISTS (SELECT 1 FROM firings WHERE cron_id = :cron_id AND due >= :due)""",
+        {"cron_id": firing.cron_id, "due": firing.due, "now": firing.now},
+    )
+    connection.execute(
+        """DELETE FROM firings WHERE cron_id = ?1 AND due <=
+               (SELECT due FROM firings WHERE cron_id = ?1 ORDER BY due DESC LIMIT 1 OFFSET ?2)""",
+        (firing.cron_id, KEPT_FIRINGS),
+    )
+    return taken.rowcount == 1
+
+
+# reading
+
+
+def search_statement(search: Search) -> tuple[str, list[Any]]:
+    """Return the SELECT of a search and its parameters: sorted and cut, one row more than asked."""
+    found = _conditions(search)
+    direction = "DESC" if search.descending else "ASC"
+    sql = (
+        f"SELECT {COLUMNS} FROM crons {_where(found)} "
+        f"ORDER BY {search.sort_by} {direction}, cron_id {direction} LIMIT ? OFFSET ?"
+    )
+    return sql, [*found.parameters, search.limit + 1, search.offset]
+
+
+def count_statement(search: Search) -> tuple[str, list[Any]]:
+    """Return the statement that counts what a search would find without its limits, and its parameters."""
+    found = _conditions(search)
+    return f"SELECT count(*) FROM crons {_where(found)}", found.parameters
+
+
+def _conditions(search: Search) -> filters.Conditions:
+    found = filters.matches("metadata", search.metadata, containment=True)
+    for column in ("assistant_id", "thread_id", "enabled"):
+        wanted = getattr(search, column)
+        if wanted is not None:
+            found.add(f"{column} = ?", wanted)
+    return found
+
+
+def _where(found: filters.Conditions) -> str:
+    return f"WHERE {' AND '.join(found.terms)}" if found.terms else ""

@@ -1,0 +1,92 @@
+"""What must hold of the rows whatever has happened, as queries that return what is wrong.
+
+Those over *active* rows are asked at every boot: they read no more than there are runs that wait or execute. The others
+read whole tables; they are for tests, for a soak, for an operator with doubts. All hold between any two transactions,
+except that a slot may outlive its run while something of it still executes (see `slots`): for the whole check the file
+should be quiet.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from attrs import frozen
+
+from gatewayd.storage.sqlite import slots, threads
+
+
+@frozen
+class Violation:
+    """Something that must not be."""
+
+    invariant: str
+    """Name of the invariant, a key of `ACTIVE` or `WHOLE`."""
+    subject: str
+    """Id of the thread or run that it is about."""
+
+    def __str__(self) -> str:
+        return f"{self.invariant}: {self.subject}"
+
+
+BUSY_WITHOUT_RUN: Final = "a thread is busy without an active run"
+NOT_BUSY: Final = "a thread with an active run is not busy"
+
+ACTIVE: Final = {
+    BUSY_WITHOUT_RUN: """
+        SELECT thread_id FROM threads WHERE status = 'busy' AND deleted_at IS NULL
+            AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND runs.ended_at IS NULL)""",
+    NOT_BUSY: """
+        SELECT DISTINCT thread_id FROM runs JOIN threads USING (thread_id)
+        WHERE ended_at IS NULL AND threads.status <> 'busy'""",
+    "an active run has no thread, or one that is deleted or hidden": """
+        SELECT run_id FROM runs LEFT JOIN threads USING (thread_id) WHERE ended_at IS NULL
+            AND (threads.thread_id IS NULL OR deleted_at IS NOT NULL OR hidden_at IS NOT NULL)""",
+    "two runs of a thread are running": """
+        SELECT thread_id FROM runs WHERE status = 'running' GROUP BY thread_id HAVING count(*) > 1""",
+    "a running run does not hold its thread's slot": """
+        SELECT run_id FROM runs WHERE status = 'running'
+            AND NOT EXISTS (SELECT 1 FROM slots WHERE slots.thread_id = runs.thread_id AND holder = runs.run_id)""",
+    "a running run belongs to an earlier boot": """
+        SELECT run_id FROM runs WHERE status = 'running' AND boot <> (SELECT max(boot) FROM boots)""",
+    "a slot is held by a run that is not active": f"SELECT holder FROM ({slots.SLOT_OF_ENDED})",
+}
+"""Invariant → SELECT of the ids for which it does not hold; over active rows only."""
+
+_ORPHANS = """
+    SELECT DISTINCT thread_id FROM {table}
+    WHERE NOT EXISTS (SELECT 1 FROM threads WHERE threads.thread_id = {table}.thread_id)"""
+
+WHOLE: Final = {
+    "an ended run lacks its last event": """
+        SELECT run_id FROM runs WHERE ended_at IS NOT NULL AND (log_to IS NULL OR NOT EXISTS (
+            SELECT 1 FROM events WHERE events.thread_id = runs.thread_id AND events.run_id = runs.run_id
+                AND events.last_seq = runs.log_to))""",
+    "a stateless run has ended and its thread still shows": """
+        SELECT thread_id FROM threads WHERE ephemeral AND hidden_at IS NULL AND deleted_at IS NULL
+            AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND runs.ended_at IS NULL)""",
+    **{
+        f"a row of {table} has no thread": _ORPHANS.format(table=table)
+        for table in ("runs", "events", "checkpoints", "writes")
+    },
+}
+"""The same over all rows."""
+
+
+def invariants_check(connection: sqlite3.Connection, whole: bool) -> list[Violation]:
+    """Return what is wrong with the active rows, or with all."""
+    queries = {**ACTIVE, **WHOLE} if whole else ACTIVE
+    return [
+        Violation(name, subject)
+        for name, query in queries.items()
+        for (subject,) in connection.execute(query).fetchall()
+    ]
+
+
+def invariants_repair(connection: sqlite3.Connection, now: int) -> list[Violation]:
+    """Derive anew the threads' statuses that are wrong; return all that was wrong."""
+    found = invariants_check(connection, False)
+    for violation in found:
+        if violation.invariant in {BUSY_WITHOUT_RUN, NOT_BUSY}:
+            threads.thread_status_derive(connection, violation.subject, now)
+    return found

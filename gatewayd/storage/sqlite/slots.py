@@ -1,0 +1,73 @@
+"""The rows of `slots`: who may change a thread's state at the moment.
+
+A run takes the slot of its thread at its first start and keeps it, through all parks, until it has ended. One that was
+*fenced off* (it was recorded as ended while something of it still executed) keeps it beyond its end, until its worker
+is gone. An operation (state update, copy, prune) has it for its duration. So neither sees the other's half. A run that
+finds the slot taken stays pending; an operation that finds it taken by a run is refused.
+
+A slot does not outlive its reason: a boot frees those of operations and of runs that are not active, for nothing of an
+earlier boot executes any more. A thread that is deleted loses its slot, and whoever has held it finds that out at the
+next step.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from gatewayd.errors import Conflict, NotFound
+from gatewayd.model.thread import Thread
+from gatewayd.storage.sqlite import threads
+
+SLOT_OF_ENDED = """
+SELECT thread_id, holder FROM slots WHERE kind = 'run' AND NOT EXISTS (
+    SELECT 1 FROM runs WHERE runs.run_id = slots.holder AND runs.ended_at IS NULL)"""
+
+
+def slot_take_for_run(connection: sqlite3.Connection, thread_id: str, run_id: str, boot: int) -> bool:
+    """Take the thread's slot for a run, or find that the run has it already; False: somebody else has it."""
+    connection.execute("INSERT OR IGNORE INTO slots VALUES (?, ?, 'run', ?)", (thread_id, run_id, boot))
+    row = connection.execute("SELECT holder FROM slots WHERE thread_id = ?", (thread_id,)).fetchone()
+    return bool(row[0] == run_id)
+
+
+def slot_release(connection: sqlite3.Connection, thread_id: str, holder: str) -> None:
+    """Free the thread's slot if this is its holder."""
+    connection.execute("DELETE FROM slots WHERE thread_id = ? AND holder = ?", (thread_id, holder))
+
+
+def slots_release_stale(connection: sqlite3.Connection, boot: int) -> None:
+    """Free the slots of operations of earlier boots, and of runs that have ended."""
+    connection.execute("DELETE FROM slots WHERE kind = 'operation' AND boot <> ?", (boot,))
+    for thread_id, holder in connection.execute(SLOT_OF_ENDED).fetchall():
+        slot_release(connection, thread_id, holder)
+
+
+def slot_take_for_operation(
+    connection: sqlite3.Connection, thread_id: str, operation_id: str, boot: int
+) -> Thread:
+    """
+    Take the thread's slot for an operation and return the thread.
+
+    Raises `NotFound`, and `Conflict` while a run is running or has begun and waits for a worker.
+    """
+    thread = threads.thread_find(connection, thread_id)
+    if thread is None:
+        raise NotFound(f"Thread with ID {thread_id} not found")
+    row = connection.execute("SELECT holder, kind FROM slots WHERE thread_id = ?", (thread_id,)).fetchone()
+    if row is not None and row[1] == "run":
+        raise Conflict(f"Thread {thread_id} has in-flight runs: [{row[0]}]")
+    if row is not None:
+        raise Conflict(f"Thread {thread_id} is being changed by another operation")
+    connection.execute("INSERT INTO slots VALUES (?, ?, 'operation', ?)", (thread_id, operation_id, boot))
+    return thread
+
+
+def slot_held(connection: sqlite3.Connection, thread_id: str, operation_id: str) -> bool:
+    """Tell whether the operation still has the thread's slot."""
+    row = connection.execute("SELECT holder FROM slots WHERE thread_id = ?", (thread_id,)).fetchone()
+    return row is not None and row[0] == operation_id
+
+
+def slots_release(connection: sqlite3.Connection, operation_id: str) -> None:
+    """Free whatever an operation holds."""
+    connection.execute("DELETE FROM slots WHERE holder = ?", (operation_id,))

@@ -1,0 +1,204 @@
+"""Sending what is owed: a loop that is woken by hints and by the clock, and believes only the table."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from attrs import define, field
+
+import gatewayd
+from gatewayd import tasks
+from gatewayd.errors import GatewaydError
+from gatewayd.model.run import Run
+from gatewayd.model.webhook import Attempt, Delivery
+from gatewayd.storage import store
+from gatewayd.webhooks import payload, policy
+
+log = logging.getLogger(__name__)
+
+BACKOFF_S: Final = (1.0, 4.0, 15.0, 60.0, 300.0, 900.0, 2400.0)
+"""Waits before the second attempt, the third, …; a fifth of it is drawn by lot."""
+LONGEST_RETRY_AFTER_S: Final = 3600.0
+AGAIN: Final = frozenset({408, 425, 429})
+"""Statuses below 500 after which it is tried again."""
+AT_ONCE, AT_ONCE_TO_HOST = 32, 4
+"""Attempts under way."""
+LONGEST_WAIT_S: Final = 60.0
+AFTER_ERROR_S: Final = 1.0
+PAGE: Final = 200
+"""Due webhooks that are looked at."""
+
+
+class _Guard(AbstractResolver):
+    """Resolves names for the connector; what may not be connected to is no address."""
+
+    def __init__(self, rules: policy.Policy) -> None:
+        self._policy = rules
+        self._resolver = aiohttp.ThreadedResolver()
+
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
+        found = await self._resolver.resolve(host, port, family)
+        for result in found:
+            self._policy.check_address(host, result["host"])
+        return found
+
+    async def close(self) -> None:
+        await self._resolver.close()
+
+
+@define(eq=False)
+class Sender:
+    """The owner of all deliveries under way."""
+
+    storage: store.Storage
+    policy: policy.Policy
+    show: Callable[[Run], dict[str, Any]]
+    """A run as the API shows it."""
+    secret: str = ""
+    """Signs the bodies, if there is one."""
+    timeout_s: float = 30.0
+    now: Callable[[], int] = lambda: time.time_ns() // 1000
+    hint: asyncio.Event = field(factory=asyncio.Event, init=False)
+    """Set when something may be due."""
+    _under_way: dict[str, str] = field(factory=dict, init=False)
+    """Delivery id to host."""
+    _tasks: tasks.Group = field(factory=lambda: tasks.Group("webhooks"), init=False)
+    _session: aiohttp.ClientSession | None = field(default=None, init=False)
+
+    async def run(self) -> None:
+        """Send what is due until cancelled; attempts under way are given up then, and stay owed."""
+        connector = aiohttp.TCPConnector(resolver=_Guard(self.policy), use_dns_cache=False, limit=AT_ONCE)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=self.timeout_s),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        try:
+            wait_s = 0.0
+            while True:
+                try:
+                    async with asyncio.timeout(wait_s):
+                        await self.hint.wait()
+                except TimeoutError:
+                    pass
+                self.hint.clear()
+                try:
+                    wait_s = await self._look()
+                except GatewaydError as error:
+                    log.error("what webhooks are due could not be read: %s", error.detail)
+                    wait_s = AFTER_ERROR_S
+        finally:
+            await self._tasks.stop()
+            await self._session.close()
+
+    async def redeliver(self, delivery_id: str) -> None:
+        """Send a webhook again that was delivered or given up. Raises `NotFound`, and `Conflict` if it is owed."""
+        await self.storage.webhook_owe_again(delivery_id, self.now())
+        self.hint.set()
+
+    async def _look(self) -> float:
+        """Begin the attempts that are due; return how many seconds nothing more will be."""
+        now = self.now()
+        hosts = Counter(self._under_way.values())
+        for delivery in await self.storage.webhooks_due(now, PAGE):
+            host = urlsplit(delivery.url).netloc
+            if delivery.delivery_id in self._under_way or hosts[host] >= AT_ONCE_TO_HOST:
+                continue
+            if len(self._under_way) >= AT_ONCE:
+                break
+            hosts[host] += 1
+            self._under_way[delivery.delivery_id] = host
+            self._tasks.spawn(self._deliver(delivery), f"deliver {delivery.delivery_id}")
+        due = await self.storage.webhooks_next_due(now)
+        return LONGEST_WAIT_S if due is None else min(LONGEST_WAIT_S, max(0.0, (due - self.now()) / 1e6))
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        try:
+            await self._attempt(delivery)
+        except GatewaydError as error:
+            log.error("the attempt could not be noted: %s", error.detail, extra=delivery.about)
+            await asyncio.sleep(AFTER_ERROR_S)
+        finally:
+            del self._under_way[delivery.delivery_id]
+            self.hint.set()  # there is room for another
+
+    async def _attempt(self, delivery: Delivery) -> None:
+        started = self.now()
+        values = None if delivery.run.ephemeral else await self.storage.webhook_values(delivery.run)
+        body = payload.build(delivery, values, self.show, started)
+        status, error, retry_after_s, final = await self._post(delivery, body, started)
+        delivered = status is not None and 200 <= status < 300
+        number, due = delivery.attempts + 1, None
+        if not (delivered or final or number > len(BACKOFF_S)):
+            wait_s = BACKOFF_S[number - 1] * random.uniform(0.9, 1.1)
+            due = self.now() + int(max(wait_s, min(retry_after_s, LONGEST_RETRY_AFTER_S)) * 1e6)
+        made = Attempt(
+            attempt=number, started_at=started, took_us=self.now() - started, status=status, error=error
+        )
+        await self.storage.webhook_attempt_end(delivery.delivery_id, made, due, delivered=delivered)
+        outcome = "delivered" if delivered else "to be tried again" if due else "given up"
+        log.log(
+            logging.INFO if delivered else logging.WARNING,
+            "webhook of run %s: attempt %d, %s: %s",
+            delivery.run.run_id,
+            number,
+            error or f"status {status}",
+            outcome,
+            extra=delivery.about,
+        )
+
+    async def _post(
+        self, delivery: Delivery, body: bytes, now: int
+    ) -> tuple[int | None, str | None, float, bool]:
+        """Return status, error, seconds that the receiver wants to be left alone, and whether to give up at once."""
+        assert self._session is not None
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": f"gatewayd/{gatewayd.__version__}",
+            "Idempotency-Key": delivery.delivery_id,
+            **self.policy.rules.headers,
+        }
+        if self.secret:
+            headers["X-Gatewayd-Signature"] = payload.signature(self.secret, body, now // 1_000_000)
+        if not self.policy.rules.sent:
+            return None, "webhooks are switched off (http.disable_webhooks)", 0.0, True
+        try:
+            parts = self.policy.check_form(delivery.url)
+            host = parts.hostname or ""
+            if (address := policy.literal(host)) is not None:  # no name: the connector asks no resolver
+                self.policy.check_address(host, address)
+            async with self._session.post(
+                delivery.url, data=body, headers=headers, allow_redirects=False
+            ) as answer:
+                status = answer.status
+                final = not 200 <= status < 300 and status < 500 and status not in AGAIN
+                retry_after_s = _retry_after(answer.headers.get("Retry-After", ""), self.now())
+                error = None if 200 <= status < 300 else f"status {status}"
+                return status, error, retry_after_s, final
+        except policy.Refused as refused:
+            return None, str(refused), 0.0, True
+        except TimeoutError:
+            return None, f"no answer within {self.timeout_s:g} s", 0.0, False
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return None, f"{type(error).__name__}: {error}", 0.0, False
+
+
+def _retry_after(value: str, now: int) -> float:
+    """Return the seconds that a Retry-After header asks for: a number, or a date; 0 if it says nothing."""
+    if value.strip().isdecimal() and len(value) < 10:
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now / 1e6)
+    except (ValueError, TypeError, OverflowError):
+        return 0.0

@@ -1,0 +1,152 @@
+"""Changing a thread's state without executing its graph (``POST /threads/{thread_id}/state``), up to the storing.
+
+The service worker only computes. What langgraph puts and writes is collected and goes back with the answer, and the
+daemon stores all of it in one transaction, or nothing: so neither a crash nor a deadline leaves half an update, and a
+call that is asked a second time does no harm.
+
+langgraph reads what it has just put (a fork with values is two supersteps, the state after the update is read through
+the same saver), so the saver lays what is collected over what is stored.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from attrs import define, field
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import InvalidUpdateError
+from langgraph.store.base import BaseStore
+
+from gatewayd.checkpointing import operations, rows
+from gatewayd.errors import GatewaydError, Rejected
+from gatewayd.worker import checkpoints, faults, graphs, projection, reader, resume, serialise, state
+
+Key = tuple[str, str, str]
+"""Thread, namespace and id of a checkpoint."""
+
+
+@define(eq=False)
+class Collected:
+    """A saver's sink that keeps what it is sent, in order and as the rows that will come of it."""
+
+    changes: list[operations.Operation] = field(factory=list)
+    checkpoints: dict[Key, rows.CheckpointRow] = field(factory=dict)
+    writes: dict[Key, dict[tuple[str, int], rows.WriteRow]] = field(factory=dict)
+
+    def send(self, operation: operations.Operation, /) -> None:
+        """Keep a put or writes; an update has no other operations."""
+        match operation:
+            case ["put", thread_id, checkpoint_ns, checkpoint_id, parent, *rest]:
+                key = (thread_id, checkpoint_ns, checkpoint_id)
+                self.checkpoints[key] = rows.CheckpointRow(*key, parent, rows.OPERATION, *rest)
+            case ["writes", thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, values]:
+                mine = self.writes.setdefault((thread_id, checkpoint_ns, checkpoint_id), {})
+                stamp = time.time_ns()
+                for idx, *rest in values:
+                    row = rows.WriteRow(task_id, idx, rows.OPERATION, stamp, task_path, *rest)
+                    if idx < 0 or (task_id, idx) not in mine:
+                        mine[task_id, idx] = row
+            case _:
+                raise checkpoints.SinkFailed(f"{operation[0]} while a state is updated")
+        self.changes.append(operation)
+
+    async def committed(self) -> None:
+        """What is collected can be read at once."""
+
+    def committed_blocking(self) -> None:
+        """What is collected can be read at once."""
+
+    def latest(self, thread_id: str, checkpoint_ns: str) -> rows.CheckpointRow | None:
+        """Return the newest checkpoint of a namespace that was put here."""
+        mine = (row for key, row in self.checkpoints.items() if key[:2] == (thread_id, checkpoint_ns))
+        return max(mine, key=lambda row: row.checkpoint_id, default=None)
+
+    def over(self, key: Key, stored: Iterator[rows.WriteRow]) -> Iterator[rows.WriteRow]:
+        """Yield a checkpoint's writes as they will be once these are stored: the rules are those of `sql.apply`."""
+        mine = dict(self.writes.get(key, {}))
+        merged = []
+        for row in stored:
+            place = (row.task_id, row.idx)
+            if row.run_id == rows.OPERATION and place in mine:
+                if row.idx < 0:
+                    continue
+                del mine[place]
+            merged.append(row)
+        merged += mine.values()
+        yield from sorted(merged, key=lambda row: (row.task_path, row.task_id, row.idx, row.stamp))
+
+
+class Saver(checkpoints.Saver):
+    """A saver that reads what it has collected before what is stored."""
+
+    def __init__(self, reader: reader.Reader, collected: Collected, thread_id: str) -> None:
+        super().__init__(reader, collected, run_id=rows.OPERATION, durability="async", thread_id=thread_id)
+        self._collected = collected
+
+    def _row(self, config: RunnableConfig) -> rows.CheckpointRow | None:
+        found = super()._row(config)
+        place = config["configurable"]
+        if place.get("checkpoint_id"):
+            return found
+        own = self._collected.latest(str(place["thread_id"]), place.get("checkpoint_ns", ""))
+        if own is None or (found is not None and found.checkpoint_id > own.checkpoint_id):
+            return found
+        return own
+
+    def _row_by_id(self, thread_id: str, checkpoint_ns: str, checkpoint_id: str) -> rows.CheckpointRow | None:
+        own = self._collected.checkpoints.get((thread_id, checkpoint_ns, checkpoint_id))
+        return own or super()._row_by_id(thread_id, checkpoint_ns, checkpoint_id)
+
+    def _write_rows(self, row: rows.CheckpointRow) -> Iterator[rows.WriteRow]:
+        return self._collected.over(row[:3], super()._write_rows(row))
+
+
+@define(eq=False)
+class Updates:
+    """Computes updates through the project's graphs."""
+
+    graphs: graphs.Graphs
+    reader: reader.Reader
+    store: BaseStore | None
+    full_errors: bool
+
+    async def update(
+        self, thread_id: str, graph_id: str, values: Any, as_node: str | None, place: dict[str, Any]
+    ) -> dict[str, Any]:
+        """
+        Compute the update of a state; `place` are `checkpoint_ns`, `checkpoint_id`, `checkpoint_map` as far as given.
+
+        Returns ``operations`` (to be stored in this order), ``place`` (of the new checkpoint), ``state`` (JSON of the
+        state there) and ``projection`` (of the thread's root, whatever namespace was changed). Raises `Rejected` for
+        what the graph does not accept, and `NotFound`.
+        """
+        collected = Collected()
+        saver = Saver(self.reader, collected, thread_id)
+        here = {"thread_id": thread_id, "checkpoint_ns": "", **place}
+        config: RunnableConfig = {"configurable": here, "metadata": {"graph_id": graph_id}}
+        root = state.config_of(thread_id)
+        async with self.graphs.open(
+            graph_id, config=config, access_context="threads.update", store=self.store, saver=saver
+        ) as graph:
+            try:
+                made = state.place_of(await graph.aupdate_state(config, values, as_node=as_node)) or {}
+                after = await graph.aget_state(state.config_of(thread_id, made["checkpoint_ns"]))
+                shown = serialise.dumps(state.shape(after))
+                asking = partial(resume.tasks_that_ask, thread_id, storage=self.reader)
+                projected = projection.of_snapshot(await graph.aget_state(root), asking)
+            except (GatewaydError, sqlite3.Error):
+                raise
+            except Exception as error:
+                raise Rejected(self._told(error)) from error
+        return {"operations": collected.changes, "place": made, "state": shown, "projection": projected}
+
+    def _told(self, error: Exception) -> str:
+        """Return why the graph has refused: its sentence, or that of the policy on masking behind the error's name."""
+        fault = faults.describe(error, full=self.full_errors)
+        if isinstance(error, ValueError | InvalidUpdateError) and fault["message"]:
+            return fault["message"]
+        return f"{fault['error']}: {fault['message']}"

@@ -1,0 +1,64 @@
+"""How one worker is emptied and ended without harm to its runs: retiring, recycling, reload, condemned workers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from gatewayd.workers import worker
+
+log = logging.getLogger(__name__)
+
+HAND_BACK_S = 30.0
+"""Time that runs which were asked to drain have to reach their next step."""
+CUT_S = 2.0
+"""Time that runs which were cut have to end before their worker is killed."""
+STOP_S = 3.0
+"""Time that a worker without runs gets to end by itself before it is killed."""
+PATIENCE_S = 60.0
+"""Time that runs get to end by themselves before they are asked to drain, when there is no hurry."""
+
+
+async def hand_back(each: worker.Worker, reason: str) -> None:
+    """
+    Have a condemned worker's runs handed back, then end it; the runs that are given up are not waited for.
+
+    Runs that are still in their step after `HAND_BACK_S` are cut, and those that don't obey go down with the process;
+    none of them is to blame, so none gets a strike.
+    """
+    each.drain(None, reason)
+    if not await each.idle(HAND_BACK_S):
+        each.cut()
+        if not await each.idle(CUT_S):
+            fields = {"worker": each.name, "pid": each.pid, "runs": sorted(each.runs)}
+            log.warning(
+                "worker %s does not let go of its runs and is killed", each.name, extra={"fields": fields}
+            )
+            each.kill()
+            return
+    await _end(each)
+
+
+async def let_go(each: worker.Worker, reason: str) -> None:
+    """
+    End a condemned worker when its runs have left it, however long that takes.
+
+    Those that take long are asked to drain: each has got on for `PATIENCE_S` here, so that a run which one worker
+    after the other lets go comes to its end all the same.
+    """
+    if not await each.idle(PATIENCE_S):
+        each.drain(None, reason)
+        await each.idle(None)
+    await _end(each)
+
+
+async def _end(each: worker.Worker) -> None:
+    """End a worker that nothing is left to wait for: by itself if it can."""
+    if each.state == "ready" and not each.runs and not each.given_up:
+        each.stop()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await each.ended.wait()
+        except TimeoutError:
+            log.warning("worker %s does not end by itself and is killed", each.name)
+    each.kill()

@@ -1,0 +1,176 @@
+"""The posts: which workers are always to be there, who holds each, and who takes it next."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Any, Protocol
+
+from attrs import define, field
+
+from gatewayd import errors
+from gatewayd.workers import plan as plans
+from gatewayd.workers import worker
+
+log = logging.getLogger(__name__)
+
+LOADS = 3
+"""Times the service worker may end while it loads the project for the first time; then the project counts as broken."""
+LOAD_LIMIT_S = 300.0
+"""Time that a worker may take to load the project at a reload; then the reload has failed."""
+ENDED = "the process that was to load the project ended"
+BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Waits before a worker is started again, by the number of ends in a row without a ready worker between."""
+
+
+class Staff(worker.Owner, Protocol):
+    """Who starts and ends the workers (the supervisor)."""
+
+    plan: plans.Plan
+    """How workers that are started now are made."""
+
+    async def hire(self, each: worker.Worker, plan: plans.Plan) -> None:
+        """Start a worker's process; it loads the project then. Raises `OSError`."""
+
+    def appoint(self, service: worker.Worker) -> None:
+        """Have a service worker answer what is asked from now on."""
+
+    def retire(self, each: worker.Worker, reason: str) -> asyncio.Event:
+        """Have a worker end without harm to its runs."""
+
+
+@define(eq=False)
+class Post:
+    """A place that is always to be held by a worker, one after the other."""
+
+    name: str
+    role: worker.Role
+    capacity: int
+    holder: worker.Worker | None = field(default=None, init=False)
+    ends: int = field(default=0, init=False)
+    """Starts since a worker was ready here."""
+    lock: asyncio.Lock = field(factory=asyncio.Lock, init=False)
+    """Held while the holder changes."""
+
+    @property
+    def held(self) -> bool:
+        """Whether a worker holds it that is to stay."""
+        return self.holder is not None and not self.holder.leaving.is_set()
+
+
+@define(eq=False)
+class Posts:
+    """All posts by name: service, run-1, run-2, …"""
+
+    staff: Staff
+    generation: int = field(default=0, init=False)
+    """How often the project has been loaded anew."""
+    closed: bool = field(default=False, init=False)
+    """No worker is started any more."""
+    posts: dict[str, Post] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        plan = self.staff.plan
+        posts = [Post("service", "service", 0)]
+        posts += [Post(f"run-{n + 1}", "run", plan.jobs_per_worker) for n in range(plan.workers)]
+        self.posts = {post.name: post for post in posts}
+
+    def loaded(self, source: worker.Worker) -> None:
+        """A worker is ready: if it ends, the next is started at once."""
+        if (post := self.posts.get(source.name)) is not None:
+            post.ends = 0
+
+    def hopeless(self, source: worker.Worker) -> bool:
+        """Whether workers at this one's post have ended so often while they loaded that it is no accident."""
+        post = self.posts.get(source.name)
+        return post is not None and post.ends >= LOADS
+
+    async def keep(self, post: Post) -> None:
+        """Keep a post held: start a worker, wait until it is to leave or has ended, start the next."""
+        while not self.closed:
+            if post.holder is not None and post.held:
+                await post.holder.leaving.wait()
+                continue
+            await asyncio.sleep(BACKOFF_S[min(post.ends, len(BACKOFF_S) - 1)])
+            async with post.lock:
+                if post.held or self.closed:  # a reload has given it to somebody meanwhile
+                    continue
+                post.ends += 1
+                each = self._for(post)
+                try:
+                    await self.staff.hire(each, self.staff.plan)
+                except OSError as error:
+                    log.error("worker %s could not be started: %s", post.name, error)
+                else:
+                    post.holder = each
+
+    def _for(self, post: Post, **how: Any) -> worker.Worker:
+        how = {"generation": self.generation, **how}
+        return worker.Worker(name=post.name, role=post.role, capacity=post.capacity, owner=self.staff, **how)
+
+    async def renew(self, plan: plans.Plan) -> None:
+        """
+        Have the project loaded anew: every worker is replaced by one that has done so.
+
+        The service worker comes first. If it can't load the project, nothing has changed; else it answers from now
+        on, and the old one ends when it has answered what it was asked. Then come the run workers, each retired when
+        the next is ready. Raises `Unavailable` with the cause if one of them can't load it: the worker in its
+        place goes on as it was.
+        """
+        generation = self.generation + 1
+        post = self.posts["service"]
+        fresh = await self._tried(post, plan, generation)
+        self.staff.plan, self.generation = plan, generation
+        await self._install(post, fresh)
+        for post in self.posts.values():
+            if post.role == "run":
+                await self._renew_run_worker(post)
+
+    async def _renew_run_worker(self, post: Post) -> None:
+        holder = post.holder
+        if holder is not None and post.held and holder.generation == self.generation:  # started since then
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOAD_LIMIT_S):
+                    await holder.settled.wait()
+            if holder.state == "ready":
+                return
+        for last in (*[False] * (LOADS - 1), True):
+            try:
+                fresh = await self._tried(post, self.staff.plan, self.generation)
+            except errors.Unavailable as error:
+                log.error("worker %s could not load the project: %s", post.name, error.detail)
+                if last:
+                    raise errors.Unavailable(f"worker {post.name} was not replaced: {error.detail}") from None
+            else:
+                await self._install(post, fresh)
+                return
+
+    async def _tried(self, post: Post, plan: plans.Plan, generation: int) -> worker.Worker:
+        """Start a worker and return it when it is ready. Raises `Unavailable` with the cause if it can't be."""
+        each = self._for(post, generation=generation, trial=True)
+        try:
+            await self.staff.hire(each, plan)
+            async with asyncio.timeout(LOAD_LIMIT_S):
+                await each.settled.wait()
+        except TimeoutError:
+            raise errors.Unavailable(f"the project was not loaded within {LOAD_LIMIT_S:g} s") from None
+        except OSError as error:
+            raise errors.Unavailable(f"no process could be started: {error}") from None
+        finally:
+            if each.state == "starting":
+                each.condemned = True
+                each.kill()
+        if each.state != "ready":
+            raise errors.Unavailable(each.failure or f"{ENDED} ({each.how_ended})")
+        return each
+
+    async def _install(self, post: Post, fresh: worker.Worker) -> None:
+        """Give a post to a worker that was tried, and retire who has held it."""
+        async with post.lock:
+            old, post.holder = post.holder, fresh
+        fresh.trial = False
+        if post.role == "service" and fresh.state == "ready":
+            self.staff.appoint(fresh)
+        if old is not None:
+            self.staff.retire(old, "the project was loaded anew")

@@ -1,0 +1,322 @@
+"""Crons in storage: one run for each date, whatever races, repeats or fails."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import attrs
+import pytest
+
+from gatewayd import ids
+from gatewayd.errors import Invalid, NotFound
+from gatewayd.model.cron import Cron
+from gatewayd.storage import store
+from gatewayd.storage.sqlite import crons, threads
+
+MINUTE = 60_000_000
+
+
+def look(desk: Any, cron: Cron) -> Cron:
+    found = desk.fetch(crons.FIND, cron.cron_id)
+    assert found, "the cron is gone"
+    return crons.record(found[0])
+
+
+def taken(desk: Any, cron: Cron) -> list[int]:
+    return [
+        due for (due,) in desk.fetch("SELECT due FROM firings WHERE cron_id = ? ORDER BY due", cron.cron_id)
+    ]
+
+
+def count_runs(desk: Any) -> int:
+    return int(desk.fetch("SELECT count(*) FROM runs")[0][0])
+
+
+def test_a_graphs_name_is_stored_as_its_assistants_id_also_in_the_payload(desk: Any) -> None:
+    cron = desk.cron()
+
+    assert cron.assistant_id == ids.system_assistant_id("chat")
+    assert cron.payload["assistant_id"] == cron.assistant_id
+    assert look(desk, cron) == cron
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"assistant_id": "nope"}, "Assistant 'nope' not found"),
+        (
+            {"thread_id": "01a20283-0000-7000-8000-000000000000", "on_run_completed": None},
+            "Thread with ID '01a2",
+        ),
+    ],
+)
+def test_no_cron_is_stored_for_what_does_not_exist(desk: Any, changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(NotFound, match=sentence):
+        desk.cron(**changes)
+    assert desk.fetch("SELECT count(*) FROM crons") == [(0,)]
+
+
+def test_firing_creates_the_run_takes_the_date_and_sets_the_next(desk: Any) -> None:
+    cron = desk.cron()
+
+    fired = desk.take(desk.firing(cron))
+
+    assert fired.created is not None
+    assert desk.run(fired.created.run.run_id).metadata["cron"] == cron.cron_id
+    after = look(desk, cron)
+    assert after.next_run_date == cron.next_run_date + MINUTE
+    assert after.revision == cron.revision + 1
+    assert after.updated_at == cron.updated_at
+    assert desk.fetch("SELECT due, run_id FROM firings") == [(cron.next_run_date, fired.created.run.run_id)]
+
+
+def test_a_fired_run_is_started_in_the_same_transaction_if_there_is_a_place(desk: Any) -> None:
+    thread_id = desk.thread()
+
+    fired = desk.take(desk.firing(desk.cron(thread_id)), claim=True)
+
+    assert fired.created is not None
+    assert fired.created.started
+    assert desk.holder(thread_id) == fired.created.run.run_id
+
+
+def test_the_same_firing_twice_creates_one_run(desk: Any) -> None:
+    wanted = desk.firing(desk.cron())
+
+    assert desk.take(wanted).created is not None
+    assert desk.take(wanted) == crons.Fired(current=False)
+    assert count_runs(desk) == 1
+
+
+def test_a_date_has_one_run_even_if_the_cron_is_moved_back_to_it(desk: Any) -> None:
+    cron = desk.cron()
+    desk.take(desk.firing(cron))
+    moved = attrs.evolve(look(desk, cron), next_run_date=cron.next_run_date)
+    assert crons.cron_update_if_current(desk.connection, moved)
+
+    again = desk.take(desk.firing(look(desk, cron)))
+
+    assert again == crons.Fired(current=True)
+    assert count_runs(desk) == 1
+    assert look(desk, cron).next_run_date == cron.next_run_date + MINUTE
+
+
+def test_a_date_before_one_that_was_taken_has_no_run(desk: Any) -> None:
+    cron = desk.cron()
+    desk.take(desk.firing(cron))
+    earlier = attrs.evolve(look(desk, cron), next_run_date=cron.next_run_date - 1)
+    crons.cron_update_if_current(desk.connection, earlier)
+
+    assert desk.take(desk.firing(look(desk, cron))).created is None
+    assert count_runs(desk) == 1
+
+
+def test_the_table_refuses_a_second_row_for_a_date(desk: Any) -> None:
+    cron = desk.cron()
+    desk.take(desk.firing(cron))
+
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+        desk.connection.execute(
+            "INSERT INTO firings (cron_id, due, fired_at) VALUES (?, ?, 0)",
+            (cron.cron_id, cron.next_run_date),
+        )
+
+
+@pytest.mark.parametrize("change", ["disabled", "updated", "deleted"])
+def test_a_cron_that_was_changed_since_it_was_read_does_not_fire(desk: Any, change: str) -> None:
+    cron = desk.cron()
+    wanted = desk.firing(cron)
+    if change == "deleted":
+        assert crons.cron_delete(desk.connection, cron.cron_id)
+    else:
+        crons.cron_update_if_current(desk.connection, attrs.evolve(cron, enabled=change != "disabled"))
+
+    assert desk.take(wanted) == crons.Fired(current=False)
+    assert count_runs(desk) == 0
+
+
+def test_a_change_of_a_cron_that_has_fired_since_it_was_read_is_not_stored(desk: Any) -> None:
+    cron = desk.cron()
+    desk.take(desk.firing(cron))
+
+    assert not crons.cron_update_if_current(desk.connection, attrs.evolve(cron, schedule="@daily"))
+    assert look(desk, cron).schedule == "* * * * *"
+
+
+def test_what_a_crash_leaves_of_a_firing_is_nothing_or_all_of_it(desk: Any, second: Any) -> None:
+    cron = desk.cron(desk.thread())
+    wanted = desk.firing(cron)
+
+    def stored() -> list[Any]:
+        return second(
+            "SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM firings), "
+            "(SELECT count(*) FROM slots), next_run_date, revision FROM crons"
+        )
+
+    before, seen = stored(), []
+    desk.connection.set_trace_callback(lambda _: seen.append(stored()))
+    desk.connection.execute("BEGIN")
+    desk.take(wanted, claim=True)
+    desk.connection.execute("COMMIT")
+    desk.connection.set_trace_callback(None)
+
+    assert len(seen) > 10
+    assert all(state == before for state in seen)
+    assert stored() == [(1, 1, 1, cron.next_run_date + MINUTE, cron.revision + 1)]
+
+
+def test_a_run_that_is_rejected_costs_its_date_and_changes_nothing_else(desk: Any) -> None:
+    thread_id = desk.thread()
+    busy = desk.create(thread_id)
+    cron = desk.cron(thread_id)
+    wanted = desk.firing(cron)
+    assert wanted.request is not None
+    rejecting = attrs.evolve(wanted, request=attrs.evolve(wanted.request, multitask_strategy="reject"))
+
+    fired = desk.take(rejecting)
+
+    assert fired.refusal is not None
+    assert not fired.deleted
+    assert list(desk.runs(thread_id)) == [busy]
+    assert desk.fetch("SELECT due, run_id FROM firings") == [(cron.next_run_date, None)]
+    assert look(desk, cron).next_run_date == cron.next_run_date + MINUTE
+
+
+def test_a_strategy_that_supersedes_names_the_runs_to_end(desk: Any) -> None:
+    thread_id = desk.thread()
+    busy = desk.create(thread_id, claim=True)
+    wanted = desk.firing(desk.cron(thread_id))
+    assert wanted.request is not None
+
+    fired = desk.take(
+        attrs.evolve(wanted, request=attrs.evolve(wanted.request, multitask_strategy="interrupt"))
+    )
+
+    assert fired.created is not None
+    assert [run.run_id for run in fired.created.cancelled] == [busy]
+
+
+def test_a_date_can_pass_without_a_run(desk: Any) -> None:
+    cron = desk.cron()
+
+    assert desk.take(desk.firing(cron, request=None)) == crons.Fired(current=True)
+    assert count_runs(desk) == 0
+    assert look(desk, cron).next_run_date == cron.next_run_date + MINUTE
+
+
+def test_without_a_further_date_the_cron_is_disabled(desk: Any) -> None:
+    cron = desk.cron()
+
+    fired = desk.take(desk.firing(cron, next_run_date=None))
+
+    assert fired.created is not None
+    after = look(desk, cron)
+    assert (after.enabled, after.next_run_date) == (False, None)
+
+
+def test_a_cron_goes_with_its_thread_at_once_and_its_rows_too(desk: Any) -> None:
+    thread_id = desk.thread()
+    cron, other = desk.cron(thread_id), desk.cron()
+    wanted = desk.firing(cron)
+    desk.take(wanted)
+
+    threads.thread_delete(desk.connection, thread_id, desk.tick())
+
+    assert desk.fetch("SELECT cron_id FROM crons") == [(other.cron_id,)]
+    assert taken(desk, cron) == []
+    assert desk.take(wanted) == crons.Fired(current=False)
+
+
+def test_a_cron_on_the_thread_of_a_stateless_run_goes_when_that_is_hidden(desk: Any) -> None:
+    run = desk.admit(None).run
+    desk.cron(run.thread_id)
+
+    desk.finish(run.run_id)
+
+    assert desk.fetch("SELECT count(*) FROM crons") == [(0,)]
+
+
+def test_a_cron_goes_with_its_assistant(desk: Any) -> None:
+    desk.cron()
+    other = desk.cron(assistant_id="other")
+
+    desk.connection.execute("DELETE FROM assistants WHERE graph_id = 'chat'")
+
+    assert desk.fetch("SELECT cron_id FROM crons") == [(other.cron_id,)]
+
+
+def test_a_firing_that_finds_its_thread_gone_deletes_the_cron(desk: Any) -> None:
+    cron = desk.cron()
+    wanted = desk.firing(cron)
+    assert wanted.request is not None
+    lost = attrs.evolve(wanted.request, thread_id="01a20283-0000-7000-8000-000000000000")
+
+    fired = desk.take(attrs.evolve(wanted, request=lost))
+
+    assert fired.deleted
+    assert desk.fetch("SELECT count(*) FROM crons") == [(0,)]
+    assert count_runs(desk) == 0
+
+
+def test_only_the_latest_dates_are_remembered(desk: Any) -> None:
+    cron = desk.cron()
+    for _ in range(crons.KEPT_FIRINGS + 5):
+        desk.take(desk.firing(look(desk, cron)))
+
+    assert len(taken(desk, cron)) == crons.KEPT_FIRINGS
+    assert taken(desk, cron)[-1] == look(desk, cron).next_run_date - MINUTE
+
+
+def test_the_table_holds_no_enabled_cron_without_a_date(desk: Any) -> None:
+    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+        desk.cron(next_run_date=None)
+
+
+# reading
+
+
+async def test_what_is_due_comes_in_the_order_of_its_dates_in_pages_and_without_those_named(
+    storage: store.Storage, desk: Any
+) -> None:
+    late, early, later = (desk.cron(next_run_date=at) for at in (2000, 1000, 3000))
+    desk.cron(next_run_date=500, enabled=False)
+
+    def ids_of(found: list[Cron]) -> list[str]:
+        return [cron.cron_id for cron in found]
+
+    assert ids_of(await storage.crons_due(2000, 10)) == [early.cron_id, late.cron_id]
+    assert ids_of(await storage.crons_due(2000, 1)) == [early.cron_id]
+    assert ids_of(await storage.crons_due(2000, 10, [early.cron_id])) == [late.cron_id]
+    assert await storage.crons_next_date(2000) == later.next_run_date
+    assert await storage.crons_next_date(3000) is None
+
+
+async def test_a_search_finds_by_all_its_terms_and_a_count_counts_the_same(
+    storage: store.Storage, desk: Any
+) -> None:
+    thread_id = desk.thread()
+    a = desk.cron(metadata={"n": 1, "deep": {"x": 1, "y": 2}})
+    b = desk.cron(thread_id, enabled=False, metadata={"n": 2})
+    c = desk.cron(assistant_id="other", next_run_date=5)
+
+    async def found(**terms: Any) -> list[str]:
+        search = store.CronSearch(**({"metadata": {}} | terms))
+        rows = [cron.cron_id for cron in await storage.crons_search(search)]
+        assert await storage.crons_count(search) == len(rows)
+        return rows
+
+    assert await found() == [c.cron_id, b.cron_id, a.cron_id]
+    assert await found(descending=False) == [a.cron_id, b.cron_id, c.cron_id]
+    assert (await found(sort_by="next_run_date", descending=False))[0] == c.cron_id
+    assert await found(thread_id=thread_id) == [b.cron_id]
+    assert await found(enabled=False) == [b.cron_id]
+    assert await found(enabled=True, assistant_id=a.assistant_id) == [a.cron_id]
+    assert await found(metadata={"deep": {"x": 1}}) == [a.cron_id]
+    page = await storage.crons_search(store.CronSearch(metadata={}, limit=1, offset=1))
+    assert [cron.cron_id for cron in page] == [b.cron_id, a.cron_id]
+
+
+async def test_a_filter_that_is_too_large_is_refused(storage: store.Storage) -> None:
+    with pytest.raises(Invalid, match="conditions"):
+        await storage.crons_count(store.CronSearch(metadata={str(number): 1 for number in range(600)}))

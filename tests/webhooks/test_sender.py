@@ -1,0 +1,314 @@
+"""Sending webhooks to a receiver that the test plays."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from attrs import define, field
+
+from gatewayd import ids, tasks
+from gatewayd.model.event import Chunk, pack
+from gatewayd.model.run import RunOutcome, RunRequest
+from gatewayd.model.webhook import Delivery, WebhookRules
+from gatewayd.storage import store
+from gatewayd.webhooks import policy, sender
+
+START = 1_700_000_000_000_000
+
+
+@define(eq=False)
+class Receiver:
+    """Answers with what the test says, and keeps what it gets."""
+
+    answers: list[Any] = field(factory=list)
+    """Statuses, or responses, for the next requests; 200 when there are none left."""
+    seen: list[tuple[dict[str, str], bytes]] = field(factory=list)
+    url: str = ""
+    gate: asyncio.Event = field(factory=asyncio.Event)
+    _changed: asyncio.Event = field(factory=asyncio.Event)
+
+    def __attrs_post_init__(self) -> None:
+        self.gate.set()
+
+    async def take(self, request: web.Request) -> web.Response:
+        self.seen.append((dict(request.headers), await request.read()))
+        self._changed.set()
+        await self.gate.wait()
+        answer = self.answers.pop(0) if self.answers else 200
+        return answer if isinstance(answer, web.Response) else web.Response(status=answer)
+
+    async def got(self, count: int) -> list[dict[str, Any]]:
+        async with asyncio.timeout(20):
+            while len(self.seen) < count:
+                self._changed.clear()
+                await self._changed.wait()
+        return [json.loads(body) for _, body in self.seen]
+
+
+@define(eq=False)
+class Bench:
+    """A sender on a real file, with a clock that the test turns."""
+
+    path: Path
+    receiver: Receiver
+    storage: store.Storage
+    sender: sender.Sender
+    now: int = START
+    group: tasks.Group = field(factory=lambda: tasks.Group("test"))
+
+    async def ended(self, *, stateless: bool = False, **outcome: Any) -> str:
+        """Have a run with a webhook end, and return its id."""
+        request = RunRequest(
+            assistant="chat",
+            thread_id=None if stateless else ids.new_id(),
+            kwargs={"input": {"secret": 1}, "command": None, "webhook": self.receiver.url},
+            config={},
+            context={},
+            metadata={},
+            multitask_strategy="enqueue",
+            if_not_exists="create",
+            after_s=0.0,
+            keep_thread=False,
+            request_id="r",
+            received_at=self.now,
+        )
+        run = (await self.storage.run_create(request, claim=True)).run
+        stored = asyncio.get_running_loop().create_future()
+        seq, _ = await self.storage.events_last(run.thread_id)
+        end = Chunk(
+            run.thread_id, run.run_id, seq + 1, seq + 1, self.now // 1000, pack([("end", "", 2, b"{}")])
+        )
+        done = RunOutcome(**{"status": "success", "result": b'{"v":1,"__interrupt__":[]}', **outcome})
+        self.storage.run_finish_if_active(
+            run.run_id, 0, done, end, self.now, stored.set_result, stored.set_exception
+        )
+        assert await stored
+        self.sender.hint.set()
+        return run.run_id
+
+    async def delivery(self, run_id: str) -> Delivery:
+        rows = await self.storage.writer.submit(
+            lambda connection: connection.execute(
+                "SELECT delivery_id FROM webhooks WHERE run_id = ?", (run_id,)
+            ).fetchall()
+        )
+        return await self.storage.webhook_get(rows[0][0])
+
+    async def settled(self, run_id: str, attempts: int) -> Delivery:
+        """Wait until so many attempts have been noted."""
+        async with asyncio.timeout(20):
+            while (found := await self.delivery(run_id)).attempts < attempts:
+                await self.storage.counters()
+        return found
+
+    def later(self, seconds: float) -> None:
+        self.now += int(seconds * 1e6)
+        self.sender.hint.set()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    made = Receiver()
+    app = web.Application()
+    app.router.add_post("/hook", made.take)
+    server = TestServer(app)
+    await server.start_server()
+    made.url = str(server.make_url("/hook"))
+    yield made
+    made.gate.set()
+    await server.close()
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, receiver: Receiver) -> AsyncIterator[Callable[..., Any]]:
+    benches: list[Bench] = []
+
+    async def start(*, now: int = START, rules: WebhookRules | None = None, **options: Any) -> Bench:
+        storage = await store.Storage.open(tmp_path / "db", now, 1, "test")
+        await storage.system_assistants_sync({"chat": None}, now)
+        made = sender.Sender(
+            storage=storage,
+            policy=policy.Policy(rules=rules or WebhookRules(loopback=True, headers={"X-Own": "yes"})),
+            show=lambda run: {"run_id": run.run_id, "kwargs": run.kwargs, "status": run.status},
+            **options,
+        )
+        here = Bench(tmp_path, receiver, storage, made, now)
+        made.now = lambda: here.now
+        here.group.spawn(made.run(), "sender")
+        benches.append(here)
+        return here
+
+    yield start
+    for here in benches:
+        await here.group.stop()
+        await here.storage.close(START)
+
+
+async def test_an_ended_run_is_told_with_its_values_and_a_signature(bench: Any, receiver: Receiver) -> None:
+    here = await bench(secret="s3cret")
+    run_id = await here.ended()
+    (body,) = await receiver.got(1)
+    assert body["run_id"] == run_id
+    assert body["values"] == {"v": 1}
+    assert body["status"] == "success"
+    assert "error" not in body
+    assert {"run_started_at", "run_ended_at", "webhook_sent_at"} <= body.keys()
+    assert "langgraph_auth_user" not in body["kwargs"]["config"]["configurable"]
+    headers, raw = receiver.seen[0]
+    delivery = await here.settled(run_id, 1)
+    assert headers["Idempotency-Key"] == delivery.delivery_id
+    assert (headers["X-Own"], headers["Content-Type"]) == ("yes", "application/json")
+    stamp, _, digest = headers["X-Gatewayd-Signature"].removeprefix("t=").partition(",v1=")
+    assert hmac.new(b"s3cret", f"{stamp}.".encode() + raw, hashlib.sha256).hexdigest() == digest
+    assert (delivery.state, delivery.log[0].status) == ("delivered", 200)
+
+
+async def test_a_stateless_or_failed_run_is_told_as_the_reference_does(
+    bench: Any, receiver: Receiver
+) -> None:
+    here = await bench()
+    await here.ended(stateless=True)
+    await receiver.got(1)
+    error = {"error": "UserRollback", "message": "m"}
+    await here.ended(status="interrupted", rollback=True, thread_error=error, result=None, values=b'{"v":0}')
+    bodies = await receiver.got(2)
+    assert bodies[0]["values"] is None
+    assert (bodies[1]["status"], bodies[1]["error"]) == ("rollback", error)
+
+
+async def test_a_failed_attempt_is_repeated_later_with_the_same_key(bench: Any, receiver: Receiver) -> None:
+    here = await bench()
+    receiver.answers = [500, 503, 200]
+    run_id = await here.ended()
+    first = await here.settled(run_id, 1)
+    assert (first.state, here.now + 900_000 <= first.due_at <= here.now + 1_100_000) == ("owed", True)
+    here.later(0.5)
+    await here.storage.counters()
+    here.later(1.0)
+    second = await here.settled(run_id, 2)
+    assert second.due_at > here.now + 3_000_000
+    here.later(5.0)
+    third = await here.settled(run_id, 3)
+    assert (third.state, [each.status for each in third.log]) == ("delivered", [500, 503, 200])
+    assert len({headers["Idempotency-Key"] for headers, _ in receiver.seen}) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "least"), [("30", 30), ("Wed, 15 Nov 2023 00:00:00 GMT", 6400), ("9" * 8, 3600)]
+)
+async def test_a_receiver_that_asks_for_time_gets_it(
+    bench: Any, receiver: Receiver, value: str, least: int
+) -> None:
+    here = await bench()
+    receiver.answers = [web.Response(status=429, headers={"Retry-After": value})]
+    found = await here.settled(await here.ended(), 1)
+    assert found.due_at - here.now >= min(least, 3600) * 1_000_000
+    assert found.due_at - here.now <= 3600 * 1_000_000
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 307])
+async def test_what_would_be_no_use_is_not_repeated_and_no_redirect_is_followed(
+    bench: Any, receiver: Receiver, status: int
+) -> None:
+    here = await bench()
+    receiver.answers = [web.Response(status=status, headers={"Location": receiver.url})]
+    found = await here.settled(await here.ended(), 1)
+    assert (found.state, found.log[0].status) == ("dead", status)
+    assert len(receiver.seen) == 1
+
+
+async def test_after_the_last_attempt_it_is_dead_and_can_be_sent_again(
+    bench: Any, receiver: Receiver
+) -> None:
+    here = await bench()
+    tries = len(sender.BACKOFF_S) + 1
+    receiver.answers = [500] * tries
+    run_id = await here.ended()
+    for number in range(1, tries + 1):
+        found = await here.settled(run_id, number)
+        here.later(3600)
+    assert found.state == "dead"
+    await here.sender.redeliver(found.delivery_id)
+    again = await here.settled(run_id, tries + 1)
+    assert (again.state, len(again.log)) == ("delivered", tries + 1)
+
+
+async def test_a_restart_goes_on_with_the_schedule(bench: Any, receiver: Receiver) -> None:
+    here = await bench()
+    receiver.answers = [500]
+    run_id = await here.ended()
+    first = await here.settled(run_id, 1)
+    await here.group.stop()
+    await here.storage.close(START)
+    again = await bench(now=here.now)
+    assert (await again.delivery(run_id)).due_at == first.due_at
+    again.later(5.0)
+    assert (await again.settled(run_id, 2)).state == "delivered"
+    assert receiver.seen[0][0]["Idempotency-Key"] == receiver.seen[1][0]["Idempotency-Key"]
+
+
+async def test_an_attempt_cut_by_a_stop_is_made_again(bench: Any, receiver: Receiver) -> None:
+    here = await bench()
+    receiver.gate.clear()
+    run_id = await here.ended()
+    await receiver.got(1)
+    await here.group.stop()
+    await here.storage.close(START)
+    receiver.gate.set()
+    again = await bench(now=here.now)
+    assert (await again.settled(run_id, 1)).state == "delivered"
+    assert len(receiver.seen) == 2
+
+
+async def test_a_slow_receiver_takes_only_its_share(bench: Any, receiver: Receiver) -> None:
+    here = await bench()
+    receiver.gate.clear()
+    for _ in range(sender.AT_ONCE_TO_HOST + 2):
+        last = await here.ended()
+    await receiver.got(sender.AT_ONCE_TO_HOST)
+    await here.storage.counters()
+    assert len(receiver.seen) == sender.AT_ONCE_TO_HOST
+    receiver.gate.set()
+    assert (await here.settled(last, 1)).state == "delivered"
+
+
+async def test_no_answer_in_time_is_a_failed_attempt(bench: Any, receiver: Receiver) -> None:
+    here = await bench(timeout_s=0.05)
+    receiver.gate.clear()
+    found = await here.settled(await here.ended(), 1)
+    assert (found.state, found.log[0].status) == ("owed", None)
+    assert "no answer within" in found.log[0].error
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "rebound.test", "2130706433", "127.1"])
+async def test_an_address_that_may_not_be_connected_to_is_refused_whatever_it_was_at_the_creation(
+    bench: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """The name stood for another address when the run was created."""
+    resolve = asyncio.get_running_loop().getaddrinfo
+
+    async def rebound(name: str, *args: Any, **how: Any) -> Any:
+        return await resolve("127.0.0.1" if name == "rebound.test" else name, *args, **how)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", rebound)
+    receiver.url = receiver.url.replace("127.0.0.1", host)
+    here = await bench(rules=WebhookRules())
+    found = await here.settled(await here.ended(), 1)
+    assert (found.state, found.log[0].error) == ("dead", "Webhook host blocked: loopback IP range")
+    assert receiver.seen == []
+
+
+async def test_webhooks_that_are_switched_off_are_not_sent(bench: Any, receiver: Receiver) -> None:
+    here = await bench(rules=WebhookRules(loopback=True, sent=False))
+    found = await here.settled(await here.ended(), 1)
+    assert (found.state, receiver.seen) == ("dead", [])
+    assert "http.disable_webhooks" in found.log[0].error
