@@ -91,6 +91,7 @@ async def open_services(
         background.spawn(recovery.end_cancelled(runs), "end what was cancelled")
         keeping = sweeper.Keeping(
             linger_s=options.linger_s,
+            events_s=options.events_ttl_s,
             idempotency_s=options.idempotency_ttl_s,
             webhooks_s=options.webhook_log_s,
         )

@@ -243,8 +243,14 @@ class Settings:
 
     replay_window_s: float = _setting(120.0, _seconds(0, 30 * DAY_S), "RESUMABLE_STREAM_TTL_SECONDS")
     """
-    Seconds after a run's end during which a reader without a position still gets its events. Without effect so far:
-    all events are kept. Default: 120. Set by GATEWAYD_REPLAY_WINDOW_S, RESUMABLE_STREAM_TTL_SECONDS.
+    Seconds after a run's end during which a reader of its thread who names no place in the log still gets its events.
+    Default: 120. Set by GATEWAYD_REPLAY_WINDOW_S, RESUMABLE_STREAM_TTL_SECONDS.
+    """
+
+    events_ttl_s: float = _setting(7.0 * DAY_S, _seconds(0, 3650 * DAY_S))
+    """
+    Seconds after a run's end for which its events are kept, so that a reader with an event id can go on from there;
+    0: for ever. Default: 604800, a week. Set by GATEWAYD_EVENTS_TTL_S.
     """
 
     hub_memory: int = _setting(64 * MIB, _whole(MIB, 64 * GIB))

@@ -94,11 +94,11 @@ async def _skip_to_now(request: web.Request, cursor: hub.Cursor) -> None:
 async def _copy(request: web.Request, view: View, cursor: hub.Cursor, out: connections.Lasting) -> None:
     services = request.app[keys.SERVICES]
     # The row is read after the position: a run that is active here ends with an event behind the position.
-    over = None if view.fresh else await _over(services, view, cursor.position)
+    over = None if view.fresh else await _over(services, view, cursor, out)
     while over is None:
         chunks = await next_page(cursor, out)
         if not chunks:
-            over = await _over(services, view, cursor.position)
+            over = await _over(services, view, cursor, out)
             continue
         frames, ended = v1.run_frames(chunks, view.run_id, names=view.names, with_ids=view.with_ids)
         if ended:
@@ -110,13 +110,30 @@ async def _copy(request: web.Request, view: View, cursor: hub.Cursor, out: conne
         await out.finish(over)
 
 
-async def _over(services: keys.Services, view: View, position: int) -> bytes | None:
+async def _over(
+    services: keys.Services, view: View, cursor: hub.Cursor, out: connections.Lasting
+) -> bytes | None:
     """Return the last bytes of a stream that has nothing more to come, None while something may come."""
     end = await services.storage.run_log_end(view.thread_id, view.run_id)
     if end is None:
         return NOT_FOUND
     active, log_to = end
-    return None if active or (log_to or 0) > position else b""
+    if active:
+        return None
+    if (log_to or 0) > cursor.position:
+        await _over_gap(services, view, cursor, out)
+    return None if (log_to or 0) > cursor.position else b""
+
+
+async def _over_gap(
+    services: keys.Services, view: View, cursor: hub.Cursor, out: connections.Lasting
+) -> None:
+    """Tell the reader of an ended run of events that are not kept any more, and move the cursor behind them."""
+    gap = await services.storage.run_events_gap(view.thread_id, view.run_id, cursor.position)
+    if gap is not None:
+        gone_to, attempt = gap
+        await out.send(v1.gap_frame(cursor.position, gone_to + 1, view.run_id, attempt))
+        cursor.position = gone_to
 
 
 async def next_page(cursor: hub.Cursor, out: connections.Lasting) -> list[Chunk]:
@@ -140,6 +157,9 @@ async def tail(
             if after is None:
                 await _skip_to_now(request, cursor)
             async with out:
+                if after is not None and (gone_to := await services.storage.events_gap(thread_id, after)):
+                    await out.send(v1.gap_frame(after, gone_to + 1))
+                    cursor.position = max(cursor.position, gone_to)
                 while request.method != hdrs.METH_HEAD:
                     if frames := frames_of(await next_page(cursor, out)):
                         await out.send(frames)

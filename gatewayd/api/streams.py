@@ -89,8 +89,18 @@ async def join_thread_stream(request: web.Request) -> web.StreamResponse:
     header = request.headers.get("Last-Event-ID")
     if header is not None and v1.cursor_of(header) is None:
         raise Invalid("Invalid last-event-id: must be a valid Redis stream ID")
-    after = await _after(request, thread_id)
+    if header is not None and header.strip() in v1.BEGINNING:
+        after = await _window(request.app[keys.SERVICES], thread_id)
+    else:
+        after = await _after(request, thread_id)
     return await sse.tail(request, thread_id, after, partial(_thread_frames, modes))
+
+
+async def _window(services: keys.Services, thread_id: str) -> int | None:
+    """Return the number behind which a thread's latest runs begin, for who wants to read from the beginning."""
+    since = services.runs.now() - int(services.settings.replay_window_s * 1e6)
+    first = await services.storage.events_replay_start(thread_id, since)
+    return None if first is None else first - 1
 
 
 def _thread_frames(modes: frozenset[str], chunks: list[Chunk]) -> bytes:

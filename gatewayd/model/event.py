@@ -72,6 +72,14 @@ class Chunk:
             ]
         return self._records
 
+    def behind(self, seq: int) -> Chunk:
+        """Return the part with greater numbers; the chunk must have one."""
+        if self.first_seq > seq:
+            return self
+        records = self.records[seq + 1 - self.first_seq :]
+        packed = pack([(each.kind, each.namespace, each.mask, each.data) for each in records])
+        return Chunk(self.thread_id, self.run_id, seq + 1, self.last_seq, self.time_ms, packed)
+
     @property
     def weight(self) -> int:
         """Bytes that the chunk holds in memory, roughly."""

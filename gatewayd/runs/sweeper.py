@@ -1,4 +1,9 @@
-"""Removing, in small steps, the rows of threads that are gone or belonged to ended stateless runs, old keys and logs."""
+"""Removing, in small steps, what is not kept any longer.
+
+These are the rows of threads that are gone or belonged to ended stateless runs, old keys and logs, and events of runs
+that ended longer ago than they are kept. What somebody reads at the moment stays: a stateless run's thread until nobody
+does, a thread's events for as long again, since who has a thread's stream open may leave it open for ever.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +30,8 @@ class Keeping:
 
     linger_s: float
     """The threads of stateless runs, after their end."""
+    events_s: float
+    """Events, after their run's end; 0: for ever."""
     idempotency_s: float
     """Idempotency keys, after their request."""
     webhooks_s: float
@@ -37,6 +44,8 @@ async def sweeper(runs: manager.RunManager, every_s: float, keeping: Keeping) ->
         await asyncio.sleep(every_s)
         try:
             await sweep(runs, keeping.linger_s)
+            if keeping.events_s:
+                await prune(runs, max(keeping.events_s, keeping.linger_s))
             await _in_steps(
                 runs.storage.idempotency_sweep_step, runs.now() - int(keeping.idempotency_s * 1e6)
             )
@@ -59,6 +68,21 @@ async def sweep(runs: manager.RunManager, linger_s: float) -> int:
         if len(ready) < len(candidates) or len(candidates) < THREADS:
             break
     return gone
+
+
+async def prune(runs: manager.RunManager, ttl_s: float) -> int:
+    """Remove events of runs that ended more than `ttl_s` seconds ago; return the number of threads that were looked at."""
+    looked_at, behind = 0, (0, "")
+    ttl = int(ttl_s * 1e6)
+    before = runs.now() - ttl
+    while candidates := await runs.storage.threads_to_prune(before, behind, THREADS):
+        for _, thread_id in candidates:
+            until = before - ttl if runs.log.hub.has_readers(thread_id) else before
+            while not await runs.storage.thread_events_prune_step(thread_id, until, STEP_ROWS):
+                pass
+        looked_at += len(candidates)
+        behind = candidates[-1]
+    return looked_at
 
 
 async def _in_steps(step: Callable[[int, int], Awaitable[int]], before: int) -> None:

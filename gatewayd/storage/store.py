@@ -500,6 +500,32 @@ class Storage:
         statement = events.PAGE if run_id is None else events.PAGE_OF_RUN
         return [events.chunk(row) for row in await self.readers.rows(statement, parameters)]
 
+    async def events_replay_start(self, thread_id: str, since: int) -> int | None:
+        """Return the number of the first event of the thread's runs that are active or ended since then (µs)."""
+        rows = await self.readers.rows(events.REPLAY_START, {"thread_id": thread_id, "since": since})
+        return rows[0][0]  # type: ignore[no-any-return]
+
+    async def events_gap(self, thread_id: str, after: int) -> int | None:
+        """Return up to which number a thread's events behind `after` are not kept any more; None: they are."""
+        rows = await self.readers.rows(events.GAP, (thread_id, after))
+        return rows[0][0] if rows else None
+
+    async def run_events_gap(self, thread_id: str, run_id: str, after: int) -> tuple[int, int] | None:
+        """Return the same of one run, and its attempt."""
+        rows = await self.readers.rows(events.GAP_OF_RUN, (run_id, thread_id, after))
+        return (rows[0][0], rows[0][1]) if rows else None
+
+    async def threads_to_prune(
+        self, before: int, behind: tuple[int, str], limit: int
+    ) -> list[tuple[int, str]]:
+        """Return threads that may have events of runs that ended before then (µs), in pages by the pair returned."""
+        rows = await self.readers.rows(events.TO_PRUNE, (before, *behind, limit))
+        return [(since, thread_id) for since, thread_id in rows]
+
+    async def thread_events_prune_step(self, thread_id: str, before: int, rows: int) -> bool:
+        """Remove some of a thread's events of runs that ended before then (µs); True when no more may go now."""
+        return await self.writer.submit(events.prune_step, thread_id, before, rows)
+
     async def events_last(self, thread_id: str) -> tuple[int, int]:
         """Return number and time (ms) of the thread's newest event; zeros when there is none."""
         rows = await self.readers.rows(events.LAST, (thread_id,))

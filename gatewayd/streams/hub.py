@@ -184,20 +184,25 @@ class Cursor:
                 if await self._nudged():
                     return []
             elif topic.covered_from is not None and self.position >= topic.covered_from:
-                chunks = topic.after(self.position)
-                self.position = chunks[-1].last_seq
-                chunks = self._mine(chunks)
-                if chunks:
+                chunks = self._taken(topic.after(self.position))
+                if chunks := self._mine(chunks):
                     return chunks
             else:
                 chunks = await self.hub.storage.events_page(self.thread_id, self.position, self.run_id)
                 if chunks:
-                    self.position = chunks[-1].last_seq
-                    return chunks
+                    return self._taken(chunks)
                 if published is not None:  # all of this run up to there has been read
                     self.position = max(self.position, published)
                 elif topic.published is None and await self._nudged():
                     return []
+
+    def _taken(self, chunks: list[Chunk]) -> list[Chunk]:
+        """Move behind the chunks; of the first, what lies before the position is left out."""
+        first = chunks[0]
+        if first.first_seq <= self.position:  # the reader knows the beginning of it
+            chunks = [first.behind(self.position), *chunks[1:]]
+        self.position = chunks[-1].last_seq
+        return chunks
 
     def _mine(self, chunks: list[Chunk]) -> list[Chunk]:
         if self.run_id is None:

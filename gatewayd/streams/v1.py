@@ -70,7 +70,7 @@ def cursor_of(last_event_id: str) -> int | None:
     return None
 
 
-def gap_frame(run_id: str, attempt: int, after: int, resumes_at: int) -> bytes:
-    """Tell a reader that events between two numbers are not kept any more."""
-    text = b'{"run_id":"%b","attempt":%d,"gap":{"after":%d,"resumes_at":%d}}'
-    return frame("metadata", text % (run_id.encode(), attempt, after, resumes_at))
+def gap_frame(after: int, resumes_at: int, run_id: str | None = None, attempt: int = 0) -> bytes:
+    """Tell a reader of a run, or of a whole thread, that events between two numbers are not kept any more."""
+    whose = b"" if run_id is None else b'"run_id":"%b","attempt":%d,' % (run_id.encode(), attempt)
+    return frame("metadata", b'{%b"gap":{"after":%d,"resumes_at":%d}}' % (whose, after, resumes_at))

@@ -21,19 +21,23 @@ from typing import Any
 
 from attrs import define, field, frozen
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import merge_configs
 from langgraph.errors import GraphDrained, UnknownInterruptError
 from langgraph.runtime import RunControl
 from langgraph.store.base import BaseStore
+from langgraph.types import Command, StateSnapshot
 
 from gatewayd import logs
 from gatewayd.channel import orders
 from gatewayd.errors import GatewaydError
 from gatewayd.model import event
 from gatewayd.worker import (
+    callbacks,
     checkpoints,
     faults,
     graphs,
     link,
+    modes,
     outlet,
     projection,
     reader,
@@ -49,12 +53,6 @@ log = logging.getLogger(__name__)
 
 SHOWN = event.V1 | event.THREAD
 INTERRUPT = "__interrupt__"
-
-MODES = {"messages-tuple": "messages"}
-"""The wire's stream modes that langgraph calls otherwise."""
-
-INTERNAL = ("values", "updates")
-"""Modes that are always asked of langgraph: the result and the interrupts are read off them."""
 
 
 class StepControl(RunControl):
@@ -111,11 +109,16 @@ class Execution:
     _queue: asyncio.Queue[tuple[tuple[str, ...], str, Any]] | None = field(default=None, init=False)
     """Where langgraph keeps what the graph has emitted until ``astream`` hands it out."""
     _subgraphs: bool = field(default=False, init=False)
-    _asked: frozenset[str] = field(default=frozenset(), init=False)
-    """The stream modes that the client wants, in langgraph's words."""
+    _modes: modes.Modes = field(init=False)
+    _events: callbacks.Events | None = field(default=None, init=False)
+    """Emits langchain's events, if they are wanted."""
 
     def __attrs_post_init__(self) -> None:
         around, order = self.around, self.order
+        kwargs = order.kwargs
+        wanted = frozenset(kwargs.get("stream_mode") or ["values"])
+        self._modes = modes.Modes(wanted, temporary=bool(kwargs.get("temporary")))
+        self._subgraphs = bool(kwargs.get("subgraphs"))
         self.outlet = outlet.Outlet(
             around.channel, order.run_id, order.attempt, window=around.window, backlog=around.backlog
         )
@@ -145,6 +148,7 @@ class Execution:
             outcome = await self._outcome()
         except asyncio.CancelledError as cancelled:
             outcome = await self._after_cancel(cancelled)
+        self._close_events()
         await self.outlet.end(outcome)
 
     async def _outcome(self) -> dict[str, Any]:
@@ -197,16 +201,19 @@ class Execution:
         self, graph: graphs.AnyPregel, plan: resume.Plan, context: Any, durability: str
     ) -> bool:
         """Drive the graph to its end; True if the job timeout ended it."""
-        kwargs = self.order.kwargs
-        asked = [MODES.get(mode, mode) for mode in kwargs.get("stream_mode") or ["values"]]
-        modes = list(dict.fromkeys([*asked, *INTERNAL]))
-        self._asked, self._subgraphs = frozenset(asked), bool(kwargs.get("subgraphs"))
+        kwargs, config = self.order.kwargs, plan.config
+        if self._modes.events:
+            emit = partial(self._emit, modes.EVENTS, "")
+            full = self.around.full_errors
+            given = _as_given(plan.input, kwargs.get("command"))
+            self._events = callbacks.Events(emit, self.order.run_id, given, full=full)
+            config = merge_configs(config, {"callbacks": [self._events]})
         stream: Callable[..., Any] = graph.astream  # its overloads know only literal modes
         self._agen = stream(
             plan.input,
-            plan.config,
+            config,
             context=context,
-            stream_mode=modes,
+            stream_mode=self._modes.of_langgraph(),
             subgraphs=self._subgraphs,
             interrupt_before=kwargs.get("interrupt_before"),
             interrupt_after=kwargs.get("interrupt_after"),
@@ -230,18 +237,22 @@ class Execution:
 
     async def _take(self) -> None:
         """Take the graph's chunks, wait for room at each step."""
-        out, steps = self.outlet, self.control.steps
+        out, steps, events = self.outlet, self.control.steps, self._events
         out.consuming = True
         try:
             async for chunk in self._agen:
                 self._queue = self._queue or _queue_of(self._agen)
                 self._see(*(chunk if len(chunk) == 3 else ((), *chunk)))
+                if events is not None and events.failure is not None:
+                    raise events.failure
                 if self.control.steps != steps and out.congested:
                     out.consuming = False
                     await out.room()
                     out.consuming = True
                     out.resume_ripening()
                 steps = self.control.steps
+            if events is not None and events.failure is not None:
+                raise events.failure
         finally:
             out.consuming = False
 
@@ -250,7 +261,7 @@ class Execution:
         queue = self._queue = self._queue or _queue_of(self._agen)
         while queue is not None and not queue.empty():
             namespace, mode, payload = queue.get_nowait()
-            if mode in self._asked or mode in INTERNAL:
+            if mode in self._modes.asked or mode in modes.INTERNAL:
                 self._see(namespace if self._subgraphs else (), mode, payload)
 
     def _see(self, namespace: tuple[str, ...], mode: str, payload: Any) -> None:
@@ -260,14 +271,25 @@ class Execution:
                 self._values, self._values_json = payload, None
             elif mode == "updates" and isinstance(payload, dict) and INTERRUPT in payload:
                 self._stopped = True
-        if mode in self._asked:
-            data = serialise.dumps(payload, full=self.around.full_errors)
-            if mode == "values" and not namespace:
-                self._values_json = data
-            self._emit(mode, "|".join(namespace), data)
+        if mode not in self._modes.asked:
+            return
+        full = self.around.full_errors
+        if shape := self._modes.shapes.get(mode):
+            for kind, shown in shape(payload):
+                where = "" if kind.startswith("messages/") else "|".join(namespace)
+                self._emit(kind, where, serialise.dumps(shown, full=full))
+            return
+        data = serialise.dumps(payload, full=full)
+        if mode == "values" and not namespace:
+            self._values_json = data
+        self._emit(mode, "|".join(namespace), data)
 
     def _emit(self, kind: str, namespace: str, data: bytes) -> None:
         self.outlet.emit((kind, namespace, SHOWN, data))
+
+    def _close_events(self) -> None:
+        if self._events is not None:
+            self._events.close()
 
     def _leaving(self) -> bool:
         """Whether langgraph is in the exit of its loop: the step's last events are handed out only after it."""
@@ -293,13 +315,17 @@ class Execution:
 
     async def _record_end(self, graph: graphs.AnyPregel, config: RunnableConfig) -> dict[str, Any]:
         """The run had ended before its process did: only the end is missing, and the state for those who stream."""
-        state = await self._state(graph, config)
-        if "values" in (self.order.kwargs.get("stream_mode") or ["values"]):
+        snapshot = await self._snapshot(graph, config)
+        state = self._projected(snapshot)
+        if "values" in self._modes.asked:
             self._emit("values", "", state["result"])
+        for mode, payload in modes.last_checkpoint(config, snapshot):
+            self._see((), mode, payload)
         return {**state, "outcome": "success"}
 
     async def _failed(self, error: BaseException, saver: checkpoints.Saver) -> dict[str, Any]:
         self.outlet.drain = lambda: None  # the error is the last event, whatever langgraph still has
+        self._close_events()
         fault = faults.describe(error, full=self.around.full_errors)
         log.warning("the run failed: %s: %s", fault["error"], error, exc_info=error)
         with contextlib.suppress(GatewaydError):  # the backlog is what failed
@@ -324,11 +350,16 @@ class Execution:
         return {**await self._state_anyhow(saver), "outcome": "cancelled"}
 
     async def _state(self, graph: graphs.AnyPregel, config: RunnableConfig) -> dict[str, Any]:
-        with contextlib.suppress(checkpoints.SinkFailed):
-            await self.outlet.committed()
-        snapshot = await graph.aget_state(resume.latest(config))
+        return self._projected(await self._snapshot(graph, config))
+
+    def _projected(self, snapshot: StateSnapshot) -> dict[str, Any]:
         asking = partial(resume.tasks_that_ask, self.order.thread_id, storage=self.around.reader)
         return projection.of_snapshot(snapshot, asking)
+
+    async def _snapshot(self, graph: graphs.AnyPregel, config: RunnableConfig) -> StateSnapshot:
+        with contextlib.suppress(checkpoints.SinkFailed):
+            await self.outlet.committed()
+        return await graph.aget_state(resume.latest(config))
 
     async def _state_anyhow(self, saver: checkpoints.Saver) -> dict[str, Any]:
         """Return the thread's state, or nothing when it can't be had: the old values stay then."""
@@ -344,6 +375,13 @@ class Execution:
 
 
 TIMEOUT = {"error": "TimeoutError", "message": ""}
+
+
+def _as_given(graph_input: Any, command: dict[str, Any] | None) -> Any:
+    """Return a graph's input as the client gave it: without what answers were bound to."""
+    if not isinstance(graph_input, Command) or command is None:
+        return graph_input
+    return {name: command.get(name) for name in ("graph", "update", "resume", "goto")}
 
 
 def _queue_of(agen: Any) -> asyncio.Queue[Any] | None:

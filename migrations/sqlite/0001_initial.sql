@@ -41,11 +41,14 @@ CREATE TABLE threads (
     next             TEXT NOT NULL DEFAULT '[]', -- JSON: names of the nodes that come next
     error            TEXT,                     -- JSON {"error", "message"} of the last run, or NULL
     ephemeral        INTEGER NOT NULL DEFAULT 0, -- 1: belongs to a stateless run and goes with it
+    pruned_to        INTEGER NOT NULL DEFAULT 0, -- events with numbers up to this are not kept any more
+    events_since     INTEGER,                  -- end of the earliest run whose events are still to be removed, or NULL
     hidden_at        INTEGER,                  -- set when its stateless run has ended: invisible, swept after a while
     deleted_at       INTEGER                   -- set by DELETE: invisible at once, rows swept in small steps
 ) STRICT;
 CREATE INDEX threads_by_update ON threads (updated_at DESC, thread_id)
     WHERE hidden_at IS NULL AND deleted_at IS NULL;
+CREATE INDEX threads_to_prune ON threads (events_since, thread_id) WHERE events_since IS NOT NULL;
 CREATE INDEX threads_busy ON threads (thread_id) WHERE status = 'busy';
 CREATE INDEX threads_to_sweep ON threads (coalesce(deleted_at, hidden_at))
     WHERE hidden_at IS NOT NULL OR deleted_at IS NOT NULL;
@@ -83,6 +86,7 @@ CREATE TABLE runs (
     error              TEXT,                   -- JSON {"error", "message"}
     log_from           INTEGER NOT NULL DEFAULT 0, -- the run's events have greater numbers than this
     log_to             INTEGER,                -- number of its last event, set at the end
+    pruned             INTEGER NOT NULL DEFAULT 0, -- 1: some of its events are not kept any more
     CHECK ((status IN ('pending', 'running')) = (ended_at IS NULL)),
     CHECK ((status = 'running') = (boot IS NOT NULL)),
     CHECK ((status = 'running') = (attempt_at IS NOT NULL)),

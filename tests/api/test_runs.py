@@ -99,7 +99,7 @@ async def test_a_request_without_an_id_gets_a_random_one(server):
         ({"assistant_id": NOBODY}, 404, "Thread or assistant not found."),
         ({"stream_mode": "zz"}, 422, '"zz" is not valid under any of the schemas'),
         ({"stream_mode": ["values", 5]}, 422, "is not valid under any of the schemas"),
-        ({"stream_mode": ["values", "debug"]}, 422, '"debug" is not supported yet'),
+        ({"stream_mode": ["values", "lifecycle"]}, 422, "is not valid under any of the schemas"),
         ({"multitask_strategy": "zz"}, 422, '"zz" is not one of "reject", "rollback" or 2 other candidates'),
         ({"interrupt_before": "zz"}, 422, "is not valid under any of the schemas"),
         ({"checkpoint_id": "zz"}, 422, "Invalid checkpoint ID"),

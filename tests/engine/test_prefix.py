@@ -84,7 +84,30 @@ def asked(graph: str, *answers: str, **how: Any) -> Prepare:
     return prepare
 
 
+ALL_MODES = (
+    "values",
+    "updates",
+    "messages",
+    "custom",
+    "tasks",
+    "checkpoints",
+    "debug",
+    "events",
+    "tools",
+)
+
 KINDS |= {
+    "all_modes": plain("steps", stream_mode=ALL_MODES),
+    "all_modes_durability_sync": plain("steps", stream_mode=ALL_MODES, durability="sync"),
+    "all_modes_of_nodes_beside_each_other": plain("parallel", stream_mode=ALL_MODES),
+    "all_modes_of_subgraphs": asked("inner_questions", "one", subgraphs=True, stream_mode=ALL_MODES),
+    "all_modes_of_a_called_graph": plain("calling_async", stream_mode=ALL_MODES, subgraphs=True),
+    "all_modes_of_messages": plain(
+        "talking",
+        input={"messages": [{"role": "user", "content": "hello", "id": "hello"}], "path": []},
+        stream_mode=ALL_MODES,
+    ),
+    "events_alone": plain("parallel", stream_mode=("events",)),
     "input_on_a_fresh_thread": plain("steps"),
     "durability_sync": plain("steps", durability="sync"),
     "durability_exit": plain("steps", durability="exit"),
@@ -403,6 +426,14 @@ def told(records: Sequence[Record]) -> Counter[str]:
             counted[f"{record.kind} {namespace} {wire.dumps(data).decode()}"] += 1
         elif record.kind == "messages":
             counted[f"messages {namespace} {data[0]['content']}"] += 1
+        elif record.kind == "messages/partial":
+            counted[f"messages/partial {data[0]['content']}"] = 1
+        elif record.kind == "tasks" and "result" in data:
+            counted[f"tasks {namespace} {data['name']} {wire.dumps(data['result']).decode()}"] += 1
+        elif record.kind == "checkpoints":
+            counted[f"checkpoints {namespace} {data['metadata']['step']} {data['next']}"] = 1
+        elif record.kind == "events" and data["event"].endswith("_end") and data["parent_ids"]:
+            counted[f"events {data['event']} {data['name']}"] += 1
     return counted
 
 
@@ -531,7 +562,7 @@ async def test_a_run_ends_the_same_wherever_the_machine_dies(name: str, tmp_path
     recording = await recorded(KINDS[name], tmp_path)
     assert recording.outcome.run["status"] == "success"
     assert not recording.outcome.left_over
-    executed = any(each.startswith("updates") for each in told(recording.records))
+    executed = any(each.startswith(("updates", "events")) for each in told(recording.records))
     assert executed == (name != "answer_that_has_been_given")
     failed: dict[int, list[str]] = {}
     turn = asyncio.Semaphore(AT_ONCE)

@@ -20,6 +20,7 @@ BOUNDED = {
     "runs_running": "as many rows as runs execute",
     "runs_active": "as many rows as runs wait or execute",
     "threads_by_update": "read in order and left when the page is full",
+    "threads_to_prune": "as many rows as threads have events to remove, and left when the page is full",
     "crons_due": "as many rows as crons are due",
     "threads_to_sweep": "as many rows as threads are gone and not yet swept",
 }
@@ -92,6 +93,7 @@ def test_nothing_that_the_writer_does_for_a_run_reads_a_whole_table(desk: Any) -
         threads.thread_delete(desk.connection, made, desk.tick())
         threads.sweep_candidates(desk.connection, desk.now, 100)
         threads.thread_sweep_step(desk.connection, made, 100)
+        events.prune_step(desk.connection, thread_id, desk.now, 3)
         desk.connection.set_trace_callback(None)
     statements = {sql for sql in traced if sql.split()[0] in {"SELECT", "UPDATE", "DELETE", "INSERT", "WITH"}}
     assert len(statements) > 40
@@ -131,7 +133,11 @@ async def test_no_read_of_a_request_reads_a_whole_table(
     await storage.events_page(thread_id, 0)
     await storage.events_page(thread_id, 2, run_id)
     await storage.events_last(thread_id)
-    assert len(asked) == 20
+    await storage.events_replay_start(thread_id, desk.now)
+    await storage.events_gap(thread_id, 0)
+    await storage.run_events_gap(thread_id, run_id, 0)
+    await storage.threads_to_prune(desk.now, (0, ""), 10)
+    assert len(asked) == 24
     for analysed in (False, True):
         if analysed:
             desk.connection.execute("ANALYZE")

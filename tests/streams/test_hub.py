@@ -63,6 +63,23 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+async def numbers(cursor: hub.Cursor) -> list[int]:
+    """Return the numbers of the events of the next page."""
+    with cursor:
+        return [record.seq for chunk in await cursor.page() for record in chunk.records]
+
+
+async def test_of_a_chunk_that_a_reader_knows_in_part_it_gets_only_the_rest(bench: Any) -> None:
+    with bench.cursor():  # so that there is a tail
+        await bench.emit(records=4, run_id="other")
+        await bench.emit(records=4)
+        assert await numbers(bench.cursor(after=2)) == [3, 4, 5, 6, 7, 8]
+        assert await numbers(bench.cursor(after=6)) == [7, 8]
+        assert await numbers(bench.cursor(after=6, run_id="run")) == [7, 8]
+    assert await numbers(bench.cursor(after=2)) == [3, 4, 5, 6, 7, 8]  # from storage
+    assert await numbers(bench.cursor(after=7, run_id="run")) == [8]
+
+
 # the moments at which an event could be lost or doubled
 
 

@@ -142,6 +142,7 @@ def test_an_id_that_was_sent_comes_back_as_its_number(time_ms: int, seq: int) ->
 
 
 def test_a_gap_says_where_the_log_goes_on() -> None:
-    assert v1.gap_frame("run", 2, 5, 900) == (
+    assert v1.gap_frame(5, 900, "run", 2) == (
         b'event: metadata\r\ndata: {"run_id":"run","attempt":2,"gap":{"after":5,"resumes_at":900}}\r\n\r\n'
     )
+    assert v1.gap_frame(5, 900) == (b'event: metadata\r\ndata: {"gap":{"after":5,"resumes_at":900}}\r\n\r\n')

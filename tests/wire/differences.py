@@ -115,6 +115,12 @@ ROWS: Final = (
     ),
     Row("state_updates_that_are_refused", "POST */state", "answer.detail", "shorter"),
     Row("state_updates_that_are_refused", "POST */state", "status", "a checkpoint's id is a UUID everywhere"),
+    Row(
+        "stream_modes_that_are_wrong",
+        "POST */runs/stream",
+        "answer.detail",
+        "the place in the schema is shorter",
+    ),
     # defects of the reference that are not copied
     Row(
         "state_updates_of_a_subgraph",
@@ -173,6 +179,26 @@ ROWS: Final = (
         added=True,
     ),
     Row(
+        "join_with_a_filter",
+        "GET *stream_mode=values,custom",
+        "answer.events.*",
+        "modes may be separated by commas",
+        added=True,
+    ),
+    Row(
+        "join_messages_with_a_filter",
+        "GET */runs/<run 2>/stream[?]stream_mode=messages",
+        "answer.events.*",
+        "a replay shows messages in the older form, too",
+        added=True,
+    ),
+    Row(
+        "threads_that_are_read_while_runs_are_cancelled",
+        "GET /threads/*",
+        "answer.status",
+        "a rollback leaves the thread as it was before the run",
+    ),
+    Row(
         "what_a_node_is_told",
         "POST */wait",
         "answer.told.configurable.user_id",
@@ -183,6 +209,14 @@ ROWS: Final = (
         "POST /runs/wait",
         "answer.*",
         "no pickle is made or read: a database must not execute code",
+    ),
+    # a message that a node returns without an id gets one when the step's updates are applied
+    *(
+        Row(scenario, "POST */runs/stream", place, "an event shows what was there when it was emitted")
+        for scenario, place in (
+            ("stream_events", "answer.events.*.data.*.id"),
+            ("stream_events_with_others", "answer.events.*.messages.0.id"),
+        )
     ),
     # values that can't be stored
     Row(

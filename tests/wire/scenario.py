@@ -16,6 +16,8 @@ MODULES: Final = (
     "asked_of_runs",
     "asked_of_streams",
     "asked_of_crons",
+    "asked_of_modes",
+    "asked_of_readers",
 )
 """Where the scenarios are."""
 ALL: Final[dict[str, Scenario]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import aiohttp
@@ -30,3 +31,14 @@ async def test_an_answer_that_is_waited_for_is_json_after_nothing_but_space(serv
     body = {"assistant_id": "countdown", "input": {"left": 0, "seen": []}}
     async with aiohttp.ClientSession() as http, http.post(f"{served}/runs/wait", json=body) as response:
         assert (await response.read()).lstrip(b"\n").startswith(b"{")
+
+
+async def test_tools_tell_of_their_calls_as_langgraph_does(served: str) -> None:
+    asked = {"messages": [{"type": "human", "content": "six times seven"}]}
+    body = {"assistant_id": "reckoner", "input": asked, "stream_mode": ["tools"]}
+    async with aiohttp.ClientSession() as http, http.post(f"{served}/runs/stream", json=body) as response:
+        frames = FRAME.findall(await response.read())
+    told = [json.loads(data) for name, data, _ in frames if name == b"tools"]
+    assert [each["event"] for each in told] == ["tool-started", "tool-finished"]
+    assert told[0]["input"] == {"left": 6, "right": 7}
+    assert told[1]["output"]["content"] == "42"

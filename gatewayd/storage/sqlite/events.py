@@ -1,4 +1,10 @@
-"""The event log's rows: chunks, appended once and read in pages."""
+"""The event log's rows: chunks, appended once, read in pages, and removed when they are old enough.
+
+A thread's log is removed from its beginning: what is kept is always a tail of it. A chunk goes when its run has ended
+long enough ago; the first one that has to stay holds up all behind it. The newest chunk stays, because numbering goes on
+from it. The thread knows up to which number its log is gone (`pruned_to`), each run whether it has lost events, and
+`events_since` says when there may be something to remove, so that nobody has to look for it.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +29,86 @@ PAGE_OF_RUN = _PAGE.format(whose="run_id = :run_id AND thread_id = :thread_id")
 LAST = "SELECT last_seq, time_ms FROM events WHERE thread_id = ? ORDER BY last_seq DESC LIMIT 1"
 
 
+REPLAY_START = """
+SELECT min(first) FROM (
+    SELECT (SELECT first_seq FROM events WHERE events.run_id = runs.run_id ORDER BY last_seq LIMIT 1) AS first
+    FROM runs WHERE thread_id = :thread_id AND (ended_at IS NULL OR ended_at >= :since)
+    UNION ALL
+    SELECT first_seq FROM (
+        SELECT first_seq, run_id, time_ms FROM events WHERE thread_id = :thread_id ORDER BY last_seq DESC LIMIT 1000)
+    WHERE run_id = '' AND time_ms * 1000 >= :since)"""
+"""Number of the first event of the runs that are active or ended since a moment, and of what came since of no run."""
+
+GAP_OF_RUN = """
+SELECT min(threads.pruned_to, runs.log_to), runs.attempt FROM runs JOIN threads USING (thread_id)
+WHERE runs.run_id = ? AND runs.thread_id = ? AND runs.pruned AND min(threads.pruned_to, runs.log_to) > ?"""
+GAP = "SELECT pruned_to FROM threads WHERE thread_id = ? AND pruned_to > ?"
+
+TO_PRUNE = """
+SELECT events_since, thread_id FROM threads WHERE events_since < ? AND (events_since, thread_id) > (?, ?)
+ORDER BY events_since, thread_id LIMIT ?"""
+
+PRUNE_BYTES = 2 << 20
+"""What one step of pruning removes, beside a single larger chunk."""
+
+
 def append(connection: sqlite3.Connection, chunk: Chunk) -> None:
     """Store one chunk; its numbers were given by `streams.log`."""
     connection.execute(
         f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
         (chunk.thread_id, chunk.run_id, chunk.first_seq, chunk.last_seq, chunk.time_ms, chunk.packed),
     )
+    if not chunk.run_id:  # no run's end will tell that there is something to remove one day
+        keep_from(connection, chunk.thread_id, chunk.time_ms * 1000)
+
+
+def keep_from(connection: sqlite3.Connection, thread_id: str, now: int) -> None:
+    """Note that there are events that may be removed when they are old enough: a run of the thread is over."""
+    connection.execute(
+        "UPDATE threads SET events_since = ? WHERE thread_id = ? AND events_since IS NULL", (now, thread_id)
+    )
+
+
+def prune_step(connection: sqlite3.Connection, thread_id: str, before: int, rows: int) -> bool:
+    """
+    Remove the first chunks of a thread's log, of runs that ended before `before` (µs); True when no more may go now.
+
+    At most `rows` chunks and `PRUNE_BYTES`, or one chunk.
+    """
+    chunks = connection.execute(
+        "SELECT last_seq, time_ms, run_id, length(records) FROM events WHERE thread_id = ? ORDER BY last_seq LIMIT ?",
+        (thread_id, rows + 1),
+    ).fetchall()
+    over: dict[str, int | None] = {}
+    boundary, size, since = 0, 0, None
+    done = (
+        len(chunks) <= rows
+    )  # else the last one is for the next step, as here it is the newest, which stays
+    for last_seq, time_ms, run_id, length in chunks[:-1]:
+        if run_id not in over:
+            over[run_id] = _over_since(connection, run_id, time_ms)
+        ended_at = over[run_id]
+        if ended_at is None or max(ended_at, time_ms * 1000) >= before:
+            done, since = True, ended_at
+            del over[run_id]
+            break
+        boundary, size = last_seq, size + length
+        if size >= PRUNE_BYTES:
+            done = False
+            break
+    if boundary:
+        connection.execute("DELETE FROM events WHERE thread_id = ? AND last_seq <= ?", (thread_id, boundary))
+        connection.executemany("UPDATE runs SET pruned = 1 WHERE run_id = ?", [(run_id,) for run_id in over])
+        connection.execute("UPDATE threads SET pruned_to = ? WHERE thread_id = ?", (boundary, thread_id))
+    if done:
+        connection.execute("UPDATE threads SET events_since = ? WHERE thread_id = ?", (since, thread_id))
+    return done
+
+
+def _over_since(connection: sqlite3.Connection, run_id: str, time_ms: int) -> int | None:
+    """Return when a run ended, None if it has not; of one that is not there, and of no run, when its event came."""
+    row = connection.execute("SELECT ended_at FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    return time_ms * 1000 if row is None else row[0]
 
 
 def last_seq(connection: sqlite3.Connection, thread_id: str) -> int:

@@ -493,6 +493,7 @@ def run_finish_if_active(
         return False
     thread_id, webhook = row
     events.append(connection, end)
+    events.keep_from(connection, thread_id, now)
     if webhook is not None and (ended := run_find(connection, run_id)) is not None:
         webhooks.webhook_owe(connection, ended, webhook, outcome, now)
     if outcome.rollback:
@@ -519,5 +520,6 @@ def run_delete(connection: sqlite3.Connection, thread_id: str, run_id: str, now:
     connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
     if run.status == "pending":
         slots.slot_release(connection, thread_id, run_id)
+    events.keep_from(connection, thread_id, now)
     threads.thread_status_derive(connection, thread_id, now)
     return run

@@ -1,0 +1,126 @@
+"""What readers of v1 streams see of events that are not kept any more, or not replayed unasked."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from gatewayd.runs import sweeper
+from tests.api.test_streams import frames
+
+
+async def forget(server: Any) -> None:
+    """Have all events of runs that have ended removed."""
+    await asyncio.sleep(0.002)  # past the millisecond of the last one
+    await sweeper.prune(server.services.runs, 0.0)
+
+
+async def read(server: Any, path: str, last_id: str, until: bytes) -> list[Any]:
+    """Read a stream that does not end until something has come."""
+    seen = b""
+    async with server.client.get(path, headers={"Last-Event-ID": last_id}) as answer:
+        assert answer.status == 200
+        while until not in seen:
+            seen += await answer.content.readany()
+    return [(name, data) for name, data, _ in frames(seen)]
+
+
+async def test_a_joiner_whose_id_is_too_old_is_told_of_the_gap_first(server):
+    thread_id = await server.thread()
+    first = await server.completed(thread_id)
+    await server.completed(thread_id)
+    await forget(server)
+    path = f"/threads/{thread_id}/runs/{first}/stream"
+    for last_id, after in (("1-1", 1), ("-1", 0)):
+        async with server.client.get(path, headers={"Last-Event-ID": last_id}) as answer:
+            ((name, data, event_id),) = frames(await answer.read())
+        assert (name, event_id) == ("metadata", None)
+        assert data == {"run_id": first, "attempt": 1, "gap": {"after": after, "resumes_at": 4}}
+    for headers in ({}, {"Last-Event-ID": "1-3"}):
+        async with server.client.get(path, headers=headers) as answer:
+            assert await answer.read() == b""
+
+
+async def test_a_gap_passes_every_filter(server):
+    thread_id = await server.thread()
+    run_id = await server.completed(thread_id)
+    await server.completed(thread_id)
+    await forget(server)
+    path = f"/threads/{thread_id}/runs/{run_id}/stream?stream_mode=custom"
+    async with server.client.get(path, headers={"Last-Event-ID": "-1"}) as answer:
+        ((_, data, _),) = frames(await answer.read())
+    assert "gap" in data
+
+
+async def test_a_run_that_is_under_way_has_no_gap_though_others_before_it_are_forgotten(server):
+    thread_id = await server.thread()
+    await server.completed(thread_id)
+    run_id = await server.run(thread_id)
+    await server.worker.started(run_id)
+    server.worker.begin(run_id)
+    n = server.worker.emit(run_id, "values", 1)
+    await server.worker.committed(run_id, n)
+    await forget(server)
+    path = f"/threads/{thread_id}/runs/{run_id}/stream"
+    assert [name for name, _ in await read(server, path, "-1", b"values")] == ["metadata", "values"]
+
+
+async def test_a_reader_of_a_thread_whose_id_is_too_old_is_told_of_the_gap_first(server):
+    thread_id = await server.thread()
+    await server.completed(thread_id)
+    await server.completed(thread_id)
+    await forget(server)
+    third = await server.completed(thread_id)
+    seen = await read(server, f"/threads/{thread_id}/stream", "1-2", b"values")
+    assert seen[0] == ("metadata", {"gap": {"after": 2, "resumes_at": 6}})
+    assert seen[1][1]["status"] == "run_done"  # the newest that there was
+    assert seen[2] == ("metadata", {"run_id": third, "attempt": 1})
+    unbroken = await read(server, f"/threads/{thread_id}/stream", "1-6", b"values")
+    assert unbroken[0] == ("metadata", {"run_id": third, "attempt": 1})
+
+
+async def test_a_thread_is_replayed_from_its_beginning_only_as_far_as_its_latest_runs_go(serve):
+    server = await serve(replay_window_s=0.0)
+    thread_id = await server.thread()
+    old = await server.completed(thread_id)
+    run_id = await server.run(thread_id)
+    await server.worker.started(run_id)
+    server.worker.begin(run_id)
+    n = server.worker.emit(run_id, "values", 1)
+    await server.worker.committed(run_id, n)
+    path = f"/threads/{thread_id}/stream"
+    for beginning in ("0", "-"):
+        seen = await read(server, path, beginning, b"values")
+        assert seen == [("metadata", {"run_id": run_id, "attempt": 1}), ("values", 1)]
+    with_id = await read(server, path, "1-1", b"data: 1\r\n")
+    assert with_id[0][0] == "values"  # an id reaches further
+    async with server.client.get(
+        f"/threads/{thread_id}/runs/{old}/stream", headers={"Last-Event-ID": "-1"}
+    ) as answer:
+        assert [name for name, _, _ in frames(await answer.read())] == ["metadata", "values"]
+
+
+async def test_a_thread_without_a_latest_run_is_read_from_now_on(serve):
+    server = await serve(replay_window_s=0.0)
+    thread_id = await server.thread()
+    await server.completed(thread_id)
+    await asyncio.sleep(0.002)
+    async with server.client.get(f"/threads/{thread_id}/stream", headers={"Last-Event-ID": "0"}) as answer:
+        run_id = await server.completed(thread_id)
+        seen = b""
+        while b"run_done" not in seen:
+            seen += await answer.content.readany()
+    assert [data.get("run_id") for name, data, _ in frames(seen) if name == "metadata"] == [run_id, run_id]
+
+
+async def test_events_under_the_eyes_of_a_reader_are_kept_as_long_again(server):
+    thread_id = await server.thread()
+    await server.completed(thread_id)
+    await server.completed(thread_id)
+    async with server.client.get(f"/threads/{thread_id}/stream"):
+        await asyncio.sleep(0.06)
+        assert await sweeper.prune(server.services.runs, 0.05) == 1
+        assert await server.services.storage.events_gap(thread_id, 0) is None
+        await asyncio.sleep(0.06)
+        await sweeper.prune(server.services.runs, 0.05)
+        assert await server.services.storage.events_gap(thread_id, 0) == 5
