@@ -26,6 +26,9 @@ DAMAGE = {
     "a stateless run has ended and its thread still shows": (
         "UPDATE threads SET ephemeral = 1 WHERE thread_id = :idle"
     ),
+    "an ended run that asked for a webhook has none, and has not been told long ago": (
+        "DELETE FROM webhooks WHERE run_id = :ended"
+    ),
     "a row of runs has no thread": "DELETE FROM threads WHERE thread_id = :idle",
 }
 
@@ -33,7 +36,9 @@ DAMAGE = {
 @pytest.mark.parametrize("name", DAMAGE)
 def test_damage_is_found_by_its_name(desk: Any, name: str) -> None:
     idle, busy = desk.thread(), desk.thread()
-    ended = desk.create(idle, claim=True)
+    asking = {"kwargs": {"input": {}, "command": None, "webhook": "http://example.com"}}
+    desk.finish(desk.create(idle, claim=True, **asking))
+    ended = desk.create(idle, claim=True, **asking)
     desk.finish(ended)
     running = desk.create(busy, claim=True)
     assert invariants.invariants_check(desk.connection, True) == []

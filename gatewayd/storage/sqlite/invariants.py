@@ -59,9 +59,14 @@ _ORPHANS = """
 
 WHOLE: Final = {
     "an ended run lacks its last event": """
-        SELECT run_id FROM runs WHERE ended_at IS NOT NULL AND (log_to IS NULL OR NOT EXISTS (
+        SELECT run_id FROM runs JOIN threads USING (thread_id)
+        WHERE ended_at IS NOT NULL AND (log_to IS NULL OR log_to > pruned_to) AND NOT EXISTS (
             SELECT 1 FROM events WHERE events.thread_id = runs.thread_id AND events.run_id = runs.run_id
-                AND events.last_seq = runs.log_to))""",
+                AND events.last_seq = runs.log_to)""",
+    "an ended run that asked for a webhook has none, and has not been told long ago": """
+        SELECT run_id FROM runs WHERE ended_at IS NOT NULL AND webhook IS NOT NULL
+            AND ended_at > (SELECT coalesce(min(created_at), 0) FROM webhooks)
+            AND NOT EXISTS (SELECT 1 FROM webhooks WHERE webhooks.run_id = runs.run_id)""",
     "a stateless run has ended and its thread still shows": """
         SELECT thread_id FROM threads WHERE ephemeral AND hidden_at IS NULL AND deleted_at IS NULL
             AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND runs.ended_at IS NULL)""",
