@@ -156,9 +156,11 @@ REFUSED = [
     (
         {"stream_mode": "bogus"},
         422,
-        "\"bogus\" is not valid under any of the schemas listed in the 'anyOf' keyword\n\n"
-        'Failed validating "anyOf" in schema["properties"]["stream_mode"]\n\n'
-        'On instance["stream_mode"]:\n    "bogus"',
+        (
+            "\"bogus\" is not valid under any of the schemas listed in the 'anyOf' keyword\n\n"
+            'Failed validating "anyOf" in schema["properties"]["stream_mode"]\n\n'
+            'On instance["stream_mode"]:\n    "bogus"'
+        ),
     ),
     ({"webhook": "http://169.254.0.1/"}, 422, "Webhook host blocked: blocked IP range"),
     ({"command": {"resume": 1}}, 422, "`command` is not supported yet"),
