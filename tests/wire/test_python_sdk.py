@@ -410,9 +410,18 @@ async def test_refusals_raise_the_errors_of_their_status(client: LangGraphClient
         await client.runs.wait(thread_id, unknown, input=COUNT)
 
 
-@pytest.mark.parametrize("mode", ["messages", "tasks", "checkpoints", "events", "debug", "tools"])
-async def test_modes_that_are_not_served_are_refused_by_name(client: LangGraphClient, mode: Any) -> None:
+@pytest.mark.parametrize("mode", ["values", "updates", "tasks", "checkpoints", "events", "debug"])
+async def test_every_mode_can_be_asked_for(client: LangGraphClient, mode: Any) -> None:
     thread_id = (await client.threads.create())["thread_id"]
-    with pytest.raises(UnprocessableEntityError, match=f'"{mode}"'):
-        await client.runs.create(thread_id, "countdown", input=COUNT, stream_mode=["values", mode])
+    parts = [
+        part.event async for part in client.runs.stream(thread_id, "countdown", input=COUNT, stream_mode=mode)
+    ]
+    assert parts[0] == "metadata"
+    assert set(parts[1:]) == {mode}
+
+
+async def test_a_mode_that_is_none_is_refused_by_name(client: LangGraphClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    with pytest.raises(UnprocessableEntityError, match="lifecycle"):
+        await client.runs.create(thread_id, "countdown", input=COUNT, stream_mode=["values", "lifecycle"])
     assert await client.runs.list(thread_id) == []
