@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -401,13 +401,29 @@ class RunManager:
     async def _park(self, here: flight.Flight, *, died: bool) -> Run | None:
         """Make the run pending again, unless it was cancelled meanwhile: then it is ended."""
         run = here.run
-        parked = await self.storage.run_park_if_running(run.run_id, run.attempt, died=died, now=self.now())
+        parked = await self._surely(
+            lambda: self.storage.run_park_if_running(run.run_id, run.attempt, died=died, now=self.now()),
+            f"run {run.run_id} could not be made pending",
+        )
         self._land(here)
         if parked is not None and parked.cancel_action is not None:
             await self.end_without_worker(parked)
         else:
             self._waits()
         return parked
+
+    async def _surely(self, write: Callable[[], Awaitable[T]], what: str) -> T:
+        """
+        Do what nobody would do again, however often storage fails: until it is done, or the server stops.
+
+        Else a run would stay in the air for ever, with its place and its thread, because the disk was full for once.
+        """
+        while True:
+            try:
+                return await write()
+            except Exception as error:
+                log.error("%s, trying again: %s", what, error)
+                await asyncio.sleep(self.retry_end_s)
 
     # ending
 
@@ -466,7 +482,10 @@ class RunManager:
 
     async def _refused(self, run: Run, outcome: RunOutcome, here: flight.Flight | None) -> None:
         """A run's end was not taken: it has ended already or was deleted, or a rollback had been stored before."""
-        latest = await self.storage.run_get_anywhere(run.run_id)
+        latest = await self._surely(
+            lambda: self.storage.run_get_anywhere(run.run_id),
+            f"what became of run {run.run_id} could not be read",
+        )
         if latest is None or not latest.active or (here is not None and latest.attempt != run.attempt):
             self._over(run, here)
             return
@@ -521,7 +540,9 @@ class RunManager:
         self._finish(here.run, outcome, here)
 
     async def _undone(self, run: Run) -> RunOutcome:
-        await self.storage.run_checkpoints_delete(run.run_id)
+        await self._surely(
+            lambda: self.storage.run_checkpoints_delete(run.run_id), f"run {run.run_id} could not be undone"
+        )
         projection = await self._projection(run)
         return attrs.evolve(projection, status="interrupted", rollback=True, thread_error=run.cancel_error)
 
