@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from attrs import define, field
@@ -48,3 +48,17 @@ class Group:
         for task in self._tasks:
             task.cancel()
         await self.join()
+
+
+async def until_done(work: Callable[[], Awaitable[T]], what: str, retry_s: float) -> T:
+    """
+    Do what nobody would do again, however often it fails (the disk is full): until it is done, or this is cancelled.
+
+    `what` is the line that the log gets at each failure.
+    """
+    while True:
+        try:
+            return await work()
+        except Exception as error:
+            log.error("%s, trying again: %s", what, error)
+            await asyncio.sleep(retry_s)

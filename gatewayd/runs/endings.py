@@ -100,7 +100,11 @@ class Endings:
 
     async def _refused(self, run: Run, outcome: RunOutcome, here: flight.Flight | None) -> None:
         """A run's end was not taken: it has ended already or was deleted, or a rollback had been stored before."""
-        latest = await self.storage.run_get_anywhere(run.run_id)
+        latest = await tasks.until_done(
+            lambda: self.storage.run_get_anywhere(run.run_id),
+            f"what became of run {run.run_id} could not be read",
+            self.retry_s,
+        )
         if latest is None or not latest.active or (here is not None and latest.attempt != run.attempt):
             self.air.over(run, here)
             return
@@ -113,7 +117,11 @@ class Endings:
         self.finish(here.run, outcome, here)
 
     async def _undone(self, run: Run) -> RunOutcome:
-        await self.storage.run_checkpoints_delete(run.run_id)
+        await tasks.until_done(
+            lambda: self.storage.run_checkpoints_delete(run.run_id),
+            f"run {run.run_id} could not be undone",
+            self.retry_s,
+        )
         projection = await self._projection(run)
         return attrs.evolve(projection, status="interrupted", rollback=True, thread_error=run.cancel_error)
 
@@ -139,7 +147,11 @@ class Endings:
         if earlier is not None:
             return  # the call under way takes the newer word
         try:
-            await self.log.open(run.thread_id)
+            await tasks.until_done(
+                lambda: self.log.open(run.thread_id),
+                f"the log of run {run.run_id} could not be opened",
+                self.retry_s,
+            )
             final, items = await self._unattended(run, outcome)
             if (latest := self._ending[run.run_id]).cancel_action != run.cancel_action:
                 final, items = await self._unattended(latest, outcome)

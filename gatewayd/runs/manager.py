@@ -269,7 +269,11 @@ class RunManager:
 
     async def _dispatch_slowly(self, here: flight.Flight, suspect: bool) -> None:
         try:
-            await self.log.open(here.run.thread_id)
+            await tasks.until_done(
+                lambda: self.log.open(here.run.thread_id),
+                f"the log of run {here.run.run_id} could not be opened",
+                self.retry_end_s,
+            )
         finally:
             self._reserved -= not suspect
         if suspect:
@@ -379,7 +383,11 @@ class RunManager:
     async def _park(self, here: flight.Flight, *, died: bool) -> Run | None:
         """Make the run pending again, unless it was cancelled meanwhile: then it is ended."""
         run = here.run
-        parked = await self.storage.run_park_if_running(run.run_id, run.attempt, died=died, now=self.now())
+        parked = await tasks.until_done(
+            lambda: self.storage.run_park_if_running(run.run_id, run.attempt, died=died, now=self.now()),
+            f"run {run.run_id} could not be made pending",
+            self.retry_end_s,
+        )
         self.air.land(here)
         if parked is not None and parked.cancel_action is not None:
             await self.ending.end_without_worker(parked)

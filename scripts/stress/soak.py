@@ -212,12 +212,9 @@ class Soak:
             await asyncio.sleep(1)
             workers = self.served.workers("run-") if self.served.alive else []
             for name, pid in (("daemon", self.served.pid), ("worker", min(workers, default=0))):
-                try:
-                    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-                    self.figures[f"{name}_mib"].append(pages * 4096 / 2**20)
-                    self.figures[f"{name}_handles"].append(len(list(Path(f"/proc/{pid}/fd").iterdir())))
-                except OSError:
-                    continue
+                if (found := size_of(pid)) is not None:
+                    self.figures[f"{name}_mib"].append(found[0])
+                    self.figures[f"{name}_handles"].append(found[1])
 
     async def receive(self, request: web.Request) -> web.Response:
         body = await request.json()
@@ -288,6 +285,15 @@ class Soak:
             second = statistics.median(figures[quarter : 2 * quarter])
             last = statistics.median(figures[3 * quarter :])
             print(f"{name:16} {second:.1f} → {last:.1f} ({last / second:.0%})")
+
+
+def size_of(pid: int) -> tuple[float, int] | None:
+    """Return MiB of memory and number of open files of a process, None if there is none."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return pages * 4096 / 2**20, len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    except OSError:
+        return None
 
 
 async def main(options: argparse.Namespace) -> int:

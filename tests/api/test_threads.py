@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 
@@ -293,3 +294,17 @@ async def test_history_limits_are_the_references(server):
     assert await server.json("GET", f"{path}?limit=0") == []
     assert await server.json("GET", f"{path}?limit=-5") == []
     assert "minimum of 1" in (await server.json("POST", path, {"limit": 0}, status=422))["detail"]
+
+
+async def test_of_two_creations_of_one_thread_at_once_one_wins(server):
+    made = await asyncio.gather(
+        *[server.client.post("/threads", json={"thread_id": str(uuid.UUID(int=7))}) for _ in range(4)]
+    )
+    assert sorted(answer.status for answer in made) == [200, 409, 409, 409]
+
+
+async def test_patches_that_come_together_are_all_there(server):
+    thread_id = await server.thread()
+    path = f"/threads/{thread_id}"
+    await asyncio.gather(*[server.json("PATCH", path, {"metadata": {str(n): n}}) for n in range(8)])
+    assert (await server.json("GET", path))["metadata"] == {str(n): n for n in range(8)}

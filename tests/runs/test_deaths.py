@@ -343,6 +343,18 @@ async def test_a_stored_rollback_is_carried_out_whatever_the_policy(boots: Any) 
     assert await second.status(run) is None
 
 
+async def test_a_stored_cancel_keeps_what_the_run_has_stored_whatever_the_policy(boots: Any) -> None:
+    first = await boots.start()
+    run = await first.executing()
+    await first.worker.committed(run.run_id, first.worker.checkpoint(run.run_id, "0001"))
+    await first.runs.cancel(run.thread_id, run.run_id, "interrupt")
+    second = await boots.start(on_restart="restart")
+    await recovery.end_cancelled(second.runs)
+    await second.storage.counters()
+    assert await second.status(run) == "interrupted"
+    assert await second.fetch("SELECT checkpoint_id FROM checkpoints") == [("0001",)]
+
+
 async def test_runs_that_were_handed_back_at_a_stop_go_on_whatever_the_policy(boots: Any) -> None:
     first = await boots.start()
     run = await first.executing()

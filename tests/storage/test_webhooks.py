@@ -15,7 +15,7 @@ KWARGS = {"input": {}, "command": None, "webhook": URL}
 
 
 def owed(desk: Any) -> list[Delivery]:
-    return [webhooks.record(row) for row in desk.fetch(webhooks.DUE, desk.now, 100)]
+    return [webhooks.record(row) for row in desk.fetch(webhooks.DUE, desk.now, "[]", 100)]
 
 
 def tried(number: int, status: int | None = 500) -> Attempt:

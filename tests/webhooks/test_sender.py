@@ -312,3 +312,20 @@ async def test_webhooks_that_are_switched_off_are_not_sent(bench: Any, receiver:
     found = await here.settled(await here.ended(), 1)
     assert (found.state, receiver.seen) == ("dead", [])
     assert "http.disable_webhooks" in found.log[0].error
+
+
+async def test_a_receiver_with_many_due_webhooks_does_not_keep_those_of_others(
+    bench: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "PAGE", 6)
+    here = await bench()
+    receiver.gate.clear()  # it answers nobody for the time being
+    slow, hint = receiver.url, here.sender.hint
+    here.sender.hint = asyncio.Event()  # all are owed before the sender looks, and it looks once
+    for _ in range(8):
+        await here.ended()
+    receiver.url = slow.replace("127.0.0.1", "localhost")
+    other = await here.ended()
+    hint.set()
+    bodies = await receiver.got(sender.AT_ONCE_TO_HOST + 1)
+    assert other in [body["run_id"] for body in bodies]

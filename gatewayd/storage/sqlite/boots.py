@@ -32,19 +32,20 @@ def orphans_park(
 
     `policies` say by graph id, `default` for the others, what becomes of them: "resume" goes on from the last
     checkpoint, "restart" forgets what the run has stored and begins at its input, "error" and "interrupt" mark it to be
-    ended that way, if it is not being cancelled. Its last event tells how long the cut attempt has executed at least.
+    ended that way; one that is being cancelled is ended by that, and keeps what it has stored until then. Its last event tells how long the cut attempt has executed at least.
     """
     parked = connection.execute(
         """UPDATE runs SET status = 'pending', boot = NULL, updated_at = ?,
                executed_us = executed_us + max(0, coalesce((SELECT time_ms * 1000 FROM events
                    WHERE events.run_id = runs.run_id ORDER BY last_seq DESC LIMIT 1), 0) - attempt_at),
                attempt_at = NULL, suspicions = iif(progressed, 0, suspicions + 1)
-           WHERE status = 'running' AND boot <> ? RETURNING run_id, graph_id""",
+           WHERE status = 'running' AND boot <> ? RETURNING run_id, graph_id, cancel_action""",
         (now, boot),
     ).fetchall()
-    for run_id, graph_id in parked:
-        _apply(connection, run_id, policies.get(graph_id, default))
-    return [run for run_id, _ in parked if (run := runs.run_find(connection, run_id)) is not None]
+    for run_id, graph_id, cancel_action in parked:
+        if cancel_action is None:
+            _apply(connection, run_id, policies.get(graph_id, default))
+    return [run for run_id, *_ in parked if (run := runs.run_find(connection, run_id)) is not None]
 
 
 def _apply(connection: sqlite3.Connection, run_id: str, policy: str) -> None:
@@ -53,7 +54,7 @@ def _apply(connection: sqlite3.Connection, run_id: str, policy: str) -> None:
     elif policy != "resume":
         message = f"the server was restarted while the run was executing (on_restart={policy})"
         connection.execute(
-            "UPDATE runs SET cancel_action = ?, cancel_error = ? WHERE run_id = ? AND cancel_action IS NULL",
+            "UPDATE runs SET cancel_action = ?, cancel_error = ? WHERE run_id = ?",
             (policy, wire.text({"error": "ServerRestarted", "message": message}), run_id),
         )
 

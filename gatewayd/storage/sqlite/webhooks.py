@@ -19,7 +19,14 @@ from gatewayd.model.run import Run, RunOutcome
 from gatewayd.model.webhook import Attempt, Delivery
 
 COLUMNS = "delivery_id, url, run, status, error, created_at, state, attempts, due_at"
-DUE = f"SELECT {COLUMNS} FROM webhooks WHERE state = 'owed' AND due_at <= ? ORDER BY due_at LIMIT ?"
+# Parameters: now, the hosts to leave out as a JSON array, limit.
+DUE = f"""
+SELECT {COLUMNS} FROM webhooks
+WHERE state = 'owed' AND due_at <= ? AND NOT EXISTS (
+    SELECT 1 FROM json_each(?) AS host
+    WHERE substr(url, instr(url, '://') + 3, length(host.value)) = host.value
+        AND substr(url || '/', instr(url, '://') + 3 + length(host.value), 1) IN ('/', '?', '#'))
+ORDER BY due_at LIMIT ?"""
 NEXT_DUE = "SELECT min(due_at) FROM webhooks WHERE state = 'owed' AND due_at > ?"
 OF_RUN = f"SELECT {COLUMNS} FROM webhooks WHERE run_id = ? AND thread_id = ? ORDER BY delivery_id"
 ONE = f"SELECT {COLUMNS} FROM webhooks WHERE delivery_id = ?"

@@ -1,0 +1,48 @@
+"""Writes that fail while a run is parked or undone: they are tried again, and no run is left in the air."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gatewayd.storage import store
+from gatewayd.storage.sqlite import database
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
+    """Have a storage operation find the disk full the next time."""
+    failures = [database.FullDisk("the disk is full")]
+    real = getattr(store.Storage, operation)
+
+    async def failing(*arguments: Any, **options: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await real(*arguments, **options)
+
+    monkeypatch.setattr(store.Storage, operation, failing)
+
+
+async def test_a_run_whose_worker_died_on_a_full_disk_goes_on_when_there_is_room(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_once(monkeypatch, "run_park_if_running")
+    run = await engine.executing()
+    await engine.worker.committed(run.run_id, engine.worker.checkpoint(run.run_id, "0001"))
+    engine.worker.die()
+    assert await engine.worker.started(run.run_id) == 2
+    engine.worker.end(run.run_id)
+    await engine.landed()
+    assert await engine.status(run) == "success"
+
+
+async def test_a_rollback_on_a_full_disk_is_carried_out_when_there_is_room(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_once(monkeypatch, "run_checkpoints_delete")
+    run = await engine.executing()
+    await engine.runs.cancel(run.thread_id, run.run_id, "rollback")
+    engine.worker.end(run.run_id, "cancelled")
+    await engine.landed()
+    assert await engine.run(run) is None
+    assert await engine.fetch("SELECT * FROM slots") == []
