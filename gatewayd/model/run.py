@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from attrs import field, frozen
 
@@ -10,6 +10,14 @@ from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.states import ACTIVE, RunStatus
 
 CancelAction = Literal["interrupt", "rollback"]
+
+RESUMING: Final = "__pregel_resuming"
+"""
+Key of `configurable` that `RemoteGraph` sets when the graph that it is a node of goes on.
+
+The input is then the one of the first time and means "from where you stand": without the key an answered question would
+be asked again. It is the only key of langgraph's own that is taken from a client.
+"""
 
 
 @frozen(kw_only=True)

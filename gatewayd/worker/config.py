@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 import gatewayd
 from gatewayd.channel import orders
+from gatewayd.model.run import RESUMING
 from gatewayd.worker import graphs
 
 _LANGGRAPH_VERSION = metadata.version("langgraph")
@@ -39,6 +40,7 @@ _SERVER_KEYS = frozenset(
         "checkpoint_map",
     }
 )
+
 _SERVER_PREFIXES = ("__", "langgraph_", "langsmith-")
 
 
@@ -47,11 +49,13 @@ def prepare(run: orders.RunOrder) -> RunnableConfig:
     given: dict[str, Any] = run.kwargs.get("config") or {}
     config: dict[str, Any] = {key: given[key] for key in _PASSED_ON if given.get(key)}
     config["metadata"] = {**(given.get("metadata") or {}), **_about(run)}
-    # Keys of langgraph's own (`__pregel_…`) steer its engine and are never taken from stored data.
+    # Keys of langgraph's own (`__pregel_…`) steer its engine and are never taken from stored data, but for one.
     configurable: dict[str, Any] = given.get("configurable") or {}
     config["configurable"] = {
         key: value for key, value in configurable.items() if not key.startswith("__pregel_")
     }
+    if configurable.get(RESUMING) is True:
+        config["configurable"][RESUMING] = True
     config["run_id"] = uuid.UUID(run.run_id)
     return cast(RunnableConfig, config)
 

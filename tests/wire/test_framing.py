@@ -6,8 +6,12 @@ import json
 import re
 
 import aiohttp
+import pytest
 
 FRAME = re.compile(rb"event: ([^\r\n]+)\r\ndata: ([^\r\n]+)\r\nid: (\d{13}-\d+)\r\n\r\n")
+
+
+pytestmark = pytest.mark.xdist_group("clients")
 
 
 async def test_a_frame_is_event_data_and_id_on_lines_of_their_own(served: str) -> None:

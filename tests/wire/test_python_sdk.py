@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,6 +19,8 @@ from langgraph_sdk.errors import (
     NotFoundError,
     UnprocessableEntityError,
 )
+
+pytestmark = pytest.mark.xdist_group("clients")
 
 COUNT: dict[str, Any] = {"left": 2, "seen": []}
 COUNTED = {"left": 0, "seen": ["tick 2", "tick 1"]}
@@ -295,6 +299,109 @@ async def test_a_cut_stream_is_joined_behind_the_last_event(client: LangGraphCli
     assert [part.data async for part in values if part.event == "values"] == [
         part.data for part in seen if part.event == "values"
     ]
+
+
+async def halfway(client: LangGraphClient, gate: Path) -> tuple[str, list[Any]]:
+    """Stream an answer that stops in the middle, leave, and return the thread and what came so far."""
+    thread_id = (await client.threads.create())["thread_id"]
+    given: Any = {"messages": [{"role": "user", "content": "hello"}], "gate": str(gate)}
+    modes: Any = ["messages-tuple", "updates"]
+    stream = client.runs.stream(
+        thread_id, "patient", input=given, stream_mode=modes, stream_resumable=True, on_disconnect="continue"
+    )
+    seen: list[Any] = []
+    async for part in stream:
+        seen.append(part)
+        if part.event == "messages" and part.data[0]["content"] == "You said ":
+            break
+    await stream.aclose()  # type: ignore[attr-defined]
+    return thread_id, seen
+
+
+async def test_a_stream_that_was_left_goes_on_behind_any_event(
+    client: LangGraphClient, tmp_path: Path
+) -> None:
+    """Whichever was the last one that the client has seen, and however events lie together in storage."""
+    gate = tmp_path / "gate"
+    thread_id, seen = await halfway(client, gate)
+    run_id = seen[0].data["run_id"]
+    waiting = [
+        asyncio.create_task(_parts(client.runs.join_stream(thread_id, run_id, last_event_id=part.id)))
+        for part in seen
+    ]
+    assert (await client.runs.get(thread_id, run_id))["status"] == "running"
+    gate.touch()
+    rests = await asyncio.wait_for(asyncio.gather(*waiting), 15)
+    whole = [*seen, *rests[-1]]
+    assert rests == [whole[n + 1 :] for n in range(len(seen))]
+    later = [client.runs.join_stream(thread_id, run_id, last_event_id=part.id) for part in whole]
+    assert [await _parts(stream) for stream in later] == [whole[n + 1 :] for n in range(len(whole))]
+    chunks = [part.data for part in whole if part.event == "messages"]
+    said = [message["content"] for message, about in chunks if about["langgraph_node"] == "answer"]
+    assert "".join(said) == "You said hello"
+
+
+async def _parts(stream: Any) -> list[Any]:
+    return [part async for part in stream]
+
+
+async def test_a_joiner_that_leaves_ends_the_run_if_it_said_so(
+    client: LangGraphClient, tmp_path: Path
+) -> None:
+    thread_id, seen = await halfway(client, tmp_path / "gate")
+    run_id = seen[0].data["run_id"]
+    joined = client.runs.join_stream(thread_id, run_id, last_event_id="-1", cancel_on_disconnect=True)
+    assert (await anext(aiter(joined))).event == "metadata"
+    await joined.aclose()  # type: ignore[attr-defined]
+    assert await status_of(client, thread_id) == "interrupted"
+    assert (await client.runs.get(thread_id, run_id))["status"] == "interrupted"
+
+
+async def test_a_thread_is_followed_through_several_runs(client: LangGraphClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    runs = [
+        await client.runs.create(thread_id, "countdown", input=COUNT, stream_mode="updates") for _ in "ab"
+    ]
+    await asyncio.gather(*(client.runs.join(thread_id, run["run_id"]) for run in runs))
+    seen: list[Any] = []
+    stream = await client.threads.join_stream(thread_id, last_event_id="-")
+    async for part in stream:
+        seen.append(part)
+        if [part.data.get("status") for part in seen].count("run_done") == 2:
+            break
+    told = [part.data["run_id"] for part in seen if part.event == "metadata"]
+    assert told == [run["run_id"] for run in runs for _ in ("begun", "done")]
+    assert [part.event for part in seen] == ["metadata", "updates", "updates", "metadata"] * 2
+
+
+async def test_many_runs_are_created_and_cancelled_at_once(client: LangGraphClient) -> None:
+    made: Any = [{"assistant_id": "slow", "input": SLOW, "metadata": {"n": n}} for n in range(3)]
+    runs = await client.runs.create_batch(made)
+    assert [run["metadata"]["n"] for run in runs] == [0, 1, 2]
+    for run in runs:
+        await client.runs.cancel(run["thread_id"], run["run_id"], wait=True)
+    thread_id = (await client.threads.create())["thread_id"]
+    queued = [await client.runs.create(thread_id, "slow", input=SLOW) for _ in range(3)]
+    await client.runs.cancel_many(thread_id=thread_id, run_ids=[run["run_id"] for run in queued])
+    for run in queued:
+        await client.runs.join(thread_id, run["run_id"])
+    assert {row["status"] for row in await client.runs.list(thread_id)} == {"interrupted"}
+
+
+async def test_a_wait_that_is_left_ends_its_run_if_it_said_so(client: LangGraphClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    created: asyncio.Queue[Any] = asyncio.Queue()
+    waiting = asyncio.create_task(
+        client.runs.wait(
+            thread_id, "slow", input=SLOW, on_disconnect="cancel", on_run_created=created.put_nowait
+        )
+    )
+    run_id = (await asyncio.wait_for(created.get(), 15))["run_id"]
+    waiting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await waiting
+    await client.runs.join(thread_id, run_id)
+    assert (await client.runs.get(thread_id, run_id))["status"] == "interrupted"
 
 
 async def test_a_running_stream_can_be_joined(client: LangGraphClient) -> None:

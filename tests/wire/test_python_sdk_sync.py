@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
 from langgraph_sdk.errors import ConflictError, NotFoundError, UnprocessableEntityError
+
+pytestmark = pytest.mark.xdist_group("clients")
 
 COUNT: dict[str, Any] = {"left": 2, "seen": []}
 COUNTED = {"left": 0, "seen": ["tick 2", "tick 1"]}
@@ -51,6 +54,48 @@ def test_runs_are_streamed_joined_and_replayed(client: SyncLangGraphClient) -> N
     assert [row["run_id"] for row in client.runs.list(thread_id)] == [run_id]
     stateless = client.runs.stream(None, "countdown", input=COUNT)
     assert [part.event for part in stateless] == ["metadata", "values", "values", "values"]
+
+
+def test_a_stream_that_was_left_goes_on_behind_the_last_event(
+    client: SyncLangGraphClient, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    thread_id = client.threads.create()["thread_id"]
+    given: Any = {"messages": [{"role": "user", "content": "hello"}], "gate": str(gate)}
+    stream = client.runs.stream(thread_id, "patient", input=given, stream_mode=["messages-tuple", "values"])
+    seen: list[Any] = []
+    for part in stream:
+        seen.append(part)
+        if part.event == "messages" and part.data[0]["content"] == "You said ":
+            break
+    stream.close()  # type: ignore[attr-defined]
+    run_id = seen[0].data["run_id"]
+    rest: list[Any] = []
+    for part in client.runs.join_stream(thread_id, run_id, last_event_id=seen[1].id):
+        rest.append(part)
+        if part.id == seen[-1].id:
+            gate.touch()
+    assert rest[: len(seen) - 2] == seen[2:]
+    assert rest[-1].event == "values"
+    assert rest[-1].data == client.runs.join(thread_id, run_id)
+    assert rest[-1].data["messages"][-1]["content"] == "You said hello"
+
+
+def test_states_are_updated_and_runs_created_in_a_batch(client: SyncLangGraphClient) -> None:
+    thread_id = client.threads.create(graph_id="ask")["thread_id"]
+    client.runs.wait(thread_id, "ask", input={"topic": "tea"})
+    client.threads.update_state(thread_id, {"reply": "black"}, as_node="question")
+    assert client.threads.get_state(thread_id)["next"] == ["close"]
+    assert client.runs.wait(thread_id, "ask") == {"topic": "tea", "reply": "black", "closed": True}
+    copied: Any = client.threads.copy(thread_id)
+    assert client.threads.get_state(copied["thread_id"])["values"]["closed"] is True
+    made: Any = {"assistant_id": "countdown", "input": COUNT}
+    runs = client.runs.create_batch([made, made])
+    assert [client.runs.join(run["thread_id"], run["run_id"]) for run in runs] == [COUNTED, COUNTED]
+    queued = client.runs.create(thread_id, "slow", input=SLOW)
+    client.runs.cancel_many(thread_id=thread_id, run_ids=[queued["run_id"]])
+    client.runs.join(thread_id, queued["run_id"])
+    assert client.runs.get(thread_id, queued["run_id"])["status"] == "interrupted"
 
 
 def test_a_question_is_answered(client: SyncLangGraphClient) -> None:

@@ -13,6 +13,8 @@ from langgraph.types import Command
 from langgraph_sdk import get_client, get_sync_client
 from typing_extensions import TypedDict
 
+pytestmark = pytest.mark.xdist_group("clients")
+
 COUNT: dict[str, Any] = {"left": 2, "seen": []}
 COUNTED = {"left": 0, "seen": ["tick 2", "tick 1"]}
 
@@ -123,6 +125,47 @@ def test_a_question_is_asked_and_answered(clients: Clients) -> None:
     assert answered == {"topic": "tea", "reply": "green", "closed": True}
 
 
+async def test_questions_are_streamed_and_answered_by_their_ids(async_clients: Clients) -> None:
+    both, config = async_clients.graph("both"), async_clients.on_a_thread()
+    given: Any = {"replies": []}
+    parts = [part async for part in both.astream(given, config, stream_mode=["values", "updates"])]
+    ids = {
+        one["id"]: one["value"]["who"]
+        for mode, data in ((part[0], part[1]) for part in parts)
+        if mode == "values"
+        for one in data.get("__interrupt__", [])
+    }
+    assert sorted(ids.values()) == ["first", "second"]
+    answered = await both.ainvoke(Command(resume=ids), config)
+    assert sorted(answered["replies"]) == ["first first", "second second"]
+
+
+def test_it_stops_at_breakpoints_and_goes_on(clients: Clients) -> None:
+    countdown, config = clients.graph("countdown"), clients.on_a_thread()
+    assert countdown.invoke(COUNT, config, interrupt_before=["tick"]) == COUNT
+    assert countdown.get_state(config).next == ("tick",)
+    assert countdown.invoke(None, config) == COUNTED
+
+
+def test_its_state_can_be_updated(clients: Clients) -> None:
+    ask, config = clients.graph("ask"), clients.on_a_thread()
+    ask.invoke({"topic": "tea"}, config)
+    place = ask.update_state(config, {"reply": "black"}, as_node="question")
+    state = ask.get_state(config)
+    assert (state.values, state.next) == ({"topic": "tea", "reply": "black"}, ("close",))
+    assert state.config["configurable"]["checkpoint_id"] == place["configurable"]["checkpoint_id"]
+    assert ask.invoke(None, config) == {"topic": "tea", "reply": "black", "closed": True}
+
+
+def test_its_config_reaches_the_nodes(clients: Clients) -> None:
+    told = clients.graph("told").with_config(
+        {"tags": ["a"], "metadata": {"note": 1}, "recursion_limit": 7, "configurable": {"colour": "red"}}
+    )
+    found = told.invoke({"told": {}})["told"]
+    assert (found["tags"], found["recursion_limit"], found["metadata"]["note"]) == (["a"], 7, 1)
+    assert found["configurable"]["colour"] == "red"
+
+
 class Outer(TypedDict):
     left: int
     seen: list[str]
@@ -166,3 +209,11 @@ async def test_its_question_interrupts_the_graph_around_it(async_clients: Client
     asked = await local.ainvoke({"topic": "tea"}, config)
     assert [one.value for one in asked["__interrupt__"]] == [{"about": "tea"}]
     assert (await local.aget_state(config)).next == ("remote",)
+    asked_again = await local.ainvoke(Command(resume="an answer that the client does not pass on"), config)
+    assert asked_again["__interrupt__"] == asked["__interrupt__"]
+    answered = await async_clients.graph("ask").ainvoke(Command(resume="green"), config)
+    assert answered == {"topic": "tea", "reply": "green", "closed": True}
+    assert await local.ainvoke(Command(resume="whatever"), config) == answered
+    assert (await local.aget_state(config)).next == ()
+    steps = await async_clients.client.threads.get_history(config["configurable"]["thread_id"], limit=20)
+    assert [state["next"] for state in steps] == [[], ["close"], ["question"], ["__start__"]]

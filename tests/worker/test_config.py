@@ -118,6 +118,13 @@ def test_keys_that_steer_langgraph_are_not_taken_from_a_request() -> None:
     assert built["configurable"] == {"k": 2, **SERVER}
 
 
+@pytest.mark.parametrize("value", [True, False, 1, "yes", None])
+def test_a_remote_graph_may_say_that_the_graph_around_it_goes_on(value: object) -> None:
+    built, _ = config.build(order({"config": {"configurable": {"__pregel_resuming": value}}}), graph())
+    said = {"__pregel_resuming": True} if value is True else {}
+    assert built["configurable"] == {**said, **SERVER}
+
+
 @pytest.mark.parametrize(
     ("schema", "configurable", "context", "given", "seen_configurable", "seen_context"),
     [

@@ -18,7 +18,7 @@ from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.errors import Conflict, NotFound
 from gatewayd.model import states
 from gatewayd.model.event import Chunk
-from gatewayd.model.run import Run, RunOutcome, RunRequest
+from gatewayd.model.run import RESUMING, Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Assistant, Thread
 from gatewayd.storage.sqlite import assistants, events, idempotency, slots, threads, webhooks
 
@@ -208,7 +208,7 @@ def _composed(
     configurable |= {
         key: value
         for key, value in (request.config.get("configurable") or {}).items()
-        if not key.startswith("__") and key != "user_id"
+        if key == RESUMING or (not key.startswith("__") and key != "user_id")
     }
     if request.context:
         context = {**assistant.context, **request.context}
@@ -260,7 +260,7 @@ def _composed(
     )
 
 
-CHECKPOINT_KEYS = frozenset({"checkpoint_id", "checkpoint_ns", "checkpoint_map"})
+CHECKPOINT_KEYS = frozenset({"checkpoint_id", "checkpoint_ns", "checkpoint_map", RESUMING})
 """Keys of `configurable` that address a state and are no settings."""
 
 

@@ -191,6 +191,47 @@ def remove(_: Talk) -> dict[str, Any]:
 placed = StateGraph(Talk).add_sequence([place, nothing, remove]).add_edge(START, "place").compile()
 
 
+class Patient(Talk):
+    """A conversation whose answers wait in the middle."""
+
+    gate: str
+    """Path of a file; an answer is ended when there is one."""
+
+
+async def greet(_: Patient) -> dict[str, Any]:
+    get_stream_writer()("greeted")
+    return {"messages": [AIMessage("Hello.")]}
+
+
+class Hesitant(Player):
+    """Waits for the gate before its second chunk."""
+
+    gate: pathlib.Path
+
+    async def _astream(self, *args: Any, **options: Any) -> AsyncIterator[ChatGenerationChunk]:
+        spoken_already = False
+        async for chunk in super()._astream(*args, **options):
+            while spoken_already and not self.gate.exists():  # noqa: ASYNC110  (another process makes it)
+                await asyncio.sleep(0.01)
+            spoken_already = True
+            yield chunk
+
+
+async def answer(state: Patient) -> dict[str, Any]:
+    asked = next(message.content for message in reversed(state["messages"]) if message.type == "human")
+    model = Hesitant(chunks=spoken("You said ", str(asked)), gate=pathlib.Path(state["gate"]))
+    return {"messages": [await model.ainvoke(state["messages"])]}
+
+
+patient = (
+    StateGraph(Patient)
+    .add_sequence([greet, answer])
+    .add_edge(START, "greet")
+    .add_edge("answer", END)
+    .compile()
+)
+
+
 # --- count: steps, a custom event in each
 
 

@@ -1,0 +1,66 @@
+"""
+Scripts of tests/wire/js under Node, with the packages that package-lock.json there names.
+
+    node.run("sdk.mjs", node.environment(url, sdk, tmp_path))
+
+Each script holds tests of its own, as sentences; what it prints is shown if one of them fails. The packages come from
+npm's registry once, into js/node_modules.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+FOLDER: Final = Path(__file__).with_name("js")
+SDKS: Final = {"1.15.0": "@langchain/langgraph-sdk", "2.0.0": "langgraph-sdk-2"}
+"""The versions of the JavaScript SDK, and their names in package.json."""
+COMMAND: Final = ("node", "--no-warnings", "--test-reporter=spec")
+OLDEST: Final = 20
+"""Major version of Node that the packages need."""
+TIMEOUT_S: Final = 100.0
+
+needed: Final = pytest.mark.skipif(
+    shutil.which("node") is None or shutil.which("npm") is None, reason="Node is not installed"
+)
+"""Marks a test that runs a script."""
+
+
+def environment(url: str, version: str, gates: Path) -> dict[str, str]:
+    """Return what a script is told: the server, the package, and a folder for files that graphs wait for."""
+    told = {"URL": url, "SDK": SDKS[version], "GATES": str(gates), "NODE_ENV": "production"}
+    return {**os.environ, **told}
+
+
+def install() -> None:
+    """Have the packages in place; the first of several processes fetches them."""
+    installed, wanted = FOLDER / "node_modules" / ".package-lock.json", FOLDER / "package-lock.json"
+    with (FOLDER / "package.json").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if installed.exists() and installed.stat().st_mtime >= wanted.stat().st_mtime:
+            return
+        fetched = subprocess.run(["npm", "ci"], cwd=FOLDER, capture_output=True, text=True, check=False)
+        assert fetched.returncode == 0, fetched.stderr
+        installed.touch()
+
+
+def run(script: str, env: dict[str, str]) -> None:
+    """Run a script; its failure fails the test."""
+    install()
+    ended = subprocess.run(
+        [*COMMAND, script],
+        cwd=FOLDER,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_S,
+    )
+    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+    assert "ℹ fail 0" in ended.stdout, ended.stdout
