@@ -107,7 +107,15 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what a clone contains, so that builds leave nothing in the repository."""
     target = tmp_path_factory.mktemp("clone") / "gatewayd"
     made = shutil.ignore_patterns(
-        ".git", ".venv*", ".gatewayd", "node_modules", "build", "dist", "*.egg-info", "__pycache__", ".*_cache"
+        ".git",
+        ".venv*",
+        ".gatewayd",
+        "node_modules",
+        "build",
+        "dist",
+        "*.egg-info",
+        "__pycache__",
+        ".*_cache",
     )
     shutil.copytree(ROOT, target, ignore=made)
     return target
