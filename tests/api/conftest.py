@@ -140,7 +140,8 @@ class PlayedSupervisor:
 
     def drain(self, reason: str) -> None:
         for run_id in list(self.listener.flights):
-            self.worker.end(run_id, "drained")
+            if run_id in self.worker.orders:  # the others are parked: nobody has them yet
+                self.worker.end(run_id, "drained")
 
     def cut(self) -> None:
         pass
