@@ -6,6 +6,7 @@ Most modes of langgraph are the wire's, under the same names. The others:
 - ``messages``, the older form of the same: for every message one ``messages/metadata``, then what has been streamed of
   it so far as a ``messages/partial`` per chunk, or all at once as ``messages/complete``. The names have no namespace.
   Beside ``messages-tuple`` it is silent.
+- ``tools`` is told in the words of the SDKs, ``on_tool_start`` and so on, each with the name of its tool.
 - ``debug`` shows checkpoints with their addresses, for clients that want to fork from them.
 - ``events`` are no mode of langgraph: see `callbacks`.
 
@@ -51,6 +52,8 @@ class Modes:
             asked = (asked - {"messages-tuple"}) | {"messages"}
         elif "messages" in asked:
             self.shapes["messages"] = Whole().shape
+        if "tools" in asked:
+            self.shapes["tools"] = Calls().shape
         if "debug" in asked:
             self.shapes["debug"] = _debug_of_temporary if self.temporary else _debug
         if self.temporary:
@@ -87,6 +90,31 @@ class Whole:
         else:
             self._known[message.id] = message
             yield "messages/complete", [message]
+
+
+@define(eq=False)
+class Calls:
+    """Calls of tools, as the SDKs' types have them; langgraph names the tool only at the start of a call."""
+
+    _names: dict[str, str] = field(factory=dict, init=False)
+    """Of the calls in progress, by their ids."""
+
+    def shape(self, payload: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+        """Yield what a call's start, delta, end or error is on the wire; nothing of what else there may be."""
+        call_id = payload["tool_call_id"]
+        about: dict[str, Any] = {"toolCallId": call_id, "name": self._names.get(call_id, "")}
+        match payload["event"]:
+            case "tool-started":
+                about["name"] = self._names[call_id] = payload["tool_name"]
+                yield "tools", {"event": "on_tool_start", **about, "input": payload.get("input")}
+            case "tool-output-delta":
+                yield "tools", {"event": "on_tool_event", **about, "data": payload["delta"]}
+            case "tool-finished":
+                self._names.pop(call_id, None)
+                yield "tools", {"event": "on_tool_end", **about, "output": payload["output"]}
+            case "tool-error":
+                self._names.pop(call_id, None)
+                yield "tools", {"event": "on_tool_error", **about, "error": payload["message"]}
 
 
 def _debug(payload: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -22,8 +22,6 @@ FOLDER: Final = Path(__file__).with_name("js")
 SDKS: Final = {"1.15.0": "@langchain/langgraph-sdk", "2.0.0": "langgraph-sdk-2"}
 """The versions of the JavaScript SDK, and their names in package.json."""
 COMMAND: Final = ("node", "--no-warnings", "--test-reporter=spec")
-OLDEST: Final = 20
-"""Major version of Node that the packages need."""
 TIMEOUT_S: Final = 100.0
 
 needed: Final = pytest.mark.skipif(

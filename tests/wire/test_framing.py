@@ -37,12 +37,13 @@ async def test_an_answer_that_is_waited_for_is_json_after_nothing_but_space(serv
         assert (await response.read()).lstrip(b"\n").startswith(b"{")
 
 
-async def test_tools_tell_of_their_calls_as_langgraph_does(served: str) -> None:
+async def test_tools_tell_of_their_calls_in_the_words_of_the_sdks(served: str) -> None:
     asked = {"messages": [{"type": "human", "content": "six times seven"}]}
     body = {"assistant_id": "reckoner", "input": asked, "stream_mode": ["tools"]}
     async with aiohttp.ClientSession() as http, http.post(f"{served}/runs/stream", json=body) as response:
         frames = FRAME.findall(await response.read())
-    told = [json.loads(data) for name, data, _ in frames if name == b"tools"]
-    assert [each["event"] for each in told] == ["tool-started", "tool-finished"]
-    assert told[0]["input"] == {"left": 6, "right": 7}
-    assert told[1]["output"]["content"] == "42"
+    begun, done = (json.loads(data) for name, data, _ in frames if name == b"tools")
+    about = {"toolCallId": "call-1", "name": "multiply"}
+    assert begun == {"event": "on_tool_start", **about, "input": {"left": 6, "right": 7}}
+    assert done.pop("output")["content"] == "42"
+    assert done == {"event": "on_tool_end", **about}

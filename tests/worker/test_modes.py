@@ -37,7 +37,7 @@ def test_langgraph_is_asked_in_its_own_words_and_always_for_what_the_result_is_r
 
 
 def test_modes_that_need_no_other_shape_have_none() -> None:
-    assert not wanted("values", "updates", "messages-tuple", "custom", "tasks", "tools").shapes
+    assert not wanted("values", "updates", "messages-tuple", "custom", "tasks").shapes
     assert not wanted("messages", "messages-tuple").shapes
 
 
@@ -62,6 +62,26 @@ def test_messages_are_told_once_then_grow() -> None:
     ]
     assert type(told[3][1][0]) is AIMessage
     assert told[5][1] == [AIMessage("whole", id="two")]
+
+
+def test_calls_of_tools_are_told_with_their_names_to_the_end() -> None:
+    shape = wanted("tools").shapes["tools"]
+    seen = [
+        {"event": "tool-started", "tool_call_id": "1", "tool_name": "add", "input": {"n": 2}},
+        {"event": "tool-started", "tool_call_id": "2", "tool_name": "find"},
+        {"event": "tool-output-delta", "tool_call_id": "1", "delta": "half"},
+        {"event": "tool-error", "tool_call_id": "2", "message": "not there"},
+        {"event": "tool-finished", "tool_call_id": "1", "output": 4},
+        {"event": "something-new", "tool_call_id": "1"},
+    ]
+    add, find = ({"toolCallId": "1", "name": "add"}, {"toolCallId": "2", "name": "find"})
+    assert [told for payload in seen for told in shape(payload)] == [
+        ("tools", {"event": "on_tool_start", **add, "input": {"n": 2}}),
+        ("tools", {"event": "on_tool_start", **find, "input": None}),
+        ("tools", {"event": "on_tool_event", **add, "data": "half"}),
+        ("tools", {"event": "on_tool_error", **find, "error": "not there"}),
+        ("tools", {"event": "on_tool_end", **add, "output": 4}),
+    ]
 
 
 def test_debug_shows_where_a_checkpoint_is() -> None:

@@ -7,6 +7,7 @@ import { Gate } from "./gate.mjs";
 
 const { Client } = await import(process.env.SDK);
 
+const NEWER = process.env.SDK === "@langchain/langgraph-sdk"; // 1.15.0 is, by its age and by what it has
 const COUNT = { left: 2, seen: [] };
 const COUNTED = { left: 0, seen: ["tick 2", "tick 1"] };
 const SLOW = { left: 2, pause: 30, seen: [] }; // one step at once, then one that nobody waits for to its end
@@ -234,9 +235,8 @@ describe("the client", { concurrency: 6, timeout: 60_000 }, () => {
     assert.equal((await client.runs.get(threadId, runId)).status, "interrupted");
   });
 
-  test("cancels many runs at once", async () => {
+  test("cancels many runs at once", { skip: !NEWER && "not in this version" }, async () => {
     const client = newClient();
-    if (client.runs.cancelMany === undefined) return; // not in every version
     const [one, two] = await Promise.all([started(client), started(client)]);
     await client.runs.cancelMany({ threadId: one.threadId, runIds: [one.runId] });
     assert.deepEqual(await collect(one.rest), []);

@@ -9,14 +9,15 @@ import { Page, sessionStorage } from "./page.mjs";
 const { Client } = await import(process.env.SDK);
 const client = new Client({ apiUrl: process.env.URL, apiKey: null });
 
+const NEWER = process.env.SDK === "@langchain/langgraph-sdk"; // 1.15.0 is, by its age and by what it has
 const human = (content) => ({ messages: [{ type: "human", content }] });
 const TURN = "human: hello\nai: You said hello";
 const PARTIAL = "human: hello\nai: Hello.\nai: You said ";
 const WHOLE = `${PARTIAL}hello`;
 
 // Runs a story with a way to open pages; they are closed at its end.
-const story = (name, options, tell) =>
-  test(name, async () => {
+const story = (name, { skip = false, ...options }, tell) =>
+  test(name, { skip }, async () => {
     const opened = [];
     try {
       await tell((more) => opened[opened.push(new Page({ ...options, ...more })) - 1]);
@@ -257,6 +258,18 @@ describe("useStream", { concurrency: 6, timeout: 90_000 }, () => {
       "42",
       "completed",
     ]);
+  });
+
+  story("shows how far a tool is", { assistantId: "reckoner", skip: !NEWER && "not in this version" }, async (open) => {
+    const told = [];
+    const page = open({ onToolEvent: ({ event }) => told.push(event) });
+    await page.until(() => !page.stream.isThreadLoading);
+    page.stream.submit(human("six times seven"));
+    await page.until(() => page.text.endsWith("ai: It makes 42") && !page.stream.isLoading);
+    const [{ toolCallId, name, state, input, result }] = page.stream.toolProgress;
+    assert.deepEqual([toolCallId, name, state, input], ["call-1", "multiply", "completed", { left: 6, right: 7 }]);
+    assert.equal(result.content, "42");
+    assert.deepEqual(told, ["on_tool_start", "on_tool_end"]);
   });
 
   story("hands on what nodes send, by the names of their subgraphs", { assistantId: "nested" }, async (open) => {
