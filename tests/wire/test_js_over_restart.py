@@ -24,6 +24,7 @@ async def test_streams_joins_and_pages_go_on_after_the_daemon_was_killed(tmp_pat
                 "over_restart.mjs",
                 cwd=node.FOLDER,
                 env=node.environment(served.url, version, tmp_path),
+                stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
             )
@@ -34,9 +35,9 @@ async def test_streams_joins_and_pages_go_on_after_the_daemon_was_killed(tmp_pat
                 told = [await _halfway(script) for script in scripts]
                 served.kill()
                 await served.wait()
-                await served.start("started")
-                for before, script in zip(told, scripts, strict=True):
-                    rest, _ = await script.communicate()
+                await served.start("listening")
+                rests = await asyncio.gather(*(script.communicate(b"back\n") for script in scripts))
+                for before, (rest, _), script in zip(told, rests, scripts, strict=True):
                     assert script.returncode == 0, before + rest.decode()
         finally:
             for script in scripts:

@@ -246,6 +246,34 @@ describe("useStream", { concurrency: 6, timeout: 90_000 }, () => {
     await again.until(() => again.stream.error !== undefined && again.text.includes("again"));
   });
 
+  story("needs no history: the state will do", { assistantId: "nested_ask", fetchStateHistory: false }, async (open) => {
+    const page = open();
+    await page.until(() => !page.stream.isThreadLoading);
+    page.stream.submit({ topic: "tea" });
+    await page.until(() => page.stream.interrupt !== undefined && !page.stream.isLoading);
+    const again = open({ threadId: page.threadId });
+    await again.until(() => again.stream.interrupt !== undefined);
+    assert.deepEqual(again.stream.interrupt.value, { about: "tea" });
+    again.stream.submit(null, { command: { resume: "green" } });
+    await again.until(() => again.stream.values.reply === "green" && !again.stream.isLoading);
+    assert(!again.requests.some(({ path }) => path.endsWith("/history")));
+    if (NEWER) assert.equal(again.stream.interrupt, undefined); // the older one doesn't read the state again
+  });
+
+  const second = { assistantId: "patient", skip: !NEWER && "waits for the first answer in this version" };
+  story("sends a second message in place of the answer to the first", second, async (open) => {
+    const page = open();
+    await halfway(page);
+    const { run_id: first } = await lastRun(page.threadId);
+    const gate = new Gate();
+    gate.open();
+    page.stream.submit({ ...human("stop"), gate: gate.path }, { multitaskStrategy: "interrupt" });
+    await page.until(() => page.text.endsWith("ai: You said stop") && !page.stream.isLoading);
+    assert.equal((await client.runs.get(page.threadId, first)).status, "interrupted");
+    const again = open({ threadId: page.threadId });
+    await again.until(() => again.text === page.text);
+  });
+
   story("tells of tool calls and their results", { assistantId: "reckoner" }, async (open) => {
     const page = open();
     await page.until(() => !page.stream.isThreadLoading);
