@@ -20,7 +20,7 @@ from gatewayd.model.cron import Cron, Firing
 from gatewayd.model.event import Chunk
 from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.run import QueuePlace, Run, RunOutcome, RunRequest
-from gatewayd.model.thread import Assistant, Thread
+from gatewayd.model.thread import Assistant, Thread, ThreadTtl, TtlStrategy
 from gatewayd.model.webhook import Attempt, Delivery
 from gatewayd.storage import migrate
 from gatewayd.storage.sqlite import (
@@ -32,6 +32,7 @@ from gatewayd.storage.sqlite import (
     idempotency,
     invariants,
     operations,
+    retention,
     runs,
     slots,
     threads,
@@ -60,6 +61,7 @@ Violation = invariants.Violation
 CronSearch = crons.Search
 Fired = crons.Fired
 CopyPosition = checkpoint_sql.Position
+Expired = retention.Expired
 SEQUENCE_JUMP = boots.SEQUENCE_JUMP
 
 
@@ -210,6 +212,37 @@ class Storage:
     async def thread_sweep_step(self, thread_id: str, rows: int) -> bool:
         """Remove some rows of a thread that is gone; True when nothing is left."""
         return await self.writer.submit(threads.thread_sweep_step, thread_id, rows)
+
+    # how long threads are kept
+
+    async def thread_ttl_set(
+        self, thread_id: str, strategy: TtlStrategy | None, ttl_minutes: float | None
+    ) -> None:
+        """Give a thread its time to live, or with None keep it for ever. Raises `Invalid`, `NotFound`."""
+        await self.writer.submit(retention.thread_ttl_set, thread_id, strategy, ttl_minutes)
+
+    async def thread_ttl_get(self, thread_id: str) -> ThreadTtl | None:
+        """Return how long a thread is kept; None: for ever, or there is no such thread."""
+        rows = await self.readers.rows(retention.TTL, (thread_id,))
+        return retention.record(rows[0]) if rows else None
+
+    async def default_ttl_set(self, strategy: TtlStrategy | None, ttl_minutes: float | None) -> None:
+        """Say what threads get that are created from now on; None: they are kept for ever."""
+        await self.writer.submit(retention.default_ttl_set, strategy, ttl_minutes)
+
+    async def threads_expired(self, now: int, behind: Expired | None, limit: int) -> list[Expired]:
+        """Return threads whose time is over and nobody works on them, in pages behind the last of the page before."""
+        place = (0, "") if behind is None else (behind.expired_at, behind.thread_id)
+        rows = await self.readers.rows(retention.EXPIRED, (now, *place, limit))
+        return [Expired(*row) for row in rows]
+
+    async def thread_delete_if_expired(self, expired: Expired, now: int) -> bool:
+        """Mark a thread deleted if its time is still over and nobody works on it."""
+        return await self.writer.submit(retention.thread_delete_if_expired, expired, now)
+
+    async def thread_keep_latest_done(self, expired: Expired) -> None:
+        """Note that all but the latest states of a thread are removed."""
+        await self.writer.submit(retention.thread_keep_latest_done, expired)
 
     # operations on threads, which hold the slot meanwhile
 

@@ -1,0 +1,123 @@
+"""How long threads are kept: each one's own time to live, and which threads' time is over.
+
+The time counts from the thread's last activity (`updated_at`: created, changed by a client, a run admitted or ended, a
+state updated). A thread with an active run, or with a slot that somebody holds, is passed over whatever the clock says.
+"delete" removes the thread with its runs, as DELETE does. "keep_latest" removes all but its latest states, once after
+each activity: `ttl_done_at` remembers for which it has been done.
+
+New threads get the default, if there is one, by a trigger (see the migration); a default that changes does not reach
+threads that are there already.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from typing import Any
+
+from attrs import frozen
+
+from gatewayd.errors import Invalid, NotFound
+from gatewayd.model.thread import ThreadTtl, TtlStrategy
+from gatewayd.storage.sqlite import threads
+
+MINUTE_US = 60_000_000
+MOST_MINUTES = 100 * 366 * 24 * 60.0
+"""A century: what is to live longer needs no time to live."""
+
+# Threads whose time is over, and nobody works on them, in pages by the pair (expires_at, thread_id). The first four terms
+# are those of the index. Parameters: now, the last pair of the page before, limit.
+EXPIRED = """
+SELECT updated_at + ttl, thread_id, ttl_strategy, updated_at FROM threads
+WHERE ttl IS NOT NULL AND deleted_at IS NULL AND hidden_at IS NULL AND ttl_done_at IS NOT updated_at
+    AND updated_at + ttl <= ? AND (updated_at + ttl, thread_id) > (?, ?)
+    AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND runs.ended_at IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM slots WHERE slots.thread_id = threads.thread_id)
+ORDER BY updated_at + ttl, thread_id LIMIT ?"""
+
+TTL = f"SELECT ttl_strategy, ttl, updated_at FROM threads WHERE thread_id = ? AND {threads.VISIBLE} AND ttl IS NOT NULL"
+
+
+@frozen
+class Expired:
+    """A thread whose time is over."""
+
+    expired_at: int
+    thread_id: str
+    strategy: TtlStrategy
+    updated_at: int
+    """Its last activity: what is done is done only if there has been none since."""
+
+
+def record(row: tuple[Any, ...]) -> ThreadTtl:
+    """Make the record of a row of `TTL`."""
+    strategy, ttl, updated_at = row
+    return ThreadTtl(strategy=strategy, ttl_minutes=ttl / MINUTE_US, expires_at=updated_at + ttl)
+
+
+def microseconds(ttl_minutes: float) -> int:
+    """Return a time to live as it is stored. Raises `Invalid` unless it is more than 0 and at most a century."""
+    if not math.isfinite(ttl_minutes) or not 0 < ttl_minutes <= MOST_MINUTES:
+        raise Invalid(f"ttl.ttl: must be a number of minutes, more than 0 and at most {MOST_MINUTES:g}")
+    return max(1, round(ttl_minutes * MINUTE_US))
+
+
+def thread_ttl_set(
+    connection: sqlite3.Connection, thread_id: str, strategy: TtlStrategy | None, ttl_minutes: float | None
+) -> None:
+    """
+    Give a thread its own time to live, or with None for both keep it for ever.
+
+    Raises `Invalid` for minutes that can't be, and `NotFound`.
+    """
+    assert (strategy is None) == (ttl_minutes is None)
+    ttl = None if ttl_minutes is None else microseconds(ttl_minutes)
+    changed = connection.execute(
+        f"UPDATE threads SET ttl_strategy = ?, ttl = ?, ttl_done_at = NULL WHERE thread_id = ? AND {threads.VISIBLE}",
+        (strategy, ttl, thread_id),
+    )
+    if changed.rowcount == 0:
+        raise NotFound(f"Thread with ID {thread_id} not found")
+
+
+def thread_ttl_get(connection: sqlite3.Connection, thread_id: str) -> ThreadTtl | None:
+    """Return how long a thread is kept; None: for ever, or there is no such thread."""
+    row = connection.execute(TTL, (thread_id,)).fetchone()
+    return record(row) if row else None
+
+
+def default_ttl_set(
+    connection: sqlite3.Connection, strategy: TtlStrategy | None, ttl_minutes: float | None
+) -> None:
+    """Say what threads get that are created from now on; None for both: they are kept for ever."""
+    connection.execute("DELETE FROM default_ttl")
+    if strategy is not None and ttl_minutes is not None:
+        row = (strategy, microseconds(ttl_minutes))
+        connection.execute("INSERT INTO default_ttl (strategy, ttl) VALUES (?, ?)", row)
+
+
+def thread_delete_if_expired(connection: sqlite3.Connection, expired: Expired, now: int) -> bool:
+    """Mark a thread deleted if its time is still over and nobody works on it; False if something has happened."""
+    if not _still(connection, expired):
+        return False
+    threads.thread_delete(connection, expired.thread_id, now)
+    return True
+
+
+def thread_keep_latest_done(connection: sqlite3.Connection, expired: Expired) -> None:
+    """Note that all but the latest states of a thread are removed; after the next activity it is done again."""
+    connection.execute(
+        "UPDATE threads SET ttl_done_at = ? WHERE thread_id = ? AND ttl IS NOT NULL",
+        (expired.updated_at, expired.thread_id),
+    )
+
+
+def _still(connection: sqlite3.Connection, expired: Expired) -> bool:
+    row = connection.execute(
+        f"""SELECT 1 FROM threads WHERE thread_id = ? AND updated_at = ? AND ttl_strategy = ? AND updated_at + ttl = ?
+               AND {threads.VISIBLE}
+               AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND runs.ended_at IS NULL)
+               AND NOT EXISTS (SELECT 1 FROM slots WHERE slots.thread_id = threads.thread_id)""",
+        (expired.thread_id, expired.updated_at, expired.strategy, expired.expired_at),
+    ).fetchone()
+    return row is not None

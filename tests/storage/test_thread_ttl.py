@@ -1,0 +1,164 @@
+"""How long threads are kept: whose time is over, who is passed over, and what is done but once."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from gatewayd.errors import Invalid, NotFound
+from gatewayd.storage.sqlite import operations, retention, slots, threads
+
+MINUTE = retention.MINUTE_US
+
+
+def expired(desk: Any, *, limit: int = 100, behind: tuple[int, str] = (0, "")) -> list[retention.Expired]:
+    rows = desk.fetch(retention.EXPIRED, desk.now, *behind, limit)
+    return [retention.Expired(*row) for row in rows]
+
+
+def names(desk: Any) -> list[str]:
+    return [each.thread_id for each in expired(desk)]
+
+
+def test_a_time_to_live_is_given_shown_changed_and_taken_away(desk: Any) -> None:
+    thread_id = desk.thread()
+    assert retention.thread_ttl_get(desk.connection, thread_id) is None
+    retention.thread_ttl_set(desk.connection, thread_id, "delete", 1.5)
+    shown = retention.thread_ttl_get(desk.connection, thread_id)
+    assert shown is not None
+    assert (shown.strategy, shown.ttl_minutes) == ("delete", 1.5)
+    assert shown.expires_at == desk.look(thread_id).updated_at + MINUTE * 3 // 2
+    retention.thread_ttl_set(desk.connection, thread_id, "keep_latest", 2)
+    shown = retention.thread_ttl_get(desk.connection, thread_id)
+    assert shown is not None
+    assert (shown.strategy, shown.ttl_minutes) == ("keep_latest", 2.0)
+    retention.thread_ttl_set(desk.connection, thread_id, None, None)
+    assert retention.thread_ttl_get(desk.connection, thread_id) is None
+
+
+@pytest.mark.parametrize("minutes", [0, -1, math.inf, math.nan, 1e30])
+def test_minutes_that_would_delete_at_once_or_mean_nothing_are_refused(desk: Any, minutes: float) -> None:
+    with pytest.raises(Invalid, match=r"ttl\.ttl"):
+        retention.thread_ttl_set(desk.connection, desk.thread(), "delete", minutes)
+
+
+def test_a_thread_that_is_not_there_gets_no_time_to_live(desk: Any) -> None:
+    gone = desk.thread()
+    threads.thread_delete(desk.connection, gone, desk.tick())
+    for thread_id in (gone, "never"):
+        with pytest.raises(NotFound):
+            retention.thread_ttl_set(desk.connection, thread_id, "delete", 1)
+        assert retention.thread_ttl_get(desk.connection, thread_id) is None
+
+
+def test_the_default_is_for_threads_created_after_it_however_they_come_about(desk: Any) -> None:
+    before = desk.thread()
+    retention.default_ttl_set(desk.connection, "delete", 10)
+    asked = desk.thread()
+    by_run = desk.run(desk.create(None, keep_thread=True)).thread_id
+    stateless = desk.run(desk.create(None)).thread_id
+    operations.thread_copy_begin(desk.connection, before, "copy", "op", desk.boot, desk.tick())
+    operations.thread_copy_end(desk.connection, before, "copy", "op", desk.tick())
+    retention.default_ttl_set(desk.connection, "keep_latest", 20)
+    later = desk.thread()
+    retention.default_ttl_set(desk.connection, None, None)
+    without = desk.thread()
+    found = [
+        (shown.strategy, shown.ttl_minutes) if shown is not None else None
+        for shown in (
+            retention.thread_ttl_get(desk.connection, thread_id)
+            for thread_id in (before, asked, by_run, "copy", stateless, later, without)
+        )
+    ]
+    default = ("delete", 10.0)
+    assert found == [None, default, default, default, None, ("keep_latest", 20.0), None]
+
+
+def test_the_time_counts_from_the_last_activity(desk: Any) -> None:
+    thread_id = desk.thread()
+    retention.thread_ttl_set(desk.connection, thread_id, "delete", 1)
+    desk.now += MINUTE - 5000
+    desk.finish(desk.create(thread_id, claim=True))
+    desk.now += MINUTE - 5000
+    assert names(desk) == []
+    threads.thread_patch(desk.connection, thread_id, {"a": 1}, desk.tick())
+    desk.now += MINUTE - 1
+    assert names(desk) == []
+    desk.now += 1
+    assert names(desk) == [thread_id]
+
+
+def test_threads_that_somebody_works_on_are_passed_over_whatever_the_clock_says(desk: Any) -> None:
+    running, waiting, delayed, held, idle = (desk.thread() for _ in range(5))
+    for thread_id in (running, waiting, delayed, held, idle):
+        retention.thread_ttl_set(desk.connection, thread_id, "delete", 0.001)
+    desk.create(running, claim=True)
+    desk.create(waiting)
+    desk.create(delayed, after_s=3600.0)
+    slots.slot_take_for_operation(desk.connection, held, "operation", desk.boot)
+    desk.now += MINUTE
+    assert names(desk) == [idle]
+
+
+def test_pages_follow_each_other_in_the_order_in_which_the_time_was_over(desk: Any) -> None:
+    made = [desk.thread() for _ in range(5)]
+    for number, thread_id in enumerate(made):
+        retention.thread_ttl_set(desk.connection, thread_id, "delete", 5 - number)
+    desk.now += 10 * MINUTE
+    first = expired(desk, limit=2)
+    last = (first[-1].expired_at, first[-1].thread_id)
+    second = expired(desk, limit=3, behind=last)
+    assert [each.thread_id for each in [*first, *second]] == made[::-1]
+
+
+def test_a_thread_is_deleted_only_if_nothing_has_happened_since_it_was_found(desk: Any) -> None:
+    made = [desk.thread() for _ in range(5)]
+    for thread_id in made:
+        retention.thread_ttl_set(desk.connection, thread_id, "delete", 1)
+    desk.now += 2 * MINUTE
+    touched, begun, held, renamed, idle = expired(desk)
+    threads.thread_patch(desk.connection, touched.thread_id, {}, desk.tick())
+    desk.create(begun.thread_id)
+    slots.slot_take_for_operation(desk.connection, held.thread_id, "operation", desk.boot)
+    retention.thread_ttl_set(desk.connection, renamed.thread_id, "keep_latest", 1)
+    done = [
+        retention.thread_delete_if_expired(desk.connection, each, desk.tick())
+        for each in (touched, begun, held, renamed, idle)
+    ]
+    assert done == [False, False, False, False, True]
+    assert threads.thread_find(desk.connection, idle.thread_id) is None
+    assert not retention.thread_delete_if_expired(desk.connection, idle, desk.tick())
+
+
+def test_the_latest_states_are_kept_once_after_each_activity(desk: Any) -> None:
+    thread_id = desk.thread()
+    retention.thread_ttl_set(desk.connection, thread_id, "keep_latest", 1)
+    desk.now += 2 * MINUTE
+    (found,) = expired(desk)
+    retention.thread_keep_latest_done(desk.connection, found)
+    assert names(desk) == []
+    desk.now += 100 * MINUTE
+    assert names(desk) == []
+    desk.finish(desk.create(thread_id, claim=True))
+    desk.now += 2 * MINUTE
+    assert names(desk) == [thread_id]
+    (found,) = expired(desk)
+    threads.thread_patch(desk.connection, thread_id, {}, desk.tick())  # in the middle of it
+    retention.thread_keep_latest_done(desk.connection, found)
+    desk.now += 2 * MINUTE
+    assert names(desk) == [thread_id]
+
+
+def test_the_search_for_them_reads_nothing_but_the_index_of_what_expires(desk: Any) -> None:
+    for number in range(50):
+        thread_id = desk.thread()
+        if number % 5 == 0:
+            retention.thread_ttl_set(desk.connection, thread_id, "delete", number + 1)
+    for analysed in (False, True):
+        if analysed:
+            desk.connection.execute("ANALYZE")
+        plan = [step[3] for step in desk.fetch(f"EXPLAIN QUERY PLAN {retention.EXPIRED}", 1, 0, "", 10)]
+        assert "threads_to_expire" in plan[0], plan
+        assert not any("TEMP B-TREE" in step for step in plan), plan
