@@ -24,8 +24,8 @@ from gatewayd import api, project, serving, settings, tasks
 from gatewayd.api import keys, reply
 from gatewayd.channel import orders
 from gatewayd.crons import ticker
-from gatewayd.runs import claims, manager, recovery, sweeper
-from gatewayd.storage import store
+from gatewayd.runs import claims, manager, recovery, retention, sweeper
+from gatewayd.storage import room, store
 from gatewayd.storage.sqlite import database
 from gatewayd.streams import hub
 from gatewayd.streams import log as stream_log
@@ -54,12 +54,19 @@ async def open_services(
     `writer` and `begin` are for tests: crashes at chosen points, workers inside this process.
     """
     storage = await store.Storage.open(
-        options.data_dir / DATABASE, now_us(), os.getpid(), gatewayd.__version__, writer
+        options.data_dir / DATABASE,
+        now_us(),
+        os.getpid(),
+        gatewayd.__version__,
+        writer,
+        room.Room(options.data_dir, options.max_db_size, options.min_free_disk),
     )
     background = tasks.Group("services")
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(_close, storage)
         await storage.system_assistants_sync(_descriptions(served), now_us())
+        serves = serving.Serving(options, served)
+        await _sync_default_ttl(storage, serves)
         events = hub.Hub(storage, budget=options.hub_memory)
         workers = supervisor.Supervisor(_plan(options, served, url), begin)
         runs = manager.RunManager(
@@ -99,7 +106,7 @@ async def open_services(
         background.spawn(posting.run(), "webhooks")
         services = keys.Services(
             settings=options,
-            serving=serving.Serving(options, served),
+            serving=serves,
             storage=storage,
             runs=runs,
             hub=events,
@@ -108,6 +115,8 @@ async def open_services(
             shutdown=asyncio.Event(),
             api_url=url,
         )
+        expiring = retention.Expiring(services.operations, lambda: serves.retention)
+        background.spawn(expiring.run(), "expiry of threads")
         background.spawn(ticker.Ticker(crons=services.crons, runs=runs).run(), "ticker")
         yield services
 
@@ -124,6 +133,12 @@ async def reload(services: keys.Services, served: project.Project) -> None:
     await services.storage.system_assistants_sync(_descriptions(served), now_us())
     services.webhooks.policy = _policy(services.settings, served)
     services.serving.become(served)
+    await _sync_default_ttl(services.storage, services.serving)
+
+
+async def _sync_default_ttl(storage: store.Storage, serves: serving.Serving) -> None:
+    rules = serves.retention
+    await storage.default_ttl_set(rules.strategy if rules.default_ttl else None, rules.default_ttl)
 
 
 def _policy(options: settings.Settings, served: project.Project) -> policy.Policy:

@@ -146,6 +146,11 @@ def _parser() -> argparse.ArgumentParser:
         "--worker-memory", metavar="BYTES", help="kill a worker that uses more memory (default: 0, no limit)"
     )
     serve.add_argument(
+        "--max-db-size",
+        metavar="SIZE",
+        help="refuse new runs and threads when the database is that large, as 10GB (default: 0, no limit)",
+    )
+    serve.add_argument(
         "--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING, ERROR or CRITICAL (default: INFO)"
     )
     serve.add_argument(

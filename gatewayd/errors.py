@@ -7,6 +7,7 @@
     │   ├── NotFound          404
     │   └── Conflict          409
     ├── Unavailable           503: not now (stopping, service worker absent); retry later
+    ├── InsufficientStorage   507: a limit of the operator's or the disk leaves no room for it
     ├── Unanswered            504: a worker did not answer in time; the detail names what hung
     ├── BadConfiguration      exit code 78: langgraph.json, settings or the project itself
     └── DataDirBusy           exit code 1: another daemon holds the data directory
@@ -47,6 +48,10 @@ class Conflict(RequestError):
 
 class Unavailable(GatewaydError):
     """The server can't do this at the moment; the client may retry."""
+
+
+class InsufficientStorage(GatewaydError):
+    """There is no room for what should be stored; when some has been made, the client may retry."""
 
 
 class Unanswered(GatewaydError):

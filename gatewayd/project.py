@@ -2,7 +2,7 @@
 
 The rule is "no silent no". Every key of the file ends in one of five classes, and the tables below are the list:
 
-- honoured: ``graphs``, ``dependencies``, ``env``, ``python_version``, ``http.cors``;
+- honoured: ``graphs``, ``dependencies``, ``env``, ``python_version``, ``http.cors``, ``checkpointer.ttl``, …;
 - refused by name (`REFUSED`): serving without it would be dangerous, or would serve something else than was meant;
 - warned of (`UNHONOURED`): the project works without it, in part;
 - noted: keys that only concern building images, and switches for things that aren't served anyway;
@@ -24,6 +24,7 @@ from attrs import evolve, field, frozen
 
 from gatewayd import wire
 from gatewayd.errors import BadConfiguration
+from gatewayd.model.retention import MOST_MINUTES, STRATEGIES, Retention
 from gatewayd.model.webhook import WebhookRules
 
 SECTIONS = frozenset({"http", "store", "checkpointer", "webhooks", "gatewayd"})
@@ -41,6 +42,7 @@ HONOURED = frozenset(
         "python_version",
         "http.cors",
         "http.disable_webhooks",
+        "checkpointer.ttl",
         "gatewayd.graphs",
     }
     | {"webhooks.env_prefix", "webhooks.url", "webhooks.headers"}
@@ -79,7 +81,6 @@ REFUSED = {
 UNHONOURED = {
     "store.index": "semantic search is not supported yet",
     "store.ttl": "items don't expire yet",
-    "checkpointer.ttl": "threads don't expire yet",
     "checkpointer.serde": "not honoured yet; langgraph's defaults apply",
     "checkpointer.backend": "not honoured; checkpoints are kept in gatewayd's own database",
     "priority": "runs have no priorities yet",
@@ -171,6 +172,8 @@ class Project:
     cors: Cors | None = None
     """``http.cors``; None if the file has none."""
     webhooks: WebhookRules = field(factory=WebhookRules)
+    retention: Retention = field(factory=Retention)
+    """``checkpointer.ttl``: how long threads are kept."""
     warnings: tuple[str, ...] = ()
     """One line per key that is not honoured."""
     notes: tuple[str, ...] = ()
@@ -203,6 +206,7 @@ def read(path: Path, environ: Mapping[str, str] | None = None) -> Project:
         env=env,
         cors=_cors(path, (document.get("http") or {}).get("cors"), warnings),
         webhooks=_webhooks(path, document, env, environ or {}, warnings),
+        retention=_retention(path, (document.get("checkpointer") or {}).get("ttl"), warnings),
         warnings=tuple(warnings),
         notes=tuple(notes),
     )
@@ -387,6 +391,34 @@ def _cors(path: Path, value: Any, warnings: list[str]) -> Cors | None:
             f"{path}: http.cors names no origin (allow_origins, allow_origin_regex): none is allowed"
         )
     return Cors(**fields)
+
+
+def _retention(path: Path, value: Any, warnings: list[str]) -> Retention:
+    fields: dict[str, Any] = {}
+    for name, item in _object(path, "checkpointer.ttl", {} if value is None else value).items():
+        key = f"checkpointer.ttl.{name}"
+        if item is None:
+            continue
+        match name:
+            case "strategy":
+                if item not in STRATEGIES:
+                    raise _bad(path, key, f"must be {' or '.join(STRATEGIES)}")
+                fields[name] = item
+            case "default_ttl" | "sweep_interval_minutes":
+                fields[name] = _minutes(path, key, item)
+            case "sweep_limit":
+                if type(item) is not int or item <= 0:
+                    raise _bad(path, key, "must be a whole number of threads, more than 0")
+                fields[name] = item
+            case _:
+                warnings.append(f"{path}: {key} is ignored: unknown key")
+    return Retention(**fields)
+
+
+def _minutes(path: Path, key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MOST_MINUTES:
+        raise _bad(path, key, f"must be a number of minutes, more than 0 and at most {MOST_MINUTES:g}")
+    return float(value)
 
 
 HEADER_VARIABLE = re.compile(r"\$\{\{\s*env\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")

@@ -26,6 +26,8 @@ class Serving(Mapping[str, project_.GraphSpec]):
         self.project = served
         self.cors = settings.effective_cors(self._options, served)
         """What other origins' pages may do."""
+        self.retention = settings.effective_retention(self._options, served)
+        """How long threads are kept."""
         self.trouble = None
 
     def __getitem__(self, graph_id: str) -> project_.GraphSpec:

@@ -8,6 +8,7 @@ can't leave one out), but for the CORS origins, where it means that there are no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -16,6 +17,7 @@ from attrs import Attribute, Factory, evolve, field, fields, frozen
 
 from gatewayd import project
 from gatewayd.errors import BadConfiguration
+from gatewayd.model.retention import STRATEGIES, Retention
 
 PREFIX: Final = "GATEWAYD_"
 KIB: Final = 1024
@@ -95,6 +97,21 @@ def _one_of(*words: str) -> Parse:
         return word
 
     return parse
+
+
+SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+THOUSANDS: Final = "kmgt"
+
+
+def _bytes(value: Any) -> int:
+    match = SIZE.fullmatch(str(value).strip())
+    if match is None or (not match[2] and match[3]):
+        raise ValueError("must be a number of bytes, with a unit if need be: 500MB, 10GB, 1.5TiB")
+    base = 1024 if match[3] else 1000
+    size = int(float(match[1]) * base ** (THOUSANDS.index(match[2].lower()) + 1 if match[2] else 0))
+    if size > 1 << 60:
+        raise ValueError("must be less than 2^60 bytes")
+    return size
 
 
 def _flag(value: Any) -> bool:
@@ -313,6 +330,30 @@ class Settings:
     sweep_interval_s: float = _setting(30.0, _seconds(0.01, DAY_S))
     """Seconds between two sweeps for what is due to be deleted. Default: 30. Set by GATEWAYD_SWEEP_INTERVAL_S."""
 
+    thread_ttl_s: float = _setting(0.0, _seconds(0, 3650 * DAY_S))
+    """
+    Seconds after its last activity for which a thread is kept that is created from now on and has no time to live of its
+    own; 0: what `checkpointer.ttl` of langgraph.json says, if anything. Default: 0. Set by GATEWAYD_THREAD_TTL_S.
+    """
+
+    thread_ttl_strategy: Literal["delete", "keep_latest"] = _setting("delete", _one_of(*STRATEGIES))
+    """
+    What becomes of a thread when `thread_ttl_s` is over: delete, or keep_latest (its latest states stay). Default: delete.
+    Set by GATEWAYD_THREAD_TTL_STRATEGY.
+    """
+
+    max_db_size: int = _setting(0, _bytes)
+    """
+    Size of the database at which new runs, threads and copies are refused (507), as bytes or with a unit (10GB, 8GiB); 0:
+    no limit. Default: 0. Set by --max-db-size, GATEWAYD_MAX_DB_SIZE.
+    """
+
+    min_free_disk: int = _setting(64 * MIB, _bytes)
+    """
+    Free space on the data directory's disk below which new runs, threads and copies are refused (507), so that those under
+    way can end; bytes or with a unit. Default: 64 MiB. Set by GATEWAYD_MIN_FREE_DISK.
+    """
+
 
 @frozen(kw_only=True)
 class _Source:
@@ -381,6 +422,15 @@ def effective_cors(settings: Settings, served: project.Project) -> project.Cors:
         return served.cors
     origins = settings.cors_allow_origins
     return project.Cors(allow_origins=origins, allow_credentials=bool(origins) and "*" not in origins)
+
+
+def effective_retention(settings: Settings, served: project.Project) -> Retention:
+    """Return how long threads are kept: as the settings say if they do, else as the project does."""
+    if not settings.thread_ttl_s:
+        return served.retention
+    return evolve(
+        served.retention, strategy=settings.thread_ttl_strategy, default_ttl=settings.thread_ttl_s / 60
+    )
 
 
 def _merged(attribute: Attribute[Any], sources: list[_Source]) -> Any:

@@ -21,6 +21,7 @@ STATUSES: Final[dict[type[errors.GatewaydError], int]] = {
     errors.Conflict: 409,
     errors.Unavailable: 503,
     errors.Unanswered: 504,
+    errors.InsufficientStorage: 507,
 }
 
 ONLY_GET: Final = frozenset({"/", "/ok", "/info"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from attrs import frozen
 
@@ -41,17 +41,3 @@ class Assistant:
     version: int
     created_at: int
     updated_at: int
-
-
-TtlStrategy = Literal["delete", "keep_latest"]
-"""What becomes of a thread whose time is over: it is deleted, or all but its latest states are removed."""
-
-
-@frozen(kw_only=True)
-class ThreadTtl:
-    """How long a thread is kept after its last activity."""
-
-    strategy: TtlStrategy
-    ttl_minutes: float
-    expires_at: int
-    """When its time is over if nothing happens on it, in µs; in the past: at the next sweep."""

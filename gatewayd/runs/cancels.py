@@ -128,6 +128,15 @@ class Cancels:
         self.log.forget(thread_id)
         self.log.hub.forget(thread_id)
 
+    async def delete_thread_if_expired(self, expired: store.Expired) -> bool:
+        """Delete a thread whose time is over, unless somebody works on it or has done so since; tell whether."""
+        gone = await self.storage.thread_delete_if_expired(expired, self.now())
+        if gone:
+            self._vanished(expired.thread_id, [])
+            self.log.forget(expired.thread_id)
+            self.log.hub.forget(expired.thread_id)
+        return gone
+
     def _vanished(self, thread_id: str, run_ids: list[str]) -> None:
         for run_id in run_ids:
             if (here := self.air.flights.get(run_id)) is not None:

@@ -424,6 +424,11 @@ class RunManager:
         """Delete a thread with all its runs; those that execute are stopped. Raises `NotFound`."""
         await self._owned(self.cancelling.delete_thread(thread_id), f"delete thread {thread_id}")
 
+    async def delete_thread_if_expired(self, expired: store.Expired) -> bool:
+        """Delete a thread whose time is over, unless somebody works on it; tell whether."""
+        work = self.cancelling.delete_thread_if_expired(expired)
+        return await self._owned(work, f"delete thread {expired.thread_id}")
+
     # stopping
 
     async def stop(self, drain_s: float) -> None:

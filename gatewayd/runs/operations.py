@@ -152,14 +152,15 @@ class Operations:
                 if strategy == "delete":
                     await self.runs.delete_thread(thread_id)
                 else:
-                    await self._keep_latest(thread_id)
+                    await self.keep_latest(thread_id)
             except (NotFound, Conflict) as error:
                 log.info("thread %s is not pruned: %s", thread_id, error.detail)
             else:
                 pruned += 1
         return pruned
 
-    async def _keep_latest(self, thread_id: str) -> None:
+    async def keep_latest(self, thread_id: str) -> None:
+        """Remove in steps all but the latest states of a thread. Raises `NotFound`, and `Conflict` while a run is in flight."""
         operation_id = ids.new_id()
         async with self._turn(thread_id, operation_id):
             await self.runs.storage.slot_take_for_operation(thread_id, operation_id)

@@ -1,7 +1,7 @@
 """Removing, in small steps, what is not kept any longer.
 
 These are the rows of threads that are gone or belonged to ended stateless runs, old keys and logs, and events of runs
-that ended longer ago than they are kept. What somebody reads at the moment stays: a stateless run's thread until nobody
+that ended longer ago than they are kept. Pages that are free then go back to the file system. What somebody reads at the moment stays: a stateless run's thread until nobody
 does, a thread's events for as long again, since who has a thread's stream open may leave it open for ever.
 """
 
@@ -36,6 +36,8 @@ class Keeping:
     """Idempotency keys, after their request."""
     webhooks_s: float
     """Webhooks that are not owed any more, after their run's end."""
+    free_bytes: int = 16 << 20
+    """Bytes of free pages that the file keeps for what comes next (not seconds); what is beyond is given back."""
 
 
 async def sweeper(runs: manager.RunManager, every_s: float, keeping: Keeping) -> None:
@@ -50,6 +52,7 @@ async def sweeper(runs: manager.RunManager, every_s: float, keeping: Keeping) ->
                 runs.storage.idempotency_sweep_step, runs.now() - int(keeping.idempotency_s * 1e6)
             )
             await _in_steps(runs.storage.webhooks_sweep_step, runs.now() - int(keeping.webhooks_s * 1e6))
+            await vacuum(runs, keeping.free_bytes)
         except GatewaydError as error:
             log.error("sweeping failed: %s", error.detail)
 
@@ -83,6 +86,16 @@ async def prune(runs: manager.RunManager, ttl_s: float) -> int:
         looked_at += len(candidates)
         behind = candidates[-1]
     return looked_at
+
+
+async def vacuum(runs: manager.RunManager, keep: int) -> int:
+    """Give free pages back to the file system, but for `keep` bytes; return the number of steps."""
+    if runs.storage.space.free <= keep or not runs.storage.space.incremental:
+        return 0
+    steps = 1
+    while not await runs.storage.vacuum_step(keep):
+        steps += 1
+    return steps
 
 
 async def _in_steps(step: Callable[[int, int], Awaitable[int]], before: int) -> None:

@@ -15,14 +15,16 @@ from attrs import define, evolve
 
 from gatewayd import wire
 from gatewayd.checkpointing import sql as checkpoint_sql
-from gatewayd.errors import NotFound
+from gatewayd.errors import InsufficientStorage, NotFound
 from gatewayd.model.cron import Cron, Firing
 from gatewayd.model.event import Chunk
 from gatewayd.model.idempotency import Idempotency
+from gatewayd.model.retention import ThreadTtl, TtlStrategy
 from gatewayd.model.run import QueuePlace, Run, RunOutcome, RunRequest
-from gatewayd.model.thread import Assistant, Thread, ThreadTtl, TtlStrategy
+from gatewayd.model.thread import Assistant, Thread
 from gatewayd.model.webhook import Attempt, Delivery
 from gatewayd.storage import migrate
+from gatewayd.storage import room as room_
 from gatewayd.storage.sqlite import (
     assistants,
     boots,
@@ -35,6 +37,7 @@ from gatewayd.storage.sqlite import (
     retention,
     runs,
     slots,
+    space,
     threads,
     webhooks,
 )
@@ -62,6 +65,7 @@ CronSearch = crons.Search
 Fired = crons.Fired
 CopyPosition = checkpoint_sql.Position
 Expired = retention.Expired
+Space = space.Space
 SEQUENCE_JUMP = boots.SEQUENCE_JUMP
 
 
@@ -75,6 +79,8 @@ class Storage:
     boot: int
     opened_at: int
     """Moment of this start, in µs."""
+    room: room_.Room
+    """Asked before anything new is admitted."""
 
     @classmethod
     async def open(
@@ -84,8 +90,13 @@ class Storage:
         pid: int,
         version: str,
         writer: database.WriterFactory = database.Writer,
+        room: room_.Room | None = None,
     ) -> Storage:
-        """Open the file, bring it to the newest version and record the start. `writer` makes the writer."""
+        """
+        Open the file, bring it to the newest version and record the start.
+
+        `writer` makes the writer; `room` are the limits (default: none).
+        """
         connection = database.connect(path)
         try:
             migrate.migrate(connection, path)
@@ -93,7 +104,12 @@ class Storage:
             connection.close()
             raise
         storage = cls(
-            path=path, writer=writer(connection), readers=database.Readers(path), boot=0, opened_at=now
+            path=path,
+            writer=writer(connection),
+            readers=database.Readers(path),
+            boot=0,
+            opened_at=now,
+            room=room or room_.Room(path.parent),
         )
         storage.writer.start()
         try:
@@ -137,6 +153,27 @@ class Storage:
     async def counters(self) -> dict[str, int]:
         """Return n_pending and n_running."""
         return await self.writer.submit(boots.counters)
+
+    # room
+
+    @property
+    def space(self) -> Space:
+        """What the file takes, as of the last write."""
+        return self.writer.space
+
+    async def _require_room(self, once: Idempotency | None = None) -> None:
+        """
+        Raise `InsufficientStorage` when there is no room for what is to be made.
+
+        A request that has made its thing before makes nothing now and gets its answer.
+        """
+        lacking = self.room.lacking(self.writer.space.used)
+        if lacking is not None and not await self.writer.submit(idempotency.made, once):
+            raise InsufficientStorage(lacking)
+
+    async def vacuum_step(self, keep: int) -> bool:
+        """Give some free pages back to the file system, but for `keep` bytes; True when no more are to go."""
+        return await self.writer.submit(space.vacuum_step, keep)
 
     # assistants
 
@@ -182,7 +219,8 @@ class Storage:
         now: int,
         once: Idempotency | None = None,
     ) -> Thread:
-        """Store a thread. Raises `Conflict`, `Invalid`."""
+        """Store a thread. Raises `Conflict`, `Invalid`, `InsufficientStorage`."""
+        await self._require_room(once)
         return await self.writer.submit(threads.thread_create, thread_id, metadata, do_nothing, now, once)
 
     async def thread_get(self, thread_id: str) -> Thread:
@@ -282,7 +320,8 @@ class Storage:
         )
 
     async def thread_copy_begin(self, source: str, target: str, operation_id: str, now: int) -> None:
-        """Take the source's slot and make an invisible target. Raises `NotFound` and `Conflict`."""
+        """Take the source's slot and make an invisible target. Raises `NotFound`, `Conflict`, `InsufficientStorage`."""
+        await self._require_room()
         await self.writer.submit(operations.thread_copy_begin, source, target, operation_id, self.boot, now)
 
     async def thread_copy_step(
@@ -304,11 +343,13 @@ class Storage:
     # runs
 
     async def run_create(self, request: RunRequest, *, claim: bool) -> Created:
-        """Admit a run; see `runs.run_create`. Raises `NotFound` and `Conflict`."""
+        """Admit a run; see `runs.run_create`. Raises `NotFound`, `Conflict`, `InsufficientStorage`."""
+        await self._require_room(request.once)
         return await self.writer.submit(runs.run_create, request, self.boot, claim, promise=True)
 
     async def runs_create_all(self, requests: Sequence[RunRequest], *, claim: int) -> list[Created]:
-        """Admit all or none; see `runs.runs_create_all`."""
+        """Admit all or none; see `runs.runs_create_all`. Raises what `run_create` raises."""
+        await self._require_room(requests[0].once if requests else None)
         return await self.writer.submit(runs.runs_create_all, requests, self.boot, claim, promise=True)
 
     async def run_queue_place(self, thread_id: str, run_id: str) -> QueuePlace | None:
@@ -439,7 +480,9 @@ class Storage:
         return await self.writer.submit(crons.cron_delete, cron_id, promise=True)
 
     async def cron_fire_if_current(self, firing: Firing, *, claim: bool) -> Fired:
-        """Take one date of a cron; see `crons.cron_fire_if_current`."""
+        """Take one date of a cron; see `crons.cron_fire_if_current`. Raises `InsufficientStorage`."""
+        if firing.request is not None:
+            await self._require_room()
         return await self.writer.submit(crons.cron_fire_if_current, firing, self.boot, claim, promise=True)
 
     async def crons_due(self, now: int, limit: int, besides: Collection[str] = ()) -> list[Cron]:

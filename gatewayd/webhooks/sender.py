@@ -154,7 +154,12 @@ class Sender:
         made = Attempt(
             attempt=number, started_at=started, took_us=self.now() - started, status=status, error=error
         )
-        await self.storage.webhook_attempt_end(delivery.delivery_id, made, due, delivered=delivered)
+        # Until it is noted: a receiver is not told over and over because the disk is full.
+        await tasks.until_done(
+            lambda: self.storage.webhook_attempt_end(delivery.delivery_id, made, due, delivered=delivered),
+            f"an attempt to tell of run {delivery.run.run_id} could not be noted",
+            AFTER_ERROR_S,
+        )
         outcome = "delivered" if delivered else "to be tried again" if due else "given up"
         log.log(
             logging.INFO if delivered else logging.WARNING,

@@ -20,6 +20,7 @@ from attrs import define, field
 
 from gatewayd import errors
 from gatewayd.storage import migrate
+from gatewayd.storage.sqlite import space, wal
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ PRAGMAS = (
     "journal_mode = WAL",
     "synchronous = NORMAL",
     "foreign_keys = ON",
-    "journal_size_limit = 67108864",
+    *wal.PRAGMAS,
     "cache_size = -32768",
     "temp_store = MEMORY",
 )
@@ -44,7 +45,19 @@ SLOW_BATCH_S = 0.25
 """A batch that takes longer is logged: everybody else waited for it."""
 
 
-class FullDisk(errors.Unavailable):
+UNWRITABLE = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR_WRITE,  # a quota, a limit for the size of files
+        sqlite3.SQLITE_IOERR_FSYNC,
+        sqlite3.SQLITE_IOERR_TRUNCATE,
+        sqlite3.SQLITE_IOERR_SHMSIZE,  # no room for the index of the write-ahead log
+    }
+)
+"""SQLite's codes for a file that can't be written or can't grow."""
+
+
+class FullDisk(errors.InsufficientStorage):
     """The file system has no room for what should be stored; nothing of it was."""
 
 
@@ -115,10 +128,16 @@ class Writer:
     _closing: bool = field(default=False, init=False)
     _synchronous: str = field(default="NORMAL", init=False)
     _settled: list[Callable[[], None]] = field(factory=list, init=False)
+    _trimmer: wal.Trimmer | None = field(default=None, init=False)
+    space: space.Space = field(init=False)
+    """What the file takes, as of the last batch."""
 
     def start(self) -> None:
         """Start the thread; results are delivered into the running event loop."""
         self._loop = asyncio.get_running_loop()
+        self.space = space.measure(self.connection)
+        self._trimmer = wal.Trimmer(Path(self.connection.execute("PRAGMA database_list").fetchone()[2]))
+        self._trimmer.start()
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
         self._thread.start()
 
@@ -176,6 +195,8 @@ class Writer:
                 self._deliver(batch)
             elif self._closing:
                 break
+        if self._trimmer is not None:
+            self._trimmer.close()
         try:
             self.connection.execute("PRAGMA optimize")
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -185,6 +206,24 @@ class Writer:
 
     def _run(self, batch: list[_Operation]) -> None:
         started = time.perf_counter()
+        failure = self._run_together(batch)
+        if isinstance(failure, FullDisk) and len(batch) > 1:
+            # One that is too large must not take the others with it; their order stays.
+            for operation in batch:
+                operation.error = operation.result = None
+                self._run_together([operation])
+        self.space = space.measure(self.connection, self.space)
+        if self._trimmer is not None:
+            self._trimmer.after_batch(self.connection)
+        self.batches += 1
+        self.operations += len(batch)
+        taken = time.perf_counter() - started
+        if taken > SLOW_BATCH_S:
+            names = sorted({operation.function.__name__ for operation in batch})
+            log.warning("a batch of %d operations took %.3f s: %s", len(batch), taken, ", ".join(names))
+
+    def _run_together(self, batch: list[_Operation]) -> BaseException | None:
+        """Run operations in one transaction; return why none of them is stored, or None."""
         execute = self.connection.execute
         try:
             wanted = "FULL" if any(operation.promise for operation in batch) else "NORMAL"
@@ -196,16 +235,16 @@ class Writer:
                 self._run_one(operation)
             execute("COMMIT")
         except BaseException as error:  # the batch as a whole: nothing of it is stored
+            failure = _translated(error)
             if self.connection.in_transaction:
-                self.connection.rollback()
+                try:
+                    self.connection.rollback()
+                except sqlite3.Error:  # the next BEGIN fails, then, and so says every caller's error
+                    log.exception("a transaction could not be rolled back")
             for operation in batch:
-                operation.error = operation.error or _translated(error)
-        self.batches += 1
-        self.operations += len(batch)
-        taken = time.perf_counter() - started
-        if taken > SLOW_BATCH_S:
-            names = sorted({operation.function.__name__ for operation in batch})
-            log.warning("a batch of %d operations took %.3f s: %s", len(batch), taken, ", ".join(names))
+                operation.error = operation.error or failure
+            return failure
+        return None
 
     def _run_one(self, operation: _Operation) -> None:
         execute = self.connection.execute
@@ -243,8 +282,8 @@ WriterFactory = Callable[[sqlite3.Connection], Writer]
 
 
 def _translated(error: BaseException) -> BaseException:
-    if isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error):
-        full = FullDisk("the disk is full: nothing was stored; try again when there is room")
+    if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode in UNWRITABLE:
+        full = FullDisk(f"the disk is full ({error}): nothing was stored; try again when there is room")
         full.__cause__ = error
         return full
     return error

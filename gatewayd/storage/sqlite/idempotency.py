@@ -34,6 +34,16 @@ def recall(connection: sqlite3.Connection, once: Idempotency | None, kind: type[
     return kind(**wire.loads(row[1]))
 
 
+def made(connection: sqlite3.Connection, once: Idempotency | None) -> bool:
+    """Tell whether the request has made its thing before."""
+    if once is None:
+        return False
+    found = connection.execute(
+        "SELECT 1 FROM idempotency WHERE owner = ? AND key = ?", (once.owner, once.key)
+    ).fetchone()
+    return found is not None
+
+
 def remember(connection: sqlite3.Connection, once: Idempotency | None, record: Any, now: int) -> None:
     """Note what the request has made: an attrs record of JSON-shaped fields."""
     if once is not None:

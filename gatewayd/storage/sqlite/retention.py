@@ -18,12 +18,10 @@ from typing import Any
 from attrs import frozen
 
 from gatewayd.errors import Invalid, NotFound
-from gatewayd.model.thread import ThreadTtl, TtlStrategy
+from gatewayd.model.retention import MOST_MINUTES, ThreadTtl, TtlStrategy
 from gatewayd.storage.sqlite import threads
 
 MINUTE_US = 60_000_000
-MOST_MINUTES = 100 * 366 * 24 * 60.0
-"""A century: what is to live longer needs no time to live."""
 
 # Threads whose time is over, and nobody works on them, in pages by the pair (expires_at, thread_id). The first four terms
 # are those of the index. Parameters: now, the last pair of the page before, limit.

@@ -1,0 +1,164 @@
+"""Keeping the write-ahead log short, also under load and beside readers.
+
+SQLite begins the log anew only when all of it is in the database file and nobody reads from it. With readers that overlap
+that moment need not come for hours, and the log grows without a limit. So it is brought about, in two parts:
+
+- A thread with a connection of its own copies what is new into the database file (PASSIVE), once a second while something
+  is written and as soon as the log is too long. It waits for nobody, and nobody waits for it.
+- When the log is longer than `LIMIT` and nearly all of it is copied, the writer begins it anew between two batches
+  (RESTART). Who begins to read in that moment does not need the log, so it waits only for reads that are under way, and
+  not longer than `PATIENCE_MS`. A reader that takes longer puts it off.
+
+The file is not made shorter than `LIMIT`: on a full disk its space is what there is for deleting and for ends of runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+from attrs import define, field
+
+log = logging.getLogger(__name__)
+
+LIMIT = 16 << 20
+"""Bytes of the log at which it is begun anew."""
+LONG = 24 << 20
+"""Bytes of its file at which the thread does not wait for the second to be over."""
+NEAR = 500
+"""Frames that may be left to copy when the writer begins the log anew: a few milliseconds."""
+PATIENCE_MS = 10
+PAUSE_S = 1.0
+AGAIN_S = 0.1
+"""Pause after a reader was in the way."""
+WARN = 256 << 20
+"""Bytes at which the operator is told that somebody reads for very long."""
+WARN_EVERY_S = 60.0
+
+PRAGMAS = (
+    f"journal_size_limit = {LIMIT}",
+    "wal_autocheckpoint = 0",  # as long as the thread does it: what a long reader has held up takes 0.4 s and more
+)
+"""Of the writing connection."""
+
+
+@define(eq=False)
+class Trimmer:
+    """The thread that copies, and what it tells the writer."""
+
+    path: Path
+    """Of the database."""
+    ready: bool = field(default=False, init=False)
+    """The log is long enough to be begun anew, and copied."""
+    restarts: int = field(default=0, init=False)
+    _wake: threading.Condition = field(factory=threading.Condition, init=False)
+    _dirty: bool = field(default=False, init=False)
+    """Something was written that may not be copied yet."""
+    _long: bool = field(default=False, init=False)
+    _closing: bool = field(default=False, init=False)
+    _gone: bool = field(default=False, init=False)
+    """The thread has failed, and the writer does not know yet."""
+    _copying: threading.Lock = field(factory=threading.Lock, init=False)
+    _thread: threading.Thread | None = field(default=None, init=False)
+    _not_before: float = field(default=0.0, init=False)
+    _warn_after: float = field(default=0.0, init=False)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread = threading.Thread(target=self._work, name="write-ahead log", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def bytes(self) -> int:
+        """Return the length of the log's file."""
+        try:
+            return os.stat(f"{self.path}-wal").st_size  # noqa: PTH116  once a batch: half the time of Path.stat
+        except OSError:
+            return 0
+
+    # in the writer's thread
+
+    def after_batch(self, connection: sqlite3.Connection) -> None:
+        """Something was written: have it copied, and begin the log anew if it is time."""
+        if self._gone:
+            self._gone = False
+            connection.execute("PRAGMA wal_autocheckpoint = 1000")
+        long = self.bytes() > LONG
+        if not self._dirty or (long and not self._long):
+            with self._wake:
+                self._dirty, self._long = True, long
+                self._wake.notify()
+        if self.ready and time.monotonic() >= self._not_before and self._copying.acquire(blocking=False):
+            try:
+                self._restart(connection)
+            finally:
+                self._copying.release()
+
+    def _restart(self, connection: sqlite3.Connection) -> None:
+        connection.execute(f"PRAGMA busy_timeout = {PATIENCE_MS}")
+        try:
+            busy = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0]
+        except sqlite3.Error as error:
+            busy = True
+            log.warning("the write-ahead log could not be copied: %s", error)
+        finally:
+            connection.execute("PRAGMA busy_timeout = 5000")
+        now = time.monotonic()
+        if busy:
+            self._not_before = now + AGAIN_S
+            if self.bytes() > WARN and now > self._warn_after:
+                self._warn_after = now + WARN_EVERY_S
+                log.warning(
+                    "the write-ahead log has %d MiB: somebody has been reading from the database for long",
+                    self.bytes() >> 20,
+                )
+        else:
+            self.ready = False
+            self.restarts += 1
+
+    # the thread
+
+    def _work(self) -> None:
+        try:
+            # Not the writer's pragmas: it only copies what is there. The file has been made.
+            connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            with contextlib.closing(connection):
+                (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+                while self._wait():
+                    self._copy(connection, LIMIT // page_size)
+        except sqlite3.Error:
+            log.exception("the write-ahead log is from now on copied by the writer")
+            self._gone = True
+
+    def _wait(self) -> bool:
+        """Wait until there is something to copy; False: it is over."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._closing, AGAIN_S)
+            self._wake.wait_for(lambda: self._dirty or self._closing)
+            self._wake.wait_for(lambda: self._long or self._closing, PAUSE_S)
+            self._dirty = self._long = False
+            return not self._closing
+
+    def _copy(self, connection: sqlite3.Connection, limit: int) -> None:
+        with self._copying:
+            try:
+                _, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            except sqlite3.Error as error:  # the disk is full, perhaps
+                log.warning("the write-ahead log could not be copied: %s", error)
+                self._dirty = True
+                return
+            self.ready = frames >= limit and frames - copied <= NEAR
+            self._dirty = self._dirty or copied < frames
