@@ -146,8 +146,9 @@ def thread_delete(connection: sqlite3.Connection, thread_id: str, now: int) -> l
 
     Raises `NotFound`.
     """
+    # Without its values: SQLite makes room for a row's new form before it gives up the old one, and there may be none.
     row = connection.execute(
-        f"UPDATE threads SET deleted_at = ? WHERE thread_id = ? AND {VISIBLE} RETURNING thread_id",
+        f"""UPDATE threads SET deleted_at = ?, "values" = NULL WHERE thread_id = ? AND {VISIBLE} RETURNING thread_id""",
         (now, thread_id),
     ).fetchone()
     if row is None:
