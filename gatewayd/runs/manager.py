@@ -143,7 +143,7 @@ class RunManager:
     async def _create(self, request: RunRequest, follow: bool) -> Admission:
         claim = self.places() > 0
         with self.reserved(int(claim)):
-            created = await self.storage.run_create(request, claim=claim)
+            created = await self.storage.run_create(request, claim=claim, early=self._begin)
         return self._admitted(created, follow)
 
     async def create_all(self, requests: Sequence[RunRequest]) -> list[Admission]:
@@ -154,6 +154,8 @@ class RunManager:
         claim = min(len(requests), max(0, self.places()))
         with self.reserved(claim):
             created = await self.storage.runs_create_all(requests, claim=claim)
+        for each in created:
+            self._begin(each)
         return [self._admitted(each, follow=False) for each in created]
 
     async def fire(self, firing: Firing) -> store.Fired:
@@ -169,8 +171,14 @@ class RunManager:
         with self.reserved(int(claim)):
             fired = await self.storage.cron_fire_if_current(firing, claim=claim)
         if fired.created is not None:
+            self._begin(fired.created)
             self._admitted(fired.created, follow=False)
         return fired
+
+    def _begin(self, created: store.Created) -> None:
+        """Give a run to its worker that has been started in the moment of its creation."""
+        if created.started and not created.repeated:
+            self.dispatch(created.run, fresh=True)
 
     def _admitted(self, created: store.Created, follow: bool) -> Admission:
         """See to what the creation of a run in storage asks for."""
@@ -183,7 +191,6 @@ class RunManager:
         for victim in created.cancelled:
             self.cancelling.carry_out(victim)
         if created.started:
-            self.dispatch(run, fresh=True)
             run = attrs.evolve(run, status="pending", attempt=0, started_at=None)  # what was admitted
         else:
             self._waits()

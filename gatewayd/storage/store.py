@@ -342,10 +342,16 @@ class Storage:
 
     # runs
 
-    async def run_create(self, request: RunRequest, *, claim: bool) -> Created:
-        """Admit a run; see `runs.run_create`. Raises `NotFound`, `Conflict`, `InsufficientStorage`."""
+    async def run_create(
+        self, request: RunRequest, *, claim: bool, early: Callable[[Created], None] | None = None
+    ) -> Created:
+        """
+        Admit a run; see `runs.run_create`. Raises `NotFound`, `Conflict`, `InsufficientStorage`.
+
+        `early` is called when the run is stored and not yet synced.
+        """
         await self._require_room(request.once)
-        return await self.writer.submit(runs.run_create, request, self.boot, claim, promise=True)
+        return await self.writer.submit(runs.run_create, request, self.boot, claim, promise=True, early=early)
 
     async def runs_create_all(self, requests: Sequence[RunRequest], *, claim: int) -> list[Created]:
         """Admit all or none; see `runs.runs_create_all`. Raises what `run_create` raises."""

@@ -139,35 +139,69 @@ async def test_operations_are_settled_in_the_order_in_which_they_were_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("promises", "level"),
-    [((False, False), "NORMAL"), ((True, False), "FULL"), ((False, True), "FULL"), ((True, True), "FULL")],
+    ("promises", "syncs"), [((False, False), 0), ((True, False), 1), ((False, True), 1), ((True, True), 1)]
 )
-async def test_a_batch_with_a_promise_is_synced_and_others_are_not(
-    writer: Traced, promises: tuple[bool, ...], level: str
+async def test_a_batch_with_a_promise_is_synced_once_and_others_are_not(
+    writer: Traced, promises: tuple[bool, ...], syncs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    levels: list[Any] = []
-
-    def look(connection: sqlite3.Connection) -> None:
-        levels.extend(connection.execute("PRAGMA synchronous").fetchone())
-
+    synced: list[str] = []
+    monkeypatch.setattr(
+        database, "SYNC", lambda handle: synced.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+    )
     with held(writer):
-        futures = [writer.submit(look, promise=promise) for promise in promises]
+        futures = [
+            writer.submit(insert, str(number), promise=promise) for number, promise in enumerate(promises)
+        ]
     await asyncio.gather(*futures)
-    assert levels == [{"NORMAL": 1, "FULL": 2}[level]] * 2
-    await writer.submit(look)
-    assert levels[-1] == 1
+    assert len(synced) == syncs
+    assert all(name.endswith(".sqlite-wal") for name in synced)
 
 
-async def test_the_level_of_syncing_changes_between_transactions_only(writer: Traced) -> None:
-    for promise in (True, False, True, True):
-        await writer.submit(insert, str(len(writer.statements)), promise=promise)
-    changes = [[line for line in batch if "synchronous" in line] for batch in writer.transactions()]
-    assert changes == [
-        ["PRAGMA synchronous = FULL"],
-        ["PRAGMA synchronous = NORMAL"],
-        ["PRAGMA synchronous = FULL"],
-        [],
-    ]
+async def test_what_may_begin_early_is_told_after_the_commit_and_the_promise_is_kept_after_the_sync(
+    writer: Traced, second: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, syncing, go_on = asyncio.Event(), threading.Event(), threading.Event()
+    seen: list[Any] = []
+
+    def sync(_: int) -> None:
+        syncing.set()
+        assert go_on.wait(20)
+
+    def early(result: str) -> None:
+        seen.append((result, second("SELECT count(*) FROM notes")))
+        began.set()
+
+    monkeypatch.setattr(database, "SYNC", sync)
+    promise = writer.submit(insert, "a", promise=True, early=early)
+    await began.wait()
+    assert seen == [("A", [(1,)])]
+    assert not promise.done()
+    later = writer.submit(insert, "b")
+    go_on.set()
+    assert await promise == "A"
+    assert await later == "B"
+    assert len(seen) == 1
+
+
+async def test_an_operation_that_fails_begins_nothing(writer: Traced) -> None:
+    seen: list[Any] = []
+    with pytest.raises(LookupError):
+        await writer.submit(refuse, "a", promise=True, early=seen.append)
+    assert not seen
+
+
+async def test_a_promise_that_the_disk_does_not_confirm_is_not_given_and_others_are_stored(
+    writer: Traced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(database, "SYNC", broken)
+    with held(writer):
+        promise, other = writer.submit(insert, "a", promise=True), writer.submit(insert, "b")
+    with pytest.raises(InsufficientStorage, match="did not confirm"):
+        await promise
+    assert await other == "B"
 
 
 async def test_the_operation_of_a_caller_that_was_cancelled_is_stored_whole(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -44,6 +45,9 @@ PRAGMAS = (
 SLOW_BATCH_S = 0.25
 """A batch that takes longer is logged: everybody else waited for it."""
 
+
+SYNC: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
+"""Brings a file's content to the disk; macOS has no fdatasync."""
 
 UNWRITABLE = frozenset(
     {
@@ -93,6 +97,7 @@ class _Operation:
     future: asyncio.Future[Any] | None
     done: Callable[[Any], None] | None
     failed: Callable[[BaseException], None] | None = None
+    early: Callable[[Any], None] | None = None
     result: Any = None
     error: BaseException | None = None
 
@@ -126,7 +131,8 @@ class Writer:
     _thread: threading.Thread | None = field(default=None, init=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _closing: bool = field(default=False, init=False)
-    _synchronous: str = field(default="NORMAL", init=False)
+    _log_file: int | None = field(default=None, init=False)
+    """Descriptor of the write-ahead log, for syncing."""
     _settled: list[Callable[[], None]] = field(factory=list, init=False)
     _trimmer: wal.Trimmer | None = field(default=None, init=False)
     space: space.Space = field(init=False)
@@ -145,11 +151,21 @@ class Writer:
         """Call `call` in the event loop after each batch (the channel resumes reading by it)."""
         self._settled.append(call)
 
-    def submit(self, function: Callable[..., T], *args: Any, promise: bool = False) -> asyncio.Future[T]:
-        """Queue `function(connection, *args)`; the future gets its result after the commit."""
+    def submit(
+        self,
+        function: Callable[..., T],
+        *args: Any,
+        promise: bool = False,
+        early: Callable[[T], None] | None = None,
+    ) -> asyncio.Future[T]:
+        """
+        Queue `function(connection, *args)`; the future gets its result after the commit, and the sync of a promise.
+
+        `early(result)` of a promise is called in the event loop after the commit already: what may begin before the sync.
+        """
         assert self._loop is not None
         future: asyncio.Future[T] = self._loop.create_future()
-        self._put(_Operation(function, args, promise, 0, future, None))
+        self._put(_Operation(function, args, promise, 0, future, None, early=early))
         return future
 
     def post(
@@ -202,6 +218,8 @@ class Writer:
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
             log.warning("the write-ahead log was not truncated: %s", error)
+        if self._log_file is not None:
+            os.close(self._log_file)
         self.connection.close()
 
     def _run(self, batch: list[_Operation]) -> None:
@@ -226,10 +244,6 @@ class Writer:
         """Run operations in one transaction; return why none of them is stored, or None."""
         execute = self.connection.execute
         try:
-            wanted = "FULL" if any(operation.promise for operation in batch) else "NORMAL"
-            if wanted != self._synchronous:
-                execute(f"PRAGMA synchronous = {wanted}")
-                self._synchronous = wanted
             execute("BEGIN IMMEDIATE")
             for operation in batch:
                 self._run_one(operation)
@@ -244,7 +258,33 @@ class Writer:
             for operation in batch:
                 operation.error = operation.error or failure
             return failure
+        if any(operation.promise for operation in batch):
+            self._keep_promises(batch)
         return None
+
+    def _keep_promises(self, batch: list[_Operation]) -> None:
+        """Have a committed batch survive the loss of power, as synchronous=FULL would; meanwhile what may begins."""
+        if early := [each for each in batch if each.early is not None and each.error is None]:
+            self._tell(self._begin, early)
+        try:
+            if self._log_file is None:
+                path = self.connection.execute("PRAGMA database_list").fetchone()[2]
+                self._log_file = os.open(f"{path}-wal", os.O_RDWR)
+            SYNC(self._log_file)
+        except OSError as error:
+            log.critical("what is stored may not survive the loss of power: %s", error)
+            failure = FullDisk(f"the disk did not confirm what was stored: {error}")
+            for operation in batch:
+                if operation.promise:
+                    operation.error = operation.error or failure
+
+    def _begin(self, batch: list[_Operation]) -> None:
+        for operation in batch:
+            assert operation.early is not None
+            try:
+                operation.early(operation.result)
+            except Exception:
+                log.exception("what follows the operation %s failed", operation.function.__name__)
 
     def _run_one(self, operation: _Operation) -> None:
         execute = self.connection.execute
@@ -259,9 +299,12 @@ class Writer:
         execute("RELEASE operation")
 
     def _deliver(self, batch: list[_Operation]) -> None:
+        self._tell(self._settle, batch)
+
+    def _tell(self, call: Callable[[list[_Operation]], None], batch: list[_Operation]) -> None:
         assert self._loop is not None
         try:
-            self._loop.call_soon_threadsafe(self._settle, batch)
+            self._loop.call_soon_threadsafe(call, batch)
         except RuntimeError:  # the loop is closed: nobody waits any more
             pass
 
