@@ -2,7 +2,7 @@
 
 One program, two roles. A *run worker* executes runs (`execute`), a *service worker* answers calls (`state`); which
 one it is comes with the first frame. `link` speaks the two sockets to the daemon, `core` hands the frames to whoever
-they are for, `process` is the life of the process around it. `core` knows no transport beyond `link`, so that it also
+they are for, `process` is the life of the process around it, on the event loop of `loop`. `core` knows no transport beyond `link`, so that it also
 runs inside another process (tests, a debugger).
 
 How a run goes through here

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewayd import logs
+from gatewayd.worker import loop as worker_loop
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def _run(work: Coroutine[Any, Any, int]) -> int:
     A SystemExit or KeyboardInterrupt that a node raises leaves the loop through here, after the node's task has
     been given it as its result: the run ends by it, the loop goes on for the others.
     """
-    loop = asyncio.new_event_loop()
+    loop = worker_loop.Loop()
     asyncio.set_event_loop(loop)
     task = loop.create_task(work)
     while True:

@@ -213,10 +213,10 @@ class CrashingWriter(database.Writer):
         last = len(self.taken) + count
         self.crash_when(lambda function, _: function in OF_RUNS and len(self.taken) >= last)
 
-    def submit(self, function: Callable[..., T], *args: Any, promise: bool = False) -> asyncio.Future[T]:
+    def submit(self, function: Callable[..., T], *args: Any, **how: Any) -> asyncio.Future[T]:
         """Queue like a living writer, or lose it."""
         if self._passes(function, args):
-            return super().submit(function, *args, promise=promise)
+            return super().submit(function, *args, **how)
         return asyncio.get_running_loop().create_future()
 
     def post(self, function: Callable[..., T], *args: Any, **how: Any) -> None:
