@@ -33,6 +33,8 @@ from gatewayd.storage.sqlite import (
     invariants,
     operations,
     runs,
+    scanner,
+    search,
     slots,
     threads,
     webhooks,
@@ -55,7 +57,8 @@ EVENT_PAGE_CHUNKS = 200
 
 Created = runs.Created
 Claimed = runs.Claimed
-ThreadSearch = threads.Search
+ThreadSearch = search.Search
+ThreadsFound = search.Found
 Violation = invariants.Violation
 CronSearch = crons.Search
 Fired = crons.Fired
@@ -70,6 +73,7 @@ class Storage:
     path: Path
     writer: database.Writer
     readers: database.Readers
+    scanner: scanner.Scanner
     boot: int
     opened_at: int
     """Moment of this start, in µs."""
@@ -91,7 +95,12 @@ class Storage:
             connection.close()
             raise
         storage = cls(
-            path=path, writer=writer(connection), readers=database.Readers(path), boot=0, opened_at=now
+            path=path,
+            writer=writer(connection),
+            readers=database.Readers(path),
+            scanner=scanner.Scanner(path),
+            boot=0,
+            opened_at=now,
         )
         storage.writer.start()
         try:
@@ -111,6 +120,7 @@ class Storage:
         except database.FullDisk as error:  # the boot will look like one that was killed, which harms nothing
             log.warning("the stop was not recorded: %s", error.detail)
         finally:
+            await self.scanner.close()
             await self.readers.close()
             await self.writer.close()
 
@@ -198,10 +208,13 @@ class Storage:
         """Mark the thread deleted and return the ids of its active runs. Raises `NotFound`."""
         return await self.writer.submit(threads.thread_delete, thread_id, now)
 
-    async def threads_search(self, search: ThreadSearch) -> list[Thread]:
-        """Return up to `limit` + 1 threads (one more tells that there are more)."""
-        sql, parameters = threads.search_statement(search)
-        return [threads.record(row) for row in await self.readers.rows(sql, parameters)]
+    async def threads_search(self, wanted: ThreadSearch) -> ThreadsFound:
+        """Find threads; see `sqlite.search`. Raises `Invalid`."""
+        return await self.scanner.read(search.threads_search, wanted)
+
+    async def threads_count(self, wanted: ThreadSearch) -> int:
+        """Return how many threads a search finds, whatever its limits. Raises `Invalid`."""
+        return await self.scanner.read(search.threads_count, wanted)
 
     async def threads_to_sweep(self, hidden_before: int, limit: int) -> list[str]:
         """Return ids of threads whose rows may be removed."""
@@ -419,14 +432,14 @@ class Storage:
         date: int | None = (await self.readers.rows(crons.NEXT, (now,)))[0][0]
         return date
 
-    async def crons_search(self, search: CronSearch) -> list[Cron]:
+    async def crons_search(self, wanted: CronSearch) -> list[Cron]:
         """Return up to `limit` + 1 crons (one more tells that there are more)."""
-        sql, parameters = crons.search_statement(search)
+        sql, parameters = crons.search_statement(wanted)
         return [crons.record(row) for row in await self.readers.rows(sql, parameters)]
 
-    async def crons_count(self, search: CronSearch) -> int:
+    async def crons_count(self, wanted: CronSearch) -> int:
         """Return how many crons a search finds, whatever its limits."""
-        sql, parameters = crons.count_statement(search)
+        sql, parameters = crons.count_statement(wanted)
         return int((await self.readers.rows(sql, parameters))[0][0])
 
     # webhooks
