@@ -6,15 +6,18 @@ A path is a column, then keys and list positions: ``values.messages[-1].content`
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from attrs import frozen
 
 from gatewayd import wire
+from gatewayd.api import bodies
 from gatewayd.errors import Invalid
 from gatewayd.model.thread import Thread
 
 COLUMNS: Final = ("config", "interrupts", "metadata", "values")
+RESERVED: Final = frozenset(get_args(bodies.ThreadColumn))
+"""Names that no alias may have."""
 ALIAS: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 ROOT: Final = re.compile(rf"({'|'.join(COLUMNS)})(?=[.\[]|\Z)")
 STEP: Final = re.compile(r"([^\[]*)((?:\[\s*[+-]?[0-9]{1,18}\s*\])*)", re.ASCII)
@@ -49,6 +52,8 @@ class Path:
 
 def paths(wanted: dict[str, str]) -> tuple[Path, ...]:
     """Read aliases and paths. Raises `Invalid`, which names the wrong one."""
+    if taken := sorted(RESERVED & wanted.keys()):
+        raise Invalid(f"Extract keys cannot use reserved field names: {taken}")
     return tuple(_path(alias, path) for alias, path in wanted.items())
 
 

@@ -121,6 +121,12 @@ ROWS: Final = (
         "answer.detail",
         "the place in the schema is shorter",
     ),
+    Row(
+        "values_extracted_from_threads",
+        "POST /threads/search",
+        "answer.detail",
+        "the place in the schema is named like all others, and a body is shown as it was sent",
+    ),
     # defects of the reference that are not copied
     Row(
         "state_updates_of_a_subgraph",
