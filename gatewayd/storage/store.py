@@ -322,12 +322,8 @@ class Storage:
 
     async def runs_list(self, thread_id: str, *, status: str | None, limit: int, offset: int) -> list[Run]:
         """Return a thread's runs, latest due time first."""
-        terms, parameters = "runs.thread_id = ? AND threads.deleted_at IS NULL", [thread_id]
-        if status is not None:
-            terms += " AND runs.status = ?"
-            parameters.append(status)
-        sql = f"{runs.SELECT} WHERE {terms} ORDER BY runs.created_at DESC, runs.run_id DESC LIMIT ? OFFSET ?"
-        return [runs.record(row) for row in await self.readers.rows(sql, [*parameters, limit, offset])]
+        sql, parameters = runs.list_statement(thread_id, status, limit, offset)
+        return [runs.record(row) for row in await self.readers.rows(sql, parameters)]
 
     async def run_log_end(self, thread_id: str, run_id: str) -> tuple[bool, int | None] | None:
         """Return whether a run is active and the number of its last event; None: there is no such run."""
@@ -434,13 +430,11 @@ class Storage:
 
     async def crons_search(self, wanted: CronSearch) -> list[Cron]:
         """Return up to `limit` + 1 crons (one more tells that there are more)."""
-        sql, parameters = crons.search_statement(wanted)
-        return [crons.record(row) for row in await self.readers.rows(sql, parameters)]
+        return await self.scanner.read(crons.crons_search, wanted)
 
     async def crons_count(self, wanted: CronSearch) -> int:
         """Return how many crons a search finds, whatever its limits."""
-        sql, parameters = crons.count_statement(wanted)
-        return int((await self.readers.rows(sql, parameters))[0][0])
+        return await self.scanner.read(crons.crons_count, wanted)
 
     # webhooks
 

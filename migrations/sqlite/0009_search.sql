@@ -1,13 +1,14 @@
 -- What searches of threads are answered from, so that none of them reads the whole table.
 
--- A page of a search is read in its order, one status at a time or the statuses merged.
-CREATE INDEX threads_by_status ON threads (status, thread_id)
+-- A page of a search is read in its order, one status at a time or the statuses merged. The last two columns are always
+-- NULL here: with them the index has all that is asked for, and the rows of the table are not read.
+CREATE INDEX threads_by_status ON threads (status, thread_id, hidden_at, deleted_at)
     WHERE hidden_at IS NULL AND deleted_at IS NULL;
-CREATE INDEX threads_by_status_created ON threads (status, created_at, thread_id)
+CREATE INDEX threads_by_status_created ON threads (status, created_at, thread_id, hidden_at, deleted_at)
     WHERE hidden_at IS NULL AND deleted_at IS NULL;
-CREATE INDEX threads_by_status_updated ON threads (status, updated_at, thread_id)
+CREATE INDEX threads_by_status_updated ON threads (status, updated_at, thread_id, hidden_at, deleted_at)
     WHERE hidden_at IS NULL AND deleted_at IS NULL;
-CREATE INDEX threads_by_status_state ON threads (status, state_updated_at, thread_id)
+CREATE INDEX threads_by_status_state ON threads (status, state_updated_at, thread_id, hidden_at, deleted_at)
     WHERE hidden_at IS NULL AND deleted_at IS NULL;
 DROP INDEX threads_by_update;
 
@@ -69,3 +70,13 @@ ORDER BY 1, 2, 3;
 -- A thread's runs of a status: the ways to fail are rare and would be looked for among all the others.
 CREATE INDEX runs_failed ON runs (thread_id, status, created_at DESC, run_id)
     WHERE status IN ('error', 'timeout', 'interrupted');
+
+-- Pages of crons, in every order.
+CREATE INDEX crons_by_creation ON crons (created_at, cron_id);
+CREATE INDEX crons_by_update ON crons (updated_at, cron_id);
+CREATE INDEX crons_by_date ON crons (next_run_date, cron_id);
+CREATE INDEX crons_by_end ON crons (end_time, cron_id);
+DROP INDEX crons_by_assistant;
+DROP INDEX crons_by_thread;
+CREATE INDEX crons_by_assistant ON crons (assistant_id, cron_id);
+CREATE INDEX crons_by_thread ON crons (thread_id, cron_id);

@@ -43,7 +43,12 @@ ROWS: Final = (
     ),
     Row("*", "*/threads*", "answer*.error", "threads always say error and interrupts", added=True),
     Row("*", "*/threads*", "answer*.interrupts", "threads always say error and interrupts", added=True),
-    Row("foreign_origins", "*", "headers.access-control-expose-headers", "browsers reconnect by location"),
+    Row(
+        "foreign_origins",
+        "*",
+        "headers.access-control-expose-headers",
+        "browsers reconnect by location; a header of ours",
+    ),
     Row("foreign_origins", "OPTIONS *", "status", "a front end may come from a public address"),
     Row(
         "state", "*/threads/*/state*", "answer.checkpoint.checkpoint_ns", "all checkpoints say it", added=True

@@ -43,6 +43,15 @@ STATUSES: Final = ("busy", "error", "idle", "interrupted")
 LONGEST_TAG: Final = 200
 """Characters of a name or text of `thread_tags`."""
 
+INDEX: Final = {
+    "thread_id": "threads_by_status",
+    "status": "threads_by_status",
+    "created_at": "threads_by_status_created",
+    "updated_at": "threads_by_status_updated",
+    "state_updated_at": "threads_by_status_state",
+}
+"""Key of an order → index that has it for each status."""
+
 Candidate = tuple[int, Any, str]
 """Row number, what it is sorted by, id."""
 
@@ -92,7 +101,7 @@ def threads_count(connection: sqlite3.Connection, search: Search) -> int:
     terms = _terms(search)
     if not search.ids and not terms.terms:
         statuses = STATUSES if search.status is None else (search.status,)
-        sql = f"SELECT count(*) FROM threads WHERE status = ? AND {threads.VISIBLE}"
+        sql = f"SELECT count(*) FROM threads INDEXED BY threads_by_status WHERE status = ? AND {threads.VISIBLE}"
         return sum(connection.execute(sql, (status,)).fetchone()[0] for status in statuses)
     tags = tags_of(search.metadata)
     if not search.ids and search.status is None and len(terms.terms) == len(tags) == 1:
@@ -143,39 +152,42 @@ def _records(connection: sqlite3.Connection, page: list[Candidate]) -> list[Thre
 
 def _order(search: Search) -> str:
     direction = "DESC" if search.descending else "ASC"
-    return f"ORDER BY 2 {direction}, 3 {direction}"
+    first = "" if search.sort_by == "thread_id" else f"2 {direction}, "
+    return f"ORDER BY {first}3 {direction}"
 
 
 def _walk(
     connection: sqlite3.Connection, search: Search, after: Candidate | None, limit: int, offset: int = 0
 ) -> list[Candidate]:
     """Return threads of the search's status, or of all, in its order, behind one of them."""
-    statuses = STATUSES if search.status is None else (search.status,)
-    behind, parameters = "", []
-    if after is not None:
-        behind = f"AND ({search.sort_by}, thread_id) {'<' if search.descending else '>'} (?, ?)"
-        parameters = list(after[1:])
-    arms, given = [], []
-    for status in statuses:
-        if search.sort_by == "status" and after is not None:
-            # Equal within an arm: a status before that of `after` is done, one behind it is not begun.
-            if status != after[1] and (status > after[1]) is search.descending:
-                continue
-            beyond = "AND thread_id " + ("< ?" if search.descending else "> ?") if status == after[1] else ""
-            arms.append(_arm(search, beyond))
-            given += [status, after[2]] if beyond else [status]
-        else:
-            arms.append(_arm(search, behind))
-            given += [status, *parameters]
+    arms, parameters = [], []
+    for status in STATUSES if search.status is None else (search.status,):
+        behind, given = _behind(search, after, status)
+        if behind is not None:
+            arms.append(
+                f"SELECT rowid, {search.sort_by}, thread_id FROM threads INDEXED BY {INDEX[search.sort_by]} "
+                f"WHERE status = ? AND {threads.VISIBLE}{behind}"
+            )
+            parameters += [status, *given]
+    if not arms:
+        return []
     sql = f"{' UNION ALL '.join(arms)} {_order(search)} LIMIT ? OFFSET ?"
-    return connection.execute(sql, [*given, limit, offset]).fetchall()
+    return connection.execute(sql, [*parameters, limit, offset]).fetchall()
 
 
-def _arm(search: Search, behind: str) -> str:
-    return (
-        f"SELECT rowid, {search.sort_by}, thread_id FROM threads "
-        f"WHERE status = ? AND {threads.VISIBLE} {behind}"
-    )
+def _behind(search: Search, after: Candidate | None, status: str) -> tuple[str | None, list[Any]]:
+    """Return the condition for the threads of a status that come behind a place; None: all come before it."""
+    if after is None:
+        return "", []
+    than = "<" if search.descending else ">"
+    _, key, thread_id = after
+    if search.sort_by == "thread_id":
+        return f" AND thread_id {than} ?", [thread_id]
+    if search.sort_by != "status":
+        return f" AND ({search.sort_by}, thread_id) {than} (?, ?)", [key, thread_id]
+    if status == key:
+        return f" AND thread_id {than} ?", [thread_id]
+    return ("" if (status < key) is search.descending else None), []
 
 
 def _walked(connection: sqlite3.Connection, search: Search, size: int) -> Iterator[list[Candidate]]:
