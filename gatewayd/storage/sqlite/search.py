@@ -34,7 +34,8 @@ FEW: Final = 2000
 PATIENCE: Final = 1500
 """Candidates met in order before a tag is thought of that more than a few threads have."""
 CHUNK: Final = 400
-"""Candidates compared by one statement."""
+"""Candidates compared by one statement, at most; it begins with few, for often the first of them fill the page."""
+FIRST_CHUNK: Final = 50
 CHUNK_OF_VALUES: Final = 50
 """The same when their values, which may be large, are compared."""
 SCAN_S: Final = 2.0
@@ -190,17 +191,27 @@ def _behind(search: Search, after: Candidate | None, status: str) -> tuple[str |
     return ("" if (status < key) is search.descending else None), []
 
 
-def _walked(connection: sqlite3.Connection, search: Search, size: int) -> Iterator[list[Candidate]]:
+def _sizes(most: int) -> Iterator[int]:
+    size = min(FIRST_CHUNK, most)
+    while True:
+        yield size
+        size = min(2 * size, most)
+
+
+def _walked(connection: sqlite3.Connection, search: Search, most: int) -> Iterator[list[Candidate]]:
+    """Yield all threads of the search's status in its order, in chunks of at most `most`."""
     after = None
-    while chunk := _walk(connection, search, after, size):
-        yield chunk
+    for size in _sizes(most):
+        chunk = _walk(connection, search, after, size)
+        if chunk:
+            yield chunk
+            after = chunk[-1]
         if len(chunk) < size:
             break
-        after = chunk[-1]
 
 
 def _sorted(
-    connection: sqlite3.Connection, search: Search, source: str, given: tuple[Any, ...], size: int
+    connection: sqlite3.Connection, search: Search, source: str, given: tuple[Any, ...], most: int
 ) -> Iterator[list[Candidate]]:
     """Yield the threads of a table of ids, in the search's order."""
     with_status = "" if search.status is None else "AND +threads.status = ?"
@@ -211,8 +222,12 @@ def _sorted(
     )
     parameters = given if search.status is None else (*given, search.status)
     rows = connection.execute(sql, parameters).fetchall()
-    for start in range(0, len(rows), size):
+    start = 0
+    for size in _sizes(most):
+        if start >= len(rows):
+            break
         yield rows[start : start + size]
+        start += size
 
 
 @define
