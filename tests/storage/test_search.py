@@ -223,6 +223,8 @@ def test_a_search_that_gives_up_answers_what_it_has_found_and_says_so(
     assert found.scanned is None  # exactly all were looked at
     found = search.threads_search(desk.connection, search.Search(**{**wanted, "limit": 1, "scan": 6}))
     assert found.scanned == 6  # whether there is a next page is not known
+    found = search.threads_search(desk.connection, search.Search(**wanted, scan=7))
+    assert found.scanned == 7  # no more than that, though it looks at two at a time
     with pytest.raises(Invalid, match="more than 6 threads would have to be looked at"):
         search.threads_count(desk.connection, search.Search(metadata={"nest": {"n": 4}}, scan=6))
     assert search.threads_count(desk.connection, search.Search(metadata={"nest": {"n": 4}}, scan=10)) == 2

@@ -242,9 +242,11 @@ class _Chunks:
             self._ahead = next(self.source, None)
         return self._ahead is not None
 
-    def take(self) -> list[Candidate]:
-        chunk, self._ahead = self._ahead, None
-        assert chunk is not None
+    def take(self, most: int) -> list[Candidate]:
+        """Return what comes next, if there is more; what is beyond `most` stays."""
+        assert self._ahead is not None
+        chunk, rest = self._ahead[:most], self._ahead[most:]
+        self._ahead = rest or None
         return chunk
 
 
@@ -309,7 +311,7 @@ class _Scan:
                 return not chunks.more()
             if not chunks.more():
                 return True
-            chunk = chunks.take()
+            chunk = chunks.take(most - self.scanned)
             self.scanned += len(chunk)
             self.kept += self._matching(chunk)
         del self.kept[self.enough :]
