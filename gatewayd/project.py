@@ -100,8 +100,14 @@ NOT_SERVED = frozenset({"http.disable_a2a", "http.disable_mcp", "http.disable_st
 JS_SUFFIXES = (".ts", ".tsx", ".mts", ".cts", ".js", ".jsx", ".mjs", ".cjs")
 
 CORS_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY")
-CORS_EXPOSED = ("x-pagination-total", "x-pagination-next", "content-location", "location")
-"""The reference's, and `location`: without it a browser's client can't reconnect to its run."""
+CORS_EXPOSED = (
+    "x-pagination-total",
+    "x-pagination-next",
+    "content-location",
+    "location",
+    "x-search-incomplete",
+)
+"""The reference's; `location`, without which a browser's client can't reconnect to its run; and our own."""
 
 
 @frozen(kw_only=True)

@@ -291,6 +291,13 @@ class Settings:
     HTTP_MAX_REQUEST_BODY_BYTES.
     """
 
+    search_scan: int = _setting(50_000, _whole(1, 1_000_000_000))
+    """
+    Number of threads that one search looks at, at most, when no index answers it (a filter on values, or on what is not
+    a single value at the top of the metadata). A search that needs more answers what it has found, with the header
+    `X-Search-Incomplete`; a count is refused. Default: 50000. Set by GATEWAYD_SEARCH_SCAN.
+    """
+
     cors_allow_origins: tuple[str, ...] = _setting(("*",), _origins, "CORS_ALLOW_ORIGINS")
     """
     Origins whose pages may call the server, in variables separated by commas; ignored when langgraph.json has

@@ -38,6 +38,9 @@ LONGEST_DELAY_S: Final = 100 * 366 * 86_400
 LONGEST_URL: Final = 65_536
 """Characters of a webhook."""
 
+MOST_EXTRACTED: Final = 10
+"""Paths of one search."""
+
 AssistantName = NewType("AssistantName", str)
 StreamModes = NewType("StreamModes", list)  # type: ignore[type-arg]  # of strings
 Nodes = NewType("Nodes", object)
@@ -55,6 +58,7 @@ CronInput = NewType("CronInput", object)
 """An object, or a list of objects."""
 StateValues = NewType("StateValues", object)
 """What a node could have returned: an object, or a list."""
+Extract = NewType("Extract", dict)  # type: ignore[type-arg]  # alias to path, at most `MOST_EXTRACTED`
 
 ONE, TEN, START, NOW = Limit(1), Limit(10), Offset(0), Delay(0)
 
@@ -141,22 +145,25 @@ class ThreadPatch:
 
 
 @frozen(kw_only=True)
-class ThreadSearch:
-    """``POST /threads/search``."""
+class ThreadCount:
+    """``POST /threads/count``."""
 
     metadata: Filter = field(factory=lambda: Filter({}))
     values: Filter = field(factory=lambda: Filter({}))
     status: Literal["idle", "busy", "interrupted", "error"] | None = None
+
+
+@frozen(kw_only=True)
+class ThreadSearch(ThreadCount):
+    """``POST /threads/search``."""
+
     ids: list[str] = field(factory=list)
     limit: Limit = TEN
     offset: Offset = START
     sort_by: Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"] | None = None
     sort_order: SortOrder = "desc"
     select: list[ThreadColumn] = field(factory=list)
-    extract: Object = field(factory=dict)
-
-    def __attrs_post_init__(self) -> None:
-        refuse("extract", self.extract)
+    extract: Extract = field(factory=lambda: Extract({}))
 
 
 @frozen(kw_only=True)
@@ -421,6 +428,20 @@ def _cron_input(value: Any, _: Any) -> Any:
     return value
 
 
+def _extract(value: Any, _: Any) -> dict[str, str]:
+    paths = parse.mapping(value)
+    if len(paths) > MOST_EXTRACTED:
+        raise parse.Wrong(
+            value, f"{parse.show(value)} has more than {MOST_EXTRACTED} properties", "maxProperties"
+        )
+    for alias, path in paths.items():
+        if not isinstance(path, str):
+            error = parse.wrong_type(path, "string")
+            error.path = (alias,)
+            raise error
+    return paths
+
+
 def _webhook(value: Any, _: Any) -> str:
     url = parse.string(value)
     if not url:
@@ -442,6 +463,7 @@ _HOOKS: Final = {
     WebhookUrl: _webhook,
     Moment: _moment,
     CronInput: _cron_input,
+    Extract: _extract,
     StateValues: _state_values,
 }
 for _kind, _hook in _HOOKS.items():

@@ -89,8 +89,8 @@ def no_schema(value: Any) -> Wrong:
 
 def choice(value: Any, words: Sequence[str]) -> str:
     """Return the value if it is one of the words."""
-    if isinstance(value, str) and value in words:
-        return value
+    if string(value) in words:
+        return str(value)
     quoted = [f'"{word}"' for word in words]
     if len(quoted) > 3:
         named = f"{quoted[0]}, {quoted[1]} or {len(quoted) - 2} other candidates"

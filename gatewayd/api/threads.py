@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import web
 
 from gatewayd import ids
-from gatewayd.api import bodies, keys, parse, reply
+from gatewayd.api import bodies, extract, keys, parse, reply
 from gatewayd.errors import Rejected
 from gatewayd.storage import store
 
 routes = web.RouteTableDef()
+
+INCOMPLETE: Final = "X-Search-Incomplete"
+"""``scanned=N``: a search gave up after N threads, before its page was full. Absent if nothing is missing."""
 
 
 @routes.post("/threads")
@@ -29,19 +34,42 @@ async def create_thread(request: web.Request) -> web.Response:
 async def search_threads(request: web.Request) -> web.Response:
     """Find threads."""
     body = await parse.body(request, bodies.ThreadSearch)
+    paths = extract.paths(body.extract)
+    services = request.app[keys.SERVICES]
     search = store.ThreadSearch(
         metadata=body.metadata,
         values=body.values,
         status=body.status,
-        ids=[_thread_id(text) for text in body.ids] or None,
+        ids=[_thread_id(text) for text in body.ids],
         limit=body.limit,
         offset=body.offset,
         sort_by=body.sort_by or "updated_at",
         descending=body.sort_by is None or body.sort_order == "desc",
+        scan=services.settings.search_scan,
     )
-    found = await request.app[keys.SERVICES].storage.threads_search(search)
-    rows = [reply.selected(reply.thread(record), body.select) for record in found]
-    return reply.page(rows, limit=body.limit, offset=body.offset)
+    found = await services.storage.threads_search(search)
+    rows = [reply.selected(reply.thread(record), body.select) for record in found.threads]
+    if paths:
+        for row, record in zip(rows, found.threads, strict=True):
+            row["extracted"] = extract.extracted(record, paths)
+    response = reply.page(rows, limit=body.limit, offset=body.offset)
+    if found.scanned is not None:
+        response.headers[INCOMPLETE] = f"scanned={found.scanned}"
+    return response
+
+
+@routes.post("/threads/count")
+async def count_threads(request: web.Request) -> web.Response:
+    """Count threads."""
+    body = await parse.body(request, bodies.ThreadCount)
+    services = request.app[keys.SERVICES]
+    search = store.ThreadSearch(
+        metadata=body.metadata,
+        values=body.values,
+        status=body.status,
+        scan=services.settings.search_scan,
+    )
+    return reply.json(await services.storage.threads_count(search))
 
 
 @routes.post("/threads/prune")

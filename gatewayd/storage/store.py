@@ -36,6 +36,8 @@ from gatewayd.storage.sqlite import (
     operations,
     retention,
     runs,
+    scanner,
+    search,
     slots,
     space,
     threads,
@@ -59,7 +61,8 @@ EVENT_PAGE_CHUNKS = 200
 
 Created = runs.Created
 Claimed = runs.Claimed
-ThreadSearch = threads.Search
+ThreadSearch = search.Search
+ThreadsFound = search.Found
 Violation = invariants.Violation
 CronSearch = crons.Search
 Fired = crons.Fired
@@ -76,6 +79,7 @@ class Storage:
     path: Path
     writer: database.Writer
     readers: database.Readers
+    scanner: scanner.Scanner
     boot: int
     opened_at: int
     """Moment of this start, in µs."""
@@ -107,6 +111,7 @@ class Storage:
             path=path,
             writer=writer(connection),
             readers=database.Readers(path),
+            scanner=scanner.Scanner(path),
             boot=0,
             opened_at=now,
             room=room or room_.Room(path.parent),
@@ -129,6 +134,7 @@ class Storage:
         except database.FullDisk as error:  # the boot will look like one that was killed, which harms nothing
             log.warning("the stop was not recorded: %s", error.detail)
         finally:
+            await self.scanner.close()
             await self.readers.close()
             await self.writer.close()
 
@@ -238,10 +244,13 @@ class Storage:
         """Mark the thread deleted and return the ids of its active runs. Raises `NotFound`."""
         return await self.writer.submit(threads.thread_delete, thread_id, now)
 
-    async def threads_search(self, search: ThreadSearch) -> list[Thread]:
-        """Return up to `limit` + 1 threads (one more tells that there are more)."""
-        sql, parameters = threads.search_statement(search)
-        return [threads.record(row) for row in await self.readers.rows(sql, parameters)]
+    async def threads_search(self, wanted: ThreadSearch) -> ThreadsFound:
+        """Find threads; see `sqlite.search`. Raises `Invalid`."""
+        return await self.scanner.read(search.threads_search, wanted)
+
+    async def threads_count(self, wanted: ThreadSearch) -> int:
+        """Return how many threads a search finds, whatever its limits. Raises `Invalid`."""
+        return await self.scanner.read(search.threads_count, wanted)
 
     async def threads_to_sweep(self, hidden_before: int, limit: int) -> list[str]:
         """Return ids of threads whose rows may be removed."""
@@ -389,12 +398,8 @@ class Storage:
 
     async def runs_list(self, thread_id: str, *, status: str | None, limit: int, offset: int) -> list[Run]:
         """Return a thread's runs, latest due time first."""
-        terms, parameters = "runs.thread_id = ? AND threads.deleted_at IS NULL", [thread_id]
-        if status is not None:
-            terms += " AND runs.status = ?"
-            parameters.append(status)
-        sql = f"{runs.SELECT} WHERE {terms} ORDER BY runs.created_at DESC, runs.run_id DESC LIMIT ? OFFSET ?"
-        return [runs.record(row) for row in await self.readers.rows(sql, [*parameters, limit, offset])]
+        sql, parameters = runs.list_statement(thread_id, status, limit, offset)
+        return [runs.record(row) for row in await self.readers.rows(sql, parameters)]
 
     async def run_log_end(self, thread_id: str, run_id: str) -> tuple[bool, int | None] | None:
         """Return whether a run is active and the number of its last event; None: there is no such run."""
@@ -501,15 +506,13 @@ class Storage:
         date: int | None = (await self.readers.rows(crons.NEXT, (now,)))[0][0]
         return date
 
-    async def crons_search(self, search: CronSearch) -> list[Cron]:
+    async def crons_search(self, wanted: CronSearch) -> list[Cron]:
         """Return up to `limit` + 1 crons (one more tells that there are more)."""
-        sql, parameters = crons.search_statement(search)
-        return [crons.record(row) for row in await self.readers.rows(sql, parameters)]
+        return await self.scanner.read(crons.crons_search, wanted)
 
-    async def crons_count(self, search: CronSearch) -> int:
+    async def crons_count(self, wanted: CronSearch) -> int:
         """Return how many crons a search finds, whatever its limits."""
-        sql, parameters = crons.count_statement(search)
-        return int((await self.readers.rows(sql, parameters))[0][0])
+        return await self.scanner.read(crons.crons_count, wanted)
 
     # webhooks
 

@@ -202,7 +202,10 @@ async def test_other_origins_may_read_everything_and_see_location(server):
         async with server.client.get(path, headers={"Origin": "http://a.example"}) as answer:
             assert answer.headers["Access-Control-Allow-Origin"] == "*"
             exposed = answer.headers["Access-Control-Expose-Headers"]
-            assert exposed == "x-pagination-total, x-pagination-next, content-location, location"
+            assert (
+                exposed
+                == "x-pagination-total, x-pagination-next, content-location, location, x-search-incomplete"
+            )
 
 
 async def test_a_preflight_is_answered_as_the_reference_does(server):

@@ -6,9 +6,12 @@ import asyncio
 import json
 import uuid
 
+import attrs
 import pytest
 
 from gatewayd import ids
+from gatewayd.api import keys
+from gatewayd.storage.sqlite import search
 from gatewayd.threads import NO_STATE
 
 THREAD = "01a2027b-0000-7000-8000-00000000abcd"
@@ -184,6 +187,30 @@ async def test_a_thread_search_sorts_pages_and_selects(server):
     assert [row["thread_id"] for row in newest] == made[::-1]
 
 
+async def test_a_search_that_looks_at_too_many_threads_says_so_and_a_count_is_refused(server, monkeypatch):
+    for n in range(5):
+        await server.json("POST", "/threads", {"metadata": {"deep": {"n": n}, "top": n}})
+    body = {"metadata": {"deep": {"n": 0}}, "sort_by": "created_at", "sort_order": "desc"}
+    async with server.client.post("/threads/search", json=body) as answer:
+        assert len(await answer.json()) == 1
+        assert "x-search-incomplete" not in answer.headers
+    assert await server.json("POST", "/threads/count", {"metadata": body["metadata"]}) == 1
+    services = server.services
+    monkeypatch.setitem(
+        server.client.server.app._state,  # an application that has started takes no new values
+        keys.SERVICES,
+        attrs.evolve(services, settings=attrs.evolve(services.settings, search_scan=2)),
+    )
+    monkeypatch.setattr(search, "CHUNK", 2)
+    async with server.client.post("/threads/search", json=body) as answer:
+        assert await answer.json() == []
+        assert answer.headers["x-search-incomplete"] == "scanned=2"
+    refused = await server.json("POST", "/threads/count", {"metadata": body["metadata"]}, status=422)
+    assert "more than 2 threads would have to be looked at" in refused["detail"]
+    assert await server.json("POST", "/threads/count", {"metadata": {"top": 0}}) == 1
+    assert await server.json("POST", "/threads/count", {}) == 5
+
+
 @pytest.mark.parametrize(
     ("body", "status", "part"),
     [
@@ -196,7 +223,11 @@ async def test_a_thread_search_sorts_pages_and_selects(server):
         ({"sort_by": "x"}, 422, '"x" is not one of "thread_id", "status" or 3 other candidates'),
         ({"select": ["thread_id", "x"]}, 422, 'On instance["select"][1]'),
         ({"ids": ["zz"]}, 400, "Invalid thread ID zz"),
-        ({"extract": {"a": "values.b"}}, 422, "`extract` is not supported yet"),
+        ({"extract": {"a": "status"}}, 422, "must start with one of: config, interrupts, metadata, values"),
+        ({"extract": {"a b": "values"}}, 422, "Extract key 'a b' must be a valid identifier"),
+        ({"extract": {"a": ""}}, 422, "Extract path for 'a' must be a non-empty string"),
+        ({"extract": {"a": 1}}, 422, '1 is not of type "string"'),
+        ({"extract": {f"a{n}": "values" for n in range(11)}}, 422, "has more than 10 properties"),
         ({"metadata": {"a": 2**63}}, 422, "is greater than the maximum of"),
         ({"metadata": {str(n): n for n in range(300)}}, 422, "more than 200 values"),
     ],

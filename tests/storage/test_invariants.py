@@ -29,6 +29,7 @@ DAMAGE = {
     "an ended run that asked for a webhook has none, and has not been told long ago": (
         "DELETE FROM webhooks WHERE run_id = :ended"
     ),
+    "a thread's tags are not those of its metadata": "DELETE FROM thread_tags WHERE thread_id = :idle",
     "a row of runs has no thread": "DELETE FROM threads WHERE thread_id = :idle",
 }
 

@@ -11,7 +11,7 @@ from gatewayd import ids
 from gatewayd.errors import Conflict, Invalid, NotFound
 from gatewayd.model.run import RunOutcome
 from gatewayd.storage import store
-from gatewayd.storage.sqlite import runs, threads
+from gatewayd.storage.sqlite import runs, search, threads
 
 
 def furnished(desk: Any, *, rows: int = 3) -> str:
@@ -89,8 +89,13 @@ def test_a_deleted_thread_is_gone_for_every_question_before_anything_is_swept(de
     assert len(active) == 2
     assert threads.thread_find(desk.connection, thread_id) is None
     assert desk.holder(thread_id) is None
-    sql, parameters = threads.search_statement(threads.Search(metadata={}, values={}))
-    assert desk.fetch(sql, *parameters) == []
+    for wanted in (
+        search.Search(),
+        search.Search(ids=[thread_id]),
+        search.Search(metadata={"name": "furnished"}),
+    ):
+        assert search.threads_search(desk.connection, wanted).threads == []
+        assert search.threads_count(desk.connection, wanted) == 0
     for again in (
         lambda: threads.thread_delete(desk.connection, thread_id, desk.tick()),
         lambda: threads.thread_patch(desk.connection, thread_id, {}, desk.tick()),
@@ -104,8 +109,8 @@ def test_a_deleted_thread_is_gone_for_every_question_before_anything_is_swept(de
 def test_sweeping_a_deleted_thread_leaves_no_row_of_it_and_all_of_others(desk: Any, rows: int) -> None:
     kept, doomed = furnished(desk), furnished(desk)
     before = desk.rows_of(kept)
-    total = sum(desk.rows_of(doomed).values())
     threads.thread_delete(desk.connection, doomed, desk.tick())
+    total = sum(desk.rows_of(doomed).values())
     assert threads.sweep_candidates(desk.connection, 0, 10) == [doomed]
     steps = sweep(desk, doomed, rows)
     assert steps >= (total - 6) // rows
@@ -131,7 +136,10 @@ def test_an_id_can_be_used_again_at_once_and_nothing_of_the_old_thread_is_in_the
     threads.thread_delete(desk.connection, thread_id, desk.tick())
     made = threads.thread_create(desk.connection, thread_id, {"new": True}, False, desk.tick())
     assert desk.look(thread_id) == made
-    assert {table: rows for table, rows in desk.rows_of(thread_id).items() if rows} == {"threads": 1}
+    assert {table: rows for table, rows in desk.rows_of(thread_id).items() if rows} == {
+        "threads": 1,
+        "thread_tags": 1,
+    }
 
 
 def test_the_sweeper_does_not_touch_a_thread_that_was_created_again_since_it_looked(desk: Any) -> None:
@@ -214,11 +222,11 @@ async def test_pages_of_a_search_are_sorted_and_show_every_thread_once(
                 metadata={}, values={}, limit=7, offset=offset, sort_by=sort_by, descending=descending
             )
         )
-        found += page[:7]
+        found += page.threads[:7]
         offset += 7
-        if len(page) <= 7:
+        if len(page.threads) <= 7:
             break
-        assert len(page) == 8  # one more tells that there are more
+        assert len(page.threads) == 8  # one more tells that there are more
     keys = [(getattr(thread, sort_by), thread.thread_id) for thread in found]
     assert keys == sorted(keys, reverse=descending)
     assert sorted(thread.thread_id for thread in found) == sorted(made)
@@ -234,9 +242,9 @@ async def test_a_search_by_ids_and_status_returns_those_that_have_both(
             store.ThreadSearch(metadata={}, values={}, ids=chosen, status=status, limit=100)
         )
         wanted = [thread_id for thread_id in made[:10] if desk.look(thread_id).status == status]
-        assert sorted(thread.thread_id for thread in found) == sorted(wanted)
+        assert sorted(thread.thread_id for thread in found.threads) == sorted(wanted)
     everything = await storage.threads_search(store.ThreadSearch(metadata={}, values={}, ids=[], limit=100))
-    assert len(everything) == len(made)
+    assert len(everything.threads) == len(made)
 
 
 async def test_a_search_takes_more_ids_than_sqlite_takes_parameters(
@@ -245,7 +253,7 @@ async def test_a_search_takes_more_ids_than_sqlite_takes_parameters(
     thread_id = desk.thread()
     chosen = [ids.new_id() for _ in range(40_000)] + [thread_id]
     found = await storage.threads_search(store.ThreadSearch(metadata={}, values={}, ids=chosen))
-    assert [thread.thread_id for thread in found] == [thread_id]
+    assert [thread.thread_id for thread in found.threads] == [thread_id]
 
 
 async def test_a_filter_that_is_too_large_is_refused_by_name(storage: store.Storage) -> None:
@@ -254,7 +262,7 @@ async def test_a_filter_that_is_too_large_is_refused_by_name(storage: store.Stor
             store.ThreadSearch(metadata={f"key{number}": number for number in range(501)}, values={})
         )
     fits = {f"key{number}": number for number in range(500)}
-    assert await storage.threads_search(store.ThreadSearch(metadata=fits, values={})) == []
+    assert (await storage.threads_search(store.ThreadSearch(metadata=fits, values={}))).threads == []
 
 
 @pytest.mark.parametrize(
@@ -283,5 +291,5 @@ async def test_saved_values_are_compared_whole_key_by_key(
     state = b'{"count":3,"list":[1,{"a":1,"b":2}],"nested":{"a":1,"b":2},"empty":{},"none":null}'
     desk.finish(desk.create(thread_id, claim=True), values=state, next=[])
     found = await storage.threads_search(store.ThreadSearch(metadata={}, values=wanted))
-    assert (thread_id in [thread.thread_id for thread in found]) is matches
-    assert len(found) == matches + (not wanted)
+    assert (thread_id in [thread.thread_id for thread in found.threads]) is matches
+    assert len(found.threads) == matches + (not wanted)

@@ -43,7 +43,12 @@ ROWS: Final = (
     ),
     Row("*", "*/threads*", "answer*.error", "threads always say error and interrupts", added=True),
     Row("*", "*/threads*", "answer*.interrupts", "threads always say error and interrupts", added=True),
-    Row("foreign_origins", "*", "headers.access-control-expose-headers", "browsers reconnect by location"),
+    Row(
+        "foreign_origins",
+        "*",
+        "headers.access-control-expose-headers",
+        "browsers reconnect by location; a header of ours",
+    ),
     Row("foreign_origins", "OPTIONS *", "status", "a front end may come from a public address"),
     Row(
         "state", "*/threads/*/state*", "answer.checkpoint.checkpoint_ns", "all checkpoints say it", added=True
@@ -120,6 +125,12 @@ ROWS: Final = (
         "POST */runs/stream",
         "answer.detail",
         "the place in the schema is shorter",
+    ),
+    Row(
+        "values_extracted_from_threads",
+        "POST /threads/search",
+        "answer.detail",
+        "the place in the schema is named like all others, and a body is shown as it was sent",
     ),
     # defects of the reference that are not copied
     Row(

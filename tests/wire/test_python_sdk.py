@@ -92,6 +92,41 @@ async def test_a_thread_is_created_changed_found_and_deleted(client: LangGraphCl
         await client.threads.get(thread["thread_id"])
 
 
+async def test_threads_are_searched_counted_and_picked_from(client: LangGraphClient) -> None:
+    marker = str(uuid.uuid4())
+    mine = {"marker": marker}
+    made = [
+        (await client.threads.create(metadata={**mine, "n": n, "deep": {"n": [n]}}))["thread_id"]
+        for n in range(3)
+    ]
+    await client.runs.wait(made[0], "countdown", input=COUNT)
+    await client.runs.wait(made[1], "ask", input={"topic": "t"})
+
+    async def found(**query: Any) -> list[str]:
+        return [row["thread_id"] for row in await client.threads.search(**{"metadata": mine, **query})]
+
+    for key in ("thread_id", "created_at"):
+        assert await found(sort_by=key, sort_order="asc") == made
+        assert await found(sort_by=key, sort_order="desc") == made[::-1]
+    assert await found() == [made[1], made[0], made[2]]  # what happened last comes first
+    assert await found(sort_by="state_updated_at", sort_order="desc", limit=2) == [made[1], made[0]]
+    assert await found(sort_by="status", sort_order="desc", limit=1) == [made[1]]
+    assert await found(limit=1, offset=1) == [made[0]]
+    assert await found(metadata={**mine, "n": 2}) == [made[2]]
+    assert await found(metadata={**mine, "deep": {"n": [1]}}) == [made[1]]
+    assert await found(values={"left": 0}) == [made[0]]
+    assert await found(status="interrupted", ids=made[:2]) == [made[1]]
+    (row,) = await client.threads.search(
+        ids=[made[0]], select=["status"], extract={"last": "values.seen[-1]", "n": "metadata.deep.n[0]"}
+    )
+    assert row == {"status": "idle", "extracted": {"last": "tick 1", "n": 0}}
+    assert await client.threads.count(metadata=mine) == 3
+    assert await client.threads.count(metadata=mine, status="interrupted") == 1
+    assert await client.threads.count(metadata=mine, values={"left": 0}) == 1
+    with pytest.raises(UnprocessableEntityError):
+        await client.threads.search(extract={"a": "status"})
+
+
 async def test_states_of_a_thread_can_be_read(client: LangGraphClient) -> None:
     thread_id = (await client.threads.create())["thread_id"]
     assert (await client.threads.get_state(thread_id))["values"] == {}

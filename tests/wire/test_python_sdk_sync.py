@@ -33,6 +33,7 @@ def test_threads_assistants_and_states(client: SyncLangGraphClient) -> None:
     assert client.threads.get_state(thread_id)["values"] == COUNTED
     assert len(client.threads.get_history(thread_id, limit=10)) == 4
     assert [row["thread_id"] for row in client.threads.search(ids=[thread_id])] == [thread_id]
+    assert client.threads.count(metadata={"sync": True, "more": 1}, status="idle") == 1
     client.threads.delete(thread_id)
     with pytest.raises(NotFoundError):
         client.threads.get(thread_id)

@@ -201,21 +201,23 @@ def _take_date(connection: sqlite3.Connection, firing: Firing) -> bool:
 # reading
 
 
-def search_statement(search: Search) -> tuple[str, list[Any]]:
-    """Return the SELECT of a search and its parameters: sorted and cut, one row more than asked."""
+def crons_search(connection: sqlite3.Connection, search: Search) -> list[Cron]:
+    """Return what a search finds: sorted and cut, one more than asked."""
     found = _conditions(search)
     direction = "DESC" if search.descending else "ASC"
     sql = (
         f"SELECT {COLUMNS} FROM crons {_where(found)} "
         f"ORDER BY {search.sort_by} {direction}, cron_id {direction} LIMIT ? OFFSET ?"
     )
-    return sql, [*found.parameters, search.limit + 1, search.offset]
+    rows = connection.execute(sql, [*found.parameters, search.limit + 1, search.offset])
+    return [record(row) for row in rows]
 
 
-def count_statement(search: Search) -> tuple[str, list[Any]]:
-    """Return the statement that counts what a search would find without its limits, and its parameters."""
+def crons_count(connection: sqlite3.Connection, search: Search) -> int:
+    """Return how many a search would find without its limits."""
     found = _conditions(search)
-    return f"SELECT count(*) FROM crons {_where(found)}", found.parameters
+    (number,) = connection.execute(f"SELECT count(*) FROM crons {_where(found)}", found.parameters).fetchone()
+    return int(number)
 
 
 def _conditions(search: Search) -> filters.Conditions:

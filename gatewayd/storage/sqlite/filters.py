@@ -124,6 +124,11 @@ def matches(column: str, wanted: dict[str, Any], *, containment: bool) -> Condit
     return found
 
 
+def number(wanted: float) -> float:
+    """Return a number as SQLite reads it in JSON: an integer of more than 64 bits is a float."""
+    return wanted if -(2**63) <= wanted < 2**63 else float(wanted)
+
+
 def _add(found: Conditions, place: _Place, wanted: Any, containment: bool) -> None:
     """Add what holds when the value at `place` matches."""
     match wanted:
@@ -143,7 +148,6 @@ def _add(found: Conditions, place: _Place, wanted: Any, containment: bool) -> No
         case bool():
             place.has_type(found, "true" if wanted else "false")
         case int() | float():
-            number = wanted if -(2**63) <= wanted < 2**63 else float(wanted)
-            place.equals(found, number, "integer", "real")
+            place.equals(found, number(wanted), "integer", "real")
         case _:
             place.equals(found, wanted, "text")

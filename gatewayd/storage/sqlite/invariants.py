@@ -57,7 +57,18 @@ _ORPHANS = """
     SELECT DISTINCT thread_id FROM {table}
     WHERE NOT EXISTS (SELECT 1 FROM threads WHERE threads.thread_id = {table}.thread_id)"""
 
+_TAGS = "SELECT thread_id, name, value FROM thread_tags"
+_TAGS_DUE = """
+    SELECT threads.thread_id, tag.key, CASE tag.type WHEN 'text' THEN 's' || tag.value
+        WHEN 'integer' THEN tag.value WHEN 'real' THEN tag.value ELSE tag.type END
+    FROM threads, json_each(threads.metadata) AS tag
+    WHERE deleted_at IS NULL AND hidden_at IS NULL AND tag.type NOT IN ('object', 'array')
+        AND length(tag.key) <= 200 AND (tag.type <> 'text' OR length(tag.value) <= 200)"""
+
 WHOLE: Final = {
+    "a thread's tags are not those of its metadata": f"""
+        SELECT DISTINCT thread_id FROM (
+            SELECT * FROM ({_TAGS} EXCEPT {_TAGS_DUE}) UNION ALL SELECT * FROM ({_TAGS_DUE} EXCEPT {_TAGS}))""",
     "an ended run lacks its last event": """
         SELECT run_id FROM runs JOIN threads USING (thread_id)
         WHERE ended_at IS NOT NULL AND (log_to IS NULL OR log_to > pruned_to) AND NOT EXISTS (

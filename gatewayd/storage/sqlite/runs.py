@@ -32,6 +32,16 @@ SELECT = f"SELECT {COLUMNS} FROM runs JOIN threads USING (thread_id)"
 
 ACTIVE_ON_THREAD = "WHERE runs.thread_id = ? AND runs.ended_at IS NULL"
 
+_FAILED = "runs.status IN ('error', 'timeout', 'interrupted')"
+_NARROWED = {
+    "pending": "runs.ended_at IS NULL",
+    "running": "runs.ended_at IS NULL",
+    "error": _FAILED,
+    "timeout": _FAILED,
+    "interrupted": _FAILED,
+}
+"""What a status implies, in the words of the index that has only such runs."""
+
 DUE = """
 SELECT run_id, thread_id, strikes > 0 OR suspicions > 1 FROM runs
 WHERE status = 'pending' AND created_at <= ? AND cancel_action IS NULL
@@ -124,6 +134,21 @@ def record(row: tuple[Any, ...]) -> Run:
 def select(connection: sqlite3.Connection, tail: str, parameters: Iterable[Any]) -> list[Run]:
     """Return the runs that `tail` (WHERE …) picks."""
     return [record(row) for row in connection.execute(f"{SELECT} {tail}", tuple(parameters))]
+
+
+def list_statement(thread_id: str, status: str | None, limit: int, offset: int) -> tuple[str, list[Any]]:
+    """Return the SELECT of a thread's runs, latest due time first, and its parameters."""
+    terms, parameters = ["runs.thread_id = ?", "threads.deleted_at IS NULL"], [thread_id]
+    if status is not None:
+        terms.append("runs.status = ?")
+        parameters.append(status)
+    narrowed = None if status is None else _NARROWED.get(status)
+    if narrowed is not None:
+        terms.append(narrowed)
+    # The plus: few runs are active, all others are not to be walked for the sake of their order.
+    latest = "+runs.created_at" if narrowed == _NARROWED["pending"] else "runs.created_at"
+    sql = f"{SELECT} WHERE {' AND '.join(terms)} ORDER BY {latest} DESC, runs.run_id DESC LIMIT ? OFFSET ?"
+    return sql, [*parameters, limit, offset]
 
 
 def run_find(connection: sqlite3.Connection, run_id: str) -> Run | None:

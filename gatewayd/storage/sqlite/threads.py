@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from gatewayd import wire
 from gatewayd.errors import Conflict, NotFound
@@ -17,7 +17,7 @@ from gatewayd.model import states
 from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.run import RunOutcome
 from gatewayd.model.thread import Thread
-from gatewayd.storage.sqlite import filters, idempotency
+from gatewayd.storage.sqlite import idempotency
 
 COLUMNS = (
     "thread_id, status, created_at, updated_at, state_updated_at, metadata, config, "
@@ -31,20 +31,6 @@ SWEPT = {"events": "records", "checkpoints": "checkpoint", "writes": "value", "r
 
 SWEPT_BYTES = 2 << 20
 """What one step of sweeping removes, beside a single larger row: a few milliseconds of the writer's time."""
-
-
-@frozen(kw_only=True)
-class Search:
-    """What `threads_search` looks for; None means any."""
-
-    metadata: dict[str, Any]
-    values: dict[str, Any]
-    status: str | None = None
-    ids: list[str] | None = None
-    limit: int = 10
-    offset: int = 0
-    sort_by: str = "updated_at"
-    descending: bool = True
 
 
 def record(row: tuple[Any, ...]) -> Thread:
@@ -195,30 +181,6 @@ def thread_status_derive(
            WHERE thread_id = :thread_id""",
         {"now": now, "active": active, "status": status, "thread_id": thread_id},
     )
-
-
-def search_statement(search: Search) -> tuple[str, list[Any]]:
-    """Return the SELECT of a search and its parameters: sorted and cut, one row more than asked."""
-    terms = [VISIBLE]
-    parameters: list[Any] = []
-    if search.status is not None:
-        terms.append("status = ?")
-        parameters.append(search.status)
-    if search.ids:
-        terms.append("thread_id IN (SELECT value FROM json_each(?))")
-        parameters.append(wire.text(search.ids))
-    for found in (
-        filters.matches("metadata", search.metadata, containment=True),
-        filters.matches('CAST("values" AS TEXT)', search.values, containment=False),
-    ):
-        terms += found.terms
-        parameters += found.parameters
-    direction = "DESC" if search.descending else "ASC"
-    sql = (
-        f"SELECT {COLUMNS} FROM threads WHERE {' AND '.join(terms)} "
-        f"ORDER BY {search.sort_by} {direction}, thread_id {direction} LIMIT ? OFFSET ?"
-    )
-    return sql, [*parameters, search.limit + 1, search.offset]
 
 
 # sweeping

@@ -266,6 +266,17 @@ describe("the client", { concurrency: 6, timeout: 60_000 }, () => {
     const same = await client.threads.create({ threadId: ids[1], ifExists: "do_nothing" });
     assert.equal(same.thread_id, ids[1]);
     assert.equal(await statusOf(client.threads.create({ threadId: ids[1], ifExists: "raise" })), 409);
+    assert.deepEqual(await found({ values: { messages: [] } }), []);
+    if (NEWER) {
+      const [row] = await client.threads.search({
+        ids: [ids[0]],
+        select: ["status"],
+        extract: { said: "values.messages[0].content", n: "metadata.n" },
+      });
+      assert.deepEqual(row, { status: "idle", extracted: { said: "hi", n: 9 } });
+      assert.equal(await client.threads.count({ metadata: { marker } }), 3);
+      assert.equal(await client.threads.count({ metadata: { marker, n: 9 }, status: "idle" }), 1);
+    }
     await client.threads.delete(ids[2]);
     assert.equal(await statusOf(client.threads.get(ids[2])), 404);
     assert.equal((await found({})).length, 2);
