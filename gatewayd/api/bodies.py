@@ -58,18 +58,6 @@ StateValues = NewType("StateValues", object)
 
 ONE, TEN, START, NOW = Limit(1), Limit(10), Offset(0), Delay(0)
 
-AssistantColumn = Literal[
-    "assistant_id",
-    "graph_id",
-    "name",
-    "description",
-    "config",
-    "context",
-    "metadata",
-    "created_at",
-    "updated_at",
-    "version",
-]
 ThreadColumn = Literal[
     "thread_id",
     "created_at",
@@ -98,20 +86,6 @@ CronColumn = Literal[
     "enabled",
 ]
 SortOrder = Literal["asc", "desc"]
-
-
-@frozen(kw_only=True)
-class AssistantSearch:
-    """``POST /assistants/search``."""
-
-    metadata: Filter = field(factory=lambda: Filter({}))
-    graph_id: str | None = None
-    name: str | None = None
-    limit: Limit = TEN
-    offset: Offset = START
-    sort_by: Literal["assistant_id", "graph_id", "name", "created_at", "updated_at"] | None = None
-    sort_order: SortOrder = "desc"
-    select: list[AssistantColumn] = field(factory=list)
 
 
 @frozen(kw_only=True)

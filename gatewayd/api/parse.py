@@ -43,6 +43,7 @@ Offset = NewType("Offset", int)
 Filter = NewType("Filter", dict)  # type: ignore[type-arg]  # a filter's values are free
 """Object that rows are compared with."""
 ThreadId = NewType("ThreadId", str)
+AssistantId = NewType("AssistantId", str)
 CheckpointId = NewType("CheckpointId", str)
 
 
@@ -203,6 +204,7 @@ def _converter() -> Converter:
     converter.register_structure_hook(Offset, lambda value, _: between(integer(value), 0, LARGEST))
     converter.register_structure_hook(Filter, _filter)
     converter.register_structure_hook(ThreadId, lambda value, _: identifier(string(value), "thread"))
+    converter.register_structure_hook(AssistantId, lambda value, _: identifier(string(value), "assistant"))
     converter.register_structure_hook(CheckpointId, lambda value, _: checkpoint_id(value))
 
     def literal(value: Any, kind: Any) -> Any:

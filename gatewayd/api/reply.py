@@ -12,9 +12,10 @@ from aiohttp import web
 
 import gatewayd
 from gatewayd import wire
+from gatewayd.model.assistant import Assistant
 from gatewayd.model.cron import Cron
 from gatewayd.model.run import QueuePlace, Run
-from gatewayd.model.thread import Assistant, Thread
+from gatewayd.model.thread import Thread
 from gatewayd.model.webhook import Delivery
 
 T = TypeVar("T")
@@ -98,6 +99,11 @@ def assistant(record: Assistant) -> dict[str, Any]:
         "version": record.version,
         "description": record.description,
     }
+
+
+def assistant_version(record: Assistant) -> dict[str, Any]:
+    """Return a version of an assistant as the wire shows it."""
+    return {name: value for name, value in assistant(record).items() if name != "updated_at"}
 
 
 def thread(record: Thread) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Threads and assistants as their rows in storage say."""
+"""Threads as their rows in storage say."""
 
 from __future__ import annotations
 
@@ -25,19 +25,3 @@ class Thread:
     interrupts: dict[str, list[dict[str, Any]]] | None
     """Task id to its interrupts; None until the first state save."""
     error: dict[str, str] | None
-
-
-@frozen(kw_only=True)
-class Assistant:
-    """One row of `assistants`."""
-
-    assistant_id: str
-    graph_id: str
-    name: str
-    description: str | None
-    config: dict[str, Any]
-    context: dict[str, Any]
-    metadata: dict[str, Any]
-    version: int
-    created_at: int
-    updated_at: int

@@ -63,7 +63,9 @@ class Expiring:
             await self.operations.keep_latest(expired.thread_id)
         except (NotFound, Conflict):  # somebody was faster
             return False
-        except RequestError as error:  # a thread of which nothing can be made must not be in the way of others
+        except (
+            RequestError
+        ) as error:  # a thread of which nothing can be made must not be in the way of others
             log.warning("thread %s could not be cut: %s", expired.thread_id, error.detail)
             return False
         await self.operations.runs.storage.thread_keep_latest_done(expired)

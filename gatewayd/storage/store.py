@@ -16,12 +16,13 @@ from attrs import define, evolve
 from gatewayd import wire
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.errors import InsufficientStorage, NotFound
+from gatewayd.model.assistant import Assistant, AssistantChange
 from gatewayd.model.cron import Cron, Firing
 from gatewayd.model.event import Chunk
 from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.retention import ThreadTtl, TtlStrategy
 from gatewayd.model.run import QueuePlace, Run, RunOutcome, RunRequest
-from gatewayd.model.thread import Assistant, Thread
+from gatewayd.model.thread import Thread
 from gatewayd.model.webhook import Attempt, Delivery
 from gatewayd.storage import migrate
 from gatewayd.storage import room as room_
@@ -59,6 +60,7 @@ EVENT_PAGE_CHUNKS = 200
 
 Created = runs.Created
 Claimed = runs.Claimed
+AssistantSearch = assistants.Search
 ThreadSearch = threads.Search
 Violation = invariants.Violation
 CronSearch = crons.Search
@@ -183,30 +185,46 @@ class Storage:
 
     async def assistant_get(self, assistant: str) -> Assistant | None:
         """Return the assistant with this id or graph id, or None."""
-        return await self.writer.submit(assistants.assistant_find, assistant)
+        rows = await self.readers.rows(assistants.FIND, (assistants.identifier(assistant),))
+        return assistants.record(rows[0]) if rows else None
 
-    async def assistants_search(
-        self,
-        *,
-        metadata: dict[str, Any],
-        graph_id: str | None,
-        name: str | None,
-        limit: int,
-        offset: int,
-        sort_by: str,
-        descending: bool,
-    ) -> list[Assistant]:
+    async def assistant_create(self, assistant: Assistant, *, do_nothing: bool) -> Assistant:
+        """Store an assistant, or with `do_nothing` return the one that has its id. Raises `Conflict`."""
+        return await self.writer.submit(assistants.assistant_create, assistant, do_nothing)
+
+    async def assistant_patch(self, assistant: str, change: AssistantChange, now: int) -> Assistant:
+        """Change an assistant, as a new version. Raises `NotFound`."""
+        return await self.writer.submit(assistants.assistant_patch, assistant, change, now)
+
+    async def assistant_version_set(self, assistant: str, version: int | None, now: int) -> Assistant:
+        """Make an assistant what it was in one of its versions. Raises `NotFound`."""
+        return await self.writer.submit(assistants.assistant_version_set, assistant, version, now)
+
+    async def assistant_delete(self, assistant: str) -> None:
+        """Remove an assistant with its versions and crons. Raises `NotFound`."""
+        await self.writer.submit(assistants.assistant_delete, assistant)
+
+    async def assistants_search(self, search: AssistantSearch) -> list[Assistant]:
         """Return up to `limit` + 1 assistants (one more tells that there are more)."""
-        sql, parameters = assistants.search_statement(
-            metadata=metadata,
-            graph_id=graph_id,
-            name=name,
-            limit=limit,
-            offset=offset,
-            sort_by=sort_by,
-            descending=descending,
-        )
+        sql, parameters = assistants.search_statement(search)
         return [assistants.record(row) for row in await self.readers.rows(sql, parameters)]
+
+    async def assistants_count(self, search: AssistantSearch) -> int:
+        """Return how many assistants a search would find without its limits."""
+        rows = await self.readers.rows(*assistants.count_statement(search))
+        return rows[0][0]  # type: ignore[no-any-return]
+
+    async def assistant_versions(
+        self, assistant_id: str, *, metadata: dict[str, Any], limit: int, offset: int
+    ) -> list[Assistant]:
+        """Return versions of an assistant, newest first."""
+        sql, parameters = assistants.versions_statement(assistant_id, metadata, limit, offset)
+        return [assistants.record(row) for row in await self.readers.rows(sql, parameters)]
+
+    async def assistant_threads(self, assistant_id: str, behind: str, limit: int) -> list[str]:
+        """Return ids of threads whose metadata name the assistant, in pages by their order."""
+        rows = await self.readers.rows(assistants.THREADS_OF, (behind, assistant_id, limit))
+        return [thread_id for (thread_id,) in rows]
 
     # threads
 

@@ -15,7 +15,19 @@ from attrs import define, field
 from gatewayd import tasks
 from gatewayd.channel import orders
 from gatewayd.errors import Conflict, GatewaydError, Invalid, NotFound, Rejected
-from gatewayd.worker import execute, graphs, items, link, reader, stacks, state, threads, update, usercode
+from gatewayd.worker import (
+    descriptions,
+    execute,
+    graphs,
+    items,
+    link,
+    reader,
+    stacks,
+    state,
+    threads,
+    update,
+    usercode,
+)
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +118,11 @@ class Core:
             )
             states = state.States(loaded, database, store)
             updates = update.Updates(loaded, database, store, configuration.full_errors)
+            described = descriptions.Descriptions(loaded, store)
             self._answers = {
+                "graph": described.graph,
+                "schemas": described.schemas,
+                "subgraphs": described.subgraphs,
                 "state": states.state,
                 "history": states.history,
                 "project": states.project,
