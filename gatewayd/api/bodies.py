@@ -15,6 +15,7 @@ from gatewayd import wire
 from gatewayd.api import parse
 from gatewayd.api.parse import Filter, Limit, Object, Offset
 from gatewayd.errors import Invalid
+from gatewayd.model.retention import NewTtl
 
 STREAM_MODES: Final = frozenset(
     {
@@ -89,18 +90,43 @@ SortOrder = Literal["asc", "desc"]
 
 
 @frozen(kw_only=True)
+class Ttl:
+    """How long a thread is kept after its last activity; without `ttl` as long as others."""
+
+    ttl: float | None = None
+    """Minutes."""
+    strategy: Literal["delete", "keep_latest"] = "delete"
+
+    def wanted(self) -> NewTtl | None:
+        """Return what is asked for, None: nothing."""
+        return None if self.ttl is None else NewTtl(strategy=self.strategy, ttl_minutes=self.ttl)
+
+
+@frozen(kw_only=True)
+class SuperstepUpdate:
+    """What one node has returned in a superstep."""
+
+    as_node: str
+    values: StateValues | None = None
+    command: Command | None = None
+
+
+@frozen(kw_only=True)
+class Superstep:
+    """Updates that are applied to a state together."""
+
+    updates: list[SuperstepUpdate]
+
+
+@frozen(kw_only=True)
 class ThreadCreate:
     """``POST /threads``."""
 
     thread_id: parse.ThreadId | None = None
     metadata: Object = field(factory=dict)
     if_exists: Literal["raise", "do_nothing"] = "raise"
-    ttl: Object | None = None
-    supersteps: list[Object] = field(factory=list)
-
-    def __attrs_post_init__(self) -> None:
-        refuse("ttl", self.ttl)
-        refuse("supersteps", self.supersteps)
+    ttl: Ttl | None = None
+    supersteps: list[Superstep] = field(factory=list)
 
 
 @frozen(kw_only=True)
@@ -108,10 +134,7 @@ class ThreadPatch:
     """``PATCH /threads/{thread_id}``."""
 
     metadata: Object = field(factory=dict)
-    ttl: Object | None = None
-
-    def __attrs_post_init__(self) -> None:
-        refuse("ttl", self.ttl)
+    ttl: Ttl | None = None
 
 
 @frozen(kw_only=True)
@@ -131,6 +154,13 @@ class ThreadSearch:
 
     def __attrs_post_init__(self) -> None:
         refuse("extract", self.extract)
+
+
+@frozen(kw_only=True)
+class StatePatch:
+    """``PATCH /threads/{thread_id}/state``."""
+
+    metadata: Object = field(factory=dict)
 
 
 @frozen(kw_only=True)

@@ -14,6 +14,7 @@ import gatewayd
 from gatewayd import wire
 from gatewayd.model.assistant import Assistant
 from gatewayd.model.cron import Cron
+from gatewayd.model.retention import ThreadTtl
 from gatewayd.model.run import QueuePlace, Run
 from gatewayd.model.thread import Thread
 from gatewayd.model.webhook import Delivery
@@ -119,6 +120,15 @@ def thread(record: Thread) -> dict[str, Any]:
         "values": None if record.values is None else orjson.Fragment(record.values),
         "error": record.error,
         "interrupts": record.interrupts or {},
+    }
+
+
+def ttl(record: ThreadTtl) -> dict[str, Any]:
+    """Return how long a thread is kept as the wire shows it."""
+    return {
+        "strategy": record.strategy,
+        "ttl_minutes": record.ttl_minutes,
+        "expires_at": wire.iso(record.expires_at),
     }
 
 

@@ -32,6 +32,15 @@ async def update_state(request: web.Request) -> web.Response:
     return reply.json({"checkpoint": made, "configurable": made, "checkpoint_id": made["checkpoint_id"]})
 
 
+@routes.patch("/threads/{thread_id:[^/]+}/state")
+async def patch_state(request: web.Request) -> web.Response:
+    """Merge metadata into the thread's, as the JavaScript SDK's `patchState` asks for it."""
+    thread_id = parse.path_id(request, "thread")
+    body = await parse.body(request, bodies.StatePatch)
+    await request.app[keys.SERVICES].threads.patch(thread_id, body.metadata)
+    return reply.empty()
+
+
 @routes.get("/threads/{thread_id:[^/]+}/state/{checkpoint_id:[^/]+}")
 async def get_state_at_checkpoint(request: web.Request) -> web.Response:
     """Return the state of a checkpoint."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import frozen
 
+from gatewayd.model.run import RunOutcome
 from gatewayd.model.states import ThreadStatus
 
 
@@ -25,3 +26,13 @@ class Thread:
     interrupts: dict[str, list[dict[str, Any]]] | None
     """Task id to its interrupts; None until the first state save."""
     error: dict[str, str] | None
+
+
+@frozen(kw_only=True)
+class FirstState:
+    """What a thread is to have when it is made: states that no run has made."""
+
+    changes: list[list[Any]]
+    """Checkpoints and writes (`checkpointing.operations`), in the order in which they are stored."""
+    projection: RunOutcome
+    """Of the last of the states."""

@@ -117,7 +117,7 @@ class Operations:
                 thread_id,
                 operation_id,
                 answer["operations"],
-                _projection(answer["projection"]),
+                RunOutcome.of_state(answer["projection"]),
                 chunk,
                 self.runs.now(),
                 done,
@@ -238,10 +238,3 @@ class Operations:
             self.runs.storage.slots_release(operation_id, lambda _: self.runs.thread_freed(), failed)
         except Unavailable:
             pass  # storage is closed; the next boot frees it
-
-
-def _projection(state: dict[str, Any]) -> RunOutcome:
-    """Return a worker's projection as what a thread's row takes: without an error, it is a success."""
-    return RunOutcome(
-        status="success", values=state["values"], interrupts=state["interrupts"], next=state["next"]
-    )

@@ -20,15 +20,16 @@ from gatewayd.model.assistant import Assistant, AssistantChange
 from gatewayd.model.cron import Cron, Firing
 from gatewayd.model.event import Chunk
 from gatewayd.model.idempotency import Idempotency
-from gatewayd.model.retention import ThreadTtl, TtlStrategy
+from gatewayd.model.retention import NewTtl, ThreadTtl, TtlStrategy
 from gatewayd.model.run import QueuePlace, Run, RunOutcome, RunRequest
-from gatewayd.model.thread import Thread
+from gatewayd.model.thread import FirstState, Thread
 from gatewayd.model.webhook import Attempt, Delivery
 from gatewayd.storage import migrate
 from gatewayd.storage import room as room_
 from gatewayd.storage.sqlite import (
     assistants,
     boots,
+    creation,
     crons,
     database,
     events,
@@ -189,7 +190,12 @@ class Storage:
         return assistants.record(rows[0]) if rows else None
 
     async def assistant_create(self, assistant: Assistant, *, do_nothing: bool) -> Assistant:
-        """Store an assistant, or with `do_nothing` return the one that has its id. Raises `Conflict`."""
+        """
+        Store an assistant, or with `do_nothing` return the one that has its id.
+
+        Raises `Conflict`, `InsufficientStorage`.
+        """
+        await self._require_room(None)
         return await self.writer.submit(assistants.assistant_create, assistant, do_nothing)
 
     async def assistant_patch(self, assistant: str, change: AssistantChange, now: int) -> Assistant:
@@ -236,10 +242,18 @@ class Storage:
         do_nothing: bool,
         now: int,
         once: Idempotency | None = None,
+        ttl: NewTtl | None = None,
+        state: FirstState | None = None,
     ) -> Thread:
-        """Store a thread. Raises `Conflict`, `Invalid`, `InsufficientStorage`."""
+        """
+        Store a thread, with its time to live and first state if it has them.
+
+        Raises `Conflict`, `Invalid`, `InsufficientStorage`.
+        """
         await self._require_room(once)
-        return await self.writer.submit(threads.thread_create, thread_id, metadata, do_nothing, now, once)
+        return await self.writer.submit(
+            creation.thread_create_with, thread_id, metadata, do_nothing, now, once, ttl, state
+        )
 
     async def thread_get(self, thread_id: str) -> Thread:
         """Return the thread. Raises `NotFound`."""
@@ -248,8 +262,12 @@ class Storage:
             raise NotFound(f"Thread with ID {thread_id} not found")
         return threads.record(rows[0])
 
-    async def thread_patch(self, thread_id: str, metadata: dict[str, Any], now: int) -> Thread:
-        """Merge metadata. Raises `NotFound`."""
+    async def thread_patch(
+        self, thread_id: str, metadata: dict[str, Any], now: int, ttl: NewTtl | None = None
+    ) -> Thread:
+        """Merge metadata, and set the time to live if there is one. Raises `NotFound`, `Invalid`."""
+        if ttl is not None:
+            return await self.writer.submit(creation.thread_patch_with, thread_id, metadata, now, ttl)
         return await self.writer.submit(threads.thread_patch, thread_id, metadata, now)
 
     async def thread_delete(self, thread_id: str, now: int) -> list[str]:

@@ -127,6 +127,8 @@ class Core:
                 "history": states.history,
                 "project": states.project,
                 "kept": states.kept,
+                "storage": states.storage,
+                "supersteps": updates.supersteps,
                 "update": updates.update,
             }
             if not isinstance(store, items.RemoteStore):
