@@ -117,7 +117,7 @@ async def get_assistant_graph(request: web.Request) -> web.Response:
 
 
 def _xray(text: str) -> bool | int:
-    if (word := text.strip().lower()) in {"true", "false"}:
+    if (word := text.strip().lower()) in {"true", "false", ""}:
         return word == "true"
     # Six digits are more levels than any graph has.
     if not (word.isascii() and word.isdigit() and int(word[:6]) > 0):

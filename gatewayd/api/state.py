@@ -94,12 +94,15 @@ async def post_history(request: web.Request) -> web.Response:
 
 def _address(checkpoint: dict[str, Any]) -> tuple[str, str | None]:
     """Return namespace and id of a checkpoint object; its thread is the URL's."""
+    return _text(checkpoint, "checkpoint_ns") or "", _text(checkpoint, "checkpoint_id")
+
+
+def _text(checkpoint: dict[str, Any], name: str) -> str | None:
+    value = checkpoint.get(name)
     try:
-        namespace = parse.string(checkpoint.get("checkpoint_ns") or "")
-        checkpoint_id = checkpoint.get("checkpoint_id")
-        return namespace, None if checkpoint_id is None else parse.string(checkpoint_id)
+        return None if value is None else parse.string(value)
     except parse.Wrong as error:
-        error.path = ("checkpoint", *error.path)
+        error.path = ("checkpoint", name)
         raise error.invalid() from None
 
 
