@@ -7,15 +7,17 @@ state's channels are updated, all optional, since a node may update any of them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from attrs import define
 from langchain_core.runnables import RunnableConfig
 from langgraph.store.base import BaseStore
-from pydantic import ConfigDict, create_model
+from pydantic import ConfigDict, Field, create_model
 from pydantic.errors import PydanticUserError
 
+from gatewayd.errors import Rejected
 from gatewayd.worker import graphs, serialise
 
 log = logging.getLogger(__name__)
@@ -51,8 +53,18 @@ class Descriptions:
             inside = graph.aget_subgraphs(namespace=namespace, recurse=recurse)
             return serialise.dumps({name: schemas_of(each) async for name, each in inside})
 
-    def _open(self, graph_id: str, config: RunnableConfig) -> Any:
-        return self.graphs.open(graph_id, config=config, access_context="assistants.read", store=self.store)
+    @asynccontextmanager
+    async def _open(self, graph_id: str, config: RunnableConfig) -> AsyncIterator[Any]:
+        """Yield the graph; what its factory finds wrong with the config (a ValueError) is the caller's fault."""
+        try:
+            async with self.graphs.open(
+                graph_id, config=config, access_context="assistants.read", store=self.store
+            ) as graph:
+                yield graph
+        except graphs.InvalidGraph:
+            raise
+        except ValueError as error:
+            raise Rejected(str(error)) from error
 
 
 def schemas_of(graph: graphs.AnyPregel) -> dict[str, Any]:
@@ -83,7 +95,12 @@ def _state_schema(graph: graphs.AnyPregel) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name in graph.stream_channels_list:
         kind = graph.channels[name].UpdateType  # type: ignore[union-attr]  # what is streamed is a channel
-        fields[name] = (kind if _expressible(kind) else Any, None)
+        kind = kind if _expressible(kind) else Any
+        if name.startswith("_"):  # a model has no such fields
+            title = name.lstrip("_").title().replace("_", " ")
+            fields[f"field{len(fields)}"] = (kind, Field(None, alias=name, title=title))
+        else:
+            fields[name] = (kind, None)
     schema: dict[str, Any] = _model(graph.get_name("State"), fields).model_json_schema()
     return schema
 
