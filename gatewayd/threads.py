@@ -12,8 +12,9 @@ from typing import Any
 
 from attrs import frozen
 
-from gatewayd import graphs, ids, project
+from gatewayd import graphs, ids, project, wire
 from gatewayd.errors import NotFound, Rejected
+from gatewayd.model import selection
 from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.retention import NewTtl
 from gatewayd.model.run import RunOutcome
@@ -94,17 +95,23 @@ class Threads:
         checkpoint_id: str | None = None,
         checkpoint_ns: str = "",
         subgraphs: bool = False,
+        select: Sequence[str] = (),
     ) -> bytes:
-        """Return a state as the wire's JSON: the latest, or that of a checkpoint. Raises `NotFound`."""
+        """
+        Return a state as the wire's JSON: the latest, or that of a checkpoint; `select` names parts of it.
+
+        Raises `NotFound`.
+        """
         graph_id = await self._graph_of(thread_id)
         if graph_id is None:
-            return NO_STATE
+            return wire.dumps(selection.selected(wire.loads(NO_STATE), select)) if select else NO_STATE
         params = {
             "thread_id": thread_id,
             "graph_id": graph_id,
             "checkpoint_id": checkpoint_id,
             "checkpoint_ns": checkpoint_ns,
             "subgraphs": subgraphs,
+            **({"select": list(select)} if select else {}),
         }
         return bytes(await self.workers.call("state", params))
 
@@ -117,8 +124,13 @@ class Threads:
         metadata: dict[str, Any] | None = None,
         checkpoint_ns: str = "",
         checkpoint_id: str | None = None,
+        select: Sequence[str] = (),
     ) -> bytes:
-        """Return states as a JSON array, newest first; `before` is a checkpoint's id. Raises `NotFound`."""
+        """
+        Return states as a JSON array, newest first; `before` is a checkpoint's id, `select` names parts of each.
+
+        Raises `NotFound`.
+        """
         graph_id = await self._graph_of(thread_id)
         if graph_id is None or limit <= 0:
             return b"[]"
@@ -130,6 +142,7 @@ class Threads:
             "metadata": metadata,
             "checkpoint_ns": checkpoint_ns,
             "checkpoint_id": checkpoint_id,
+            **({"select": list(select)} if select else {}),
         }
         return bytes(await self.workers.call("history", params))
 

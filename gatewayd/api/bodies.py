@@ -15,6 +15,7 @@ from gatewayd import wire
 from gatewayd.api import parse
 from gatewayd.api.parse import Filter, Limit, Object, Offset
 from gatewayd.errors import Invalid
+from gatewayd.model import selection
 from gatewayd.model.retention import NewTtl
 
 STREAM_MODES: Final = frozenset(
@@ -54,6 +55,8 @@ Moment = NewType("Moment", int)
 """An ISO timestamp, in µs; one without an offset is UTC."""
 CronInput = NewType("CronInput", object)
 """An object, or a list of objects."""
+StatePart = NewType("StatePart", str)
+"""A field of a state, or ``values.<key>``."""
 StateValues = NewType("StateValues", object)
 """What a node could have returned: an object, or a list."""
 
@@ -169,6 +172,7 @@ class StateAt:
 
     checkpoint: Object
     subgraphs: bool = False
+    select: list[StatePart] = field(factory=list)
 
 
 @frozen(kw_only=True)
@@ -197,6 +201,7 @@ class History:
     before: Before | None = None
     metadata: Filter | None = None
     checkpoint: Object = field(factory=dict)
+    select: list[StatePart] = field(factory=list)
 
 
 @frozen(kw_only=True)
@@ -400,6 +405,12 @@ def _state_values(value: Any, _: Any) -> Any:
     return value
 
 
+def state_part(value: Any, _: Any = None) -> str:
+    """Return the name of a part of a state."""
+    name = parse.string(value)
+    return name if selection.known(name) else parse.choice(name, selection.FIELDS)
+
+
 def _before(value: Any, _: Any) -> str | None:
     """Read all forms: an id, ``{"checkpoint_id": …}``, ``{"configurable": {"checkpoint_id": …}}``."""
     if isinstance(value, dict):
@@ -446,6 +457,7 @@ _HOOKS: Final = {
     WebhookUrl: _webhook,
     Moment: _moment,
     CronInput: _cron_input,
+    StatePart: state_part,
     StateValues: _state_values,
 }
 for _kind, _hook in _HOOKS.items():

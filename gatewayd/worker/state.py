@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from langgraph.store.base import BaseStore
 from langgraph.types import PregelTask, StateSnapshot
 
 from gatewayd.checkpointing import operations
+from gatewayd.model import selection
 from gatewayd.worker import checkpoints, graphs, projection, reader, resume, serialise
 
 CHECKPOINTS_SIZE = "SELECT count(*), coalesce(sum(length(checkpoint) + length(metadata)), 0) FROM checkpoints WHERE thread_id = ?"
@@ -50,12 +52,19 @@ class States:
             )
 
     async def state(
-        self, thread_id: str, graph_id: str, checkpoint_id: str | None, checkpoint_ns: str, subgraphs: bool
+        self,
+        thread_id: str,
+        graph_id: str,
+        checkpoint_id: str | None,
+        checkpoint_ns: str,
+        subgraphs: bool,
+        select: Sequence[str] = (),
     ) -> bytes:
-        """Return the JSON of a thread's state, the latest or that of a checkpoint."""
+        """Return the JSON of a thread's state, the latest or that of a checkpoint; `select` names parts of it."""
         config = config_of(thread_id, checkpoint_ns, checkpoint_id)
         async with self._open(graph_id, config) as graph:
-            return serialise.dumps(shape(await graph.aget_state(config, subgraphs=subgraphs)))
+            snapshot = await graph.aget_state(config, subgraphs=subgraphs)
+            return serialise.dumps(selection.selected(shape(snapshot), select))
 
     async def history(
         self,
@@ -66,13 +75,14 @@ class States:
         metadata: dict[str, Any] | None,
         checkpoint_ns: str,
         checkpoint_id: str | None,
+        select: Sequence[str] = (),
     ) -> bytes:
-        """Return the JSON of a thread's states, newest first."""
+        """Return the JSON of a thread's states, newest first; `select` names parts of each."""
         config = config_of(thread_id, checkpoint_ns, checkpoint_id)
         earlier = config_of(thread_id, checkpoint_ns, before) if before else None
         async with self._open(graph_id, config) as graph:
             states = graph.aget_state_history(config, filter=metadata, before=earlier, limit=limit)
-            return serialise.dumps([shape(snapshot) async for snapshot in states])
+            return serialise.dumps([selection.selected(shape(snapshot), select) async for snapshot in states])
 
     async def storage(self, thread_id: str) -> dict[str, Any]:
         """

@@ -350,3 +350,28 @@ async def test_metadata_are_merged_through_the_state_too(server):
     assert (await server.json("GET", f"/threads/{thread_id}"))["metadata"] == {"a": 1, "b": 2}
     await server.json("PATCH", f"/threads/{uuid.uuid4()}/state", {"metadata": {}}, status=404)
     await server.json("PATCH", f"/threads/{thread_id}/state", {"metadata": 5}, status=422)
+
+
+async def test_a_state_shows_the_parts_that_are_asked_for(server):
+    thread_id = await server.thread()
+    path = f"/threads/{thread_id}"
+    nothing = await server.json("GET", f"{path}/state?select=next&select=values.a")
+    assert nothing == {"next": [], "values": {}}
+    await server.json("PATCH", path, {"metadata": {"graph_id": "chat"}})
+    server.workers.answers |= {"state": b"{}", "history": b"[]"}
+    for method, ending, body in (
+        ("GET", "/state?select=next,values.a", None),
+        ("GET", f'/state/{uuid.uuid4()}?select=["next","values.a"]', None),
+        ("POST", "/state/checkpoint", {"checkpoint": {}, "select": ["next", "values.a"]}),
+        ("GET", "/history?select=next&select=values.a", None),
+        ("POST", "/history", {"select": ["next", "values.a"]}),
+    ):
+        await server.json(method, path + ending, body)
+        assert server.workers.calls[-1][1]["select"] == ["next", "values.a"]
+    for method, ending, body in (
+        ("GET", "/state?select=next&select=colour", None),
+        ("GET", "/history?select=next,values.", None),
+        ("POST", "/history", {"select": ["next", "colour"]}),
+    ):
+        refusal = await server.json(method, path + ending, body, status=422)
+        assert refusal["detail"].endswith(('On instance["select"][1]:\n    "colour"', '"values."'))
