@@ -9,6 +9,7 @@ the server.
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -45,6 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EX_CONFIG
     except (DataDirBusy, InsufficientStorage) as error:
         _complain(error.detail)
+        return 1
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        _complain(f"the disk is full: {error}")
         return 1
     except KeyboardInterrupt:  # before the daemon has taken over the signals
         return 130

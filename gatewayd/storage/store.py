@@ -23,7 +23,6 @@ from gatewayd.model.retention import ThreadTtl, TtlStrategy
 from gatewayd.model.run import QueuePlace, Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Assistant, Thread
 from gatewayd.model.webhook import Attempt, Delivery
-from gatewayd.storage import migrate
 from gatewayd.storage import room as room_
 from gatewayd.storage.sqlite import (
     assistants,
@@ -94,16 +93,11 @@ class Storage:
         room: room_.Room | None = None,
     ) -> Storage:
         """
-        Open the file, bring it to the newest version and record the start.
+        Open the file, bring it to the newest version and record the start. Raises `BadConfiguration`, `InsufficientStorage`.
 
         `writer` makes the writer; `room` are the limits (default: none).
         """
-        connection = database.connect(path)
-        try:
-            migrate.migrate(connection, path)
-        except BaseException:
-            connection.close()
-            raise
+        connection = database.opened(path)
         storage = cls(
             path=path,
             writer=writer(connection),
