@@ -15,18 +15,18 @@ import pytest
 from tests.processes import daemon
 
 PROJECT = Path(__file__).parents[1] / "engine" / "project"
-WORD = "x" * 500_000
+WORD = "x" * 100_000
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 64 MiB, of which 40 are taken by the file `ballast`: more than the log, which is copied once more."""
+    """A disk of 40 MiB, of which 28 are taken by the file `ballast`: more than the log, which is copied once more."""
     mounted = tmp_path / "disk"
     mounted.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(mounted)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(mounted)]
     if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("a file system can't be mounted here")
-    (mounted / "ballast").write_bytes(bytes(40 << 20))
+    (mounted / "ballast").write_bytes(bytes(28 << 20))
     yield mounted
     subprocess.run(["umount", "--lazy", str(mounted)], check=True)
 
@@ -41,6 +41,7 @@ async def joined(client: httpx.AsyncClient, thread_id: str, run_id: str) -> str:
     return str((await client.get(f"/threads/{thread_id}/runs/{run_id}")).json()["status"])
 
 
+@pytest.mark.storm
 async def test_what_was_acknowledged_survives_a_full_disk_and_a_kill_on_it_and_all_goes_on_when_there_is_room(
     disk: Path,
 ) -> None:
