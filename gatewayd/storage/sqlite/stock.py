@@ -19,6 +19,9 @@ from attrs import define
 from gatewayd import errors, wire
 from gatewayd.checkpointing import operations
 
+FORMAT = 1
+"""The storage format in which these rows are: the serialiser's output in one piece."""
+
 PAGE = 50
 """Checkpoints of one step: each may be a whole state."""
 
@@ -112,7 +115,7 @@ class Stock:
                 told = _metadata(checkpoint_id, metadata)
                 if not isinstance(kind, str) or not isinstance(checkpoint, bytes):
                     raise errors.Rejected(f"checkpoint {checkpoint_id} is not serialised as it should be")
-                step.append(operations.put(target, ns, checkpoint_id, parent, kind, checkpoint, told))
+                step.append(["put", target, ns, checkpoint_id, parent, FORMAT, kind, checkpoint, told])
                 step += self._writes(thread_id, target, ns, checkpoint_id)
             yield step
             place = page[-1][:2]
@@ -122,8 +125,8 @@ class Stock:
     ) -> Iterator[operations.Operation]:
         rows = self._connection.execute(_WRITES, (thread_id, ns, checkpoint_id)).fetchall()
         for task_id, mine in groupby(rows, key=lambda row: row[0]):
-            values = [(idx, channel, kind, value or b"") for _, idx, channel, kind, value in mine]
-            yield operations.writes(target, ns, checkpoint_id, task_id, "", values)
+            values = [[idx, channel, FORMAT, kind, value or b""] for _, idx, channel, kind, value in mine]
+            yield ["writes", target, ns, checkpoint_id, task_id, "", values]
 
 
 def _metadata(checkpoint_id: str, metadata: str | bytes | None) -> str:
