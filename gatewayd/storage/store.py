@@ -24,7 +24,6 @@ from gatewayd.model.retention import NewTtl, ThreadTtl, TtlStrategy
 from gatewayd.model.run import QueuePlace, Run, RunOutcome, RunRequest
 from gatewayd.model.thread import FirstState, Thread
 from gatewayd.model.webhook import Attempt, Delivery
-from gatewayd.storage import migrate
 from gatewayd.storage import room as room_
 from gatewayd.storage.sqlite import (
     assistants,
@@ -34,6 +33,7 @@ from gatewayd.storage.sqlite import (
     database,
     events,
     idempotency,
+    imports,
     invariants,
     operations,
     retention,
@@ -96,16 +96,11 @@ class Storage:
         room: room_.Room | None = None,
     ) -> Storage:
         """
-        Open the file, bring it to the newest version and record the start.
+        Open the file, bring it to the newest version and record the start. Raises `BadConfiguration`, `InsufficientStorage`.
 
         `writer` makes the writer; `room` are the limits (default: none).
         """
-        connection = database.connect(path)
-        try:
-            migrate.migrate(connection, path)
-        except BaseException:
-            connection.close()
-            raise
+        connection = database.opened(path)
         storage = cls(
             path=path,
             writer=writer(connection),
@@ -375,6 +370,35 @@ class Storage:
     async def thread_prune_step(self, thread_id: str, operation_id: str, kept: list[list[Any]]) -> int:
         """Remove some old checkpoints; return how many namespaces are done with, all: the slot is free. Raises `NotFound`."""
         return await self.writer.submit(operations.thread_prune_step, thread_id, operation_id, kept)
+
+    # threads from elsewhere
+
+    async def thread_import_begin(
+        self, thread_id: str, metadata: dict[str, Any], operation_id: str, now: int
+    ) -> bool:
+        """Make an invisible thread; False: there is one already. Raises `InsufficientStorage`."""
+        await self._require_room()
+        return await self.writer.submit(
+            imports.thread_import_begin, thread_id, metadata, operation_id, self.boot, now
+        )
+
+    async def thread_import_step(self, thread_id: str, operation_id: str, changes: list[list[Any]]) -> None:
+        """Store some of its checkpoints and writes."""
+        await self.writer.submit(imports.thread_import_step, thread_id, operation_id, changes)
+
+    async def thread_import_end(
+        self, thread_id: str, operation_id: str, projection: RunOutcome, created_at: int, updated_at: int
+    ) -> None:
+        """Show it."""
+        await self.writer.submit(
+            imports.thread_import_end,
+            thread_id,
+            operation_id,
+            projection,
+            created_at,
+            updated_at,
+            promise=True,
+        )
 
     # runs
 

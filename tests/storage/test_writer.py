@@ -314,6 +314,24 @@ async def test_in_a_batch_on_a_full_disk_answer_and_table_agree_for_every_operat
     assert {note.upper() for (note,) in second("SELECT note FROM notes")} == acknowledged
 
 
+async def test_an_operation_that_is_too_large_for_the_disk_does_not_take_its_neighbours_with_it(
+    writer: Traced, second: Callable[[str], Any]
+) -> None:
+    def room(connection: sqlite3.Connection, pages: int) -> None:
+        (used,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {used + pages}")
+
+    await writer.submit(room, 4)
+    with held(writer):
+        first = writer.submit(insert, "first")
+        large = writer.submit(fill, 400 * PAGE)
+        last = writer.submit(insert, "last", promise=True)
+    assert [await first, await last] == ["FIRST", "LAST"]
+    with pytest.raises(database.FullDisk):
+        await large
+    assert second("SELECT note FROM notes") == [("first",), ("last",)]
+
+
 async def test_a_batch_that_takes_long_is_logged_with_the_names_of_its_operations(
     writer: Traced, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from gatewayd import project
 from gatewayd.errors import BadConfiguration
+from gatewayd.model.retention import Retention
 
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -233,7 +234,7 @@ def test_an_own_store_or_checkpointer_is_said_to_be_not_supported_yet(write, sec
     [
         ("store.index", {"store": {"index": {"dims": 3, "embed": "x:y"}}}),
         ("store.ttl", {"store": {"ttl": {"default_ttl": 5}}}),
-        ("checkpointer.ttl", {"checkpointer": {"ttl": {"strategy": "delete"}}}),
+        ("checkpointer.ttl.mystery", {"checkpointer": {"ttl": {"strategy": "delete", "mystery": 1}}}),
         ("checkpointer.serde", {"checkpointer": {"serde": {"pickle_fallback": True}}}),
         ("checkpointer.backend", {"checkpointer": {"backend": "mongo"}}),
         ("priority", {"priority": {"path": "./p.py:p"}}),
@@ -437,3 +438,32 @@ def test_a_graph_may_have_its_own_policy_for_restarts(write):
 def test_what_is_wrong_with_gatewayds_own_section_is_told_by_its_key(write, own, told):
     with pytest.raises(BadConfiguration, match=re.escape(told)):
         project.read(write(graphs={"agent": "./agent.py:graph"}, gatewayd={"graphs": own}))
+
+
+# how long threads are kept
+
+
+def test_the_time_to_live_of_threads_is_read_with_the_defaults_of_the_reference(write):
+    assert project.read(write()).retention == Retention()
+    served = project.read(write(checkpointer={"ttl": {"default_ttl": 0.5}}))
+    assert served.warnings == ()
+    assert served.retention == Retention(
+        strategy="delete", default_ttl=0.5, sweep_interval_minutes=5.0, sweep_limit=1000
+    )
+    ttl = {"strategy": "keep_latest", "default_ttl": 43200, "sweep_interval_minutes": 10, "sweep_limit": 5}
+    assert project.read(write(checkpointer={"ttl": ttl})).retention == Retention(**ttl)
+
+
+@pytest.mark.parametrize(
+    ("ttl", "cause"),
+    [
+        (5, "checkpointer.ttl: must be an object"),
+        ({"strategy": "forget"}, "checkpointer.ttl.strategy: must be delete or keep_latest"),
+        ({"default_ttl": 0}, "checkpointer.ttl.default_ttl: must be a number of minutes"),
+        ({"default_ttl": "60"}, "checkpointer.ttl.default_ttl: must be a number of minutes"),
+        ({"sweep_interval_minutes": -1}, "checkpointer.ttl.sweep_interval_minutes: must be a number"),
+        ({"sweep_limit": 0.5}, "checkpointer.ttl.sweep_limit: must be a whole number of threads"),
+    ],
+)
+def test_a_time_to_live_that_means_nothing_is_refused_by_name(write, ttl, cause):
+    assert cause in refusal(write(checkpointer={"ttl": ttl}))

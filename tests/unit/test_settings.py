@@ -74,6 +74,10 @@ TEXTS = {
     "ids": ("resumable", "resumable"),
     "write_timeout_s": ("1.5", 1.5),
     "sweep_interval_s": ("9", 9.0),
+    "thread_ttl_s": ("3600", 3600.0),
+    "thread_ttl_strategy": ("keep_latest", "keep_latest"),
+    "max_db_size": ("10GB", 10_000_000_000),
+    "min_free_disk": ("1.5 GiB", 1_610_612_736),
 }
 
 REFERENCE_NAMES = {
@@ -129,6 +133,10 @@ def test_defaults_are_those_of_the_documentation(folder):
         on_restart="resume",
         write_timeout_s=60.0,
         sweep_interval_s=30.0,
+        thread_ttl_s=0.0,
+        thread_ttl_strategy="delete",
+        max_db_size=0,
+        min_free_disk=67108864,
     )
 
 
@@ -412,3 +420,43 @@ def test_what_has_changed_since_the_start_is_told_by_name_but_for_the_projects_f
     now = attrs.evolve(before, config=folder / "next" / "langgraph.json", port=9, log_level="ERROR")
     assert settings.changed(before, now) == ["port", "log_level"]
     assert settings.changed(before, loaded()) == []
+
+
+# sizes
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("512", 512),
+        ("512b", 512),
+        ("10k", 10_000),
+        ("1.5MB", 1_500_000),
+        ("2KiB", 2048),
+        ("1 TB", 10**12),
+    ],
+)
+def test_sizes_have_the_units_of_the_trade(folder, text, size):
+    assert loaded(GATEWAYD_MAX_DB_SIZE=text).max_db_size == size
+
+
+@pytest.mark.parametrize("text", ["ten", "-1", "1XB", "1iB", "1e9", "GB", "99999999TB"])
+def test_what_is_no_size_is_refused_and_told_how_one_is_written(folder, text):
+    assert "max_db_size must be" in refusal(GATEWAYD_MAX_DB_SIZE=text)
+
+
+# how long threads are kept
+
+
+def test_the_settings_say_how_long_threads_are_kept_if_they_say_so_else_the_project(folder):
+    ttl = {"strategy": "keep_latest", "default_ttl": 60, "sweep_limit": 7}
+    (folder / "langgraph.json").write_text(
+        json.dumps({"graphs": {"agent": "./agent.py:graph"}, "checkpointer": {"ttl": ttl}})
+    )
+    chosen, served = settings.load({}, {})
+    found = settings.effective_retention(chosen, served)
+    assert (found.strategy, found.default_ttl, found.sweep_limit) == ("keep_latest", 60.0, 7)
+    chosen, served = settings.load({}, {"GATEWAYD_THREAD_TTL_S": "90"})
+    found = settings.effective_retention(chosen, served)
+    assert (found.strategy, found.default_ttl, found.sweep_limit) == ("delete", 1.5, 7)

@@ -116,15 +116,8 @@ class Trimmer:
             log.warning("the write-ahead log could not be copied: %s", error)
         finally:
             connection.execute("PRAGMA busy_timeout = 5000")
-        now = time.monotonic()
         if busy:
-            self._not_before = now + AGAIN_S
-            if self.bytes() > WARN and now > self._warn_after:
-                self._warn_after = now + WARN_EVERY_S
-                log.warning(
-                    "the write-ahead log has %d MiB: somebody has been reading from the database for long",
-                    self.bytes() >> 20,
-                )
+            self._not_before = time.monotonic() + AGAIN_S
         else:
             self.ready = False
             self.restarts += 1
@@ -162,3 +155,9 @@ class Trimmer:
                 return
             self.ready = frames >= limit and frames - copied <= NEAR
             self._dirty = self._dirty or copied < frames
+        if copied < frames and self.bytes() > WARN and time.monotonic() > self._warn_after:
+            self._warn_after = time.monotonic() + WARN_EVERY_S
+            log.warning(
+                "the write-ahead log has %d MiB: somebody has been reading from the database for long",
+                self.bytes() >> 20,
+            )

@@ -1,0 +1,143 @@
+"""The write-ahead log stays short: beside readers that overlap, after one that took long, and when nothing happens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gatewayd.storage.sqlite import database, wal
+
+KIB = 1024
+
+
+@pytest.fixture
+async def writer(path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[database.Writer]:
+    monkeypatch.setattr(wal, "LIMIT", 256 * KIB)
+    monkeypatch.setattr(wal, "LONG", 512 * KIB)
+    monkeypatch.setattr(wal, "NEAR", 10)
+    monkeypatch.setattr(wal, "PAUSE_S", 0.05)
+    monkeypatch.setattr(wal, "AGAIN_S", 0.005)
+    monkeypatch.setattr(wal, "PRAGMAS", ())
+    connection = database.connect(path)
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute(f"PRAGMA journal_size_limit = {wal.LIMIT}")
+    connection.execute("CREATE TABLE notes (note BLOB)")
+    made = database.Writer(connection)
+    made.start()
+    yield made
+    await made.close()
+
+
+def insert(connection: sqlite3.Connection) -> None:
+    connection.execute("INSERT INTO notes VALUES (randomblob(16384))")
+
+
+def length(path: Path) -> int:
+    return path.with_name(f"{path.name}-wal").stat().st_size
+
+
+@contextmanager
+def reading(path: Path, readers: int) -> Iterator[None]:
+    """Read all the time, so that there is always somebody who reads."""
+    stop = threading.Event()
+
+    def read() -> None:
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+        while not stop.is_set():
+            connection.execute("SELECT * FROM notes ORDER BY rowid DESC LIMIT 20").fetchall()
+        connection.close()
+
+    threads = [threading.Thread(target=read) for _ in range(readers)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+async def until(writer: database.Writer, happened: Callable[[], bool], rounds: int = 2000) -> None:
+    """Write on until something holds."""
+    for _ in range(rounds):
+        if happened():
+            return
+        await writer.submit(insert)
+    raise AssertionError("it does not happen")
+
+
+async def test_it_is_begun_anew_while_readers_overlap(writer: database.Writer, path: Path) -> None:
+    assert writer._trimmer is not None
+    longest = 0
+    with reading(path, 3):
+        for _ in range(300):  # 5 MB
+            await writer.submit(insert)
+            longest = max(longest, length(path))
+    assert writer._trimmer.restarts >= 2
+    assert longest < 16 * wal.LONG
+
+
+async def test_a_long_reader_holds_it_up_is_told_of_and_afterwards_it_is_short_again(
+    writer: database.Writer, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(wal, "WARN", 1024 * KIB)
+    caplog.set_level(logging.WARNING)
+    await writer.submit(insert)
+    reader = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+    reader.execute("BEGIN")
+    seen = reader.execute("SELECT count(*) FROM notes").fetchone()
+    await until(writer, lambda: "reading from the database for long" in caplog.text)
+    assert length(path) > 1024 * KIB
+    assert reader.execute("SELECT count(*) FROM notes").fetchone() == seen
+    reader.execute("COMMIT")
+    reader.close()
+    await until(writer, lambda: length(path) <= wal.LIMIT)
+
+
+async def test_what_is_written_is_soon_in_the_database_file_without_further_writes(
+    writer: database.Writer, path: Path
+) -> None:
+    await writer.submit(insert)
+
+    def copied() -> bool:
+        for _ in range(1000):
+            if path.stat().st_size >= 16 * KIB:
+                return True
+            time.sleep(0.01)  # nobody tells of it
+        return False
+
+    assert await asyncio.to_thread(copied)
+    assert length(path) > 0
+
+
+async def test_when_its_thread_has_failed_the_writer_does_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = database.connect(path)
+    made = database.Writer(connection)
+
+    def broken(*_: object) -> bool:
+        raise sqlite3.OperationalError("broken")
+
+    monkeypatch.setattr(wal.Trimmer, "_wait", broken)
+    made.start()
+    assert made._trimmer is not None
+    thread = made._trimmer._thread
+    assert thread is not None
+    await asyncio.to_thread(thread.join)
+    await made.submit(lambda connection: connection.execute("CREATE TABLE notes (note BLOB)") and None)
+    pages = await made.submit(
+        lambda connection: connection.execute("PRAGMA wal_autocheckpoint").fetchone()[0]
+    )
+    assert pages == 1000
+    assert "is from now on copied by the writer" in caplog.text
+    await made.close()
