@@ -5,6 +5,7 @@ comes back; it imports neither langgraph nor anybody's code. *Workers* execute g
 
 Where things are, from the socket inwards (each package's docstring is its design):
 
+    db                   commands beside serving: report, compact, import
     cli, daemon, app     the command; the process: lock, socket, signals, exit codes; who gets which part
     api                  HTTP: parse, call one thing, reply; event streams on sockets
     crons                what is due by the clock

@@ -64,11 +64,11 @@ async def open_services(
     background = tasks.Group("services")
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(_close, storage)
-        await storage.system_assistants_sync(_descriptions(served), now_us())
+        await storage.system_assistants_sync(descriptions(served), now_us())
         serves = serving.Serving(options, served)
         await _sync_default_ttl(storage, serves)
         events = hub.Hub(storage, budget=options.hub_memory)
-        workers = supervisor.Supervisor(_plan(options, served, url), begin)
+        workers = supervisor.Supervisor(plan_of(options, served, url), begin)
         runs = manager.RunManager(
             storage=storage,
             log=stream_log.Log(storage, events),
@@ -129,8 +129,8 @@ async def reload(services: keys.Services, served: project.Project) -> None:
     cause when it can't be loaded: the project from before is served then.
     """
     assert services.api_url is not None
-    await services.workers.renew(_plan(services.settings, served, services.api_url))
-    await services.storage.system_assistants_sync(_descriptions(served), now_us())
+    await services.workers.renew(plan_of(services.settings, served, services.api_url))
+    await services.storage.system_assistants_sync(descriptions(served), now_us())
     services.webhooks.policy = _policy(services.settings, served)
     services.serving.become(served)
     await _sync_default_ttl(services.storage, services.serving)
@@ -145,7 +145,8 @@ def _policy(options: settings.Settings, served: project.Project) -> policy.Polic
     return policy.Policy(rules=served.webhooks, private=options.webhook_private == "allow")
 
 
-def _descriptions(served: project.Project) -> dict[str, str | None]:
+def descriptions(served: project.Project) -> dict[str, str | None]:
+    """Return what the graphs are about, by id."""
     return {graph_id: spec.description for graph_id, spec in served.graphs.items()}
 
 
@@ -153,7 +154,7 @@ async def _close(storage: store.Storage) -> None:
     await storage.close(now_us())
 
 
-def _plan(options: settings.Settings, served: project.Project, url: str) -> plan.Plan:
+def plan_of(options: settings.Settings, served: project.Project, url: str) -> plan.Plan:
     """Say how workers are made: the project's env overrides the shell's, as in the reference."""
     configuration = orders.Configuration(
         name="",

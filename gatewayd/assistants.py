@@ -1,16 +1,30 @@
-"""What can be asked about assistants: which there are, and what a client's name for one means."""
+"""What can be asked about assistants: which there are, what a client's name for one means, and what their graphs are.
+
+The `config` and `context` of an assistant are two spellings of one thing: what `config.configurable` says, `context`
+says too, and the other way round. Graphs are described where they are, in the service worker.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+import uuid
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import attrs
 from attrs import frozen
 
 from gatewayd import graphs, ids, project
-from gatewayd.errors import Invalid, NotFound
-from gatewayd.model.thread import Assistant
+from gatewayd.errors import Invalid, NotFound, Rejected
+from gatewayd.model.assistant import Assistant, AssistantChange
 from gatewayd.storage import store
+from gatewayd.workers import supervisor
+
+UNTITLED = "Untitled"
+BOTH = (
+    "Cannot specify both configurable and context. Prefer setting context alone. Context was introduced in "
+    "LangGraph 0.6.0 and is the long term planned replacement for configurable."
+)
 
 
 @frozen(kw_only=True)
@@ -18,17 +32,19 @@ class Assistants:
     """The use cases. A graph's id is accepted wherever an assistant's id is."""
 
     storage: store.Storage
+    workers: supervisor.Supervisor
     graphs: Mapping[str, project.GraphSpec]
     """The project's graphs by id."""
+    now: Callable[[], int] = lambda: time.time_ns() // 1000
 
-    async def get(self, assistant: str) -> Assistant:
-        """Return the assistant. Raises `Invalid` for what is no id, and `NotFound`."""
-        if ids.parse_uuid(assistant) is None and assistant not in self.graphs:
+    def identifier(self, assistant: str) -> str:
+        """Return the id of the assistant that a path names: by its id or its graph's. Raises `Invalid`."""
+        canonical = (
+            ids.system_assistant_id(assistant) if assistant in self.graphs else ids.parse_uuid(assistant)
+        )
+        if canonical is None:
             raise Invalid("Invalid assistant ID: must be a UUID")
-        found = await self.storage.assistant_get(assistant)
-        if found is None:
-            raise NotFound("Not Found")
-        return found
+        return canonical
 
     def reference(self, assistant: str) -> str:
         """Return what a run's `assistant_id` names: a canonical id or a graph id. Raises `Invalid`."""
@@ -43,26 +59,109 @@ class Assistants:
             )
         return canonical
 
-    async def search(
-        self,
-        *,
-        metadata: dict[str, Any],
-        graph_id: str | None,
-        name: str | None,
-        limit: int,
-        offset: int,
-        sort_by: str,
-        descending: bool,
-    ) -> list[Assistant]:
-        """Return up to `limit` + 1 assistants (one more tells that there are more). Raises `NotFound`."""
-        if graph_id is not None:
-            graphs.require(self.graphs, graph_id)
-        return await self.storage.assistants_search(
-            metadata=metadata,
-            graph_id=graph_id,
-            name=name,
-            limit=limit,
-            offset=offset,
-            sort_by=sort_by,
-            descending=descending,
+    async def get(self, assistant: str) -> Assistant:
+        """Return the assistant. Raises `Invalid` for what is no id, and `NotFound`."""
+        found = await self.storage.assistant_get(self.identifier(assistant))
+        if found is None:
+            raise NotFound("Not Found")
+        return found
+
+    async def create(
+        self, assistant_id: str | None, wanted: AssistantChange, *, do_nothing: bool
+    ) -> Assistant:
+        """
+        Store an assistant, or with `do_nothing` return the one that has this id.
+
+        Raises `NotFound` (graph), `Rejected` (config and context), `Conflict`.
+        """
+        assert wanted.graph_id is not None
+        graphs.require(self.graphs, wanted.graph_id)
+        config, context = coupled(wanted.config, wanted.context)
+        now = self.now()
+        assistant = Assistant(
+            assistant_id=assistant_id or str(uuid.uuid4()),
+            graph_id=wanted.graph_id,
+            name=wanted.name or UNTITLED,
+            description=wanted.description,
+            config=config or {},
+            context=context or {},
+            metadata=wanted.metadata or {},
+            version=1,
+            created_at=now,
+            updated_at=now,
         )
+        return await self.storage.assistant_create(assistant, do_nothing=do_nothing)
+
+    async def patch(self, assistant: str, change: AssistantChange) -> Assistant:
+        """Change what is given, as a new version. Raises `Invalid`, `NotFound`, `Rejected`."""
+        assistant_id = self.identifier(assistant)
+        if change.graph_id is not None:
+            graphs.require(self.graphs, change.graph_id)
+        config, context = coupled(change.config, change.context)
+        change = attrs.evolve(change, config=config or None, context=context)
+        return await self.storage.assistant_patch(assistant_id, change, self.now())
+
+    async def versions(
+        self, assistant: str, *, metadata: dict[str, Any], limit: int, offset: int
+    ) -> list[Assistant]:
+        """Return versions, newest first. Raises `Invalid`, `NotFound`."""
+        assistant_id = self.identifier(assistant)
+        if await self.storage.assistant_get(assistant_id) is None:
+            raise NotFound(f"Assistant {assistant_id} not found")
+        return await self.storage.assistant_versions(
+            assistant_id, metadata=metadata, limit=limit, offset=offset
+        )
+
+    async def set_version(self, assistant: str, version: int | None) -> Assistant:
+        """Make an assistant what it was in one of its versions. Raises `Invalid`, `NotFound`."""
+        return await self.storage.assistant_version_set(self.identifier(assistant), version, self.now())
+
+    async def search(self, search: store.AssistantSearch) -> list[Assistant]:
+        """Return up to `limit` + 1 assistants (one more tells that there are more). Raises `NotFound` (graph)."""
+        if search.graph_id is not None:
+            graphs.require(self.graphs, search.graph_id)
+        return await self.storage.assistants_search(search)
+
+    async def count(self, search: store.AssistantSearch) -> int:
+        """Return how many assistants a search would find without its limits. Raises `NotFound` (graph)."""
+        if search.graph_id is not None:
+            graphs.require(self.graphs, search.graph_id)
+        return await self.storage.assistants_count(search)
+
+    # their graphs
+
+    async def graph(self, assistant: str, *, xray: bool | int) -> bytes:
+        """Return the JSON of the graph's drawing, with `xray` levels of graphs inside (true: all). Raises `NotFound`."""
+        return await self._described("graph", assistant, xray=xray)
+
+    async def schemas(self, assistant: str) -> bytes:
+        """Return the JSON of the graph's schemas. Raises `Invalid`, `NotFound`."""
+        return await self._described("schemas", assistant)
+
+    async def subgraphs(self, assistant: str, *, namespace: str | None, recurse: bool) -> bytes:
+        """Return the JSON of the schemas of graphs inside by namespace; of one only if it is named. Raises `NotFound`."""
+        return await self._described("subgraphs", assistant, namespace=namespace, recurse=recurse)
+
+    async def _described(self, method: str, assistant: str, **params: Any) -> bytes:
+        found = await self.get(assistant)
+        configurable = {
+            **(found.config.get("configurable") or {}),
+            "assistant_id": found.assistant_id,
+            "graph_id": found.graph_id,
+        }
+        config = {**found.config, "configurable": configurable}
+        return bytes(
+            await self.workers.call(method, {"graph_id": found.graph_id, "config": config, **params})
+        )
+
+
+def coupled(
+    config: dict[str, Any] | None, context: dict[str, Any] | None
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Return config and context with what is said in one of them said in both. Raises `Rejected` if both say something."""
+    configurable = (config or {}).get("configurable")
+    if configurable and context:
+        raise Rejected(BOTH)
+    if context:
+        return {**(config or {}), "configurable": context}, context
+    return config, configurable or context

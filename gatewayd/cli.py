@@ -1,21 +1,23 @@
 """The command ``gatewayd``: arguments in, exit code out.
 
-Exit codes: 0 ended as asked; 1 the data directory is held by another daemon, or the project was not reloaded; 2 wrong arguments; 78 (EX_CONFIG) the
-settings, langgraph.json or the project can't be used. What each command needs is imported when it is called: ``--version``
-costs nothing, and a worker doesn't load the server.
+Exit codes: 0 ended as asked; 1 the data directory is held by another daemon, the project was not reloaded, the disk has no
+room for it, or not all was imported; 2 wrong arguments; 78 (EX_CONFIG) the settings, langgraph.json or the project can't
+be used. What each command needs is imported when it is called: ``--version`` costs nothing, and a worker doesn't load
+the server.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gatewayd
-from gatewayd.errors import BadConfiguration, DataDirBusy
+from gatewayd.errors import BadConfiguration, DataDirBusy, InsufficientStorage
 
 if TYPE_CHECKING:
     from gatewayd.project import Project
@@ -38,12 +40,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return process.main(arguments[1:])
     given = _parser().parse_args(arguments)
     try:
-        return {"serve": _serve, "reload": _reload}[given.command](given)
+        return {"serve": _serve, "reload": _reload, "db": _db}[given.command](given)
     except BadConfiguration as error:
         _complain(error.detail)
         return EX_CONFIG
-    except DataDirBusy as error:
+    except (DataDirBusy, InsufficientStorage) as error:
         _complain(error.detail)
+        return 1
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        _complain(f"the disk is full: {error}")
         return 1
     except KeyboardInterrupt:  # before the daemon has taken over the signals
         return 130
@@ -89,6 +96,39 @@ def _reload(given: argparse.Namespace) -> int:
     except reload.NotReloaded as error:
         _complain(f"not reloaded: {error.detail}")
         return 1
+    return 0
+
+
+def _db(given: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from gatewayd import logs, settings
+
+    flags = {"config": given.config, "data_dir": given.data_dir}
+    logs.configure("WARNING", as_json=False)
+    if given.action == "import":
+        from gatewayd.db import importing
+
+        loaded, served = settings.load(flags, os.environ)
+        done = importing.run(loaded, served, Path(given.file), given.graph)
+        print("\n".join(done.lines()))
+        return 1 if done.failed else 0
+    try:
+        loaded = settings.load(flags, os.environ)[0]
+    except BadConfiguration:
+        if not given.data_dir:
+            raise
+        loaded = settings.Settings(
+            data_dir=Path(given.data_dir)
+        )  # its project may be somewhere else or broken
+    if given.action == "report":
+        from gatewayd.db import report
+
+        print(report.report(loaded, as_json=given.json))
+    else:
+        from gatewayd.db import compacting
+
+        print(compacting.compacted(loaded))
     return 0
 
 
@@ -174,4 +214,48 @@ def _parser() -> argparse.ArgumentParser:
     reload.add_argument(
         "--data-dir", metavar="DIR", help="the daemon's data (default: .gatewayd beside the project's file)"
     )
+    _db_parser(commands)
     return parser
+
+
+def _db_parser(commands: Any) -> None:
+    db = commands.add_parser("db", help="report on, compact or fill the database", allow_abbrev=False)
+    actions = db.add_subparsers(dest="action", required=True, metavar="ACTION")
+    report = actions.add_parser(
+        "report",
+        help="tell what takes how much",
+        description="Tell how large the database is, what in it takes how much, and how fast it grows. "
+        "Works beside a running daemon.",
+        allow_abbrev=False,
+    )
+    report.add_argument("--json", action="store_true", help="as a JSON object")
+    compact = actions.add_parser(
+        "compact",
+        help="rebuild the database without free pages",
+        description="Rebuild the database without free pages. The daemon must be stopped, and the disk have room for "
+        "the new file beside the old one.",
+        allow_abbrev=False,
+    )
+    importing = actions.add_parser(
+        "import",
+        help="bring in the threads of a stock SQLite saver",
+        description="Bring in the threads of a database of langgraph-checkpoint-sqlite. The daemon must be stopped. "
+        "Threads that are there already are passed over.",
+        allow_abbrev=False,
+    )
+    importing.add_argument("file", metavar="FILE", help="the saver's database")
+    importing.add_argument(
+        "--graph",
+        metavar="GRAPH",
+        required=True,
+        help="the graph of langgraph.json that the threads belong to",
+    )
+    for each in (report, compact, importing):
+        each.add_argument(
+            "--config", "-c", metavar="FILE", help="the project's file (default: langgraph.json)"
+        )
+        each.add_argument(
+            "--data-dir",
+            metavar="DIR",
+            help="the daemon's data (default: .gatewayd beside the project's file)",
+        )

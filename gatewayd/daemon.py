@@ -222,8 +222,8 @@ def held(data_dir: Path) -> Iterator[None]:
             raise DataDirBusy(f"{data_dir} is in use by another gatewayd ({holder})")
         reload.forget(data_dir)
         lock.truncate(0)
-        lock.write(f"pid {os.getpid()}")
-        lock.flush()
+        with contextlib.suppress(OSError):  # who holds it is told as a courtesy; the disk may be full
+            os.write(lock.fileno(), f"pid {os.getpid()}".encode())
         _clear_leftovers(data_dir / "workers.lock")
         yield
 

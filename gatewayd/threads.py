@@ -6,14 +6,19 @@ States are computed where the graphs are, in the service worker, and come back a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from attrs import frozen
 
-from gatewayd import graphs, ids, project
+from gatewayd import graphs, ids, project, wire
+from gatewayd.errors import NotFound, Rejected
+from gatewayd.model import selection
 from gatewayd.model.idempotency import Idempotency
-from gatewayd.model.thread import Thread
+from gatewayd.model.retention import NewTtl
+from gatewayd.model.run import RunOutcome
+from gatewayd.model.thread import FirstState, Thread
 from gatewayd.storage import store
 from gatewayd.workers import supervisor
 
@@ -22,6 +27,7 @@ NO_STATE = (
     b'"parent_checkpoint":null,"interrupts":[],"checkpoint_id":null,"parent_checkpoint_id":null}'
 )
 """The state of a thread on which no graph has run."""
+NO_GRAPH = "Updates of a thread's state need its graph: set 'graph_id' in the thread's metadata."
 
 
 @frozen(kw_only=True)
@@ -40,16 +46,47 @@ class Threads:
         *,
         do_nothing: bool,
         once: Idempotency | None = None,
+        ttl: NewTtl | None = None,
+        supersteps: Sequence[dict[str, Any]] = (),
     ) -> Thread:
-        """Store a thread, or with `do_nothing` return the one that has this id. Raises `Conflict`, `Invalid`."""
+        """
+        Store a thread, or with `do_nothing` return the one that has this id.
+
+        `supersteps` are the updates of its state with which it begins, ``{"updates": [{"values", "command",
+        "as_node"}]}`` each. A thread that they can't be applied to is not made. Raises `Conflict`, `Invalid`, and with
+        them `NotFound` (graph), `Rejected`.
+        """
         now = self.now()
+        thread_id = thread_id or ids.new_id(now // 1000)
+        state = await self._first_state(thread_id, metadata, supersteps) if supersteps else None
         return await self.storage.thread_create(
-            thread_id or ids.new_id(now // 1000), metadata, do_nothing=do_nothing, now=now, once=once
+            thread_id, metadata, do_nothing=do_nothing, now=now, once=once, ttl=ttl, state=state
         )
 
-    async def patch(self, thread_id: str, metadata: dict[str, Any]) -> Thread:
-        """Merge metadata at the top level. Raises `NotFound`."""
-        return await self.storage.thread_patch(thread_id, metadata, self.now())
+    async def _first_state(
+        self, thread_id: str, metadata: dict[str, Any], supersteps: Sequence[dict[str, Any]]
+    ) -> FirstState | None:
+        """Compute the state that the updates make; None for a thread that there is already."""
+        with suppress(NotFound):
+            await self.storage.thread_get(thread_id)
+            return None
+        graph_id = metadata.get("graph_id")
+        if graph_id is None:
+            raise Rejected(NO_GRAPH)
+        graphs.require(self.graphs, str(graph_id))
+        params = {"thread_id": thread_id, "graph_id": str(graph_id), "supersteps": list(supersteps)}
+        answer = await self.workers.call("supersteps", params)
+        return FirstState(changes=answer["operations"], projection=RunOutcome.of_state(answer["projection"]))
+
+    async def patch(self, thread_id: str, metadata: dict[str, Any], *, ttl: NewTtl | None = None) -> Thread:
+        """Merge metadata at the top level and set the time to live, if given. Raises `NotFound`, `Invalid`."""
+        return await self.storage.thread_patch(thread_id, metadata, self.now(), ttl)
+
+    async def storage_of(self, thread_id: str) -> dict[str, Any]:
+        """Return how much of the database a thread's states take (rest.md §4.3). Raises `NotFound`."""
+        await self.storage.thread_get(thread_id)
+        taken: dict[str, Any] = await self.workers.call("storage", {"thread_id": thread_id})
+        return {"thread_id": thread_id, **taken}
 
     async def state(
         self,
@@ -58,17 +95,23 @@ class Threads:
         checkpoint_id: str | None = None,
         checkpoint_ns: str = "",
         subgraphs: bool = False,
+        select: Sequence[str] = (),
     ) -> bytes:
-        """Return a state as the wire's JSON: the latest, or that of a checkpoint. Raises `NotFound`."""
+        """
+        Return a state as the wire's JSON: the latest, or that of a checkpoint; `select` names parts of it.
+
+        Raises `NotFound`.
+        """
         graph_id = await self._graph_of(thread_id)
         if graph_id is None:
-            return NO_STATE
+            return wire.dumps(selection.selected(wire.loads(NO_STATE), select)) if select else NO_STATE
         params = {
             "thread_id": thread_id,
             "graph_id": graph_id,
             "checkpoint_id": checkpoint_id,
             "checkpoint_ns": checkpoint_ns,
             "subgraphs": subgraphs,
+            **({"select": list(select)} if select else {}),
         }
         return bytes(await self.workers.call("state", params))
 
@@ -81,8 +124,13 @@ class Threads:
         metadata: dict[str, Any] | None = None,
         checkpoint_ns: str = "",
         checkpoint_id: str | None = None,
+        select: Sequence[str] = (),
     ) -> bytes:
-        """Return states as a JSON array, newest first; `before` is a checkpoint's id. Raises `NotFound`."""
+        """
+        Return states as a JSON array, newest first; `before` is a checkpoint's id, `select` names parts of each.
+
+        Raises `NotFound`.
+        """
         graph_id = await self._graph_of(thread_id)
         if graph_id is None or limit <= 0:
             return b"[]"
@@ -94,6 +142,7 @@ class Threads:
             "metadata": metadata,
             "checkpoint_ns": checkpoint_ns,
             "checkpoint_id": checkpoint_id,
+            **({"select": list(select)} if select else {}),
         }
         return bytes(await self.workers.call("history", params))
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import attrs
 from aiohttp import web
 
-from gatewayd import logs
+from gatewayd import assistants, logs
 from gatewayd.api import bodies, connections, keys, middleware, parse
 from gatewayd.errors import GatewaydError, Invalid, NotFound, Rejected
 from gatewayd.model.run import RunRequest
@@ -24,10 +24,6 @@ from gatewayd.runs import manager
 
 log = logging.getLogger(__name__)
 
-BOTH: Final = (
-    "Cannot specify both configurable and context. Prefer setting context alone. Context was introduced in "
-    "LangGraph 0.6.0 and is the long term planned replacement for configurable."
-)
 LEFT: Final = {
     "error": "UserInterrupt",
     "message": "client disconnected from the run stream (on_disconnect=cancel)",
@@ -96,7 +92,7 @@ def _request(request: web.Request, body: bodies.RunCreate, thread_id: str | None
     services = request.app[keys.SERVICES]
     configurable = body.config.get("configurable") or {}
     if configurable and body.context:
-        raise Rejected(BOTH)
+        raise Rejected(assistants.BOTH)
     stateless = thread_id is None
     keep = stateless and _on_completion(body) == "keep"
     return RunRequest(

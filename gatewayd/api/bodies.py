@@ -15,6 +15,8 @@ from gatewayd import wire
 from gatewayd.api import parse
 from gatewayd.api.parse import Filter, Limit, Object, Offset
 from gatewayd.errors import Invalid
+from gatewayd.model import selection
+from gatewayd.model.retention import NewTtl
 
 STREAM_MODES: Final = frozenset(
     {
@@ -56,24 +58,14 @@ Moment = NewType("Moment", int)
 """An ISO timestamp, in µs; one without an offset is UTC."""
 CronInput = NewType("CronInput", object)
 """An object, or a list of objects."""
+StatePart = NewType("StatePart", str)
+"""A field of a state, or ``values.<key>``."""
 StateValues = NewType("StateValues", object)
 """What a node could have returned: an object, or a list."""
 Extract = NewType("Extract", dict)  # type: ignore[type-arg]  # alias to path, at most `MOST_EXTRACTED`
 
 ONE, TEN, START, NOW = Limit(1), Limit(10), Offset(0), Delay(0)
 
-AssistantColumn = Literal[
-    "assistant_id",
-    "graph_id",
-    "name",
-    "description",
-    "config",
-    "context",
-    "metadata",
-    "created_at",
-    "updated_at",
-    "version",
-]
 ThreadColumn = Literal[
     "thread_id",
     "created_at",
@@ -105,17 +97,32 @@ SortOrder = Literal["asc", "desc"]
 
 
 @frozen(kw_only=True)
-class AssistantSearch:
-    """``POST /assistants/search``."""
+class Ttl:
+    """How long a thread is kept after its last activity; without `ttl` as long as others."""
 
-    metadata: Filter = field(factory=lambda: Filter({}))
-    graph_id: str | None = None
-    name: str | None = None
-    limit: Limit = TEN
-    offset: Offset = START
-    sort_by: Literal["assistant_id", "graph_id", "name", "created_at", "updated_at"] | None = None
-    sort_order: SortOrder = "desc"
-    select: list[AssistantColumn] = field(factory=list)
+    ttl: float | None = None
+    """Minutes."""
+    strategy: Literal["delete", "keep_latest"] = "delete"
+
+    def wanted(self) -> NewTtl | None:
+        """Return what is asked for, None: nothing."""
+        return None if self.ttl is None else NewTtl(strategy=self.strategy, ttl_minutes=self.ttl)
+
+
+@frozen(kw_only=True)
+class SuperstepUpdate:
+    """What one node has returned in a superstep."""
+
+    as_node: str
+    values: StateValues | None = None
+    command: Command | None = None
+
+
+@frozen(kw_only=True)
+class Superstep:
+    """Updates that are applied to a state together."""
+
+    updates: list[SuperstepUpdate]
 
 
 @frozen(kw_only=True)
@@ -125,12 +132,8 @@ class ThreadCreate:
     thread_id: parse.ThreadId | None = None
     metadata: Object = field(factory=dict)
     if_exists: Literal["raise", "do_nothing"] = "raise"
-    ttl: Object | None = None
-    supersteps: list[Object] = field(factory=list)
-
-    def __attrs_post_init__(self) -> None:
-        refuse("ttl", self.ttl)
-        refuse("supersteps", self.supersteps)
+    ttl: Ttl | None = None
+    supersteps: list[Superstep] = field(factory=list)
 
 
 @frozen(kw_only=True)
@@ -138,10 +141,7 @@ class ThreadPatch:
     """``PATCH /threads/{thread_id}``."""
 
     metadata: Object = field(factory=dict)
-    ttl: Object | None = None
-
-    def __attrs_post_init__(self) -> None:
-        refuse("ttl", self.ttl)
+    ttl: Ttl | None = None
 
 
 @frozen(kw_only=True)
@@ -167,11 +167,19 @@ class ThreadSearch(ThreadCount):
 
 
 @frozen(kw_only=True)
+class StatePatch:
+    """``PATCH /threads/{thread_id}/state``."""
+
+    metadata: Object = field(factory=dict)
+
+
+@frozen(kw_only=True)
 class StateAt:
     """``POST /threads/{thread_id}/state/checkpoint``."""
 
     checkpoint: Object
     subgraphs: bool = False
+    select: list[StatePart] = field(factory=list)
 
 
 @frozen(kw_only=True)
@@ -200,6 +208,7 @@ class History:
     before: Before | None = None
     metadata: Filter | None = None
     checkpoint: Object = field(factory=dict)
+    select: list[StatePart] = field(factory=list)
 
 
 @frozen(kw_only=True)
@@ -403,6 +412,12 @@ def _state_values(value: Any, _: Any) -> Any:
     return value
 
 
+def state_part(value: Any, _: Any = None) -> str:
+    """Return the name of a part of a state."""
+    name = parse.string(value)
+    return name if selection.known(name) else parse.choice(name, selection.FIELDS)
+
+
 def _before(value: Any, _: Any) -> str | None:
     """Read all forms: an id, ``{"checkpoint_id": …}``, ``{"configurable": {"checkpoint_id": …}}``."""
     if isinstance(value, dict):
@@ -464,6 +479,7 @@ _HOOKS: Final = {
     Moment: _moment,
     CronInput: _cron_input,
     Extract: _extract,
+    StatePart: state_part,
     StateValues: _state_values,
 }
 for _kind, _hook in _HOOKS.items():

@@ -25,7 +25,7 @@ from gatewayd.workers import supervisor
 
 
 def _assistants(services: Services) -> assistants_.Assistants:
-    return assistants_.Assistants(storage=services.storage, graphs=services.serving)
+    return assistants_.Assistants(storage=services.storage, workers=services.workers, graphs=services.serving)
 
 
 def _threads(services: Services) -> threads_.Threads:

@@ -16,6 +16,7 @@ import attrs
 from aiohttp import web
 from cattrs import ClassValidationError, Converter
 from cattrs.errors import AttributeValidationNote
+from cattrs.gen import make_dict_structure_fn
 
 from gatewayd import ids, wire
 from gatewayd.errors import Invalid, Rejected
@@ -43,6 +44,7 @@ Offset = NewType("Offset", int)
 Filter = NewType("Filter", dict)  # type: ignore[type-arg]  # a filter's values are free
 """Object that rows are compared with."""
 ThreadId = NewType("ThreadId", str)
+AssistantId = NewType("AssistantId", str)
 CheckpointId = NewType("CheckpointId", str)
 
 
@@ -203,6 +205,7 @@ def _converter() -> Converter:
     converter.register_structure_hook(Offset, lambda value, _: between(integer(value), 0, LARGEST))
     converter.register_structure_hook(Filter, _filter)
     converter.register_structure_hook(ThreadId, lambda value, _: identifier(string(value), "thread"))
+    converter.register_structure_hook(AssistantId, lambda value, _: identifier(string(value), "assistant"))
     converter.register_structure_hook(CheckpointId, lambda value, _: checkpoint_id(value))
 
     def literal(value: Any, kind: Any) -> Any:
@@ -219,6 +222,7 @@ def _converter() -> Converter:
     for origin, hook in hooks:
         converter.register_structure_hook_func(partial(_has_origin, origin), hook)
     converter.register_structure_hook_func(_is_optional, optional)
+    converter.register_structure_hook_factory(attrs.has, partial(_of_class, converter))
     return converter
 
 
@@ -229,9 +233,6 @@ def _has_origin(origin: Any, kind: Any) -> bool:
 def _is_optional(kind: Any) -> bool:
     arguments = get_args(kind)
     return get_origin(kind) is types.UnionType and types.NoneType in arguments and len(arguments) == 2
-
-
-CONVERTER: Final = _converter()
 
 
 def structure(value: Any, kind: type[T]) -> T:
@@ -252,14 +253,24 @@ def items_of(values: list[Any], kind: type[T]) -> list[T]:
 
 def nested(value: Any, kind: type[T]) -> T:
     """Do the same for a part of a body: the error does not know its place yet."""
-    given = {name: item for name, item in mapping(value).items() if item is not None}
-    for attribute in attrs.fields(kind):  # type: ignore[arg-type]  # it is an attrs class
-        if attribute.default is attrs.NOTHING and attribute.name not in given:
-            raise Wrong(value, f'"{attribute.name}" is a required property', "required")
-    try:
-        return CONVERTER.structure(given, kind)
-    except ClassValidationError as group:
-        raise _first(group) from None
+    return CONVERTER.structure(value, kind)
+
+
+def _of_class(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:
+    """Return what reads an attrs class, as the body or as a part of it."""
+    fields = make_dict_structure_fn(kind, converter)
+
+    def read(value: Any, _: Any) -> Any:
+        given = {name: item for name, item in mapping(value).items() if item is not None}
+        for attribute in attrs.fields(kind):
+            if attribute.default is attrs.NOTHING and attribute.name not in given:
+                raise Wrong(value, f'"{attribute.name}" is a required property', "required")
+        try:
+            return fields(given, kind)
+        except ClassValidationError as group:
+            raise _first(group) from None
+
+    return read
 
 
 def _first(group: ClassValidationError) -> Exception:
@@ -272,6 +283,9 @@ def _first(group: ClassValidationError) -> Exception:
         names = [note.name for note in notes if isinstance(note, AttributeValidationNote)]
         error.path = (*names[-1:], *error.path)  # inner classes have noted theirs before
     return error
+
+
+CONVERTER: Final = _converter()
 
 
 # requests

@@ -12,9 +12,11 @@ from aiohttp import web
 
 import gatewayd
 from gatewayd import wire
+from gatewayd.model.assistant import Assistant
 from gatewayd.model.cron import Cron
+from gatewayd.model.retention import ThreadTtl
 from gatewayd.model.run import QueuePlace, Run
-from gatewayd.model.thread import Assistant, Thread
+from gatewayd.model.thread import Thread
 from gatewayd.model.webhook import Delivery
 
 T = TypeVar("T")
@@ -100,6 +102,11 @@ def assistant(record: Assistant) -> dict[str, Any]:
     }
 
 
+def assistant_version(record: Assistant) -> dict[str, Any]:
+    """Return a version of an assistant as the wire shows it."""
+    return {name: value for name, value in assistant(record).items() if name != "updated_at"}
+
+
 def thread(record: Thread) -> dict[str, Any]:
     """Return a thread as the wire shows it; its values stay encoded."""
     return {
@@ -113,6 +120,15 @@ def thread(record: Thread) -> dict[str, Any]:
         "values": None if record.values is None else orjson.Fragment(record.values),
         "error": record.error,
         "interrupts": record.interrupts or {},
+    }
+
+
+def ttl(record: ThreadTtl) -> dict[str, Any]:
+    """Return how long a thread is kept as the wire shows it."""
+    return {
+        "strategy": record.strategy,
+        "ttl_minutes": record.ttl_minutes,
+        "expires_at": wire.iso(record.expires_at),
     }
 
 

@@ -15,10 +15,22 @@ routes = web.RouteTableDef()
 
 @routes.get("/threads/{thread_id:[^/]+}/state")
 async def get_state(request: web.Request) -> web.Response:
-    """Return the latest state."""
-    thread_id = parse.path_id(request, "thread")
-    subgraphs = parse.flag(request, "subgraphs")
-    return reply.raw(await request.app[keys.SERVICES].threads.state(thread_id, subgraphs=subgraphs))
+    """Return the latest state; `select` names the parts of it that are wanted."""
+    return reply.raw(
+        await request.app[keys.SERVICES].threads.state(
+            parse.path_id(request, "thread"),
+            subgraphs=parse.flag(request, "subgraphs"),
+            select=_parts(parse.listed(request, "select")),
+        )
+    )
+
+
+def _parts(names: list[str]) -> list[str]:
+    try:
+        return parse.items(names, bodies.state_part)
+    except parse.Wrong as error:
+        error.path = ("select", *error.path)
+        raise error.invalid() from None
 
 
 @routes.post("/threads/{thread_id:[^/]+}/state")
@@ -32,6 +44,15 @@ async def update_state(request: web.Request) -> web.Response:
     return reply.json({"checkpoint": made, "configurable": made, "checkpoint_id": made["checkpoint_id"]})
 
 
+@routes.patch("/threads/{thread_id:[^/]+}/state")
+async def patch_state(request: web.Request) -> web.Response:
+    """Merge metadata into the thread's, as the JavaScript SDK's `patchState` asks for it."""
+    thread_id = parse.path_id(request, "thread")
+    body = await parse.body(request, bodies.StatePatch)
+    await request.app[keys.SERVICES].threads.patch(thread_id, body.metadata)
+    return reply.empty()
+
+
 @routes.get("/threads/{thread_id:[^/]+}/state/{checkpoint_id:[^/]+}")
 async def get_state_at_checkpoint(request: web.Request) -> web.Response:
     """Return the state of a checkpoint."""
@@ -40,6 +61,7 @@ async def get_state_at_checkpoint(request: web.Request) -> web.Response:
             parse.path_id(request, "thread"),
             checkpoint_id=request.match_info["checkpoint_id"],
             subgraphs=parse.flag(request, "subgraphs"),
+            select=_parts(parse.listed(request, "select")),
         )
     )
 
@@ -52,7 +74,11 @@ async def post_state_at_checkpoint(request: web.Request) -> web.Response:
     namespace, checkpoint_id = _address(body.checkpoint)
     return reply.raw(
         await request.app[keys.SERVICES].threads.state(
-            thread_id, checkpoint_id=checkpoint_id, checkpoint_ns=namespace, subgraphs=body.subgraphs
+            thread_id,
+            checkpoint_id=checkpoint_id,
+            checkpoint_ns=namespace,
+            subgraphs=body.subgraphs,
+            select=body.select,
         )
     )
 
@@ -61,8 +87,10 @@ async def post_state_at_checkpoint(request: web.Request) -> web.Response:
 async def get_history(request: web.Request) -> web.Response:
     """Return states, newest first."""
     limit, before = _limit(request.query.get("limit")), _before(request.query.get("before"))
-    thread_id = parse.path_id(request, "thread")
-    return reply.raw(await request.app[keys.SERVICES].threads.history(thread_id, limit=limit, before=before))
+    thread_id, select = parse.path_id(request, "thread"), _parts(parse.listed(request, "select"))
+    return reply.raw(
+        await request.app[keys.SERVICES].threads.history(thread_id, limit=limit, before=before, select=select)
+    )
 
 
 @routes.post("/threads/{thread_id:[^/]+}/history")
@@ -79,18 +107,22 @@ async def post_history(request: web.Request) -> web.Response:
             metadata=body.metadata,
             checkpoint_ns=namespace,
             checkpoint_id=checkpoint_id,
+            select=body.select,
         )
     )
 
 
 def _address(checkpoint: dict[str, Any]) -> tuple[str, str | None]:
     """Return namespace and id of a checkpoint object; its thread is the URL's."""
+    return _text(checkpoint, "checkpoint_ns") or "", _text(checkpoint, "checkpoint_id")
+
+
+def _text(checkpoint: dict[str, Any], name: str) -> str | None:
+    value = checkpoint.get(name)
     try:
-        namespace = parse.string(checkpoint.get("checkpoint_ns") or "")
-        checkpoint_id = checkpoint.get("checkpoint_id")
-        return namespace, None if checkpoint_id is None else parse.string(checkpoint_id)
+        return None if value is None else parse.string(value)
     except parse.Wrong as error:
-        error.path = ("checkpoint", *error.path)
+        error.path = ("checkpoint", name)
         raise error.invalid() from None
 
 

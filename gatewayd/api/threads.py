@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import attrs
 from aiohttp import web
 
 from gatewayd import ids
@@ -26,6 +27,8 @@ async def create_thread(request: web.Request) -> web.Response:
         body.metadata,
         do_nothing=body.if_exists == "do_nothing",
         once=await parse.once(request),
+        ttl=None if body.ttl is None else body.ttl.wanted(),
+        supersteps=[attrs.asdict(step) for step in body.supersteps],
     )
     return reply.json(reply.thread(created))
 
@@ -89,17 +92,23 @@ def _thread_id(text: str) -> str:
 
 @routes.get("/threads/{thread_id:[^/]+}")
 async def get_thread(request: web.Request) -> web.Response:
-    """Return one thread."""
-    found = await request.app[keys.SERVICES].storage.thread_get(parse.path_id(request, "thread"))
-    return reply.json(reply.thread(found))
+    """Return one thread; `include` may name `ttl`."""
+    thread_id = parse.path_id(request, "thread")
+    storage = request.app[keys.SERVICES].storage
+    found = reply.thread(await storage.thread_get(thread_id))
+    if "ttl" in parse.listed(request, "include") and (ttl := await storage.thread_ttl_get(thread_id)):
+        found["ttl"] = reply.ttl(ttl)
+    return reply.json(found)
 
 
 @routes.patch("/threads/{thread_id:[^/]+}")
 async def patch_thread(request: web.Request) -> web.Response:
-    """Merge metadata into a thread's."""
+    """Merge metadata into a thread's, and say how long it is kept; ``Prefer: return=minimal`` is honoured."""
     thread_id = parse.path_id(request, "thread")
     body = await parse.body(request, bodies.ThreadPatch)
-    patched = await request.app[keys.SERVICES].threads.patch(thread_id, body.metadata)
+    patched = await request.app[keys.SERVICES].threads.patch(
+        thread_id, body.metadata, ttl=None if body.ttl is None else body.ttl.wanted()
+    )
     minimal = "return=minimal" in request.headers.get("Prefer", "").replace(" ", "").lower()
     return reply.empty() if minimal else reply.json(reply.thread(patched))
 
@@ -117,3 +126,10 @@ async def copy_thread(request: web.Request) -> web.Response:
     """Copy a thread with its states, not its runs."""
     thread_id = parse.path_id(request, "thread")
     return reply.json(reply.thread(await request.app[keys.SERVICES].operations.copy(thread_id)))
+
+
+@routes.get("/threads/{thread_id:[^/]+}/storage")
+async def get_thread_storage(request: web.Request) -> web.Response:
+    """Return how much of the database a thread's states take."""
+    thread_id = parse.path_id(request, "thread")
+    return reply.json(await request.app[keys.SERVICES].threads.storage_of(thread_id))

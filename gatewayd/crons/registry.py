@@ -10,13 +10,11 @@ from typing import Any
 import attrs
 from attrs import field, frozen
 
-from gatewayd import ids
+from gatewayd import assistants, ids
 from gatewayd.crons import schedule as schedules
 from gatewayd.errors import Invalid, NotFound, Rejected
 from gatewayd.model.cron import Cron, OnRunCompleted
 from gatewayd.storage import store
-
-BOTH = "Cannot specify both configurable and context. Prefer setting context alone."
 
 
 @frozen(kw_only=True)
@@ -155,5 +153,5 @@ def _payload(old: dict[str, Any], new: dict[str, Any], cron_id: str) -> dict[str
     config = payload.get("config") or {}
     configurable = {**(config.get("configurable") or {}), "cron_id": cron_id}
     if payload.get("context") and configurable.keys() - {"cron_id"}:
-        raise Rejected(BOTH)
+        raise Rejected(assistants.BOTH)
     return payload | {"config": {**config, "configurable": configurable}}

@@ -28,6 +28,14 @@ class Retention:
 
 
 @frozen(kw_only=True)
+class NewTtl:
+    """How long a client wants a thread to be kept after its last activity."""
+
+    strategy: TtlStrategy
+    ttl_minutes: float
+
+
+@frozen(kw_only=True)
 class ThreadTtl:
     """How long a thread is kept after its last activity."""
 

@@ -120,6 +120,13 @@ class RunOutcome:
     fenced: bool = False
     """Something of the run may still execute: the thread's slot stays its own (see `storage.sqlite.slots`)."""
 
+    @classmethod
+    def of_state(cls, state: dict[str, Any]) -> RunOutcome:
+        """Make what a thread's row takes of a state that no run has made: without an error, it is a success."""
+        return cls(
+            status="success", values=state["values"], interrupts=state["interrupts"], next=state["next"]
+        )
+
 
 @frozen(kw_only=True)
 class QueuePlace:

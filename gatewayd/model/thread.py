@@ -1,4 +1,4 @@
-"""Threads and assistants as their rows in storage say."""
+"""Threads as their rows in storage say."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import frozen
 
+from gatewayd.model.run import RunOutcome
 from gatewayd.model.states import ThreadStatus
 
 
@@ -28,16 +29,10 @@ class Thread:
 
 
 @frozen(kw_only=True)
-class Assistant:
-    """One row of `assistants`."""
+class FirstState:
+    """What a thread is to have when it is made: states that no run has made."""
 
-    assistant_id: str
-    graph_id: str
-    name: str
-    description: str | None
-    config: dict[str, Any]
-    context: dict[str, Any]
-    metadata: dict[str, Any]
-    version: int
-    created_at: int
-    updated_at: int
+    changes: list[list[Any]]
+    """Checkpoints and writes (`checkpointing.operations`), in the order in which they are stored."""
+    projection: RunOutcome
+    """Of the last of the states."""

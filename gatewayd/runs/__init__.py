@@ -7,7 +7,7 @@ back. Beside it, each with one thing to do: `flight` knows the runs in the air a
 end; `cancels` stops and deletes them; `waiters` tells whoever waits; `operations` changes states beside the runs. `claims`
 starts what is due: it is woken by hints (a run created, a place freed) and by the clock, and believes only the table.
 `recovery` makes the orphans of earlier boots pending again before the first request is answered. `sweeper` removes what
-nobody needs any more.
+nobody needs any more, `retention` deals with threads whose time is over.
 
 What must be recorded is not bound to a request: ending a run is posted to the writer by the manager, whatever becomes
 of the client.

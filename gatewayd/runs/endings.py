@@ -29,6 +29,9 @@ from gatewayd.workers import supervisor
 
 log = logging.getLogger(__name__)
 
+LONGEST_RETRY_S = 5.0
+"""Longest pause before the end of a run is tried again."""
+
 TIMEOUT = {"error": "TimeoutError", "message": ""}
 
 
@@ -67,6 +70,7 @@ class Endings:
         data = wire.dumps({"status": "run_done", "run_id": run.run_id})
         last: Item = (event.END, "", event.THREAD, data)
         attempt = run.attempt if here is not None else 0
+        tries = 0
 
         def done(chunk: Chunk, stored: bool) -> None:
             if not stored:
@@ -83,8 +87,12 @@ class Endings:
             self.air.over(run, here)
 
         def failed(error: BaseException) -> None:
+            nonlocal tries
             log.error("the end of run %s could not be stored, trying again: %s", run.run_id, error)
-            asyncio.get_running_loop().call_later(self.retry_s, post)
+            # More and more seldom: a disk may be full for hours, and the log be on the same one.
+            pause_s = max(self.retry_s, min(self.retry_s * 2**tries, LONGEST_RETRY_S))
+            tries = min(tries + 1, 10)
+            asyncio.get_running_loop().call_later(pause_s, post)
 
         def post() -> None:
             # Numbered at every try: what others have written on the thread meanwhile has been published.

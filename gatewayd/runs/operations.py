@@ -14,6 +14,9 @@ Prune
     "delete" is what DELETE does, for each thread. "keep_latest" removes in steps what is older than the latest
     checkpoint of each namespace; threads that a run is working on are left as they are, and not counted.
 
+Delete an assistant
+    With its threads it takes as many steps as there are threads; what a crash leaves can be deleted by the next request.
+
 What happens on each failure
     The worker fails, or does not answer in time: the slot is freed, nothing was stored.
     The client leaves: the operation is carried through.
@@ -29,7 +32,7 @@ import asyncio
 import logging
 import weakref
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal
 
 from attrs import define, field
@@ -47,6 +50,8 @@ NO_GRAPH = (
     "Thread '{}' has no assigned graph ID: no run has been made on it yet. Make a run, or set 'graph_id' in the "
     "thread's metadata, before its state is updated."
 )
+PAGE = 200
+"""Threads of an assistant that are looked up at once."""
 
 
 @define(eq=False)
@@ -112,7 +117,7 @@ class Operations:
                 thread_id,
                 operation_id,
                 answer["operations"],
-                _projection(answer["projection"]),
+                RunOutcome.of_state(answer["projection"]),
                 chunk,
                 self.runs.now(),
                 done,
@@ -171,6 +176,36 @@ class Operations:
                     break
                 kept = kept[done:]
 
+    # assistants
+
+    async def delete_assistant(self, assistant_id: str, *, delete_threads: bool) -> None:
+        """
+        Remove an assistant with its versions and crons; with `delete_threads` also the threads it has run on last.
+
+        Runs that were made of it stay otherwise. Raises `NotFound`.
+        """
+        work = self._delete_assistant(assistant_id, delete_threads)
+        await self.runs.carried(work, f"delete assistant {assistant_id}")
+
+    async def _delete_assistant(self, assistant_id: str, delete_threads: bool) -> None:
+        storage = self.runs.storage
+        if await storage.assistant_get(assistant_id) is None:
+            raise NotFound(f"Assistant with ID {assistant_id} not found")
+        # The threads go first: if this is cut short, the client can ask for it again.
+        if delete_threads:
+            await self._delete_threads_of(assistant_id)
+        await storage.assistant_delete(assistant_id)
+
+    async def _delete_threads_of(self, assistant_id: str) -> None:
+        behind = ""
+        while found := await self.runs.storage.assistant_threads(assistant_id, behind, PAGE):
+            for thread_id in found:
+                if self.runs.stopping:
+                    raise Unavailable("the server is stopping")
+                with suppress(NotFound):  # somebody has deleted it meanwhile
+                    await self.runs.delete_thread(thread_id)
+            behind = found[-1]
+
     # the slot
 
     @asynccontextmanager
@@ -203,10 +238,3 @@ class Operations:
             self.runs.storage.slots_release(operation_id, lambda _: self.runs.thread_freed(), failed)
         except Unavailable:
             pass  # storage is closed; the next boot frees it
-
-
-def _projection(state: dict[str, Any]) -> RunOutcome:
-    """Return a worker's projection as what a thread's row takes: without an error, it is a success."""
-    return RunOutcome(
-        status="success", values=state["values"], interrupts=state["interrupts"], next=state["next"]
-    )

@@ -20,6 +20,9 @@ from gatewayd.storage import store
 
 log = logging.getLogger(__name__)
 
+SHORTEST_S = 1.0
+"""Shortest time between two sweeps, whatever is asked for."""
+
 PAGE = 100
 """Threads looked up at a time."""
 
@@ -35,7 +38,7 @@ class Expiring:
     async def run(self) -> None:
         """Sweep by the clock until cancelled."""
         while True:
-            await asyncio.sleep(self.rules().sweep_interval_minutes * 60)
+            await asyncio.sleep(max(SHORTEST_S, self.rules().sweep_interval_minutes * 60))
             try:
                 await self.sweep(self.rules().sweep_limit)
             except GatewaydError as error:

@@ -18,6 +18,13 @@ Failure
     batch are not touched. If the commit itself fails, every operation of the batch fails with it, and the connection
     is rolled back. Nothing is ever half stored, also when the caller was cancelled in the meantime.
 
+Room
+    `room.Room` is asked before a run or thread is made (`max_db_size`, `min_free_disk`): in `store.Storage`, so that no way
+    of making one can forget it. When the disk is full all the same, the operations of the batch are tried one by one, so
+    that a large one takes no others with it; who is refused gets `InsufficientStorage` and nothing of it is stored.
+    `sqlite.wal` keeps the write-ahead log short, `sqlite.space` gives free pages back, `sqlite.retention` says whose
+    time is over.
+
 Reading
     aiosqlite connections with query_only, whole small results, never an open cursor across an await.
 """

@@ -16,22 +16,24 @@ from attrs import define, evolve
 from gatewayd import wire
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.errors import InsufficientStorage, NotFound
+from gatewayd.model.assistant import Assistant, AssistantChange
 from gatewayd.model.cron import Cron, Firing
 from gatewayd.model.event import Chunk
 from gatewayd.model.idempotency import Idempotency
-from gatewayd.model.retention import ThreadTtl, TtlStrategy
+from gatewayd.model.retention import NewTtl, ThreadTtl, TtlStrategy
 from gatewayd.model.run import QueuePlace, Run, RunOutcome, RunRequest
-from gatewayd.model.thread import Assistant, Thread
+from gatewayd.model.thread import FirstState, Thread
 from gatewayd.model.webhook import Attempt, Delivery
-from gatewayd.storage import migrate
 from gatewayd.storage import room as room_
 from gatewayd.storage.sqlite import (
     assistants,
     boots,
+    creation,
     crons,
     database,
     events,
     idempotency,
+    imports,
     invariants,
     operations,
     retention,
@@ -63,6 +65,7 @@ Created = runs.Created
 Claimed = runs.Claimed
 ThreadSearch = search.Search
 ThreadsFound = search.Found
+AssistantSearch = assistants.Search
 Violation = invariants.Violation
 CronSearch = crons.Search
 Fired = crons.Fired
@@ -97,16 +100,11 @@ class Storage:
         room: room_.Room | None = None,
     ) -> Storage:
         """
-        Open the file, bring it to the newest version and record the start.
+        Open the file, bring it to the newest version and record the start. Raises `BadConfiguration`, `InsufficientStorage`.
 
         `writer` makes the writer; `room` are the limits (default: none).
         """
-        connection = database.connect(path)
-        try:
-            migrate.migrate(connection, path)
-        except BaseException:
-            connection.close()
-            raise
+        connection = database.opened(path)
         storage = cls(
             path=path,
             writer=writer(connection),
@@ -189,30 +187,51 @@ class Storage:
 
     async def assistant_get(self, assistant: str) -> Assistant | None:
         """Return the assistant with this id or graph id, or None."""
-        return await self.writer.submit(assistants.assistant_find, assistant)
+        rows = await self.readers.rows(assistants.FIND, (assistants.identifier(assistant),))
+        return assistants.record(rows[0]) if rows else None
 
-    async def assistants_search(
-        self,
-        *,
-        metadata: dict[str, Any],
-        graph_id: str | None,
-        name: str | None,
-        limit: int,
-        offset: int,
-        sort_by: str,
-        descending: bool,
-    ) -> list[Assistant]:
+    async def assistant_create(self, assistant: Assistant, *, do_nothing: bool) -> Assistant:
+        """
+        Store an assistant, or with `do_nothing` return the one that has its id.
+
+        Raises `Conflict`, `InsufficientStorage`.
+        """
+        await self._require_room(None)
+        return await self.writer.submit(assistants.assistant_create, assistant, do_nothing)
+
+    async def assistant_patch(self, assistant: str, change: AssistantChange, now: int) -> Assistant:
+        """Change an assistant, as a new version. Raises `NotFound`."""
+        return await self.writer.submit(assistants.assistant_patch, assistant, change, now)
+
+    async def assistant_version_set(self, assistant: str, version: int | None, now: int) -> Assistant:
+        """Make an assistant what it was in one of its versions. Raises `NotFound`."""
+        return await self.writer.submit(assistants.assistant_version_set, assistant, version, now)
+
+    async def assistant_delete(self, assistant: str) -> None:
+        """Remove an assistant with its versions and crons. Raises `NotFound`."""
+        await self.writer.submit(assistants.assistant_delete, assistant)
+
+    async def assistants_search(self, search: AssistantSearch) -> list[Assistant]:
         """Return up to `limit` + 1 assistants (one more tells that there are more)."""
-        sql, parameters = assistants.search_statement(
-            metadata=metadata,
-            graph_id=graph_id,
-            name=name,
-            limit=limit,
-            offset=offset,
-            sort_by=sort_by,
-            descending=descending,
-        )
+        sql, parameters = assistants.search_statement(search)
         return [assistants.record(row) for row in await self.readers.rows(sql, parameters)]
+
+    async def assistants_count(self, search: AssistantSearch) -> int:
+        """Return how many assistants a search would find without its limits."""
+        rows = await self.readers.rows(*assistants.count_statement(search))
+        return rows[0][0]  # type: ignore[no-any-return]
+
+    async def assistant_versions(
+        self, assistant_id: str, *, metadata: dict[str, Any], limit: int, offset: int
+    ) -> list[Assistant]:
+        """Return versions of an assistant, newest first."""
+        sql, parameters = assistants.versions_statement(assistant_id, metadata, limit, offset)
+        return [assistants.record(row) for row in await self.readers.rows(sql, parameters)]
+
+    async def assistant_threads(self, assistant_id: str, behind: str, limit: int) -> list[str]:
+        """Return ids of threads whose metadata name the assistant, in pages by their order."""
+        rows = await self.readers.rows(assistants.THREADS_OF, (behind, assistant_id, limit))
+        return [thread_id for (thread_id,) in rows]
 
     # threads
 
@@ -224,10 +243,18 @@ class Storage:
         do_nothing: bool,
         now: int,
         once: Idempotency | None = None,
+        ttl: NewTtl | None = None,
+        state: FirstState | None = None,
     ) -> Thread:
-        """Store a thread. Raises `Conflict`, `Invalid`, `InsufficientStorage`."""
+        """
+        Store a thread, with its time to live and first state if it has them.
+
+        Raises `Conflict`, `Invalid`, `InsufficientStorage`.
+        """
         await self._require_room(once)
-        return await self.writer.submit(threads.thread_create, thread_id, metadata, do_nothing, now, once)
+        return await self.writer.submit(
+            creation.thread_create_with, thread_id, metadata, do_nothing, now, once, ttl, state
+        )
 
     async def thread_get(self, thread_id: str) -> Thread:
         """Return the thread. Raises `NotFound`."""
@@ -236,8 +263,12 @@ class Storage:
             raise NotFound(f"Thread with ID {thread_id} not found")
         return threads.record(rows[0])
 
-    async def thread_patch(self, thread_id: str, metadata: dict[str, Any], now: int) -> Thread:
-        """Merge metadata. Raises `NotFound`."""
+    async def thread_patch(
+        self, thread_id: str, metadata: dict[str, Any], now: int, ttl: NewTtl | None = None
+    ) -> Thread:
+        """Merge metadata, and set the time to live if there is one. Raises `NotFound`, `Invalid`."""
+        if ttl is not None:
+            return await self.writer.submit(creation.thread_patch_with, thread_id, metadata, now, ttl)
         return await self.writer.submit(threads.thread_patch, thread_id, metadata, now)
 
     async def thread_delete(self, thread_id: str, now: int) -> list[str]:
@@ -348,6 +379,35 @@ class Storage:
     async def thread_prune_step(self, thread_id: str, operation_id: str, kept: list[list[Any]]) -> int:
         """Remove some old checkpoints; return how many namespaces are done with, all: the slot is free. Raises `NotFound`."""
         return await self.writer.submit(operations.thread_prune_step, thread_id, operation_id, kept)
+
+    # threads from elsewhere
+
+    async def thread_import_begin(
+        self, thread_id: str, metadata: dict[str, Any], operation_id: str, now: int
+    ) -> bool:
+        """Make an invisible thread; False: there is one already. Raises `InsufficientStorage`."""
+        await self._require_room()
+        return await self.writer.submit(
+            imports.thread_import_begin, thread_id, metadata, operation_id, self.boot, now
+        )
+
+    async def thread_import_step(self, thread_id: str, operation_id: str, changes: list[list[Any]]) -> None:
+        """Store some of its checkpoints and writes."""
+        await self.writer.submit(imports.thread_import_step, thread_id, operation_id, changes)
+
+    async def thread_import_end(
+        self, thread_id: str, operation_id: str, projection: RunOutcome, created_at: int, updated_at: int
+    ) -> None:
+        """Show it."""
+        await self.writer.submit(
+            imports.thread_import_end,
+            thread_id,
+            operation_id,
+            projection,
+            created_at,
+            updated_at,
+            promise=True,
+        )
 
     # runs
 

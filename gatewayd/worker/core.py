@@ -15,7 +15,19 @@ from attrs import define, field
 from gatewayd import tasks
 from gatewayd.channel import orders
 from gatewayd.errors import Conflict, GatewaydError, Invalid, NotFound, Rejected
-from gatewayd.worker import execute, graphs, items, link, reader, stacks, state, threads, update, usercode
+from gatewayd.worker import (
+    descriptions,
+    execute,
+    graphs,
+    items,
+    link,
+    reader,
+    stacks,
+    state,
+    threads,
+    update,
+    usercode,
+)
 
 log = logging.getLogger(__name__)
 
@@ -106,11 +118,17 @@ class Core:
             )
             states = state.States(loaded, database, store)
             updates = update.Updates(loaded, database, store, configuration.full_errors)
+            described = descriptions.Descriptions(loaded, store)
             self._answers = {
+                "graph": described.graph,
+                "schemas": described.schemas,
+                "subgraphs": described.subgraphs,
                 "state": states.state,
                 "history": states.history,
                 "project": states.project,
                 "kept": states.kept,
+                "storage": states.storage,
+                "supersteps": updates.supersteps,
                 "update": updates.update,
             }
             if not isinstance(store, items.RemoteStore):

@@ -86,7 +86,7 @@ async def _first(
         # langgraph refuses what answers no open question, before anything is written. An empty map stays one.
         if order.answers is not None and known["resume"] != {}:
             known["resume"] = order.answers
-        return Plan(input=_command(known), config=_strictly(config))
+        return Plan(input=command_of(known), config=_strictly(config))
     if order.answers is not None:
         snapshot = await graph.aget_state(latest(config), subgraphs=True)
         answers = _open_answers(order.answers, order.thread_id, snapshot, storage)
@@ -96,12 +96,13 @@ async def _first(
             del known["resume"]
             if not known:  # what it answers has been answered: by the first click of two
                 return Plan(over=True, config=latest(config))
-    return Plan(input=_command(known), config=config)
+    return Plan(input=command_of(known), config=config)
 
 
-def _command(known: dict[str, Any]) -> Command[Any]:
+def command_of(command: dict[str, Any]) -> Command[Any]:
     """Make langgraph's command of the wire's."""
-    fields = dict(known)
+    known = ("resume", "update", "goto")
+    fields = {key: value for key, value in command.items() if key in known and value is not None}
     if "goto" in fields:
         goto = fields["goto"]
         fields["goto"] = [_target(one) for one in goto] if isinstance(goto, list) else _target(goto)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +13,11 @@ from langgraph.store.base import BaseStore
 from langgraph.types import PregelTask, StateSnapshot
 
 from gatewayd.checkpointing import operations
+from gatewayd.model import selection
 from gatewayd.worker import checkpoints, graphs, projection, reader, resume, serialise
+
+CHECKPOINTS_SIZE = "SELECT count(*), coalesce(sum(length(checkpoint) + length(metadata)), 0) FROM checkpoints WHERE thread_id = ?"
+WRITES_SIZE = "SELECT count(*), coalesce(sum(length(value)), 0) FROM writes WHERE thread_id = ?"
 
 
 class NoSink:
@@ -46,12 +52,19 @@ class States:
             )
 
     async def state(
-        self, thread_id: str, graph_id: str, checkpoint_id: str | None, checkpoint_ns: str, subgraphs: bool
+        self,
+        thread_id: str,
+        graph_id: str,
+        checkpoint_id: str | None,
+        checkpoint_ns: str,
+        subgraphs: bool,
+        select: Sequence[str] = (),
     ) -> bytes:
-        """Return the JSON of a thread's state, the latest or that of a checkpoint."""
+        """Return the JSON of a thread's state, the latest or that of a checkpoint; `select` names parts of it."""
         config = config_of(thread_id, checkpoint_ns, checkpoint_id)
         async with self._open(graph_id, config) as graph:
-            return serialise.dumps(shape(await graph.aget_state(config, subgraphs=subgraphs)))
+            snapshot = await graph.aget_state(config, subgraphs=subgraphs)
+            return serialise.dumps(selection.selected(shape(snapshot), select))
 
     async def history(
         self,
@@ -62,13 +75,48 @@ class States:
         metadata: dict[str, Any] | None,
         checkpoint_ns: str,
         checkpoint_id: str | None,
+        select: Sequence[str] = (),
     ) -> bytes:
-        """Return the JSON of a thread's states, newest first."""
+        """Return the JSON of a thread's states, newest first; `select` names parts of each."""
         config = config_of(thread_id, checkpoint_ns, checkpoint_id)
         earlier = config_of(thread_id, checkpoint_ns, before) if before else None
         async with self._open(graph_id, config) as graph:
             states = graph.aget_state_history(config, filter=metadata, before=earlier, limit=limit)
-            return serialise.dumps([shape(snapshot) async for snapshot in states])
+            return serialise.dumps([selection.selected(shape(snapshot), select) async for snapshot in states])
+
+    async def storage(self, thread_id: str) -> dict[str, Any]:
+        """
+        Return how many bytes a thread's states take: checkpoints and pending writes as they are stored, and beside
+        them, part of the checkpoints, the values of channels, each of their versions once.
+        """
+        stored, writes = (
+            dict(zip(("count", "bytes"), self.reader.fetch(statement, (thread_id,))[0], strict=True))
+            for statement in (CHECKPOINTS_SIZE, WRITES_SIZE)
+        )
+        saver, sizes = self._saver(), dict[tuple[str, str, Any], int]()
+        async for each in saver.alist({"configurable": {"thread_id": thread_id}}):
+            namespace = each.config["configurable"]["checkpoint_ns"]
+            values = each.checkpoint["channel_values"]
+            for channel, version in each.checkpoint["channel_versions"].items():
+                if (key := (namespace, channel, version)) not in sizes:
+                    held = channel in values
+                    sizes[key] = len(saver.serde.dumps_typed(values[channel])[1]) if held else 0
+            await asyncio.sleep(0)  # others ask for something, too
+        channels: dict[str, dict[str, int]] = {}
+        for (_, channel, _), size in sizes.items():
+            sums = channels.setdefault(channel, {"versions": 0, "bytes": 0})
+            sums["versions"] += 1
+            sums["bytes"] += size
+        return {
+            "total_bytes": stored["bytes"] + writes["bytes"],
+            "checkpoints": stored,
+            "channel_values": {
+                "count": len(sizes),
+                "bytes": sum(sizes.values()),
+                "by_channel": channels,
+            },
+            "pending_writes": writes,
+        }
 
     async def kept(self, thread_id: str) -> list[list[Any]]:
         """Return what of a thread stays when only its latest states are kept (see `operations.prune`)."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from attrs import define, field
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import InvalidUpdateError
 from langgraph.store.base import BaseStore
+from langgraph.types import StateUpdate
 
 from gatewayd.checkpointing import operations, rows
 from gatewayd.errors import GatewaydError, Rejected
@@ -105,6 +106,18 @@ class Saver(checkpoints.Saver):
         return self._collected.over(row[:3], super()._write_rows(row))
 
 
+Change = Callable[[graphs.AnyPregel, RunnableConfig], Awaitable[RunnableConfig]]
+"""Updates a state and returns the new checkpoint's address."""
+
+
+def _state_update(update: dict[str, Any]) -> StateUpdate:
+    command = update.get("command")
+    values: Any = (
+        update.get("values") if command is None else resume.command_of(command)
+    )  # a node may return both
+    return StateUpdate(values=values, as_node=update["as_node"])
+
+
 @define(eq=False)
 class Updates:
     """Computes updates through the project's graphs."""
@@ -124,6 +137,30 @@ class Updates:
         state there) and ``projection`` (of the thread's root, whatever namespace was changed). Raises `Rejected` for
         what the graph does not accept, and `NotFound`.
         """
+
+        async def change(graph: graphs.AnyPregel, config: RunnableConfig) -> RunnableConfig:
+            return await graph.aupdate_state(config, values, as_node=as_node)
+
+        return await self._computed(thread_id, graph_id, place, change)
+
+    async def supersteps(
+        self, thread_id: str, graph_id: str, supersteps: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        """
+        Compute the state of a thread that is to be made, from its ``updates``: what a node has returned each.
+
+        Returns and raises what `update` does.
+        """
+        steps = [[_state_update(each) for each in step["updates"]] for step in supersteps]
+
+        async def change(graph: graphs.AnyPregel, config: RunnableConfig) -> RunnableConfig:
+            return await graph.abulk_update_state(config, steps)
+
+        return await self._computed(thread_id, graph_id, {}, change)
+
+    async def _computed(
+        self, thread_id: str, graph_id: str, place: dict[str, Any], change: Change
+    ) -> dict[str, Any]:
         collected = Collected()
         saver = Saver(self.reader, collected, thread_id)
         here = {"thread_id": thread_id, "checkpoint_ns": "", **place}
@@ -133,7 +170,7 @@ class Updates:
             graph_id, config=config, access_context="threads.update", store=self.store, saver=saver
         ) as graph:
             try:
-                made = state.place_of(await graph.aupdate_state(config, values, as_node=as_node)) or {}
+                made = state.place_of(await change(graph, config)) or {}
                 after = await graph.aget_state(state.config_of(thread_id, made["checkpoint_ns"]))
                 shown = serialise.dumps(state.shape(after))
                 asking = partial(resume.tasks_that_ask, thread_id, storage=self.reader)

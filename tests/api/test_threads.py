@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from datetime import datetime, timedelta
 
 import attrs
 import pytest
@@ -109,8 +110,15 @@ async def test_an_existing_thread_is_a_conflict_unless_asked_otherwise(server):
                 'schema["properties"]["if_exists"]\n\nOn instance["if_exists"]:\n    "zz"'
             ),
         ),
-        ({"ttl": {"ttl": 5}}, "`ttl` is not supported yet"),
-        ({"supersteps": [{"updates": []}]}, "`supersteps` is not supported yet"),
+        ({"ttl": {"ttl": -5}}, "ttl.ttl: must be a number of minutes, more than 0 and at most 5.2704e+07"),
+        (
+            {"supersteps": [{"updates": []}, {"updates": [{"values": {}}]}]},
+            (
+                '"as_node" is a required property\n\nFailed validating "required" in schema["properties"]["supersteps"]'
+                '["items"]["properties"]["updates"]["items"]\n\nOn instance["supersteps"][1]["updates"][0]:\n'
+                '    {"values":{}}'
+            ),
+        ),
     ],
 )
 async def test_a_wrong_field_is_named_in_the_references_words(server, body, detail):
@@ -339,3 +347,62 @@ async def test_patches_that_come_together_are_all_there(server):
     path = f"/threads/{thread_id}"
     await asyncio.gather(*[server.json("PATCH", path, {"metadata": {str(n): n}}) for n in range(8)])
     assert (await server.json("GET", path))["metadata"] == {str(n): n for n in range(8)}
+
+
+async def test_a_time_to_live_is_shown_to_those_who_ask_for_it(server):
+    made = await server.json("POST", "/threads", {"ttl": {"ttl": 1.5, "strategy": "keep_latest"}})
+    path = f"/threads/{made['thread_id']}"
+    assert "ttl" not in made
+    assert await server.json("GET", path) == made
+    shown = (await server.json("GET", f"{path}?include=other,ttl"))["ttl"]
+    assert (shown["strategy"], shown["ttl_minutes"]) == ("keep_latest", 1.5)
+    changed = await server.json("PATCH", path, {"ttl": {"ttl": 60}})
+    shown = (await server.json("GET", f"{path}?include=ttl"))["ttl"]
+    lasts = datetime.fromisoformat(shown["expires_at"]) - datetime.fromisoformat(changed["updated_at"])
+    assert (shown["strategy"], lasts) == ("delete", timedelta(hours=1))
+    await server.json("PATCH", path, {"ttl": {}, "metadata": {"a": 1}})  # says nothing of the time
+    assert (await server.json("GET", f"{path}?include=ttl"))["ttl"]["ttl_minutes"] == 60
+    await server.json("PATCH", path, {"ttl": {"ttl": -1}, "metadata": {"a": 2}}, status=422)
+    assert (await server.json("GET", path))["metadata"] == {"a": 1}  # all of a request is done, or nothing
+
+
+async def test_the_states_of_a_thread_that_is_there_are_not_computed_again(server):
+    thread_id = await server.thread(metadata={"graph_id": "chat"})
+    steps = [{"updates": [{"as_node": "a"}]}]
+    body = {"thread_id": thread_id, "metadata": {"graph_id": "chat"}, "supersteps": steps}
+    await server.json("POST", "/threads", body, status=409)
+    await server.json("POST", "/threads", {**body, "if_exists": "do_nothing"})
+    assert server.workers.calls == []
+
+
+async def test_metadata_are_merged_through_the_state_too(server):
+    thread_id = await server.thread(metadata={"a": 1})
+    await server.json("PATCH", f"/threads/{thread_id}/state", {"metadata": {"b": 2}}, status=204)
+    assert (await server.json("GET", f"/threads/{thread_id}"))["metadata"] == {"a": 1, "b": 2}
+    await server.json("PATCH", f"/threads/{uuid.uuid4()}/state", {"metadata": {}}, status=404)
+    await server.json("PATCH", f"/threads/{thread_id}/state", {"metadata": 5}, status=422)
+
+
+async def test_a_state_shows_the_parts_that_are_asked_for(server):
+    thread_id = await server.thread()
+    path = f"/threads/{thread_id}"
+    nothing = await server.json("GET", f"{path}/state?select=next&select=values.a")
+    assert nothing == {"next": [], "values": {}}
+    await server.json("PATCH", path, {"metadata": {"graph_id": "chat"}})
+    server.workers.answers |= {"state": b"{}", "history": b"[]"}
+    for method, ending, body in (
+        ("GET", "/state?select=next,values.a", None),
+        ("GET", f'/state/{uuid.uuid4()}?select=["next","values.a"]', None),
+        ("POST", "/state/checkpoint", {"checkpoint": {}, "select": ["next", "values.a"]}),
+        ("GET", "/history?select=next&select=values.a", None),
+        ("POST", "/history", {"select": ["next", "values.a"]}),
+    ):
+        await server.json(method, path + ending, body)
+        assert server.workers.calls[-1][1]["select"] == ["next", "values.a"]
+    for method, ending, body in (
+        ("GET", "/state?select=next&select=colour", None),
+        ("GET", "/history?select=next,values.", None),
+        ("POST", "/history", {"select": ["next", "colour"]}),
+    ):
+        refusal = await server.json(method, path + ending, body, status=422)
+        assert refusal["detail"].endswith(('On instance["select"][1]:\n    "colour"', '"values."'))

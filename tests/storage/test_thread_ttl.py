@@ -102,6 +102,15 @@ def test_threads_that_somebody_works_on_are_passed_over_whatever_the_clock_says(
     assert names(desk) == [idle]
 
 
+def test_a_thread_with_crons_is_not_deleted_from_under_them_and_may_be_cut(desk: Any) -> None:
+    planned, disabled, cut = (desk.thread() for _ in range(3))
+    for thread_id, strategy in ((planned, "delete"), (disabled, "delete"), (cut, "keep_latest")):
+        retention.thread_ttl_set(desk.connection, thread_id, strategy, 1)
+        desk.cron(thread_id, enabled=thread_id != disabled)
+    desk.now += 2 * MINUTE
+    assert sorted(names(desk)) == sorted([disabled, cut])
+
+
 def test_pages_follow_each_other_in_the_order_in_which_the_time_was_over(desk: Any) -> None:
     made = [desk.thread() for _ in range(5)]
     for number, thread_id in enumerate(made):

@@ -293,3 +293,18 @@ async def test_saved_values_are_compared_whole_key_by_key(
     found = await storage.threads_search(store.ThreadSearch(metadata={}, values=wanted))
     assert (thread_id in [thread.thread_id for thread in found.threads]) is matches
     assert len(found.threads) == matches + (not wanted)
+
+
+def test_a_step_of_sweeping_removes_few_rows_when_they_are_large(desk: Any) -> None:
+    thread_id = desk.thread()
+    run_id = desk.create(thread_id, claim=True)
+    large = bytes(threads.SWEPT_BYTES // 3)
+    for _ in range(9):
+        desk.emit(thread_id, run_id, ("values", "", 1, large))
+    desk.emit(thread_id, run_id, ("values", "", 1, bytes(2 * threads.SWEPT_BYTES)))
+    threads.thread_delete(desk.connection, thread_id, desk.tick())
+    left = [10]
+    while not threads.thread_sweep_step(desk.connection, thread_id, 1000):
+        left.append(desk.rows_of(thread_id)["events"])
+    assert left == [10, 8, 6, 4, 2, 1]
+    assert set(desk.rows_of(thread_id).values()) == {0}

@@ -60,6 +60,24 @@ ROWS: Final = (
         "all runs say when they were asked for, also those that the clock asks for",
         added=True,
     ),
+    Row(
+        "states_at_all_addresses",
+        "*/threads/*/state*",
+        "answer.checkpoint.checkpoint_ns",
+        "all checkpoints say it",
+        added=True,
+    ),
+    Row(
+        "states_at_all_addresses",
+        "GET *subgraphs=1",
+        "answer.tasks.0.*",
+        "what is true for one switch is true for all",
+    ),
+    Row("states_at_all_addresses", "POST */history", "status", "all forms of `before` are taken"),
+    Row("threads_with_a_time_to_live", "GET *include=*ttl", "answer.ttl", "it is shown", added=True),
+    Row("threads_with_a_time_to_live", "POST /threads", "status", "a thread lives longer than no time"),
+    Row("what_threads_take", "GET */storage", "answer*bytes", "what this server's rows take"),
+    Row("metadata_through_the_state", "*", "*", "what the JavaScript SDK asks for is there"),
     # another server
     Row("server", "GET /info", "answer.version", "each server has its own version"),
     Row("server", "GET /info", "answer.flags.*", "there is no LangSmith"),
@@ -80,6 +98,12 @@ ROWS: Final = (
     ),
     # stricter and more lenient
     Row(
+        "versions_of_an_assistant",
+        "POST */versions",
+        "status",
+        "an assistant exists, also where it has no more versions",
+    ),
+    Row(
         "fields_that_are_looked_at*", "POST /runs/wait", "status", "null for an optional field is its absence"
     ),
     Row(
@@ -96,6 +120,22 @@ ROWS: Final = (
     ),
     # texts, which nobody parses
     Row("assistants", "POST /assistants/search", "answer.detail", "enumerations are listed in another order"),
+    *(
+        Row(scenario, ask, "answer.detail", "the place in the schema is that in the body")
+        for scenario, ask in (
+            ("threads_that_cannot_begin_with_a_state", "POST /threads"),
+            ("threads_with_a_time_to_live", "POST /threads"),
+            ("states_at_all_addresses", "POST */history"),
+            ("states_at_all_addresses", "POST */state/checkpoint"),
+            ("batches_of_runs", "POST /runs/batch"),
+        )
+    ),
+    Row(
+        "runs_that_are_listed",
+        "GET *select=colour",
+        "answer.detail",
+        "a list with an order instead of a Python set",
+    ),
     Row("bodies_that_are_wrong", "POST /runs", "answer.detail", "null for a required field is its absence"),
     Row("cancel_many", "POST /runs/cancel", "answer.detail", "says what is wanted"),
     Row(
@@ -133,6 +173,24 @@ ROWS: Final = (
         "the place in the schema is named like all others, and a body is shown as it was sent",
     ),
     # defects of the reference that are not copied
+    Row(
+        "versions_of_an_assistant",
+        "*/assistants/*",
+        "answer.*graph_id",
+        "an older version is restored with its graph",
+    ),
+    Row(
+        "runs_of_an_assistant",
+        "POST */runs",
+        "answer.kwargs.config.configurable.__context_provided__",
+        "an internal of the server",
+    ),
+    Row(
+        "threads_that_cannot_begin_with_a_state",
+        "*",
+        "status",
+        "a thread whose states can't be made is not made, and the status says so",
+    ),
     Row(
         "state_updates_of_a_subgraph",
         "GET /threads/<thread 1>",

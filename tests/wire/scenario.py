@@ -12,6 +12,8 @@ Scenario = Callable[[Conversation], Awaitable[None]]
 
 MODULES: Final = (
     "asked_of_resources",
+    "asked_of_assistants",
+    "asked_of_threads",
     "asked_of_operations",
     "asked_of_runs",
     "asked_of_streams",

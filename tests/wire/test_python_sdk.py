@@ -70,7 +70,60 @@ async def test_assistants_are_found_and_got(client: LangGraphClient) -> None:
     assert (len(page["assistants"]), page["next"]) == (2, "2")
 
 
+async def test_an_assistant_is_made_changed_put_back_and_deleted(client: LangGraphClient) -> None:
+    made = await client.assistants.create(
+        "countdown", context={"a": 1}, metadata={"sdk": True}, name="first", description="d"
+    )
+    assistant_id = made["assistant_id"]
+    assert (made["config"], made["description"]) == ({"configurable": {"a": 1}}, "d")
+    with pytest.raises(ConflictError):
+        await client.assistants.create("countdown", assistant_id=assistant_id)
+    same = await client.assistants.create("ask", assistant_id=assistant_id, if_exists="do_nothing")
+    assert same == made
+    changed = await client.assistants.update(assistant_id, name="second", metadata={"more": 1})
+    assert (changed["version"], changed["metadata"]) == (2, {"sdk": True, "more": 1})
+    assert [found["version"] for found in await client.assistants.get_versions(assistant_id)] == [2, 1]
+    back = await client.assistants.set_latest(assistant_id, 1)
+    assert (back["version"], back["name"]) == (1, "first")
+    assert await client.assistants.count(metadata={"sdk": True}) == 1
+    assert await client.assistants.count(name="nobody") == 0
+    thread_id = (await client.threads.create())["thread_id"]
+    assert await client.runs.wait(thread_id, assistant_id, input=COUNT) == COUNTED
+    await client.assistants.delete(assistant_id, delete_threads=True)
+    for gone in (client.assistants.get(assistant_id), client.threads.get(thread_id)):
+        with pytest.raises(NotFoundError):
+            await gone
+
+
+async def test_an_assistant_tells_of_its_graph(client: LangGraphClient) -> None:
+    (found,) = await client.assistants.search(graph_id="deep")
+    assistant_id = found["assistant_id"]
+    flat = await client.assistants.get_graph("deep")
+    assert [node["id"] for node in flat["nodes"]] == ["__start__", "middle", "__end__"]
+    deep = await client.assistants.get_graph(assistant_id, xray=True)
+    assert "middle:inner:tick" in {node["id"] for node in deep["nodes"]}
+    schemas = await client.assistants.get_schemas(assistant_id)
+    state = schemas["state_schema"]
+    assert state is not None
+    assert state["properties"].keys() == {"left", "seen"}
+    assert (await client.assistants.get_subgraphs(assistant_id)).keys() == {"middle"}
+    assert (await client.assistants.get_subgraphs(assistant_id, recurse=True)).keys() == {
+        "middle",
+        "middle|inner",
+    }
+    assert (await client.assistants.get_subgraphs(assistant_id, "middle")).keys() == {"middle"}
+
+
 # threads
+
+
+async def test_a_thread_begins_with_a_state(client: LangGraphClient) -> None:
+    begin = {"values": COUNT, "as_node": "__start__"}
+    thread = await client.threads.create(
+        graph_id="countdown", supersteps=[{"updates": [begin]}], metadata={"sdk": True}
+    )
+    assert (thread["status"], thread["values"]) == ("interrupted", COUNT)
+    assert await client.runs.wait(thread["thread_id"], "countdown") == COUNTED
 
 
 async def test_a_thread_is_created_changed_found_and_deleted(client: LangGraphClient) -> None:

@@ -149,7 +149,7 @@ def cron_fire_if_current(connection: sqlite3.Connection, firing: Firing, boot: i
 
     Nothing happens if the cron has moved on since it was read. No run is created for a date that is not later than
     all that were taken before. A run that can't be created costs its date; if the assistant or the thread is gone, so
-    is the cron.
+    is the cron. If only the assistant's graph is gone from the project, the cron stays: both may come back.
     """
     moved = connection.execute(
         """UPDATE crons SET next_run_date = :next, enabled = :next IS NOT NULL, revision = revision + 1
@@ -171,7 +171,8 @@ def cron_fire_if_current(connection: sqlite3.Connection, firing: Firing, boot: i
     except (NotFound, Conflict) as error:
         connection.execute("ROLLBACK TO creation")
         connection.execute("RELEASE creation")
-        gone = isinstance(error, NotFound)
+        hidden = assistants.assistant_hidden(connection, firing.request.assistant)
+        gone = isinstance(error, NotFound) and not hidden
         if gone:
             cron_delete(connection, firing.cron_id)
         return Fired(current=True, refusal=error.detail, deleted=gone)

@@ -88,6 +88,20 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def opened(path: Path) -> sqlite3.Connection:
+    """Open the writing connection and bring the file to the newest version. Raises `BadConfiguration` and `FullDisk`."""
+    try:
+        connection = connect(path)
+        try:
+            migrate.migrate(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.OperationalError as error:
+        raise _translated(error) from error
+    return connection
+
+
 @define(eq=False)
 class _Operation:
     function: Callable[..., Any]

@@ -1,7 +1,8 @@
 """How long threads are kept: each one's own time to live, and which threads' time is over.
 
 The time counts from the thread's last activity (`updated_at`: created, changed by a client, a run admitted or ended, a
-state updated). A thread with an active run, or with a slot that somebody holds, is passed over whatever the clock says.
+state updated). A thread with an active run, or with a slot that somebody holds, is passed over whatever the clock says,
+and one with enabled crons is not deleted.
 "delete" removes the thread with its runs, as DELETE does. "keep_latest" removes all but its latest states, once after
 each activity: `ttl_done_at` remembers for which it has been done.
 
@@ -23,14 +24,19 @@ from gatewayd.storage.sqlite import threads
 
 MINUTE_US = 60_000_000
 
+# What is planned on a thread counts like a run that waits: it is not deleted from under its crons.
+_UNTOUCHED = """
+    NOT EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND runs.ended_at IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM slots WHERE slots.thread_id = threads.thread_id)
+    AND NOT (ttl_strategy = 'delete'
+        AND EXISTS (SELECT 1 FROM crons WHERE crons.thread_id = threads.thread_id AND enabled))"""
+
 # Threads whose time is over, and nobody works on them, in pages by the pair (expires_at, thread_id). The first four terms
 # are those of the index. Parameters: now, the last pair of the page before, limit.
-EXPIRED = """
+EXPIRED = f"""
 SELECT updated_at + ttl, thread_id, ttl_strategy, updated_at FROM threads
 WHERE ttl IS NOT NULL AND deleted_at IS NULL AND hidden_at IS NULL AND ttl_done_at IS NOT updated_at
-    AND updated_at + ttl <= ? AND (updated_at + ttl, thread_id) > (?, ?)
-    AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND runs.ended_at IS NULL)
-    AND NOT EXISTS (SELECT 1 FROM slots WHERE slots.thread_id = threads.thread_id)
+    AND updated_at + ttl <= ? AND (updated_at + ttl, thread_id) > (?, ?) AND {_UNTOUCHED}
 ORDER BY updated_at + ttl, thread_id LIMIT ?"""
 
 TTL = f"SELECT ttl_strategy, ttl, updated_at FROM threads WHERE thread_id = ? AND {threads.VISIBLE} AND ttl IS NOT NULL"
@@ -113,9 +119,7 @@ def thread_keep_latest_done(connection: sqlite3.Connection, expired: Expired) ->
 def _still(connection: sqlite3.Connection, expired: Expired) -> bool:
     row = connection.execute(
         f"""SELECT 1 FROM threads WHERE thread_id = ? AND updated_at = ? AND ttl_strategy = ? AND updated_at + ttl = ?
-               AND {threads.VISIBLE}
-               AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND runs.ended_at IS NULL)
-               AND NOT EXISTS (SELECT 1 FROM slots WHERE slots.thread_id = threads.thread_id)""",
+               AND {threads.VISIBLE} AND {_UNTOUCHED}""",
         (expired.thread_id, expired.updated_at, expired.strategy, expired.expired_at),
     ).fetchone()
     return row is not None

@@ -17,9 +17,10 @@ from gatewayd import ids, wire
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.errors import Conflict, NotFound
 from gatewayd.model import states
+from gatewayd.model.assistant import Assistant
 from gatewayd.model.event import Chunk
 from gatewayd.model.run import RESUMING, Run, RunOutcome, RunRequest
-from gatewayd.model.thread import Assistant, Thread
+from gatewayd.model.thread import Thread
 from gatewayd.storage.sqlite import assistants, events, idempotency, slots, threads, webhooks
 
 COLUMNS = (

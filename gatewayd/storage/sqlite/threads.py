@@ -29,7 +29,7 @@ FIND = f"SELECT {COLUMNS} FROM threads WHERE thread_id = ? AND {VISIBLE}"
 SWEPT = {"events": "records", "checkpoints": "checkpoint", "writes": "value", "runs": "kwargs"}
 """Tables whose rows go before their thread's row, and the column that may be large."""
 
-SWEPT_BYTES = 2 << 20
+SWEPT_BYTES = 1 << 20
 """What one step of sweeping removes, beside a single larger row: a few milliseconds of the writer's time."""
 
 

@@ -1,0 +1,183 @@
+"""``gatewayd db import``: the threads of a stock SQLite saver, with their history, values and interrupts.
+
+A thread that is there already is passed over by name, so a second import changes nothing and one that was cut short is
+continued by repeating it. Threads whose ids are no UUIDs, which the API could not address, get one that is derived from theirs,
+always the same; the old one stands in the thread's metadata (`imported_thread_id`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+from attrs import define, field
+
+import gatewayd
+from gatewayd import app, daemon, ids, project, settings, tasks
+from gatewayd.errors import BadConfiguration, GatewaydError, RequestError
+from gatewayd.model.run import RunOutcome
+from gatewayd.storage import room, store
+from gatewayd.storage.sqlite import stock
+from gatewayd.workers import supervisor, worker
+
+NAMESPACE = uuid.UUID("6d9c3c0e-5f0b-5c7c-9d1d-0f6a7b8d2e41")
+"""For ids that are derived from others."""
+UUID6_EPOCH = 0x01B21DD213814000
+
+
+@define
+class Imported:
+    """What has become of the threads."""
+
+    threads: int = 0
+    checkpoints: int = 0
+    there: list[str] = field(factory=list)
+    """Those that were there already."""
+    failed: dict[str, str] = field(factory=dict)
+    """Those that could not be imported, and why."""
+
+    def lines(self) -> Iterator[str]:
+        """Say it."""
+        yield f"imported {self.threads} threads with {self.checkpoints} checkpoints"
+        for thread_id in self.there:
+            yield f"passed over {thread_id}: there is a thread of this id"
+        for thread_id, why in self.failed.items():
+            yield f"failed {thread_id}: {why}"
+
+
+class _NoRuns:
+    """The supervisor's listener: there are no runs."""
+
+    def worker_frame(self, source: worker.Worker, frame: list[Any], size: int) -> None:
+        """A service worker sends none."""
+
+    def worker_ready(self) -> None:
+        """Nothing waits for a place."""
+
+    def worker_gone(self, source: worker.Worker, runs: dict[str, int], alone: bool) -> None:
+        """It had no runs."""
+
+
+def run(options: settings.Settings, served: project.Project, file: Path, graph_id: str) -> Imported:
+    """
+    Import all threads of a file for a graph of the project.
+
+    Raises `DataDirBusy` while a daemon has the data directory, and `BadConfiguration`.
+    """
+    if graph_id not in served.graphs:
+        known = ", ".join(served.graphs)
+        raise BadConfiguration(f"--graph {graph_id}: {served.path} has no such graph; it has {known}")
+    source = stock.Stock.open(file)
+    try:
+        with daemon.held(options.data_dir):
+            return asyncio.run(_run(options, served, source, graph_id))
+    finally:
+        source.close()
+
+
+async def _run(
+    options: settings.Settings, served: project.Project, source: stock.Stock, graph_id: str
+) -> Imported:
+    storage = await store.Storage.open(
+        options.data_dir / app.DATABASE,
+        _now(),
+        os.getpid(),
+        gatewayd.__version__,
+        room=room.Room(options.data_dir, options.max_db_size, options.min_free_disk),
+    )
+    try:
+        await storage.system_assistants_sync(app.descriptions(served), _now())
+        plan = app.plan_of(options, served, f"http://{options.host}:{options.port}")
+        workers = supervisor.Supervisor(attrs.evolve(plan, workers=0))
+        workers.listener = _NoRuns()
+        await workers.start()
+        try:
+            await _loaded(workers)
+            return await _import(storage, workers, source, graph_id)
+        finally:
+            await workers.stop()
+    finally:
+        await storage.close(_now())
+
+
+async def _loaded(workers: supervisor.Supervisor) -> None:
+    waiting = tasks.Group("import")
+    loaded: asyncio.Future[Any] = waiting.spawn(workers.service_loaded.wait(), "loaded")
+    first: set[asyncio.Future[Any]] = {loaded, workers.failure}
+    await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+    await waiting.stop()
+    if workers.failure.done():
+        raise BadConfiguration(workers.failure.result())
+
+
+async def _import(
+    storage: store.Storage, workers: supervisor.Supervisor, source: stock.Stock, graph_id: str
+) -> Imported:
+    done = Imported()
+    for thread_id in source.threads():
+        target = address(thread_id)
+        operation_id = ids.new_id()
+        metadata = {"graph_id": graph_id, "assistant_id": ids.system_assistant_id(graph_id)}
+        if target != thread_id:
+            metadata["imported_thread_id"] = thread_id
+        if not await storage.thread_import_begin(target, metadata, operation_id, _now()):
+            done.there.append(thread_id)
+            continue
+        try:
+            checkpoints = await _import_thread(storage, workers, source, graph_id, thread_id, operation_id)
+        except RequestError as error:  # this thread's own trouble; what others have is told at once
+            done.failed[thread_id] = error.detail
+        except GatewaydError as error:
+            raise BadConfiguration(f"{error.detail} (imported so far: {done.threads} threads)") from error
+        else:
+            done.threads += 1
+            done.checkpoints += checkpoints
+    return done
+
+
+async def _import_thread(
+    storage: store.Storage,
+    workers: supervisor.Supervisor,
+    source: stock.Stock,
+    graph_id: str,
+    thread_id: str,
+    operation_id: str,
+) -> int:
+    target, checkpoints = address(thread_id), 0
+    for step in source.steps(thread_id, target):
+        for change in step:  # one by one: each may be a whole state
+            await storage.thread_import_step(target, operation_id, [change])
+            checkpoints += change[0] == "put"
+    state = await workers.call("project", {"thread_id": target, "graph_id": graph_id})
+    projection = RunOutcome(
+        status="success", values=state["values"], interrupts=state["interrupts"], next=state["next"]
+    )
+    first, last = source.span(thread_id)
+    await storage.thread_import_end(target, operation_id, projection, made_at(first), made_at(last))
+    return checkpoints
+
+
+def address(thread_id: str) -> str:
+    """Return the id under which a thread is imported: its own if it is a UUID, else one derived from it."""
+    return ids.parse_uuid(thread_id) or str(uuid.uuid5(NAMESPACE, thread_id))
+
+
+def made_at(checkpoint_id: str) -> int:
+    """Return when a checkpoint was made, in µs: what its id (a UUID of version 6) says, else now."""
+    digits = checkpoint_id.replace("-", "")
+    if len(digits) != 32 or digits[12] != "6":
+        return _now()
+    try:
+        return (int(digits[:12] + digits[13:16], 16) - UUID6_EPOCH) // 10
+    except ValueError:
+        return _now()
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

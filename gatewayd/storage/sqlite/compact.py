@@ -1,0 +1,99 @@
+"""Rebuilding the file without free pages, and so that free pages can be given back in steps from then on.
+
+The new file is made beside the old one, checked, and put in its place in one step: whatever happens in between, one of
+them is whole. Nobody else may have the file open meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from attrs import frozen
+
+from gatewayd import errors
+from gatewayd.storage import migrate
+from gatewayd.storage.room import free_disk, size
+from gatewayd.storage.sqlite import space
+
+SPARE = 16 << 20
+"""Bytes that are left free on the disk."""
+
+
+@frozen(kw_only=True)
+class Compacted:
+    """What has become of the file."""
+
+    before: int
+    """Bytes."""
+    after: int
+    converted: bool
+    """It could not give back free pages before."""
+
+
+def compact(path: Path, free: Callable[[Path], int] = free_disk) -> Compacted:
+    """
+    Rebuild the database at `path`, which nobody has open.
+
+    Raises `BadConfiguration` if there is none or it is damaged, `InsufficientStorage` if there is no room for the copy.
+    """
+    if not path.is_file():
+        raise errors.BadConfiguration(f"{path}: there is no database")
+    draft = path.with_name(f"{path.name}.compact")
+    draft.unlink(missing_ok=True)
+    try:
+        here = _rebuild(path, draft, free)
+        shutil.copymode(path, draft)
+        after = draft.stat().st_size
+        before = path.stat().st_size
+        _sync(draft)
+        draft.replace(path)
+        _sync(path.parent)
+    except sqlite3.Error as error:
+        raise errors.BadConfiguration(f"{path} could not be rebuilt, it is as it was: {error}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return Compacted(before=before, after=after, converted=not here.incremental)
+
+
+def _rebuild(path: Path, draft: Path, free: Callable[[Path], int]) -> space.Space:
+    """Make and check the new file; the old one's log is empty afterwards, and gone."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        migrate.refuse_foreign(connection, path)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        here = space.measure(connection)
+        if (room := free(path.parent)) < here.used + SPARE:
+            raise errors.InsufficientStorage(
+                f"{path.parent} has {size(room)} free; the new file needs {size(here.used + SPARE)} beside the old one"
+            )
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("VACUUM INTO ?", (str(draft),))
+        connection.execute("PRAGMA journal_mode = DELETE")  # no log is left that belongs to the old file
+    finally:
+        connection.close()
+    _check(draft)
+    return here
+
+
+def _check(path: Path) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok" or not space.measure(connection).incremental:
+            raise errors.BadConfiguration(
+                f"the rebuilt file is not sound ({verdict}); the old one is as it was"
+            )
+    finally:
+        connection.close()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

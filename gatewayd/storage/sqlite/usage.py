@@ -1,0 +1,179 @@
+"""What the rows of a database take, by table and by thread: the figures of `gatewayd db report`.
+
+Reads through a connection of its own, beside a daemon if there is one, in short pieces: a long read would keep the
+write-ahead log from being begun anew. So the figures of a busy file are of a moment each. They are the bytes of texts and
+BLOBs, without what SQLite needs around them (indexes, half-empty pages).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from attrs import define, frozen
+
+from gatewayd import errors
+from gatewayd.storage import migrate
+from gatewayd.storage.sqlite import space
+
+PIECE_ROWS = 2_000
+DAY_US = 86_400_000_000
+UUID6_EPOCH = 0x01B21DD213814000
+"""Ticks of 100 ns from the epoch of UUIDs (1582) to that of Unix."""
+
+
+@define
+class Table:
+    """One table."""
+
+    name: str
+    rows: int = 0
+    bytes: int = 0
+    recent: int = 0
+    """Bytes of rows that were stored in the time looked at; 0 where rows have no time."""
+
+
+@frozen(kw_only=True)
+class Usage:
+    """The figures."""
+
+    path: Path
+    file_bytes: int
+    wal_bytes: int
+    space: space.Space
+    tables: list[Table]
+    """The largest first."""
+    threads: list[tuple[str, int]]
+    """Threads with most bytes, and how many."""
+    growth_a_day: int
+    """Bytes that were stored in the last days and are still there, by the day."""
+    days: float
+    """How many days that are: 7, or since the first start."""
+
+
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """Open a database of ours for reading. Raises `BadConfiguration` if there is none."""
+    if not path.is_file():
+        raise errors.BadConfiguration(f"{path}: there is no database")
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("PRAGMA busy_timeout = 5000")
+    except sqlite3.Error as error:
+        raise errors.BadConfiguration(f"{path} can't be read: {error}") from error
+    migrate.refuse_foreign(connection, path)
+    return connection
+
+
+def look(path: Path, now: int, largest: int) -> Usage:
+    """Take the figures, with the `largest` threads. Raises `BadConfiguration`."""
+    connection = open_read_only(path)
+    try:
+        here = space.measure(connection)
+        days = _days(connection, now)
+        threads: Counter[str] = Counter()
+        tables = [_table(connection, name, threads, now - int(days * DAY_US)) for name in _tables(connection)]
+    except sqlite3.Error as error:
+        raise errors.BadConfiguration(f"{path} can't be read: {error}") from error
+    finally:
+        connection.close()
+    wal = path.with_name(f"{path.name}-wal")
+    return Usage(
+        path=path,
+        file_bytes=path.stat().st_size,
+        wal_bytes=wal.stat().st_size if wal.exists() else 0,
+        space=here,
+        tables=sorted(tables, key=lambda table: (-table.bytes, table.name)),
+        threads=threads.most_common(largest),
+        growth_a_day=int(sum(table.recent for table in tables) / days),
+        days=days,
+    )
+
+
+def _days(connection: sqlite3.Connection, now: int) -> float:
+    (first,) = connection.execute("SELECT min(started_at) FROM boots").fetchone()
+    age = 0.0 if first is None else (now - first) / DAY_US
+    return max(1 / 24, min(7.0, age))
+
+
+def _tables(connection: sqlite3.Connection) -> list[str]:
+    rows = connection.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    )
+    return [name for (name,) in rows]
+
+
+@frozen
+class _Columns:
+    size: str
+    """SQL of a row's bytes."""
+    thread: str
+    """SQL of its thread, '' where it has none."""
+    recent: str
+    """SQL condition that it was stored after :since (µs) or :since_ms or :since_uuid."""
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> _Columns:
+    types = {row[1]: row[2] for row in connection.execute(f'PRAGMA table_info("{table}")')}
+    size = " + ".join(
+        f'coalesce(length(CAST("{name}" AS BLOB)), 0)' if kind == "TEXT" else f'coalesce(length("{name}"), 0)'
+        for name, kind in types.items()
+    )
+    recent = "0"
+    for name, bound in (
+        ("time_ms", ":since_ms"),
+        ("submitted_at", ":since"),
+        ("created_at", ":since"),
+        ("checkpoint_id", ":since_uuid"),
+    ):
+        if name in types:
+            recent = f'"{name}" >= {bound}'
+            break
+    return _Columns(size=size, thread="thread_id" if "thread_id" in types else "''", recent=recent)
+
+
+def _table(connection: sqlite3.Connection, name: str, threads: Counter[str], since: int) -> Table:
+    found = Table(name)
+    columns = _columns(connection, name)
+    bounds = {"since": since, "since_ms": since // 1000, "since_uuid": _uuid6(since)}
+    for piece, parameters in _pieces(connection, name):
+        for thread_id, rows, size, recent in connection.execute(
+            f"""SELECT {columns.thread}, count(*), sum({columns.size}), sum(iif({columns.recent}, {columns.size}, 0))
+                FROM "{name}" WHERE {piece} GROUP BY 1""",
+            {**bounds, **parameters},
+        ).fetchall():
+            found.rows += rows
+            found.bytes += size
+            found.recent += recent
+            if thread_id:
+                threads[thread_id] += size
+    return found
+
+
+def _pieces(connection: sqlite3.Connection, table: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield conditions that cut a table into short reads; one without rowids is small and read at once."""
+    (without_rowid,) = connection.execute(
+        "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?", (table,)
+    ).fetchone()
+    if without_rowid:
+        yield "1", {}
+        return
+    behind = -1
+    while True:
+        (last,) = connection.execute(
+            f'SELECT max(rowid) FROM (SELECT rowid FROM "{table}" WHERE rowid > ? ORDER BY rowid LIMIT ?)',
+            (behind, PIECE_ROWS),
+        ).fetchone()
+        if last is None:
+            return
+        yield "rowid > :behind AND rowid <= :last", {"behind": behind, "last": last}
+        behind = last
+
+
+def _uuid6(moment: int) -> str:
+    """Return the beginning of the ids that langgraph gives to checkpoints at a moment (µs)."""
+    digits = f"{moment * 10 + UUID6_EPOCH:015x}"
+    return f"{digits[:8]}-{digits[8:12]}-6{digits[12:]}"
