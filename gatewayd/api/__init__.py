@@ -27,6 +27,7 @@ from gatewayd.api import (
     assistants,
     connections,
     crons,
+    items,
     meta,
     middleware,
     runs,
@@ -51,6 +52,7 @@ def setup(app: web.Application) -> None:
         threads,
         state,
         assistants,
+        items,
         webhooks,
         meta,
     ):  # the busiest are found first

@@ -14,8 +14,20 @@ from attrs import define, field
 
 from gatewayd import tasks
 from gatewayd.channel import orders
-from gatewayd.errors import Conflict, GatewaydError, Invalid, NotFound, Rejected
-from gatewayd.worker import execute, graphs, items, link, reader, stacks, state, threads, update, usercode
+from gatewayd.errors import Conflict, GatewaydError, Invalid, NotFound, Rejected, Unanswered
+from gatewayd.worker import (
+    embeddings,
+    execute,
+    graphs,
+    items,
+    link,
+    reader,
+    stacks,
+    state,
+    threads,
+    update,
+    usercode,
+)
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +39,8 @@ STATUSES: tuple[tuple[type[BaseException], int], ...] = (
     (Invalid, 422),
     (Rejected, 400),
     (graphs.InvalidGraph, 424),
+    (embeddings.EmbeddingFailed, 500),
+    (Unanswered, 504),
 )
 
 
@@ -85,11 +99,12 @@ class Core:
         configuration = await self._configured
         try:
             loaded = self._load(configuration)
+            embedding = items.embedder(configuration)
         except usercode.LoadError as error:
             self.link.control("failed", str(error))
             return 1
         database = reader.Reader(configuration.database)
-        async with items.opened(configuration, self.link) as store:
+        async with items.opened(configuration, self.link, embedding) as store:
             if isinstance(store, items.RemoteStore):
                 self._remote = store
             self._around = execute.Surroundings(
