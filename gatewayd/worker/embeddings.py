@@ -50,7 +50,7 @@ class Embedder:
         self._pool = concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="embedding")
         if not self._is_blocking():
             self._loop = asyncio.new_event_loop()
-            threading.Thread(target=self._loop.run_forever, name="embeddings", daemon=True).start()
+            threading.Thread(target=_serve, args=(self._loop,), name="embeddings", daemon=True).start()
 
     def _is_blocking(self) -> bool:
         """Whether there is only a synchronous function."""
@@ -130,6 +130,15 @@ class Embedder:
         self._pool.shutdown(wait=False, cancel_futures=True)
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a loop until it is stopped; what is under way in it then is cancelled."""
+    loop.run_forever()
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
 
 
 def load(index: items.StoreIndex, folder: Path, deadline_s: float) -> Embedder:
