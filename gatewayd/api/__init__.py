@@ -26,9 +26,11 @@ from aiohttp import web
 from gatewayd.api import (
     assistants,
     connections,
+    counting,
     crons,
     items,
     meta,
+    metrics,
     middleware,
     runs,
     runs_stateless,
@@ -41,6 +43,7 @@ from gatewayd.api import (
 
 def setup(app: web.Application) -> None:
     """Make the application answer the API."""
+    app[counting.COUNTS] = counting.Counts()
     app.middlewares.append(middleware.requests)
     app.on_response_prepare.append(middleware.headers)
     app.cleanup_ctx.append(connections.lifetime)
@@ -55,5 +58,6 @@ def setup(app: web.Application) -> None:
         items,
         webhooks,
         meta,
+        metrics,
     ):  # the busiest are found first
         app.add_routes(module.routes)
