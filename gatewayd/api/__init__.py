@@ -32,6 +32,7 @@ from gatewayd.api import (
     meta,
     metrics,
     middleware,
+    openapi,
     runs,
     runs_stateless,
     state,
@@ -44,6 +45,7 @@ from gatewayd.api import (
 def setup(app: web.Application) -> None:
     """Make the application answer the API."""
     app[counting.COUNTS] = counting.Counts()
+    app[openapi.DOCUMENTS] = {}
     app.middlewares.append(middleware.requests)
     app.on_response_prepare.append(middleware.headers)
     app.cleanup_ctx.append(connections.lifetime)
@@ -59,5 +61,6 @@ def setup(app: web.Application) -> None:
         webhooks,
         meta,
         metrics,
+        openapi,
     ):  # the busiest are found first
         app.add_routes(module.routes)
