@@ -7,6 +7,7 @@ without anybody's doing. The page is our own and loads nothing from elsewhere.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 from collections.abc import Iterator
@@ -43,7 +44,7 @@ async def get_openapi(request: web.Request) -> web.Response:
     made = request.app[DOCUMENTS]
     if graphs not in made:
         made.clear()  # those of projects from before a reload
-        made[graphs] = document(request.app, list(graphs))
+        made[graphs] = await asyncio.to_thread(document, request.app, list(graphs))
     return reply.json(made[graphs])
 
 
@@ -130,7 +131,7 @@ def _responses(made: schemas.Schemas, method: str, path: str, read: reading.Read
         ("404", "What the request names does not exist", bool("{" in path or read.bodies)),
         ("409", "Clashes with the present state", reads_body or path.endswith("/copy")),
         ("413", "The body is too large", reads_body),
-        ("422", "A field is wrong; the detail names it", bool(reads_body or "{" in path)),
+        ("422", "A field is wrong; the detail names it", bool(reads_body or read.query or "{" in path)),
         ("503", "Not now; try again", True),
         ("504", "A worker did not answer in time; the detail names what hung", True),
     ):

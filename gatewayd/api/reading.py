@@ -11,8 +11,8 @@ import ast
 import functools
 import inspect
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
@@ -60,11 +60,18 @@ def _plain(handler: Callable[..., Any]) -> FunctionType:
     return function
 
 
-@functools.cache
 def _body_of(function: FunctionType) -> list[ast.stmt]:
-    (parsed,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
-    assert isinstance(parsed, ast.FunctionDef | ast.AsyncFunctionDef)
-    return parsed.body
+    return _functions(function.__code__.co_filename).get(function.__code__.co_firstlineno, [])
+
+
+@functools.cache
+def _functions(file: str) -> dict[int, list[ast.stmt]]:
+    """Return the bodies of a file's functions by their first lines, as code objects tell them."""
+    return {
+        min([each.lineno, *(mark.lineno for mark in each.decorator_list)]): each.body
+        for each in ast.walk(ast.parse(Path(file).read_bytes()))
+        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
 
 
 def _look(function: FunctionType, found: Reads) -> Iterator[FunctionType]:
