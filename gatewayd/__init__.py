@@ -10,7 +10,7 @@ Where things are, from the socket inwards (each package's docstring is its desig
     api                  HTTP: parse, call one thing, reply; event streams on sockets
     crons                what is due by the clock
     runs                 the life of a run: admission, starting, cancelling, ending, what a restart does
-    assistants, threads  what requests mean that are about neither runs nor HTTP
+    assistants, threads, items  what requests mean that are about neither runs nor HTTP
     webhooks             telling the end of a run to a URL
     graphs               which worker calls know a graph of the project
     workers              the worker processes as the daemon sees them

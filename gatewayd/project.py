@@ -2,7 +2,7 @@
 
 The rule is "no silent no". Every key of the file ends in one of five classes, and the tables below are the list:
 
-- honoured: ``graphs``, ``dependencies``, ``env``, ``python_version``, ``http.cors``, ``checkpointer.ttl``, …;
+- honoured (`HONOURED`);
 - refused by name (`REFUSED`): serving without it would be dangerous, or would serve something else than was meant;
 - warned of (`UNHONOURED`): the project works without it, in part;
 - noted: keys that only concern building images, and switches for things that aren't served anyway;
@@ -24,6 +24,7 @@ from attrs import evolve, field, frozen
 
 from gatewayd import wire
 from gatewayd.errors import BadConfiguration
+from gatewayd.model.items import StoreIndex, StoreTtl
 from gatewayd.model.retention import MOST_MINUTES, STRATEGIES, Retention
 from gatewayd.model.webhook import WebhookRules
 
@@ -41,8 +42,12 @@ HONOURED = frozenset(
         "env",
         "python_version",
         "http.cors",
+        "http.disable_meta",
+        "http.disable_store",
         "http.disable_webhooks",
         "checkpointer.ttl",
+        "store.index",
+        "store.ttl",
         "gatewayd.graphs",
     }
     | {"webhooks.env_prefix", "webhooks.url", "webhooks.headers"}
@@ -74,13 +79,10 @@ REFUSED = {
     "http.disable_assistants": "not supported yet; the routes would be open",
     "http.disable_threads": "not supported yet; the routes would be open",
     "http.disable_runs": "not supported yet; the routes would be open",
-    "http.disable_meta": "not supported yet; the routes would be open",
 }
 """Keys whose silent absence would be dangerous or would serve the wrong thing, and why."""
 
 UNHONOURED = {
-    "store.index": "semantic search is not supported yet",
-    "store.ttl": "items don't expire yet",
     "checkpointer.serde": "not honoured yet; langgraph's defaults apply",
     "checkpointer.backend": "not honoured; checkpoints are kept in gatewayd's own database",
     "priority": "runs have no priorities yet",
@@ -94,8 +96,11 @@ UNHONOURED = {
 }
 """Keys the project works without, and what is missing."""
 
-NOT_SERVED = frozenset({"http.disable_a2a", "http.disable_mcp", "http.disable_store", "http.disable_ui"})
+NOT_SERVED = frozenset({"http.disable_a2a", "http.disable_mcp", "http.disable_ui"})
 """Switches that hold because what they switch off is not built; whoever builds it takes its switch out of here."""
+
+SWITCHES = ("meta", "store")
+"""Parts of the API that ``http.disable_…`` switches off."""
 
 JS_SUFFIXES = (".ts", ".tsx", ".mts", ".cts", ".js", ".jsx", ".mjs", ".cjs")
 
@@ -180,6 +185,11 @@ class Project:
     webhooks: WebhookRules = field(factory=WebhookRules)
     retention: Retention = field(factory=Retention)
     """``checkpointer.ttl``: how long threads are kept."""
+    store_index: StoreIndex | None = None
+    """``store.index``; None if items are not found by meaning."""
+    store_ttl: StoreTtl = field(factory=StoreTtl)
+    disabled: frozenset[str] = frozenset()
+    """Parts of the API that ``http`` switches off: meta, store."""
     warnings: tuple[str, ...] = ()
     """One line per key that is not honoured."""
     notes: tuple[str, ...] = ()
@@ -213,6 +223,9 @@ def read(path: Path, environ: Mapping[str, str] | None = None) -> Project:
         cors=_cors(path, (document.get("http") or {}).get("cors"), warnings),
         webhooks=_webhooks(path, document, env, environ or {}, warnings),
         retention=_retention(path, (document.get("checkpointer") or {}).get("ttl"), warnings),
+        store_index=_store_index(path, (document.get("store") or {}).get("index"), warnings),
+        store_ttl=_store_ttl(path, (document.get("store") or {}).get("ttl"), warnings),
+        disabled=frozenset(part for part in SWITCHES if (document.get("http") or {}).get(f"disable_{part}")),
         warnings=tuple(warnings),
         notes=tuple(notes),
     )
@@ -425,6 +438,53 @@ def _minutes(path: Path, key: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MOST_MINUTES:
         raise _bad(path, key, f"must be a number of minutes, more than 0 and at most {MOST_MINUTES:g}")
     return float(value)
+
+
+def _store_index(path: Path, value: Any, warnings: list[str]) -> StoreIndex | None:
+    if not value:
+        return None
+    given = _known(path, "store.index", value, ("dims", "embed", "fields"), warnings)
+    dims = given.get("dims")
+    if isinstance(dims, bool) or not isinstance(dims, int) or dims < 1:
+        raise _bad(path, "store.index.dims", "must be the number of numbers in a vector, 1 or more")
+    fields = given.get("fields") or "$"
+    index = StoreIndex(
+        dims=dims,
+        embed=_text(path, "store.index.embed", given.get("embed")),
+        fields=_texts(path, "store.index.fields", [fields] if isinstance(fields, str) else fields),
+    )
+    location, colon, name = index.embed.rpartition(":")
+    if not (location and colon and name):
+        raise _bad(
+            path, "store.index.embed", f"{index.embed!r} must be './file.py:function' or 'provider:model'"
+        )
+    if index.is_code and not (path.parent / location).is_file():
+        raise _bad(path, "store.index.embed", f"{index.embed}: there is no file {path.parent / location}")
+    return index
+
+
+def _store_ttl(path: Path, value: Any, warnings: list[str]) -> StoreTtl:
+    names = ("default_ttl", "refresh_on_read", "sweep_interval_minutes")
+    given = _known(path, "store.ttl", value or {}, names, warnings)
+    fields: dict[str, Any] = {}
+    if "refresh_on_read" in given:
+        fields["refresh_on_read"] = _flag(path, "store.ttl.refresh_on_read", given["refresh_on_read"])
+    for name in ("default_ttl", "sweep_interval_minutes"):
+        if name not in given:
+            continue
+        minutes = given[name]
+        if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 < minutes < 1e9:
+            raise _bad(path, f"store.ttl.{name}", "must be a number of minutes, more than 0")
+        fields[name] = float(minutes)
+    return StoreTtl(**fields)
+
+
+def _known(path: Path, key: str, value: Any, names: tuple[str, ...], warnings: list[str]) -> dict[str, Any]:
+    """Return an object's options that are not null; unknown ones are warned of."""
+    given = {name: item for name, item in _object(path, key, value).items() if item is not None}
+    for name in given.keys() - set(names):
+        warnings.append(f"{path}: {key}.{name} is ignored: unknown key")
+    return given
 
 
 HEADER_VARIABLE = re.compile(r"\$\{\{\s*env\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")

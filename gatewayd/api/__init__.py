@@ -26,9 +26,13 @@ from aiohttp import web
 from gatewayd.api import (
     assistants,
     connections,
+    counting,
     crons,
+    items,
     meta,
+    metrics,
     middleware,
+    openapi,
     runs,
     runs_stateless,
     state,
@@ -40,6 +44,8 @@ from gatewayd.api import (
 
 def setup(app: web.Application) -> None:
     """Make the application answer the API."""
+    app[counting.COUNTS] = counting.Counts()
+    app[openapi.DOCUMENTS] = {}
     app.middlewares.append(middleware.requests)
     app.on_response_prepare.append(middleware.headers)
     app.cleanup_ctx.append(connections.lifetime)
@@ -51,7 +57,10 @@ def setup(app: web.Application) -> None:
         threads,
         state,
         assistants,
+        items,
         webhooks,
         meta,
+        metrics,
+        openapi,
     ):  # the busiest are found first
         app.add_routes(module.routes)

@@ -37,6 +37,9 @@ STREAM_MODES: Final = frozenset(
 LONGEST_DELAY_S: Final = 100 * 366 * 86_400
 """Greatest `after_seconds`; the due time must remain a date."""
 
+LONGEST_LIFE_MIN: Final = 100 * 366 * 1440
+"""Greatest `ttl` of an item."""
+
 LONGEST_URL: Final = 65_536
 """Characters of a webhook."""
 
@@ -60,6 +63,12 @@ CronInput = NewType("CronInput", object)
 """An object, or a list of objects."""
 StatePart = NewType("StatePart", str)
 """A field of a state, or ``values.<key>``."""
+Count = NewType("Count", int)
+"""0 or more."""
+Minutes = NewType("Minutes", float)
+"""Of a life; what is not more than 0 has passed."""
+ItemIndex = NewType("ItemIndex", object)
+"""false, or the paths in a value whose texts are embedded."""
 StateValues = NewType("StateValues", object)
 """What a node could have returned: an object, or a list."""
 Extract = NewType("Extract", dict)  # type: ignore[type-arg]  # alias to path, at most `MOST_EXTRACTED`
@@ -335,6 +344,48 @@ class CronSearch(CronCount):
     select: list[CronColumn] = field(factory=list)
 
 
+@frozen(kw_only=True)
+class ItemPut:
+    """``PUT /store/items``."""
+
+    namespace: list[str]
+    key: str
+    value: Object
+    index: ItemIndex | None = None
+    ttl: Minutes | None = None
+
+
+@frozen(kw_only=True)
+class ItemDelete:
+    """``DELETE /store/items``."""
+
+    namespace: list[str] = field(factory=list)
+    key: str
+
+
+@frozen(kw_only=True)
+class ItemSearch:
+    """``POST /store/items/search``."""
+
+    namespace_prefix: list[str] = field(factory=list)
+    filter: Object | None = None
+    limit: Count = Count(10)
+    offset: Offset = START
+    query: str | None = None
+    refresh_ttl: bool | None = None
+
+
+@frozen(kw_only=True)
+class NamespaceSearch:
+    """``POST /store/namespaces``."""
+
+    prefix: list[str] = field(factory=list)
+    suffix: list[str] = field(factory=list)
+    max_depth: Count | None = None
+    limit: Count = Count(100)
+    offset: Offset = START
+
+
 def refuse(name: str, value: Any) -> None:
     """Raise `Invalid` for an option that is not honoured, unless its value asks for nothing."""
     if value:
@@ -457,6 +508,12 @@ def _extract(value: Any, _: Any) -> dict[str, str]:
     return paths
 
 
+def _item_index(value: Any, _: Any) -> Any:
+    if value is False or (isinstance(value, list) and all(isinstance(path, str) for path in value)):
+        return value
+    raise parse.no_schema(value)
+
+
 def _webhook(value: Any, _: Any) -> str:
     url = parse.string(value)
     if not url:
@@ -481,6 +538,9 @@ _HOOKS: Final = {
     Extract: _extract,
     StatePart: state_part,
     StateValues: _state_values,
+    Count: lambda value, _: parse.between(parse.integer(value), 0, parse.LARGEST),
+    Minutes: lambda value, _: parse.between(parse.number(value), -LONGEST_LIFE_MIN, LONGEST_LIFE_MIN),
+    ItemIndex: _item_index,
 }
 for _kind, _hook in _HOOKS.items():
     parse.CONVERTER.register_structure_hook(_kind, _hook)

@@ -24,7 +24,7 @@ STATUSES: Final[dict[type[errors.GatewaydError], int]] = {
     errors.InsufficientStorage: 507,
 }
 
-ONLY_GET: Final = frozenset({"/", "/ok", "/info"})
+ONLY_GET: Final = frozenset({"/", "/ok", "/info", "/metrics", "/openapi.json", "/docs"})
 """Paths that do not exist for other methods, as in the reference."""
 
 

@@ -9,6 +9,7 @@ from aiohttp import web
 from attrs import Factory, field, frozen
 
 from gatewayd import assistants as assistants_
+from gatewayd import items as items_
 from gatewayd import project as project_
 from gatewayd import serving as serving_
 from gatewayd import settings as settings_
@@ -30,6 +31,10 @@ def _assistants(services: Services) -> assistants_.Assistants:
 
 def _threads(services: Services) -> threads_.Threads:
     return threads_.Threads(storage=services.storage, workers=services.workers, graphs=services.serving)
+
+
+def _items(services: Services) -> items_.Items:
+    return items_.Items(workers=services.workers, serving=services.serving)
 
 
 def _crons(services: Services) -> registry.Crons:
@@ -60,6 +65,7 @@ class Services:
     assistants: assistants_.Assistants = field(default=Factory(_assistants, takes_self=True), init=False)
     threads: threads_.Threads = field(default=Factory(_threads, takes_self=True), init=False)
     operations: operations_.Operations = field(default=Factory(_operations, takes_self=True), init=False)
+    items: items_.Items = field(default=Factory(_items, takes_self=True), init=False)
     crons: registry.Crons = field(default=Factory(_crons, takes_self=True), init=False)
 
     @property

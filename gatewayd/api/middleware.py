@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from typing import Final
 
@@ -10,12 +11,15 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gatewayd import logs
-from gatewayd.api import cors, faults
+from gatewayd.api import cors, counting, faults, keys
 
 log = logging.getLogger(__name__)
 
 LONGEST_ID: Final = 200
 """Characters of an `x-request-id` that are kept."""
+
+META: Final = frozenset({"/", "/info", "/docs", "/openapi.json", "/metrics"})
+"""What ``http.disable_meta`` switches off; /ok stays, without checks."""
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 """The id that the client gave its request, or a random one."""
@@ -26,6 +30,7 @@ BEGUN: Final = web.RequestKey("begun", bool)
 @web.middleware
 async def requests(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer a request: what goes wrong becomes a response, unless one has begun."""
+    request[counting.STARTED] = time.monotonic()
     request_id = request[REQUEST_ID] = _request_id(request)
     token = logs.attach(request_id=request_id)
     try:
@@ -45,6 +50,7 @@ async def requests(request: web.Request, handler: Handler) -> web.StreamResponse
 async def headers(request: web.Request, response: web.StreamResponse) -> None:
     """Complete a response's head; called when it is about to go out, for streams too."""
     request[BEGUN] = True
+    request.app[counting.COUNTS].add(request, response.status)
     response.headers[hdrs.SERVER] = "gatewayd"
     cors.allow(request, response)
 
@@ -59,9 +65,18 @@ def _at_once(request: web.Request) -> web.Response | None:
     """Answer what needs no handler: preflights, and bodies whose declared length is beyond the limit."""
     if request.method == hdrs.METH_OPTIONS:
         return cors.preflight(request)
+    if (disabled := request.app[keys.SERVICES].project.disabled) and _switched_off(request.path, disabled):
+        return faults.response(404, "Not Found")
     if (length := request.content_length) is not None and length > request.client_max_size:
         return faults.too_large(request)
     return None
+
+
+def _switched_off(path: str, disabled: frozenset[str]) -> bool:
+    """Whether a path belongs to a part of the API that the project has switched off."""
+    if "store" in disabled and path.startswith("/store/"):
+        return True
+    return "meta" in disabled and path in META
 
 
 async def _redirect(request: web.Request) -> web.Response | None:

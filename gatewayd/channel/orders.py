@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import fields, frozen
+from attrs import field, fields, frozen
 
 
 @frozen(kw_only=True)
@@ -62,11 +62,17 @@ class Configuration:
     """Seconds a run may execute, all its attempts together; 0: for ever."""
     patience_s: float
     """Seconds that the threads of a cancelled run have before they are interrupted."""
+    call_deadline_s: float = 30.0
+    """Seconds a call into the service worker may take."""
+    store_index: dict[str, Any] | None = None
+    """`model.items.StoreIndex` as a map, if the store has one."""
+    store_ttl: dict[str, Any] = field(factory=dict)
+    """`model.items.StoreTtl` as a map."""
     full_errors: bool = False
     """Show clients the messages of all exceptions."""
 
 
-_NAMES = tuple(field.name for field in fields(RunOrder))
+_NAMES = tuple(each.name for each in fields(RunOrder))
 
 
 def plain(order: RunOrder) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from gatewayd.storage.sqlite import (
     imports,
     invariants,
     operations,
+    queue,
     retention,
     runs,
     scanner,
@@ -69,6 +70,7 @@ AssistantSearch = assistants.Search
 Violation = invariants.Violation
 CronSearch = crons.Search
 Fired = crons.Fired
+Queue = queue.Queue
 CopyPosition = checkpoint_sql.Position
 Expired = retention.Expired
 Space = space.Space
@@ -465,6 +467,11 @@ class Storage:
         """Return whether a run is active and the number of its last event; None: there is no such run."""
         rows = await self.readers.rows(RUN_LOG_END, (run_id, thread_id))
         return (bool(rows[0][0]), rows[0][1]) if rows else None
+
+    async def runs_queue(self, now: int) -> Queue:
+        """Return how many runs wait and execute."""
+        (row,) = await self.readers.rows(queue.QUEUE, {"now": now})
+        return queue.of_row(row)
 
     async def runs_active(self, status: str | None) -> list[tuple[str, str]]:
         """Return thread and run ids of all pending and running runs, or of those with one of these statuses."""

@@ -36,6 +36,10 @@ class Log:
     storage: store.Storage
     hub: hub.Hub
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    numbered: int = field(default=0, init=False)
+    """Events that were given numbers."""
+    numbered_bytes: int = field(default=0, init=False)
+    """Their size."""
     _counters: dict[str, _Counter] = field(factory=dict, init=False)
     """Of threads with producers."""
     _idle: OrderedDict[str, _Counter] = field(factory=OrderedDict, init=False)
@@ -87,6 +91,8 @@ class Log:
         counter.time_ms = max(counter.time_ms, self.now_ms())
         first = counter.seq + 1
         counter.seq += count
+        self.numbered += count
+        self.numbered_bytes += len(packed)
         return Chunk(thread_id, run_id, first, counter.seq, counter.time_ms, packed)
 
     def chunk(self, thread_id: str, run_id: str, items: list[Item]) -> Chunk:

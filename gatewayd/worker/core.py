@@ -14,9 +14,10 @@ from attrs import define, field
 
 from gatewayd import tasks
 from gatewayd.channel import orders
-from gatewayd.errors import Conflict, GatewaydError, Invalid, NotFound, Rejected
+from gatewayd.errors import Conflict, GatewaydError, Invalid, NotFound, Rejected, Unanswered
 from gatewayd.worker import (
     descriptions,
+    embeddings,
     execute,
     graphs,
     items,
@@ -39,6 +40,8 @@ STATUSES: tuple[tuple[type[BaseException], int], ...] = (
     (Invalid, 422),
     (Rejected, 400),
     (graphs.InvalidGraph, 424),
+    (embeddings.EmbeddingFailed, 500),
+    (Unanswered, 504),
 )
 
 
@@ -97,11 +100,12 @@ class Core:
         configuration = await self._configured
         try:
             loaded = self._load(configuration)
+            embedding = items.embedder(configuration)
         except usercode.LoadError as error:
             self.link.control("failed", str(error))
             return 1
         database = reader.Reader(configuration.database)
-        async with items.opened(configuration, self.link) as store:
+        async with items.opened(configuration, self.link, embedding) as store:
             if isinstance(store, items.RemoteStore):
                 self._remote = store
             self._around = execute.Surroundings(

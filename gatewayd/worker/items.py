@@ -1,7 +1,6 @@
 """The long-term store: one owner, the service worker; run workers reach it by calls through the daemon.
 
-Several processes on one store file block each other, so the file (`AsyncSqliteStore`) is opened by the service worker
-only. In a run worker the store is a `RemoteStore`, whose operations travel as JSON: ``{"op": "get" | "put" | "search" |
+Several processes on one store file block each other, so the file (`itemfile`) is opened by the service worker only. In a run worker the store is a `RemoteStore`, whose operations travel as JSON: ``{"op": "get" | "put" | "search" |
 "list", …}`` with the field names of langgraph's operation types. Replies arrive in the reader thread, so the
 synchronous `batch` works in node threads and in the loop's own.
 """
@@ -14,6 +13,7 @@ import itertools
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -30,28 +30,51 @@ from langgraph.store.base import (
     SearchItem,
     SearchOp,
 )
-from langgraph.store.sqlite.aio import AsyncSqliteStore
 
 from gatewayd.channel import orders
-from gatewayd.errors import Unavailable
-from gatewayd.worker import link
+from gatewayd.errors import Rejected, Unavailable
+from gatewayd.model import items
+from gatewayd.worker import embeddings, itemfile, link
 
 DEADLINE_S = 30.0
+EMBEDDING_SHARE = 0.9
+"""Of a call's deadline: so that the answer can still say that it was the embedding that hung."""
 
 
 class StoreFailed(RuntimeError):
     """The service worker refused or could not carry out an operation."""
 
 
+def embedder(configuration: orders.Configuration) -> embeddings.Embedder | None:
+    """Load the project's embedding, if this is the worker that embeds. Raises `LoadError`."""
+    if configuration.role != "service" or configuration.store_index is None:
+        return None
+    deadline_s = configuration.call_deadline_s * EMBEDDING_SHARE
+    return embeddings.load(_index(configuration.store_index), Path(configuration.folder), deadline_s)
+
+
+def _index(plain: dict[str, Any]) -> items.StoreIndex:
+    return items.StoreIndex(**{**plain, "fields": tuple(plain["fields"])})
+
+
 @asynccontextmanager
-async def opened(configuration: orders.Configuration, channel: link.Link) -> AsyncIterator[BaseStore]:
+async def opened(
+    configuration: orders.Configuration, channel: link.Link, embedding: embeddings.Embedder | None
+) -> AsyncIterator[BaseStore]:
     """Yield the store of this worker: the file itself in the service worker, else the way to it."""
+    ttl = items.StoreTtl(**configuration.store_ttl)
     if configuration.role != "service":
-        yield RemoteStore(channel)
+        yield RemoteStore(channel, ttl)
         return
-    async with AsyncSqliteStore.from_conn_string(configuration.store) as store:
-        await store.setup()
-        yield store
+    paths = ("$",) if configuration.store_index is None else _index(configuration.store_index).fields
+    file = itemfile.ItemFile(configuration.store, embedder=embedding, fields=paths, ttl=ttl)
+    file.open()
+    sweeping = asyncio.create_task(itemfile.sweeper(file), name="sweep items")
+    try:
+        yield file
+    finally:
+        sweeping.cancel()
+        file.close()
 
 
 class RemoteStore(BaseStore):
@@ -59,7 +82,8 @@ class RemoteStore(BaseStore):
 
     supports_ttl = True
 
-    def __init__(self, channel: link.Link) -> None:
+    def __init__(self, channel: link.Link, ttl: items.StoreTtl) -> None:
+        self.ttl_config = itemfile.ttl_config(ttl)
         self._link = channel
         self._numbers = itertools.count(1)
         self._asked: dict[int, concurrent.futures.Future[Any]] = {}
@@ -100,8 +124,11 @@ class Answering:
     store: BaseStore
 
     async def batch(self, operations: bytes) -> bytes:
-        """Carry out packed operations and return the packed results."""
-        results = await self.store.abatch([_unpacked(one) for one in orjson.loads(operations)])
+        """Carry out packed operations and return the packed results. Raises `Rejected` for what can't be done."""
+        try:
+            results = await self.store.abatch([_unpacked(one) for one in orjson.loads(operations)])
+        except ValueError as error:
+            raise Rejected(str(error)) from error
         return orjson.dumps([_result(one) for one in results])
 
 

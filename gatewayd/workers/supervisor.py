@@ -92,6 +92,11 @@ class Supervisor:
 
     # places
 
+    @property
+    def processes(self) -> list[worker.Worker]:
+        """All workers that there are now."""
+        return [*self._workers]
+
     def free(self) -> int:
         """Places for ordinary runs."""
         return sum(each.free for each in self._workers if each.role == "run")

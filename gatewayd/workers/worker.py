@@ -24,6 +24,7 @@ STATUSES: dict[int, type[errors.GatewaydError]] = {
     404: errors.NotFound,
     409: errors.Conflict,
     422: errors.Invalid,
+    504: errors.Unanswered,
 }
 """How a worker's refusals come back out of `call`."""
 GONE = "the worker that was to answer has ended; try again"
@@ -107,6 +108,8 @@ class Worker:
     """It is ready, or gone before that."""
     pinged_at: float | None = field(default=None, init=False)
     """When the ping was sent that has not been answered, in the loop's seconds."""
+    lag_s: float = field(default=0.0, init=False)
+    """Seconds that its last answered ping took."""
     blocked_since: float | None = field(default=None, init=False)
     asked_at: float | None = field(default=None, init=False)
     """When the stack was asked for that has not been told, in the loop's seconds."""
@@ -337,7 +340,13 @@ class Worker:
             kind = STATUSES.get(status, errors.GatewaydError)
             future.set_exception(kind(detail))
 
+    def lag(self, now: float) -> float:
+        """Return how long its loop takes to answer, in seconds, of the loop's time."""
+        return self.lag_s if self.pinged_at is None else max(self.lag_s, now - self.pinged_at)
+
     def _answered(self) -> None:
+        if self.pinged_at is not None:
+            self.lag_s = time.monotonic() - self.pinged_at
         self.pinged_at = None
         if self.blocked_since is not None:
             blocked = time.monotonic() - self.blocked_since

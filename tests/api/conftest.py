@@ -113,6 +113,7 @@ class PlayedSupervisor:
     calls: list[tuple[str, dict[str, Any]]] = field(factory=list)
     worker: PlayedWorker = field(init=False)
     held: set[str] = field(factory=set)
+    processes: list[Any] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.worker = PlayedWorker(self)

@@ -11,6 +11,7 @@ import pytest
 
 from gatewayd import project
 from gatewayd.errors import BadConfiguration
+from gatewayd.model import items
 from gatewayd.model.retention import Retention
 
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -216,7 +217,6 @@ def test_an_env_that_no_process_can_have_is_refused(write, env):
         ("http.app", {"http": {"app": "./app.py:app"}}),
         ("http.enable_custom_route_auth", {"http": {"enable_custom_route_auth": True}}),
         ("http.disable_runs", {"http": {"disable_runs": True}}),
-        ("http.disable_meta", {"http": {"disable_meta": True}}),
     ],
 )
 def test_what_must_not_be_left_out_in_silence_is_refused_by_name(write, key, keys):
@@ -232,9 +232,9 @@ def test_an_own_store_or_checkpointer_is_said_to_be_not_supported_yet(write, sec
 @pytest.mark.parametrize(
     ("key", "keys"),
     [
-        ("store.index", {"store": {"index": {"dims": 3, "embed": "x:y"}}}),
-        ("store.ttl", {"store": {"ttl": {"default_ttl": 5}}}),
         ("checkpointer.ttl.mystery", {"checkpointer": {"ttl": {"strategy": "delete", "mystery": 1}}}),
+        ("store.index.mystery", {"store": {"index": {"dims": 3, "embed": "x:y", "mystery": 1}}}),
+        ("store.ttl.mystery", {"store": {"ttl": {"default_ttl": 5, "mystery": 1}}}),
         ("checkpointer.serde", {"checkpointer": {"serde": {"pickle_fallback": True}}}),
         ("checkpointer.backend", {"checkpointer": {"backend": "mongo"}}),
         ("priority", {"priority": {"path": "./p.py:p"}}),
@@ -250,6 +250,40 @@ def test_an_own_store_or_checkpointer_is_said_to_be_not_supported_yet(write, sec
 def test_every_other_key_that_is_not_honoured_gives_exactly_one_warning(write, key, keys):
     (warning,) = project.read(write(**keys)).warnings
     assert f": {key} is ignored" in warning
+
+
+def test_the_stores_index_and_lives_are_read(write):
+    served = project.read(write(store={"index": {"dims": 3, "embed": "p:m"}, "ttl": {"default_ttl": 5}}))
+    assert served.store_index == items.StoreIndex(dims=3, embed="p:m", fields=("$",))
+    assert served.store_ttl == items.StoreTtl(default_ttl=5.0)
+    served = project.read(
+        write(store={"index": {"dims": 1, "embed": "p:m", "fields": ["a", "b.c"]}, "ttl": None})
+    )
+    assert served.store_index is not None
+    assert served.store_index.fields == ("a", "b.c")
+    assert served.store_ttl == items.StoreTtl()
+
+
+@pytest.mark.parametrize(
+    ("key", "section"),
+    [
+        ("store.index.dims", {"index": {"embed": "p:m"}}),
+        ("store.index.dims", {"index": {"embed": "p:m", "dims": "3"}}),
+        ("store.index.embed", {"index": {"dims": 3}}),
+        ("store.index.embed", {"index": {"dims": 3, "embed": "nothing"}}),
+        ("store.index.embed", {"index": {"dims": 3, "embed": "./missing.py:embed"}}),
+        ("store.index.fields", {"index": {"dims": 3, "embed": "p:m", "fields": 5}}),
+        ("store.ttl.default_ttl", {"ttl": {"default_ttl": -1}}),
+        ("store.ttl.refresh_on_read", {"ttl": {"refresh_on_read": "yes"}}),
+        ("store.ttl", {"ttl": 5}),
+    ],
+)
+def test_an_index_or_life_that_can_not_be_is_refused_by_name(write, key, section):
+    assert f": {key}: " in refusal(write(store=section))
+
+
+def test_parts_of_the_api_are_switched_off(write):
+    assert project.read(write(http={"disable_store": True, "disable_meta": False})).disabled == {"store"}
 
 
 def test_values_that_ask_for_nothing_are_as_good_as_absent(write):

@@ -287,6 +287,38 @@ ROWS: Final = (
             ("stream_events_with_others", "answer.events.*.messages.0.id"),
         )
     ),
+    # the store's refusals, which the reference sends as bare text or as {"error": …}
+    *(
+        Row(scenario, "*/store/*", place, "an error is JSON with a detail, everywhere")
+        for scenario in ("items_that_are_refused", "item_searches_that_are_refused", "namespaces")
+        for place in ("headers.content-type", "answer")
+    ),
+    Row(
+        "items_that_are_refused",
+        "*/store/items*",
+        "answer.detail",
+        "an error is JSON with a detail, everywhere",
+    ),
+    Row(
+        "items_that_are_refused",
+        "GET */store/items*",
+        "answer.error",
+        "an error is JSON with a detail, everywhere",
+    ),
+    Row("items_that_are_refused", "*/store/items", "headers.allow", "all methods are named"),
+    Row(
+        "item_searches_that_are_refused",
+        "*/store/items/search",
+        "answer.detail",
+        "null may be left out of a type",
+    ),
+    Row(
+        "item_searches_that_are_refused",
+        "*/store/items/search",
+        "status",
+        "strings can be ordered, bounds are bounds, null for an optional field is its absence",
+    ),
+    Row("namespaces", "*/store/namespaces", "status", "null for an optional field is its absence"),
     # values that can't be stored
     Row(
         "waits", "*/threads/<thread 8>*", "answer.*error*", "the error is that of a serialiser without pickle"

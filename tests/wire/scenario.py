@@ -21,6 +21,7 @@ MODULES: Final = (
     "asked_of_modes",
     "asked_of_readers",
     "asked_of_search",
+    "asked_of_store",
 )
 """Where the scenarios are."""
 ALL: Final[dict[str, Scenario]] = {}

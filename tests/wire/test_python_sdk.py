@@ -620,3 +620,32 @@ async def test_a_mode_that_is_none_is_refused_by_name(client: LangGraphClient) -
     with pytest.raises(UnprocessableEntityError, match="lifecycle"):
         await client.runs.create(thread_id, "countdown", input=COUNT, stream_mode=["values", "lifecycle"])
     assert await client.runs.list(thread_id) == []
+
+
+# the store
+
+
+async def test_items_are_put_read_found_and_deleted(client: LangGraphClient) -> None:
+    space = ["sdk", str(uuid.uuid4())]
+    await client.store.put_item(space, key="near", value={"text": "abba", "n": 1})
+    await client.store.put_item(space, key="far", value={"text": "zzzy", "n": 2}, ttl=5)
+    await client.store.put_item(space, key="unseen", value={"text": "abba"}, index=False)
+    item = await client.store.get_item(space, key="near", refresh_ttl=True)
+    assert (item["namespace"], item["key"], item["value"]) == (space, "near", {"text": "abba", "n": 1})
+    assert item["created_at"] <= item["updated_at"]
+    found = await client.store.search_items(space, query="ab", limit=5)
+    assert [each["key"] for each in found["items"]] == ["near", "far", "unseen"]
+    assert found["items"][0]["score"] == pytest.approx(1.0)
+    assert found["items"][2]["score"] is None
+    found = await client.store.search_items(space, filter={"n": {"$gte": 2}})
+    assert [each["key"] for each in found["items"]] == ["far"]
+    await client.store.put_item([*space, "below"], key="k", value={})
+    listed = await client.store.list_namespaces(prefix=space, max_depth=3)
+    assert listed["namespaces"] == [space, [*space, "below"]]
+    for key in ("near", "far", "unseen"):
+        await client.store.delete_item(space, key=key)
+    assert await client.store.get_item(space, key="near") is None
+    with pytest.raises(BadRequestError):
+        await client.store.put_item([], key="k", value={})
+    with pytest.raises(UnprocessableEntityError):
+        await client.store.put_item(["sdk", ""], key="k", value={})

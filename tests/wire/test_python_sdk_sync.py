@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,3 +130,14 @@ def test_a_run_is_cancelled_from_another_thread(client: SyncLangGraphClient) -> 
     reader.join(timeout=15)
     assert (reader.is_alive(), rest) == (False, [])
     assert client.runs.get(thread_id, run_id)["status"] == "interrupted"
+
+
+def test_items_are_put_read_found_and_deleted(client: SyncLangGraphClient) -> None:
+    space = ["sdk sync", str(uuid.uuid4())]
+    client.store.put_item(space, key="k", value={"n": 1}, index=False, ttl=5)
+    assert client.store.get_item(space, key="k")["value"] == {"n": 1}
+    found = client.store.search_items(space[:1], filter={"n": 1}, limit=1000)
+    assert space in [item["namespace"] for item in found["items"]]
+    assert client.store.list_namespaces(suffix=space[1:])["namespaces"] == [space]
+    client.store.delete_item(space, key="k")
+    assert client.store.get_item(space, key="k") is None

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -140,6 +140,10 @@ class Writer:
     """Weight (bytes) of the operations that have been submitted and not yet settled."""
     batches: int = field(default=0, init=False)
     operations: int = field(default=0, init=False)
+    busy_s: float = field(default=0.0, init=False)
+    """Seconds that all batches took."""
+    longest_s: float = field(default=0.0, init=False)
+    """Seconds that the longest of them took."""
     _queue: deque[_Operation] = field(factory=deque, init=False)
     _wake: threading.Condition = field(factory=threading.Condition, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
@@ -250,6 +254,8 @@ class Writer:
         self.batches += 1
         self.operations += len(batch)
         taken = time.perf_counter() - started
+        self.busy_s += taken
+        self.longest_s = max(self.longest_s, taken)
         if taken > SLOW_BATCH_S:
             names = sorted({operation.function.__name__ for operation in batch})
             log.warning("a batch of %d operations took %.3f s: %s", len(batch), taken, ", ".join(names))
@@ -364,7 +370,9 @@ class Readers:
             await connection.execute("PRAGMA cache_size = -16384")
             self._connections.append(connection)
 
-    async def rows(self, sql: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
+    async def rows(
+        self, sql: str, parameters: Iterable[Any] | Mapping[str, Any] = ()
+    ) -> list[tuple[Any, ...]]:
         """Return all rows of one statement."""
         self._turn = (self._turn + 1) % len(self._connections)
         rows = await self._connections[self._turn].execute_fetchall(sql, parameters)

@@ -320,4 +320,23 @@ describe("the client", { concurrency: 6, timeout: 60_000 }, () => {
     await assert.rejects(collect(client.runs.stream(threadId, "nope", { input: {} })), { status: 422 });
     await assert.rejects(collect(client.runs.stream(threadId, "ask", { streamMode: "colour" })), { status: 422 });
   });
+
+  test("keeps items in the store, and finds them by content and by meaning", async () => {
+    const { store } = newClient();
+    const space = ["js", crypto.randomUUID()];
+    await store.putItem(space, "near", { text: "abba", n: 1 });
+    await store.putItem(space, "far", { text: "zzzy", n: 2 }, { ttl: 5 });
+    await store.putItem(space, "unseen", { text: "abba" }, { index: false, ttl: null });
+    const item = await store.getItem(space, "near", { refreshTtl: true });
+    assert.deepEqual([item.namespace, item.value], [space, { text: "abba", n: 1 }]);
+    assert(item.createdAt <= item.updatedAt);
+    const { items } = await store.searchItems(space, { query: "ab", limit: 5 });
+    assert.deepEqual(items.map(({ key }) => key), ["near", "far", "unseen"]);
+    const some = await store.searchItems(space, { filter: { n: { $gte: 2 } } });
+    assert.deepEqual(some.items.map(({ key }) => key), ["far"]);
+    assert.deepEqual((await store.listNamespaces({ prefix: space })).namespaces, [space]);
+    for (const key of ["near", "far", "unseen"]) await store.deleteItem(space, key);
+    assert.equal(await store.getItem(space, "near"), null);
+    assert.equal(await statusOf(store.putItem([], "k", {})), 400);
+  });
 });

@@ -1,0 +1,76 @@
+"""How many requests were answered, with what, and how soon: plain numbers, made into metrics when somebody asks.
+
+A request counts when the head of its response goes out, so that a stream counts at its beginning. Paths are those of
+the routes, not of the requests, and what has no route counts under an empty path: their number is bounded.
+"""
+
+from __future__ import annotations
+
+import bisect
+import time
+from typing import Final
+
+from aiohttp import hdrs, web
+from attrs import define, field
+
+BUCKETS_MS: Final = (
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    25.0,
+    50.0,
+    100.0,
+    250.0,
+    500.0,
+    1000.0,
+    2500.0,
+    5000.0,
+    10000.0,
+    30000.0,
+)
+"""Upper bounds of the buckets of the times."""
+
+STARTED: Final = web.RequestKey("started", float)
+"""When a request was seen, in the monotonic clock's seconds."""
+
+
+@define(eq=False)
+class Answered:
+    """The requests of one method and route that were answered with one status."""
+
+    count: int = 0
+    total_ms: float = 0.0
+    buckets: list[int] = field(factory=lambda: [0] * (len(BUCKETS_MS) + 1))
+    """Requests whose time lies between two bounds, and above the last."""
+
+    def add(self, took_ms: float) -> None:
+        """Count one."""
+        self.count += 1
+        self.total_ms += took_ms
+        self.buckets[bisect.bisect_left(BUCKETS_MS, took_ms)] += 1
+
+
+@define(eq=False)
+class Counts:
+    """All requests since the start, by method, path and status."""
+
+    answered: dict[tuple[str, str, int], Answered] = field(factory=dict)
+
+    def add(self, request: web.Request, status: int) -> None:
+        """Count an answer whose head goes out now."""
+        took_ms = (time.monotonic() - request.get(STARTED, time.monotonic())) * 1000
+        key = (request.method if request.method in hdrs.METH_ALL else "OTHER", path_of(request), status)
+        here = self.answered.get(key)
+        if here is None:
+            here = self.answered[key] = Answered()
+        here.add(took_ms)
+
+
+COUNTS: Final = web.AppKey("counts", Counts)
+
+
+def path_of(request: web.Request) -> str:
+    """Return the path of a request's route, "" if it has none."""
+    resource = request.match_info.route.resource
+    return "" if resource is None else resource.canonical

@@ -1,0 +1,218 @@
+"""``GET /metrics``: what the server counts, for Prometheus or as JSON.
+
+Nothing is updated while the server works but plain numbers of the parts they belong to; they are read when somebody
+asks. The names beginning with ``lg_api_`` and the JSON's `queue`, `api` and `workers` are the reference's, so that
+dashboards made for it go on; the others are ours.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from attrs import frozen
+
+import gatewayd
+from gatewayd.api import counting, keys, reply
+from gatewayd.storage import store
+from gatewayd.workers import memory
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric
+
+routes = web.RouteTableDef()
+
+
+@frozen(kw_only=True)
+class Moment:
+    """What is read for one answer."""
+
+    counts: counting.Counts
+    queue: store.Queue
+    services: keys.Services
+
+    @property
+    def places(self) -> int:
+        """Runs that may execute at once."""
+        return self.services.settings.workers * self.services.settings.jobs_per_worker
+
+    @property
+    def active(self) -> int:
+        """Runs that workers have."""
+        return len(self.services.runs.flights)
+
+    @property
+    def available(self) -> int:
+        """Runs that could be started now."""
+        return max(0, self.places - self.active)
+
+
+@routes.get("/metrics")
+async def metrics(request: web.Request) -> web.Response:
+    """Tell what the server counts: Prometheus' text, or JSON with `format=json`."""
+    services = request.app[keys.SERVICES]
+    moment = Moment(
+        counts=request.app[counting.COUNTS],
+        queue=await services.storage.runs_queue(services.runs.now()),
+        services=services,
+    )
+    if request.query.get("format") == "json":
+        return reply.json(as_json(moment))
+    return web.Response(
+        body=as_text(moment), headers={"Content-Type": "text/plain; version=1.0.0; charset=utf-8"}
+    )
+
+
+def as_json(moment: Moment) -> dict[str, Any]:
+    """Return the numbers as JSON data."""
+    queue = moment.queue
+    return {
+        "queue": {
+            "n_pending": queue.pending,
+            "pending_runs_wait_time_max_secs": _seconds(queue.longest),
+            "pending_runs_wait_time_med_secs": _seconds(queue.median),
+            "pending_unblocked_runs_wait_time_max_secs": _seconds(queue.longest_unblocked),
+            "n_running": queue.running,
+        },
+        "api": {
+            "http_requests_total": [
+                {"method": method, "path": path, "status": status, "count": answered.count}
+                for (method, path, status), answered in moment.counts.answered.items()
+            ]
+        },
+        "workers": {"max": moment.places, "active": moment.active, "available": moment.available},
+        "gatewayd": {name: value for name, _, value, _ in own_numbers(moment)}
+        | {
+            "workers": [
+                {"worker": name, "lag_seconds": lag, "resident_bytes": size, "runs": runs}
+                for name, lag, size, runs in _workers(moment.services)
+            ]
+        },
+    }
+
+
+def _seconds(us: int | None) -> float | None:
+    return None if us is None else us / 1e6
+
+
+def own_numbers(moment: Moment) -> Iterator[tuple[str, str, float, str]]:
+    """Yield the numbers that the reference does not have: name, kind, value, meaning."""
+    services = moment.services
+    storage, hub, log = services.storage, services.hub, services.runs.log
+    writer, path = storage.writer, storage.path
+    yield "queue_pending", "gauge", moment.queue.pending, "Runs that wait for their start"
+    yield "queue_running", "gauge", moment.queue.running, "Runs that execute"
+    yield (
+        "queue_oldest_seconds",
+        "gauge",
+        (moment.queue.longest or 0) / 1e6,
+        "How long the oldest due run waits",
+    )
+    yield "events", "counter", log.numbered, "Events of all threads"
+    yield "event_bytes", "counter", log.numbered_bytes, "Bytes of the events"
+    yield "hub_bytes", "gauge", hub.held, "Bytes of memory that live tails of streams hold"
+    yield "hub_readers", "gauge", hub.readers, "Readers of streams"
+    yield "writer_batches", "counter", writer.batches, "Transactions that were committed"
+    yield "writer_operations", "counter", writer.operations, "Operations in them"
+    yield "writer_seconds", "counter", writer.busy_s, "Seconds that transactions took"
+    yield "writer_longest_seconds", "gauge", writer.longest_s, "The longest transaction since the start"
+    yield "writer_backlog_bytes", "gauge", writer.backlog, "Bytes of events that wait to be stored"
+    yield "database_bytes", "gauge", _size(path), "Size of the database"
+    yield (
+        "database_wal_bytes",
+        "gauge",
+        _size(path.with_name(f"{path.name}-wal")),
+        "Size of its write-ahead log",
+    )
+
+
+def _workers(services: keys.Services) -> Iterator[tuple[str, float, int, int]]:
+    """Yield name, seconds of lag, bytes of memory and runs of each worker process."""
+    now = time.monotonic()
+    for each in services.workers.processes:
+        yield each.name, each.lag(now), memory.resident(each.pid) or 0, len(each.runs)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+# Prometheus
+
+
+class _Collector:
+    """Gives one moment's numbers to the library that writes Prometheus' text."""
+
+    def __init__(self, moment: Moment) -> None:
+        self.moment = moment
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families."""
+        from prometheus_client.core import (
+            CounterMetricFamily,
+            GaugeMetricFamily,
+            HistogramMetricFamily,
+            InfoMetricFamily,
+        )
+
+        moment = self.moment
+        about = {"service_name": "gatewayd", "service_version": gatewayd.__version__}
+        yield InfoMetricFamily("target", "Target metadata", about)
+        labels = ("method", "path", "status")
+        requests = CounterMetricFamily("lg_api_http_requests", "HTTP requests", labels=labels)
+        latency = HistogramMetricFamily(
+            "lg_api_http_requests_latency", "Milliseconds until a response begins", labels=labels, unit=""
+        )
+        for (method, path, status), answered in moment.counts.answered.items():
+            values = (method, path, str(status))
+            requests.add_metric(values, answered.count)
+            latency.add_metric(values, _cumulative(answered), answered.total_ms)
+        yield requests
+        yield latency
+        for name, value in (
+            ("max", moment.places),
+            ("active", moment.active),
+            ("available", moment.available),
+        ):
+            yield GaugeMetricFamily(f"lg_api_workers_{name}", f"Places for runs: {name}", value)
+        for name, kind, number, meaning in own_numbers(moment):
+            family = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
+            yield family(f"gatewayd_{name}", meaning, number)
+        lag = GaugeMetricFamily(
+            "gatewayd_worker_lag_seconds", "Time a worker takes to answer a ping", labels=("worker",)
+        )
+        size = GaugeMetricFamily("gatewayd_worker_resident_bytes", "Memory of a worker", labels=("worker",))
+        runs = GaugeMetricFamily("gatewayd_worker_runs", "Runs that a worker has", labels=("worker",))
+        for worker, seconds, resident, count in _workers(moment.services):
+            for gauge, number in ((lag, seconds), (size, resident), (runs, count)):
+                gauge.add_metric((worker,), number)
+        yield from (lag, size, runs)
+
+
+def _cumulative(answered: counting.Answered) -> list[tuple[str, float]]:
+    total, found = 0, []
+    for bound, count in zip((*map(str, counting.BUCKETS_MS), "+Inf"), answered.buckets, strict=True):
+        total += count
+        found.append((bound, float(total)))
+    return found
+
+
+def as_text(moment: Moment) -> bytes:
+    """Return the numbers in Prometheus' text format, and those of this process."""
+    # Imported when it is first asked for: it takes a tenth of the start, and many servers have no Prometheus.
+    from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+    from prometheus_client.exposition import generate_latest
+
+    registry: CollectorRegistry = CollectorRegistry(auto_describe=False)
+    PlatformCollector(registry)
+    ProcessCollector(registry=registry)
+    GCCollector(registry)
+    registry.register(_Collector(moment))
+    return bytes(generate_latest(registry))

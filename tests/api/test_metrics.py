@@ -1,0 +1,109 @@
+"""What the server counts, in both formats, and the switches that hide it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+from prometheus_client.parser import text_string_to_metric_families
+
+from gatewayd.api import counting
+
+
+async def families(server: Any) -> dict[str, Any]:
+    async with server.client.get("/metrics") as answer:
+        assert answer.status == 200
+        assert answer.headers["Content-Type"] == "text/plain; version=1.0.0; charset=utf-8"
+        return {family.name: family for family in text_string_to_metric_families(await answer.text())}
+
+
+def value(found: dict[str, Any], family: str, sample: str | None = None, **labels: str) -> float:
+    (number,) = [
+        each.value
+        for each in found[family].samples
+        if each.name == (sample or family) and labels.items() <= each.labels.items()
+    ]
+    return number
+
+
+async def test_json_has_the_references_numbers_and_ours(server):
+    thread_id = await server.thread()
+    running = await server.run(thread_id)
+    await server.worker.started(running)
+    waiting = await server.run(thread_id)
+    found = await server.json("GET", "/metrics?format=json")
+    assert (found["queue"]["n_pending"], found["queue"]["n_running"]) == (1, 1)
+    assert found["queue"]["pending_runs_wait_time_max_secs"] >= 0
+    assert found["queue"]["pending_runs_wait_time_med_secs"] >= 0
+    assert found["queue"]["pending_unblocked_runs_wait_time_max_secs"] is None, "its thread is not free"
+    assert found["workers"] == {"max": 10, "active": 1, "available": 9}
+    counted = {"method": "POST", "path": "/threads/{thread_id}/runs", "status": 200, "count": 2}
+    assert counted in found["api"]["http_requests_total"]
+    assert found["gatewayd"]["writer_batches"] > 0
+    assert found["gatewayd"]["database_bytes"] > 0
+    for run_id in (running, waiting):
+        await server.worker.started(run_id)
+        server.worker.end(run_id, result=b"{}", values=b"{}", next=[], interrupts={})
+        await server.finished(thread_id, run_id)
+    found = await server.json("GET", "/metrics?format=json")
+    assert found["queue"] == {
+        "n_pending": 0,
+        "n_running": 0,
+        "pending_runs_wait_time_max_secs": None,
+        "pending_runs_wait_time_med_secs": None,
+        "pending_unblocked_runs_wait_time_max_secs": None,
+    }
+
+
+async def test_prometheus_can_read_the_text_whose_numbers_are_those_of_the_parts(server):
+    before = await families(server)
+    await server.json("GET", "/nowhere/at/all", status=404)
+    await server.json("GET", "/elsewhere", status=404)
+    thread_id = await server.thread()
+    await server.completed(thread_id)
+    await server.json("GET", f"/threads/{thread_id}")
+    found = await families(server)
+    requests = "lg_api_http_requests"
+    labels = {"method": "GET", "path": "/threads/{thread_id}", "status": "200"}
+    assert value(found, requests, f"{requests}_total", **labels) == 1
+    assert value(found, requests, f"{requests}_total", path="", status="404") == 2, (
+        "paths are those of routes"
+    )
+    latency = "lg_api_http_requests_latency"
+    assert value(found, latency, f"{latency}_count", **labels) == 1
+    assert value(found, latency, f"{latency}_bucket", **labels, le="+Inf") == 1
+    assert 0 < value(found, latency, f"{latency}_sum", **labels) < 10_000
+    for name in ("events", "event_bytes", "writer_batches", "writer_operations", "writer_seconds"):
+        family, sample = f"gatewayd_{name}", f"gatewayd_{name}_total"
+        assert value(found, family, sample) > value(before, family, sample), name
+    assert value(found, "gatewayd_writer_longest_seconds") > 0
+    assert value(found, "lg_api_workers_max") == value(found, "lg_api_workers_available") == 10
+    assert {"process_resident_memory_bytes", "python_info", "target_info"} <= found.keys()
+
+
+async def test_a_request_counts_where_its_time_belongs_and_a_method_nobody_knows_as_other():
+    counted = counting.Answered()
+    for took_ms in (0.5, 1.0, 3.0, 99_999.0):
+        counted.add(took_ms)
+    assert (counted.count, counted.total_ms) == (4, 100_003.5)
+    assert [counted.buckets[0], counted.buckets[2], counted.buckets[-1], sum(counted.buckets)] == [2, 1, 1, 4]
+
+
+async def test_a_method_that_nobody_knows_counts_as_other(server):
+    async with server.client.request("PROPFIND", "/ok") as answer:
+        assert answer.status == 404
+    found = await server.json("GET", "/metrics?format=json")
+    methods = {each["method"] for each in found["api"]["http_requests_total"]}
+    assert "OTHER" in methods
+    assert "PROPFIND" not in methods
+
+
+async def test_what_the_project_switches_off_is_not_found(server):
+    served = server.services.project
+    server.services.serving.become(attrs.evolve(served, disabled=frozenset({"meta", "store"})))
+    for path in ("/", "/info", "/docs", "/openapi.json", "/metrics", "/store/items?namespace=a&key=k"):
+        assert await server.json("GET", path, status=404) == {"detail": "Not Found"}
+    await server.json("POST", "/store/items/search", {}, status=404)
+    assert await server.json("GET", "/ok?check_db=1") == {"ok": True}
+    server.services.serving.become(served)
+    await server.json("GET", "/info")
