@@ -232,7 +232,7 @@ class Storage:
 
     async def assistant_threads(self, assistant_id: str, behind: str, limit: int) -> list[str]:
         """Return ids of threads whose metadata name the assistant, in pages by their order."""
-        rows = await self.readers.rows(assistants.THREADS_OF, (behind, assistant_id, limit))
+        rows = await self.readers.rows(assistants.THREADS_OF, (assistant_id, behind, limit))
         return [thread_id for (thread_id,) in rows]
 
     # threads

@@ -29,11 +29,12 @@ VERSION_COLUMNS = (
 SYSTEM = wire.text({"created_by": "system"})
 FIND = f"SELECT {COLUMNS} FROM assistants WHERE assistant_id = ? AND NOT hidden"
 
-# The threads on which an assistant's runs were last, in pages by their id.
+# The threads on which an assistant's runs were last, in pages by their id. Parameters: assistant_id, thread_id, limit.
 THREADS_OF = """
-SELECT thread_id FROM threads
-WHERE thread_id > ? AND json_extract(metadata, '$.assistant_id') = ? AND deleted_at IS NULL AND hidden_at IS NULL
-ORDER BY thread_id LIMIT ?"""
+SELECT tag.thread_id FROM thread_tags AS tag JOIN threads AS t ON t.thread_id = tag.thread_id
+WHERE tag.name = 'assistant_id' AND tag.value = 's' || ? AND tag.thread_id > ?
+AND t.deleted_at IS NULL AND t.hidden_at IS NULL
+ORDER BY tag.thread_id LIMIT ?"""
 
 
 @frozen(kw_only=True)
