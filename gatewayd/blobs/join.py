@@ -1,0 +1,108 @@
+"""From manifests back to bytes, with one query for each level of the trees and `sql.BATCH` blobs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import ormsgpack
+import zstandard
+from attrs import define, field
+
+from gatewayd.blobs import cut, sql
+from gatewayd.errors import GatewaydError
+
+Fetch = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+"""Executes a statement and returns all its rows."""
+
+
+class Missing(GatewaydError):
+    """A manifest refers to a blob that storage has not got."""
+
+
+@define
+class Joiner:
+    """Joins manifests of one thread; what it has fetched it keeps, for others share it. One reading, then dropped."""
+
+    thread_id: str
+    fetch: Fetch
+    content: dict[bytes, bytes] = field(factory=dict, init=False)
+    """By hash, what a blob stands for, or of a segment the hashes of its children."""
+    segments: set[bytes] = field(factory=set, init=False)
+    _leaves: dict[bytes, list[bytes]] = field(factory=dict, init=False)
+
+    def load(self, manifests: Iterable[bytes]) -> None:
+        """Fetch what these manifests need, level by level."""
+        wanted = {one for manifest in manifests for one in cut.references(manifest)}
+        wanted.difference_update(self.content)
+        while wanted:
+            below: set[bytes] = set()
+            ordered = list(wanted)
+            for start in range(0, len(ordered), sql.BATCH):
+                below |= self._load(ordered[start : start + sql.BATCH])
+            wanted = below.difference(self.content)
+
+    def _load(self, hashes: Sequence[bytes]) -> set[bytes]:
+        """Fetch blobs; return the children of the segments among them."""
+        below: set[bytes] = set()
+        content = self.content
+        decompress = _decompressor().decompress
+        found = 0
+        for address, kind, body in self.fetch(sql.select(len(hashes)), (self.thread_id, *hashes)):
+            found += 1
+            if kind == cut.ZSTD:
+                content[address] = decompress(body)
+                continue
+            content[address] = body
+            if kind == cut.SEGMENT:
+                self.segments.add(address)
+                below.update(cut.split(body))
+        if found < len(hashes):
+            lost = next(one for one in hashes if one not in content)
+            raise Missing(f"Thread {self.thread_id} refers to a blob that is not stored: {lost.hex()}")
+        return below
+
+    def join(self, manifest: bytes) -> bytes:
+        """Return the value of a manifest. Raises `Missing`."""
+        hashes, kind, packed = ormsgpack.unpackb(manifest)
+        body = _decompressor().decompress(packed) if kind == cut.ZSTD else packed
+        refs = cut.split(hashes)
+        if any(one not in self.content for one in refs):
+            self.load([manifest])
+        out: list[bytes] = []
+        position = 0
+        for item in ormsgpack.unpackb(body):
+            if isinstance(item, bytes):
+                out.append(item)
+                continue
+            for address in refs[position : position + item]:
+                if address in self.segments:
+                    out += self._below(address)
+                else:
+                    out.append(self.content[address])
+            position += item
+        return b"".join(out)
+
+    def _below(self, segment: bytes) -> list[bytes]:
+        """Return the contents below a segment, in order."""
+        known = self._leaves.get(segment)
+        if known is None:
+            known = self._leaves[segment] = []
+            for child in cut.split(self.content[segment]):
+                if child in self.segments:
+                    known += self._below(child)
+                else:
+                    known.append(self.content[child])
+        return known
+
+
+_local = threading.local()
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    """Return this thread's decompressor: one must not be used by two at once."""
+    made: zstandard.ZstdDecompressor | None = getattr(_local, "decompressor", None)
+    if made is None:
+        made = _local.decompressor = zstandard.ZstdDecompressor()
+    return made
