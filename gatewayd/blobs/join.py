@@ -45,12 +45,19 @@ class Joiner:
 
     def _load(self, hashes: Sequence[bytes]) -> set[bytes]:
         """Fetch blobs; return the children of the segments among them."""
+        found = self.fetch(sql.select(len(hashes)), (self.thread_id, *hashes))
+        below = self.take(found)
+        if len(found) < len(hashes):
+            lost = next(one for one in hashes if one not in self.content)
+            raise Missing(f"Thread {self.thread_id} refers to a blob that is not stored: {lost.hex()}")
+        return below
+
+    def take(self, blobs: Iterable[cut.Blob | tuple[Any, ...]]) -> set[bytes]:
+        """Keep blobs ``(hash, kind, body)``, fetched or not stored yet; return the children of the segments among them."""
         below: set[bytes] = set()
         content = self.content
         decompress = _decompressor().decompress
-        found = 0
-        for address, kind, body in self.fetch(sql.select(len(hashes)), (self.thread_id, *hashes)):
-            found += 1
+        for address, kind, body in blobs:
             if kind == cut.ZSTD:
                 content[address] = decompress(body)
                 continue
@@ -58,9 +65,6 @@ class Joiner:
             if kind == cut.SEGMENT:
                 self.segments.add(address)
                 below.update(cut.split(body))
-        if found < len(hashes):
-            lost = next(one for one in hashes if one not in content)
-            raise Missing(f"Thread {self.thread_id} refers to a blob that is not stored: {lost.hex()}")
         return below
 
     def join(self, manifest: bytes) -> bytes:

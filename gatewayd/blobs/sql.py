@@ -109,6 +109,12 @@ def mark(connection: sqlite3.Connection, thread_id: str) -> None:
     connection.execute(_MARK.format(which="= ?"), (thread_id,))
 
 
+def forget(connection: sqlite3.Connection, thread_id: str) -> None:
+    """Take a thread of which no row is left out of its family."""
+    mark(connection, thread_id)
+    connection.execute("DELETE FROM thread_families WHERE thread_id = ?", (thread_id,))
+
+
 def mark_where(connection: sqlite3.Connection, threads: str, parameters: Sequence[object]) -> None:
     """The same of all threads that the SELECT `threads` returns."""
     connection.execute(_MARK.format(which=f"IN ({threads})"), parameters)

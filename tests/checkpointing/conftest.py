@@ -21,7 +21,7 @@ from gatewayd.checkpointing import operations, sql
 from gatewayd.errors import GatewaydError
 from gatewayd.worker import checkpoints, reader
 
-INITIAL = Path(__file__).parents[2] / "migrations" / "sqlite" / "0001_initial.sql"
+MIGRATIONS = Path(__file__).parents[2] / "migrations" / "sqlite"
 
 
 class Writer:
@@ -35,7 +35,8 @@ class Writer:
         self._thread = threading.Thread(target=self._work, name="writer")
         connection = sqlite3.connect(path)
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(INITIAL.read_text())
+        for script in sorted(MIGRATIONS.glob("*.sql")):
+            connection.executescript(script.read_text())
         connection.close()
         self._thread.start()
 
