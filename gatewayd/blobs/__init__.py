@@ -12,13 +12,14 @@ mean: no serialiser, no langgraph, no connection of our own. Whoever stores valu
 - `sql`    the tables `blobs`, `families` and `thread_families`: storing, adopting, marking.
 - `sweep`  freeing what nothing refers to, in small steps.
 
-**A value** is a concatenation of *pieces*: ``bytes``, or a list of ``bytes`` for what grows at its end, an element
-each. So a format that can be cut into slices can be stored (MessagePack: slices of the encoding; JSON: an element with
+**A value** is a concatenation of *pieces*: ``bytes``, which stay in the manifest (brackets, keys, what changes each time),
+or a list of ``bytes``: the elements of what grows at its end, or a single one that is worth to be kept by itself. So a format that can be cut into slices can be stored (MessagePack: slices of the encoding; JSON: an element with
 the comma before it), and joining is concatenation, which gives the very bytes back.
 
 **A manifest** is ``[hashes, kind, body]`` in MessagePack: the blobs it refers to, in order and in the clear (so that the
 sweep needs neither codec nor key), and a body that says what stands between them: bytes as they are, or a number n: the
-next n blobs. Pieces below `cut.LONE` bytes stay in the body.
+next n blobs. The last short elements of a list, which
+have no blob yet, stand in the body, too.
 
 **A list** is a tree: every `cut.FANOUT` blobs make a segment (the hashes of its children), every `cut.FANOUT` segments
 one of the next level, and the manifest has the hashes that don't make up a whole segment yet, on each level. Full

@@ -12,7 +12,7 @@ import zstandard
 from attrs import define, field
 
 LONE: Final = 256
-"""A piece of this many bytes is a blob of its own; shorter ones stay in the manifest, or share a blob in a list."""
+"""An element of this many bytes is a blob of its own; shorter ones share a blob."""
 SHARED: Final = 512
 """Short elements of a list share a blob that is closed when it has this many bytes."""
 FANOUT: Final = 8
@@ -30,7 +30,7 @@ ZSTD: Final = 2
 """Kind of a blob or body: the content in a zstd frame."""
 
 Piece = bytes | Sequence[bytes]
-"""Bytes, or the elements of what grows at its end."""
+"""Bytes that stay in the manifest, or the elements of what may grow at its end (or just one, to be kept by itself)."""
 
 
 class Blob(NamedTuple):
@@ -79,10 +79,7 @@ class Cutter:
 
         for piece in pieces:
             if isinstance(piece, bytes):
-                if len(piece) < LONE:
-                    literal.append(piece)
-                else:
-                    refer([self._data(piece)])
+                literal.append(piece)
             else:
                 refs, rest = self._list(piece)
                 refer(refs)

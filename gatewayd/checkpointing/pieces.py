@@ -24,7 +24,7 @@ def pack(kind: str, data: bytes, cutter: cut.Cutter) -> tuple[int, bytes]:
     """Return the format and the column of a value whose tag is `kind`; its new blobs are in the cutter."""
     if len(data) <= SMALL:
         return rows.WHOLE, data
-    return rows.PIECES, cutter.manifest(split.pieces(data) if kind == MSGPACK else [bytes(data)])
+    return rows.PIECES, cutter.manifest(split.pieces(data) if kind == MSGPACK else [[bytes(data)]])
 
 
 def manifest(row: rows.CheckpointRow | rows.WriteRow) -> bytes | None:

@@ -2,7 +2,8 @@
 
 The outer maps are gone through (a checkpoint, its channels, a channel that is an object), arrays are lists that may grow
 at their end, and so are larger maps, which keep the order of insertion. What langgraph writes as an extension (a message,
-a model) is one slice: two equal values have equal slices wherever they stand.
+a model) is one slice (but for the
+snapshot of a delta channel, which is looked into): two equal values have equal slices wherever they stand.
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ from gatewayd.blobs import cut
 
 WIDE: Final = (256, 256, 32)
 """Entries of a map, by its depth, up to which its values are looked into; deeper or larger ones are lists of pairs."""
+
+DELTA_SNAPSHOT: Final = 7
+"""langgraph's extension around the whole value of a delta channel."""
+
+_EXTENSIONS: Final = frozenset({0xC7, 0xC8, 0xC9})
 
 _U16 = struct.Struct(">H").unpack_from
 _U32 = struct.Struct(">I").unpack_from
@@ -89,8 +95,11 @@ class _Splitter:
         values = _VALUES[first]
         if not values:
             end = _end(data, position)
+            inner = position + _FIXED[first]
+            if first in _EXTENSIONS and data[inner - 1] == DELTA_SNAPSHOT:
+                return self.value(inner, depth)
             if end - position >= cut.LONE:
-                self.cut(position, end, data[position:end])
+                self.cut(position, end, [data[position:end]])
             return end
         count = _length(data, position)
         begin = position = position + _FIXED[first]

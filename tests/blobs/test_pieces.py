@@ -54,15 +54,15 @@ def test_one_more_element_costs_its_own_size_however_long_the_list_is(shelf: Any
 
 
 def test_what_is_equal_is_sent_and_stored_once(shelf: Any) -> None:
-    assert len(shelf.put("t", "a", [message(1), [message(1), message(2)]])) == 2
-    assert shelf.put("t", "b", [[message(2)], message(1)]) == []
+    assert len(shelf.put("t", "a", [[message(1)], [message(1), message(2)]])) == 2
+    assert shelf.put("t", "b", [[message(2)], b"between", [message(1)]]) == []
     shelf.known.clear()
-    assert len(shelf.put("t", "c", [message(1)])) == 1
+    assert len(shelf.put("t", "c", [[message(1)]])) == 1
     assert shelf.count() == 2
 
 
 def test_short_values_have_no_blobs(shelf: Any) -> None:
-    assert shelf.put("t", "a", [b"x" * 255, [b"y" * 30] * 10]) == []
+    assert shelf.put("t", "a", [b"x" * 300, [b"y" * 30] * 10, [b"z" * 255]]) == []
 
 
 def test_short_elements_share_blobs_from_the_front_on(shelf: Any) -> None:
@@ -100,7 +100,7 @@ def test_a_sender_that_is_wrong_about_what_is_stored_is_refused(shelf: Any, belo
 
 def test_a_missing_blob_is_told_by_name(shelf: Any) -> None:
     cutter = cut.Cutter()
-    manifest = cutter.manifest([message(1)])
+    manifest = cutter.manifest([[message(1)]])
     with pytest.raises(join.Missing, match=next(iter(cutter.blobs)).hex()):
         shelf.joiner("t").join(manifest)
 
@@ -115,7 +115,7 @@ def test_a_key_changes_every_address(shelf: Any) -> None:
 
 def test_blobs_travel_as_plain_data(shelf: Any) -> None:
     cutter = cut.Cutter()
-    manifest = cutter.manifest([message(1)])
+    manifest = cutter.manifest([[message(1)]])
     travelled = ormsgpack.unpackb(ormsgpack.packb([*map(list, cutter.blobs.values())]))
     sql.store(shelf.connection, "t", travelled, [manifest])
     assert shelf.joiner("t").join(manifest) == message(1)
