@@ -4,6 +4,7 @@
      blobs?]
     ["writes", thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, [[idx, channel, format, type, value], …],
      blobs?]
+    ["blobs", thread_id, blobs]
     ["delete_thread", thread_id]
     ["delete_for_runs", [run_id, …]]
     ["copy_thread", source_thread_id, target_thread_id]
@@ -25,6 +26,9 @@ from gatewayd.blobs import cut
 from gatewayd.checkpointing import rows
 
 Operation = list[Any]
+
+PORTION = 200
+"""Blobs of one operation; more go ahead in operations of their own, so that none keeps the writer for long."""
 
 
 def put(
@@ -65,6 +69,11 @@ def writes(
     """Store a task's writes on a checkpoint; `values` are (idx, channel, format, type, value)."""
     packed = [[*value] for value in values]
     return ["writes", thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, packed, *_carried(blobs)]
+
+
+def blobs(thread_id: str, portion: Iterable[cut.Blob]) -> Operation:
+    """Store blobs for an operation that follows."""
+    return ["blobs", thread_id, [[*blob] for blob in portion]]
 
 
 def _carried(blobs: Iterable[cut.Blob]) -> list[list[list[Any]]]:

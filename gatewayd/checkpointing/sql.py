@@ -205,6 +205,8 @@ def apply(connection: sqlite3.Connection, operation: Operation, run_id: str) -> 
         case ["writes", thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, values, *blobs]:
             task = (thread_id, checkpoint_ns, checkpoint_id, task_id)
             _write(connection, task, task_path, values, blobs[0] if blobs else (), run_id)
+        case ["blobs", thread_id, blobs]:
+            blobs_sql.store(connection, thread_id, blobs, ())
         case ["delete_thread", thread_id]:
             thread_delete(connection, thread_id)
         case ["delete_for_runs", run_ids]:

@@ -163,7 +163,7 @@ class Saver(BaseCheckpointSaver[str]):
                     task_id,
                     task_path,
                     values,
-                    cutter.blobs.values(),
+                    self._carried(thread_id, cutter),
                 )
             )
 
@@ -292,6 +292,18 @@ class Saver(BaseCheckpointSaver[str]):
             yield cutter
             known.update(cutter.blobs)
 
+    def _carried(self, thread_id: str, cutter: cut.Cutter) -> Sequence[cut.Blob]:
+        """Return the blobs that go with an operation; if they are many, the most of them are sent ahead.
+
+        They stay there until their row comes, because the run has the thread's slot; of other threads it has not.
+        """
+        blobs = list(cutter.blobs.values())
+        if thread_id == self.thread_id:
+            while len(blobs) > operations.PORTION:
+                self._send(operations.blobs(thread_id, blobs[: operations.PORTION]))
+                del blobs[: operations.PORTION]
+        return blobs
+
     def _known(self, thread_id: str) -> cut.Known:
         """Return what storage has of a thread's blobs for certain; of threads whose slot we have not, nothing."""
         return self._ledger.known if thread_id == self.thread_id else set()
@@ -349,7 +361,9 @@ class Saver(BaseCheckpointSaver[str]):
             version, kind, packed = _packed(kind, blob, cutter)
             address = (str(thread_id), checkpoint_ns, checkpoint["id"], parent)
             self._send(
-                operations.put(*address, kind, packed, told, version=version, blobs=cutter.blobs.values())
+                operations.put(
+                    *address, kind, packed, told, version=version, blobs=self._carried(*address[:1], cutter)
+                )
             )
         if not checkpoint_ns and self.thread_id in (None, str(thread_id)):
             self._ledger.last_root_checkpoint_id = checkpoint["id"]

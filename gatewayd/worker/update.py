@@ -53,6 +53,8 @@ class Collected:
                     row = rows.WriteRow(task_id, idx, rows.OPERATION, stamp, task_path, *rest)
                     if idx < 0 or (task_id, idx) not in mine:
                         mine[task_id, idx] = row
+            case ["blobs", _, *blobs]:
+                pass
             case _:
                 raise checkpoints.SinkFailed(f"{operation[0]} while a state is updated")
         self.blobs += (cut.Blob(*blob) for carried in blobs for blob in carried)
