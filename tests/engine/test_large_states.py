@@ -41,7 +41,11 @@ async def test_updates_and_copies_share_pieces_and_deletion_frees_them(tmp_path:
         operations, runs = daemon.services.operations, daemon.services.runs
         await walk(daemon, thread_id, 12)
         await operations.update_state(thread_id, values={"word": word(99)}, as_node=None, place={})
+        # The list grows by what makes up a segment with what is there already.
+        for number in range(100, 108):
+            await operations.update_state(thread_id, values={"path": [word(number)]}, as_node=None, place={})
         after = await state(daemon, thread_id)
+        assert after["path"][-8:] == [word(number) for number in range(100, 108)]
         assert after["word"] == word(99)
         assert set(map(word, range(12))) <= set(after["path"])
         blobs = (await counts(daemon))[0]
