@@ -19,6 +19,7 @@ Where things are, from the socket inwards (each package's docstring is its desig
     worker               the worker process: graphs, saver, state, store
     channel              what daemon and worker say to each other, frame by frame
     checkpointing        langgraph's checkpoints as rows, shared by writer and worker
+    blobs                large values in pieces, each stored once
     tasks, logs          tasks with an owner; structured logs
     settings, project    what the operator decides; langgraph.json
     wire, model          JSON; plain records and the states of a run

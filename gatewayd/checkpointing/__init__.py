@@ -33,5 +33,17 @@ still need them, and so that deleting a run does not reach into the copy.
 **What fails.** `sql.apply` raises `errors.Conflict` or `errors.Rejected` without having changed anything that the
 savepoint around it would not take back; the channel reports it as refused, and the run fails at its next saver call.
 
-Format 1 of both tables: the serialiser's output in one piece.
+**Formats** of both tables. 1: the serialiser's output in one piece, for what has a kilobyte at most (nothing else is
+written for small states), and for what older versions have stored. 2: a manifest of blobs (`gatewayd.blobs`) that make
+up the serialiser's output byte by byte. It is cut along the MessagePack encoding, so whole messages are the pieces, the
+same ones in a write, in the channel's list, in every later checkpoint and in copies of the thread. What is not
+MessagePack (pickle, an encrypting serialiser) is one piece.
+
+The saver serialises the whole state at every step, as every saver does, and hashes its pieces (4,000 messages: some ten
+milliseconds of the worker): a node may have changed any of them in place, and there is no way to know but to look. What
+it need not do is compress, send and store them again.
+
+- `split`    where an encoding may be cut.
+- `pieces`   between serialised values and the columns of a row.
+- `convert`  rows of format 1 that are larger than that, turned into format 2 in the background.
 """

@@ -1,13 +1,17 @@
 """What a saver asks of the writer: lists ``[name, argument…]`` that ormsgpack packs as they are.
 
-    ["put", thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id | None, format, type, checkpoint, metadata]
-    ["writes", thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, [[idx, channel, format, type, value], …]]
+    ["put", thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id | None, format, type, checkpoint, metadata,
+     blobs?]
+    ["writes", thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, [[idx, channel, format, type, value], …],
+     blobs?]
+    ["blobs", thread_id, blobs]
     ["delete_thread", thread_id]
     ["delete_for_runs", [run_id, …]]
     ["copy_thread", source_thread_id, target_thread_id]
     ["prune", thread_id, [[checkpoint_ns, latest_checkpoint_id, [older id to keep, …]], …]]
 
-`checkpoint` and `value` are bytes, `metadata` is JSON text, `idx` and `format` are integers, all else is text. The run
+`checkpoint` and `value` are bytes, `metadata` is JSON text, `idx` and `format` are integers, `blobs` are those that
+the values need and storage may not have yet, ``[[hash, kind, body], …]`` (`gatewayd.blobs`), left out if none; all else is text. The run
 that sends an operation is not in it: see the package's docstring.
 """
 
@@ -18,9 +22,13 @@ from typing import Any
 
 import ormsgpack
 
+from gatewayd.blobs import cut
 from gatewayd.checkpointing import rows
 
 Operation = list[Any]
+
+PORTION = 200
+"""Blobs of one operation; more go ahead in operations of their own, so that none keeps the writer for long."""
 
 
 def put(
@@ -31,18 +39,21 @@ def put(
     kind: str,
     checkpoint: bytes,
     metadata: str,
+    version: int = rows.WHOLE,
+    blobs: Iterable[cut.Blob] = (),
 ) -> Operation:
-    """Store a checkpoint, or replace the same run's."""
+    """Store a checkpoint in storage format `version`, or replace the same run's."""
     return [
         "put",
         thread_id,
         checkpoint_ns,
         checkpoint_id,
         parent_checkpoint_id,
-        rows.FORMAT,
+        version,
         kind,
         checkpoint,
         metadata,
+        *_carried(blobs),
     ]
 
 
@@ -52,11 +63,23 @@ def writes(
     checkpoint_id: str,
     task_id: str,
     task_path: str,
-    values: Iterable[tuple[int, str, str, bytes]],
+    values: Iterable[tuple[int, str, int, str, bytes]],
+    blobs: Iterable[cut.Blob] = (),
 ) -> Operation:
-    """Store a task's writes on a checkpoint; `values` are (idx, channel, type, value)."""
-    packed = [[idx, channel, rows.FORMAT, kind, value] for idx, channel, kind, value in values]
-    return ["writes", thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, packed]
+    """Store a task's writes on a checkpoint; `values` are (idx, channel, format, type, value)."""
+    packed = [[*value] for value in values]
+    return ["writes", thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, packed, *_carried(blobs)]
+
+
+def blobs(thread_id: str, portion: Iterable[cut.Blob]) -> Operation:
+    """Store blobs for an operation that follows."""
+    return ["blobs", thread_id, [[*blob] for blob in portion]]
+
+
+def _carried(blobs: Iterable[cut.Blob]) -> list[list[list[Any]]]:
+    """Return what stands at the end of an operation that carries blobs: nothing if it carries none."""
+    carried = [[*blob] for blob in blobs]
+    return [carried] if carried else []
 
 
 def delete_thread(thread_id: str) -> Operation:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-FORMAT = 1
-"""The storage format this version writes: a checkpoint, or a value, in one piece."""
+WHOLE = 1
+"""Storage format: the serialiser's output in one piece."""
+PIECES = 2
+"""Storage format: a manifest of blobs (`gatewayd.blobs`) that make up the serialiser's output."""
 
 OPERATION = ""
 """Stands for the run of rows that an operation of the server has made (a state update)."""

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 
 from gatewayd import wire
+from gatewayd.blobs import sql as blobs_sql
+from gatewayd.blobs import sweep
 from gatewayd.checkpointing import rows
 from gatewayd.errors import Conflict, Rejected
 
@@ -61,13 +63,12 @@ WHERE thread_id = ? AND checkpoint_ns = ?"""
 RUN_HAS_BEGUN = """
 SELECT EXISTS (SELECT 1 FROM checkpoints WHERE run_id = ?) OR EXISTS (SELECT 1 FROM writes WHERE run_id = ?)"""
 
+_PUT = f"INSERT OR IGNORE INTO checkpoints ({_CHECKPOINT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
 # The WHERE keeps another run's row; then no row is changed and `_put` raises.
-_PUT = f"""
-INSERT INTO checkpoints ({_CHECKPOINT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id) DO UPDATE SET
-    parent_checkpoint_id = excluded.parent_checkpoint_id, format = excluded.format, type = excluded.type,
-    checkpoint = excluded.checkpoint, metadata = excluded.metadata
-WHERE run_id = excluded.run_id"""
+_PUT_AGAIN = """
+UPDATE checkpoints SET parent_checkpoint_id = ?, format = ?, type = ?, checkpoint = ?, metadata = ?
+WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ? AND run_id = ?"""
 
 # The clock orders the writes of different tasks; a task's own rows rise even if the clock is set back.
 _STAMP = """
@@ -101,6 +102,10 @@ WHERE run_id = ? AND json_extract(metadata, '$.run_id') IN (SELECT value FROM js
 
 _THREAD_HOLDS = """
 SELECT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = ?) OR EXISTS (SELECT 1 FROM writes WHERE thread_id = ?)"""
+
+_RUN_THREADS = (
+    "SELECT thread_id FROM checkpoints WHERE run_id = ? UNION SELECT thread_id FROM writes WHERE run_id = ?"
+)
 
 _COPIED_RUN = "CASE WHEN run_id = '' OR run_id LIKE 'copy:%' THEN run_id ELSE 'copy:' || run_id END"
 _CHECKPOINTS_COPY = f"""
@@ -174,6 +179,21 @@ _CHECKPOINTS_PRUNE = _PRUNE.format(table="checkpoints")
 _WRITES_PRUNE = _PRUNE.format(table="writes")
 
 
+SOURCES = (
+    sweep.Source(
+        "checkpoints", ("checkpoint_ns", "checkpoint_id"), ("", ""), "checkpoint", f"format = {rows.PIECES}"
+    ),
+    sweep.Source(
+        "writes",
+        ("checkpoint_ns", "checkpoint_id", "task_id", "idx", "run_id"),
+        ("", "", "", -(2**63), ""),
+        "value",
+        f"format = {rows.PIECES}",
+    ),
+)
+"""Where manifests are."""
+
+
 def apply(connection: sqlite3.Connection, operation: Operation, run_id: str) -> None:
     """Execute one operation sent by run `run_id` ('' for an operation of the server).
 
@@ -182,9 +202,11 @@ def apply(connection: sqlite3.Connection, operation: Operation, run_id: str) -> 
     match operation:
         case ["put", *row]:
             _put(connection, row, run_id)
-        case ["writes", thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, values]:
+        case ["writes", thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, values, *blobs]:
             task = (thread_id, checkpoint_ns, checkpoint_id, task_id)
-            _write(connection, task, task_path, values, run_id)
+            _write(connection, task, task_path, values, blobs[0] if blobs else (), run_id)
+        case ["blobs", thread_id, blobs]:
+            blobs_sql.store(connection, thread_id, blobs, ())
         case ["delete_thread", thread_id]:
             thread_delete(connection, thread_id)
         case ["delete_for_runs", run_ids]:
@@ -204,17 +226,20 @@ def run_has_begun(connection: sqlite3.Connection, run_id: str) -> bool:
 
 def run_delete(connection: sqlite3.Connection, run_id: str) -> None:
     """Delete exactly the rows of this run (rollback); what it wrote beside older rows no longer hides them."""
+    blobs_sql.mark_where(connection, _RUN_THREADS, (run_id, run_id))
     connection.execute(_RUN_CHECKPOINTS_DELETE, (run_id,))
     connection.execute(_RUN_WRITES_DELETE, (run_id,))
 
 
 def run_delete_orphans(connection: sqlite3.Connection, run_id: str) -> None:
     """Delete the writes of an ended run whose checkpoint never came."""
+    blobs_sql.mark_where(connection, _RUN_THREADS, (run_id, run_id))
     connection.execute(_ORPHANS_DELETE, (run_id,))
 
 
 def thread_delete(connection: sqlite3.Connection, thread_id: str) -> None:
     """Delete all checkpoints and writes of a thread."""
+    blobs_sql.mark(connection, thread_id)
     connection.execute(_THREAD_CHECKPOINTS_DELETE, (thread_id,))
     connection.execute(_THREAD_WRITES_DELETE, (thread_id,))
 
@@ -227,6 +252,8 @@ def thread_copy_step(
     connection: sqlite3.Connection, source: str, target: str, after: Position | None
 ) -> Position | None:
     """Copy what comes behind `after`, as much as fits into a step; return the place of the last row, None: all is done."""
+    if after is None:
+        blobs_sql.adopt(connection, source, target)
     number, key = after or (0, _COPIED[0].first)
     how, room = _COPIED[number], _Room()
     listed = connection.execute(how.next_keys(), (source, *key, STEP_ROWS)).fetchall()
@@ -247,6 +274,7 @@ def thread_prune_step(connection: sqlite3.Connection, thread_id: str, kept: Sequ
     `kept` is that of `operations.prune`; returns how many of its namespaces are done with.
     """
     room = _Room()
+    blobs_sql.mark(connection, thread_id)
     for done, (checkpoint_ns, latest, older) in enumerate(kept):
         if not room.takes(0):
             return done
@@ -280,9 +308,17 @@ class _Room:
 
 
 def _put(connection: sqlite3.Connection, row: Sequence[Any], run_id: str) -> None:
-    cursor = connection.execute(_PUT, (*row[:4], run_id, *row[4:]))
-    if cursor.rowcount == 0:
-        raise Conflict(f"Checkpoint {row[2]} was made by another run")
+    thread_id, checkpoint_ns, checkpoint_id, parent, version, kind, checkpoint, metadata, *blobs = row
+    key = (thread_id, checkpoint_ns, checkpoint_id)
+    if version == rows.PIECES:
+        blobs_sql.store(connection, thread_id, blobs[0] if blobs else (), [checkpoint])
+    body = (parent, version, kind, checkpoint, metadata)
+    made = connection.execute(_PUT, (*key, parent, run_id, *body[1:])).rowcount
+    if made:
+        return
+    if connection.execute(_PUT_AGAIN, (*body, *key, run_id)).rowcount == 0:
+        raise Conflict(f"Checkpoint {checkpoint_id} was made by another run")
+    blobs_sql.mark(connection, thread_id)
 
 
 def _write(
@@ -290,20 +326,31 @@ def _write(
     task: tuple[str, str, str, str],
     task_path: str,
     values: Sequence[Sequence[Any]],
+    blobs: Sequence[Sequence[Any]],
     run_id: str,
 ) -> None:
+    manifests = [value for *_, version, _, value in values if version == rows.PIECES]
+    if manifests:
+        blobs_sql.store(connection, task[0], blobs, manifests)
     (stamp,) = connection.execute(_STAMP, (time.time_ns(), *task)).fetchone()
     stored = [(*task, idx, run_id, stamp, task_path, *rest) for idx, *rest in values]
     # langgraph repeats a task's regular writes, and the first of them is what its checkpoint was made from.
     regular = [row for row in stored if row[4] >= 0]
-    connection.executemany(_WRITE_REGULAR, regular)
+    made = connection.executemany(_WRITE_REGULAR, regular).rowcount
     if len(regular) < len(stored):
         connection.executemany(_WRITE_SPECIAL, [row for row in stored if row[4] < 0])
+        made = 0
+    if manifests and made < len(stored):  # some were there already, or have taken the place of others
+        blobs_sql.mark(connection, task[0])
 
 
 def _delete_for_runs(connection: sqlite3.Connection, run_ids: Sequence[str], sender: str) -> None:
     named = wire.text(run_ids)
     doomed = connection.execute(_DOOMED, (named, sender, named)).fetchall()
+    for thread_id in {place[0] for place in doomed}:
+        blobs_sql.mark(connection, thread_id)
+    for run_id in run_ids:
+        blobs_sql.mark_where(connection, _RUN_THREADS, (run_id, run_id))
     connection.executemany(_CHECKPOINT_DELETE, doomed)
     connection.executemany(_CHECKPOINT_WRITES_DELETE, doomed)
     connection.executemany(_RUN_WRITES_DELETE, [(run_id,) for run_id in run_ids])
@@ -312,12 +359,14 @@ def _delete_for_runs(connection: sqlite3.Connection, run_ids: Sequence[str], sen
 def _copy_thread(connection: sqlite3.Connection, source: str, target: str) -> None:
     if connection.execute(_THREAD_HOLDS, (target, target)).fetchone()[0]:
         raise Conflict(f"Thread {target} has checkpoints already")
+    blobs_sql.adopt(connection, source, target)
     names = {"source": source, "target": target}
     connection.execute(_CHECKPOINTS_COPY, names)
     connection.execute(_WRITES_COPY, names)
 
 
 def _prune(connection: sqlite3.Connection, thread_id: str, kept: Sequence[Sequence[Any]]) -> None:
+    blobs_sql.mark(connection, thread_id)
     places = [(thread_id, checkpoint_ns, latest, wire.text(older)) for checkpoint_ns, latest, older in kept]
     connection.executemany(_CHECKPOINTS_PRUNE, places)
     connection.executemany(_WRITES_PRUNE, places)

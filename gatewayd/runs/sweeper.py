@@ -1,8 +1,9 @@
 """Removing, in small steps, what is not kept any longer.
 
 These are the rows of threads that are gone or belonged to ended stateless runs, old keys and logs, and events of runs
-that ended longer ago than they are kept. Pages that are free then go back to the file system. What somebody reads at the moment stays: a stateless run's thread until nobody
-does, a thread's events for as long again, since who has a thread's stream open may leave it open for ever.
+that ended longer ago than they are kept; and pieces of states that nothing refers to. Pages that are free then go back
+to the file system. Rows of an older version are converted by the way. What somebody reads at the moment stays: a
+stateless run's thread until nobody does, a thread's events for as long again, since who has a thread's stream open may leave it open for ever.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Awaitable, Callable
 
 from attrs import frozen
 
+from gatewayd.blobs import cut
+from gatewayd.checkpointing import convert
 from gatewayd.errors import GatewaydError
 from gatewayd.runs import manager
 
@@ -46,6 +49,8 @@ async def sweeper(runs: manager.RunManager, every_s: float, keeping: Keeping) ->
         await asyncio.sleep(every_s)
         try:
             await sweep(runs, keeping.linger_s)
+            await sweep_blobs(runs)
+            await convert_rows(runs)
             if keeping.events_s:
                 await prune(runs, max(keeping.events_s, keeping.linger_s))
             await _in_steps(
@@ -71,6 +76,36 @@ async def sweep(runs: manager.RunManager, linger_s: float) -> int:
         if len(ready) < len(candidates) or len(candidates) < THREADS:
             break
     return gone
+
+
+async def sweep_blobs(runs: manager.RunManager) -> int:
+    """Free what no row refers to any more, of threads at rest; return the number of pieces."""
+    freed = 0
+    after = 0
+    while (begun := await runs.storage.blobs_sweep_begin(after)) is not None:
+        while not await runs.storage.blobs_sweep_step(begun):
+            pass
+        freed += begun.removed
+        after = begun.family_id
+    return freed
+
+
+async def convert_rows(runs: manager.RunManager) -> int:
+    """Convert what an older version has stored in one piece, until all is done; return the number of rows."""
+    converted = 0
+    known: cut.Known = set()
+    thread_id = ""
+    while (found := await runs.storage.conversion_next()) is not None:
+        if not found.body:
+            continue
+        if found.thread_id != thread_id:
+            known, thread_id = set(), found.thread_id
+        manifest, portions = await asyncio.to_thread(convert.cut_row, found, known)
+        for blobs in portions:
+            await runs.storage.conversion_store(thread_id, blobs)
+        await runs.storage.conversion_finish(found, manifest)
+        converted += 1
+    return converted
 
 
 async def prune(runs: manager.RunManager, ttl_s: float) -> int:

@@ -14,6 +14,8 @@ from typing import Any
 from attrs import define, evolve
 
 from gatewayd import wire
+from gatewayd.blobs import cut, sweep
+from gatewayd.checkpointing import convert
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.errors import InsufficientStorage, NotFound
 from gatewayd.model.assistant import Assistant, AssistantChange
@@ -27,6 +29,7 @@ from gatewayd.model.webhook import Attempt, Delivery
 from gatewayd.storage import room as room_
 from gatewayd.storage.sqlite import (
     assistants,
+    blobs,
     boots,
     creation,
     crons,
@@ -323,6 +326,26 @@ class Storage:
     async def thread_keep_latest_done(self, expired: Expired) -> None:
         """Note that all but the latest states of a thread are removed."""
         await self.writer.submit(retention.thread_keep_latest_done, expired)
+
+    async def blobs_sweep_begin(self, after: int) -> sweep.Sweep | None:
+        """Begin to sweep the first family of threads behind `after` that is at rest and has garbage; None: none has."""
+        return await self.writer.submit(blobs.blobs_sweep_begin, after)
+
+    async def blobs_sweep_step(self, begun: sweep.Sweep) -> bool:
+        """Go on with a sweep for a few milliseconds; True when it is over."""
+        return await self.writer.submit(blobs.blobs_sweep_step, begun)
+
+    async def conversion_next(self) -> convert.Found | None:
+        """Return the next row of an older version that is to be converted (see `checkpointing.convert`)."""
+        return await self.writer.submit(convert.next_row)
+
+    async def conversion_store(self, thread_id: str, some: Sequence[cut.Blob]) -> None:
+        """Store some of the blobs of a row that is being converted."""
+        await self.writer.submit(convert.store_some, thread_id, some)
+
+    async def conversion_finish(self, found: convert.Found, manifest: bytes) -> None:
+        """Put the manifest into the row."""
+        await self.writer.submit(convert.finish, found, manifest)
 
     # operations on threads, which hold the slot meanwhile
 

@@ -17,8 +17,9 @@ from __future__ import annotations
 import json
 import random
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any, NoReturn, Protocol, cast
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, cast
 
 from attrs import define, field
 from langchain_core.runnables import RunnableConfig
@@ -36,7 +37,8 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from gatewayd import wire
-from gatewayd.checkpointing import operations, rows, search, sql
+from gatewayd.blobs import cut, join
+from gatewayd.checkpointing import operations, pieces, rows, search, sql
 from gatewayd.errors import GatewaydError
 from gatewayd.worker import reader as reading
 
@@ -67,6 +69,10 @@ class _Ledger:
     """Operations of which this saver has seen the commit."""
     last_root_checkpoint_id: str | None = None
     lock: threading.Lock = field(factory=threading.Lock)
+    known: cut.Known = field(factory=set)
+    """Blobs of the run's thread that storage has."""
+    cutting: threading.RLock = field(factory=threading.RLock)
+    """Held while an operation is cut and sent, and while `known` changes."""
 
 
 class Saver(BaseCheckpointSaver[str]):
@@ -141,21 +147,25 @@ class Saver(BaseCheckpointSaver[str]):
     ) -> None:
         """Store a task's (channel, value) pairs on the checkpoint that `config` names."""
         place = config["configurable"]
+        thread_id = str(place["thread_id"])
         serialise = self.serde.dumps_typed
-        values = (
+        serialised = [
             (WRITES_IDX_MAP.get(channel, position), channel, *serialise(value))
             for position, (channel, value) in enumerate(writes)
-        )
-        self._send(
-            operations.writes(
-                str(place["thread_id"]),
-                place.get("checkpoint_ns", ""),
-                str(place["checkpoint_id"]),
-                task_id,
-                task_path,
-                values,
+        ]
+        with self._cutting(thread_id) as cutter:
+            values = [(idx, channel, *_packed(kind, data, cutter)) for idx, channel, kind, data in serialised]
+            self._send(
+                operations.writes(
+                    thread_id,
+                    place.get("checkpoint_ns", ""),
+                    str(place["checkpoint_id"]),
+                    task_id,
+                    task_path,
+                    values,
+                    self._carried(thread_id, cutter),
+                )
             )
-        )
 
     async def aput_writes(
         self,
@@ -222,22 +232,22 @@ class Saver(BaseCheckpointSaver[str]):
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete all checkpoints and writes of a thread."""
-        self._send(operations.delete_thread(str(thread_id)))
+        self._remove(operations.delete_thread(str(thread_id)))
         self._settle_blocking()
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete all checkpoints and writes of a thread."""
-        self._send(operations.delete_thread(str(thread_id)))
+        self._remove(operations.delete_thread(str(thread_id)))
         await self._settle()
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints and writes of these runs."""
-        self._send(operations.delete_for_runs(run_ids))
+        self._remove(operations.delete_for_runs(run_ids))
         self._settle_blocking()
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints and writes of these runs."""
-        self._send(operations.delete_for_runs(run_ids))
+        self._remove(operations.delete_for_runs(run_ids))
         await self._settle()
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
@@ -270,6 +280,54 @@ class Saver(BaseCheckpointSaver[str]):
 
     # What the two colours share
 
+    @contextmanager
+    def _cutting(self, thread_id: str) -> Iterator[cut.Cutter]:
+        """Give the cutter of one operation on a thread, which is sent before the context ends.
+
+        One at a time, since what the next one leaves out because this one has it must be sent later.
+        """
+        with self._ledger.cutting:
+            known = self._known(thread_id)
+            cutter = cut.Cutter(known)
+            yield cutter
+            known.update(cutter.blobs)
+
+    def _carried(self, thread_id: str, cutter: cut.Cutter) -> Sequence[cut.Blob]:
+        """Return the blobs that go with an operation; if they are many, the most of them are sent ahead.
+
+        They stay there until their row comes, because the run has the thread's slot; of other threads it has not.
+        """
+        blobs = list(cutter.blobs.values())
+        if thread_id == self.thread_id:
+            while len(blobs) > operations.PORTION:
+                self._send(operations.blobs(thread_id, blobs[: operations.PORTION]))
+                del blobs[: operations.PORTION]
+        return blobs
+
+    def _known(self, thread_id: str) -> cut.Known:
+        """Return what storage has of a thread's blobs for certain; of threads whose slot we have not, nothing."""
+        return self._ledger.known if thread_id == self.thread_id else set()
+
+    def _forget(self) -> None:
+        """Rows are about to be removed: their blobs need not stay."""
+        with self._ledger.cutting:
+            self._ledger.known.clear()
+
+    def _joiner(self, thread_id: str) -> join.Joiner:
+        return join.Joiner(thread_id, self._reader.fetch)
+
+    def _load(self, joiner: join.Joiner, found: Iterable[rows.CheckpointRow | rows.WriteRow]) -> None:
+        """Fetch at once what several rows need."""
+        joiner.load(filter(None, map(pieces.manifest, found)))
+        if joiner.content and joiner.thread_id == self.thread_id:
+            with self._ledger.cutting:
+                self._ledger.known.update(joiner.content)
+
+    def _remove(self, operation: operations.Operation) -> None:
+        """Send an operation that removes rows."""
+        self._forget()
+        self._send(operation)
+
     def _send(self, operation: operations.Operation) -> None:
         self._sink.send(operation)
         with self._ledger.lock:
@@ -299,7 +357,14 @@ class Saver(BaseCheckpointSaver[str]):
         kind, blob = self.serde.dumps_typed(checkpoint)
         parent = place.get("checkpoint_id")
         told = _metadata_text(get_checkpoint_metadata(config, metadata))
-        self._send(operations.put(str(thread_id), checkpoint_ns, checkpoint["id"], parent, kind, blob, told))
+        with self._cutting(str(thread_id)) as cutter:
+            version, kind, packed = _packed(kind, blob, cutter)
+            address = (str(thread_id), checkpoint_ns, checkpoint["id"], parent)
+            self._send(
+                operations.put(
+                    *address, kind, packed, told, version=version, blobs=self._carried(*address[:1], cutter)
+                )
+            )
         if not checkpoint_ns and self.thread_id in (None, str(thread_id)):
             self._ledger.last_root_checkpoint_id = checkpoint["id"]
         return _config(thread_id, checkpoint_ns, checkpoint["id"])
@@ -326,24 +391,34 @@ class Saver(BaseCheckpointSaver[str]):
         return map(rows.WriteRow._make, self._reader.fetch(sql.WRITES, row[:3]))
 
     def _tuple(self, row: rows.CheckpointRow, config: RunnableConfig | None = None) -> CheckpointTuple:
+        joiner = self._joiner(row.thread_id)
+        writes = rows.newest(self._write_rows(row))
+        self._load(joiner, [row, *writes])
+        return self._joined(row, writes, joiner, config)
+
+    def _joined(
+        self,
+        row: rows.CheckpointRow,
+        writes: Sequence[rows.WriteRow],
+        joiner: join.Joiner,
+        config: RunnableConfig | None = None,
+    ) -> CheckpointTuple:
         return CheckpointTuple(
             config or _config(*row[:3]),
-            self._checkpoint(row),
+            self._checkpoint(row, joiner),
             json.loads(row.metadata),
             _config(row.thread_id, row.checkpoint_ns, row.parent_checkpoint_id)
             if row.parent_checkpoint_id
             else None,
-            [self._pending(write) for write in rows.newest(self._write_rows(row))],
+            [self._pending(write, joiner) for write in writes],
         )
 
-    def _checkpoint(self, row: rows.CheckpointRow) -> Checkpoint:
-        if row.format != rows.FORMAT:
-            _refuse(row.format)
+    def _checkpoint(self, row: rows.CheckpointRow, joiner: join.Joiner) -> Checkpoint:
+        row = pieces.whole(row, joiner)
         return cast(Checkpoint, self.serde.loads_typed((row.type, row.checkpoint)))
 
-    def _pending(self, write: rows.WriteRow) -> PendingWrite:
-        if write.format != rows.FORMAT:
-            _refuse(write.format)
+    def _pending(self, write: rows.WriteRow, joiner: join.Joiner) -> PendingWrite:
+        write = pieces.whole(write, joiner)
         return write.task_id, write.channel, self.serde.loads_typed((write.type, write.value))
 
     def _list(self, wanted: search.Search, limit: int | None) -> Iterator[CheckpointTuple]:
@@ -352,22 +427,34 @@ class Saver(BaseCheckpointSaver[str]):
         while left is None or left > 0:
             size = search.PAGE if left is None else min(left, search.PAGE)
             page = [rows.CheckpointRow._make(row) for row in self._reader.fetch(*wanted.page(last, size))]
-            for row in page:
-                yield self._tuple(row)
+            yield from self._page(page)
             if len(page) < size:
                 return
             last = page[-1]
             left = None if left is None else left - size
+
+    def _page(self, page: Sequence[rows.CheckpointRow]) -> Iterator[CheckpointTuple]:
+        """Yield the tuples of one page; what rows of a thread share is read once."""
+        found = [(row, rows.newest(self._write_rows(row))) for row in page]
+        joiners: dict[str, join.Joiner] = {}
+        for thread_id in {row.thread_id for row in page}:
+            joiners[thread_id] = joiner = self._joiner(thread_id)
+            mine = [(row, writes) for row, writes in found if row.thread_id == thread_id]
+            self._load(joiner, [row for row, _ in mine])
+            self._load(joiner, [write for _, writes in mine for write in writes])
+        for row, writes in found:
+            yield self._joined(row, writes, joiners[row.thread_id])
 
     def _history(self, config: RunnableConfig, channels: Sequence[str]) -> dict[str, DeltaChannelHistory]:
         collected: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}  # newest first
         seeds: dict[str, Any] = {}
         wanted = set(channels)
         target = self._row(config) if wanted else None
-        for child_run, parent, checkpoint in self._ancestors(target, wanted):
+        joiner = self._joiner(str(config["configurable"]["thread_id"]))
+        for child_run, parent, checkpoint in self._ancestors(target, wanted, joiner):
             for write in reversed(rows.consumed(self._write_rows(parent), child_run)):
                 if write.channel in wanted:
-                    collected[write.channel].append(self._pending(write))
+                    collected[write.channel].append(self._pending(write, joiner))
             for channel in wanted.intersection(checkpoint["channel_values"]):
                 seeds[channel] = checkpoint["channel_values"][channel]
                 wanted.remove(channel)
@@ -379,7 +466,7 @@ class Saver(BaseCheckpointSaver[str]):
         return history
 
     def _ancestors(
-        self, child: rows.CheckpointRow | None, wanted: set[str]
+        self, child: rows.CheckpointRow | None, wanted: set[str], joiner: join.Joiner
     ) -> Iterator[tuple[str, rows.CheckpointRow, Checkpoint]]:
         """Yield (run of its child on the path, row, checkpoint) of each ancestor, nearest first, while the caller
         leaves something in `wanted`.
@@ -391,7 +478,7 @@ class Saver(BaseCheckpointSaver[str]):
             # A checkpoint put again below its own descendant makes the chain a loop.
             if row is None or row.checkpoint_id in walked:
                 return
-            yield child.run_id, row, self._checkpoint(row)
+            yield child.run_id, row, self._checkpoint(row, joiner)
             child = row
 
     def _prune(self, thread_ids: Sequence[str], strategy: str) -> None:
@@ -399,9 +486,9 @@ class Saver(BaseCheckpointSaver[str]):
             raise ValueError(f"unknown strategy {strategy!r}; known are 'keep_latest' and 'delete'")
         for thread_id in map(str, thread_ids):
             if strategy == "delete":
-                self._send(operations.delete_thread(thread_id))
+                self._remove(operations.delete_thread(thread_id))
             else:
-                self._send(operations.prune(thread_id, self.kept(thread_id)))
+                self._remove(operations.prune(thread_id, self.kept(thread_id)))
 
     def kept(self, thread_id: str) -> Iterator[tuple[str, str, Sequence[str]]]:
         """Yield (namespace, latest checkpoint, ancestors that its delta channels are rebuilt from)."""
@@ -413,11 +500,14 @@ class Saver(BaseCheckpointSaver[str]):
                 key for (key,) in self._reader.fetch(sql.DELTA_CHANNELS, (thread_id, checkpoint_ns))
             }
             # What is only missing because it is empty makes the walk longer, never shorter than it must be.
+            joiner = self._joiner(thread_id)
             missing = (
-                once_delta.difference(self._checkpoint(latest)["channel_values"]) if once_delta else set()
+                once_delta.difference(self._checkpoint(latest, joiner)["channel_values"])
+                if once_delta
+                else set()
             )
             ancestors = []
-            for _, row, checkpoint in self._ancestors(latest, missing):
+            for _, row, checkpoint in self._ancestors(latest, missing, joiner):
                 ancestors.append(row.checkpoint_id)
                 missing.difference_update(checkpoint["channel_values"])
             yield checkpoint_ns, latest.checkpoint_id, ancestors
@@ -453,5 +543,7 @@ def _metadata_text(metadata: CheckpointMetadata) -> str:
         return json.dumps(plain, separators=(",", ":"))
 
 
-def _refuse(version: int) -> NoReturn:
-    raise GatewaydError(f"This checkpoint has storage format {version}; this version reads {rows.FORMAT}")
+def _packed(kind: str, data: bytes, cutter: cut.Cutter) -> tuple[int, str, bytes]:
+    """Return format, type and column of a serialised value."""
+    version, packed = pieces.pack(kind, data, cutter)
+    return version, kind, packed

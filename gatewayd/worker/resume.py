@@ -21,15 +21,16 @@ on they are stale.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from attrs import field, frozen
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, Interrupt, Send, StateSnapshot
 
+from gatewayd.blobs import join
 from gatewayd.channel import orders
-from gatewayd.checkpointing import rows, sql
+from gatewayd.checkpointing import pieces, rows, sql
 from gatewayd.worker import checkpoints, graphs, reader
 
 ERROR, INTERRUPT, RESUME = "__error__", "__interrupt__", "__resume__"
@@ -151,8 +152,14 @@ def _is_over(
 def _writes(
     storage: reader.Reader, thread_id: str, namespace: str, checkpoint_id: str
 ) -> list[rows.WriteRow]:
-    found = storage.fetch(sql.WRITES, (thread_id, namespace, checkpoint_id))
-    return [rows.WriteRow._make(row) for row in found]
+    found = map(rows.WriteRow._make, storage.fetch(sql.WRITES, (thread_id, namespace, checkpoint_id)))
+    return _readable(storage, thread_id, found)
+
+
+def _readable(storage: reader.Reader, thread_id: str, found: Iterable[rows.WriteRow]) -> list[rows.WriteRow]:
+    """Return writes whose questions are in one piece; what else they have written is not looked at here."""
+    joiner = join.Joiner(thread_id, storage.fetch)
+    return [pieces.whole(write, joiner) if write.channel == INTERRUPT else write for write in found]
 
 
 def _finished(writes: Sequence[rows.WriteRow], task_id: str) -> bool:
@@ -301,10 +308,14 @@ def _asked_below(
 ) -> frozenset[str]:
     """Return the ids of all that was ever asked in these namespaces and below them."""
     places = [each for each in namespaces if any(each == one or each.startswith(f"{one}|") for one in inner)]
-    asked = (
-        rows.WriteRow._make(row)
-        for place in places
-        for row in storage.fetch(sql.QUESTIONS, (thread_id, place))
+    asked = _readable(
+        storage,
+        thread_id,
+        (
+            rows.WriteRow._make(row)
+            for place in places
+            for row in storage.fetch(sql.QUESTIONS, (thread_id, place))
+        ),
     )
     return frozenset(interrupt_id for write in asked for interrupt_id in _ids(write))
 

@@ -22,6 +22,7 @@ from langgraph.errors import InvalidUpdateError
 from langgraph.store.base import BaseStore
 from langgraph.types import StateUpdate
 
+from gatewayd.blobs import cut, join
 from gatewayd.checkpointing import operations, rows
 from gatewayd.errors import GatewaydError, Rejected
 from gatewayd.worker import checkpoints, faults, graphs, projection, reader, resume, serialise, state
@@ -37,22 +38,27 @@ class Collected:
     changes: list[operations.Operation] = field(factory=list)
     checkpoints: dict[Key, rows.CheckpointRow] = field(factory=dict)
     writes: dict[Key, dict[tuple[str, int], rows.WriteRow]] = field(factory=dict)
+    blobs: list[cut.Blob] = field(factory=list)
 
     def send(self, operation: operations.Operation, /) -> None:
         """Keep a put or writes; an update has no other operations."""
         match operation:
-            case ["put", thread_id, checkpoint_ns, checkpoint_id, parent, *rest]:
+            case ["put", thread_id, checkpoint_ns, checkpoint_id, parent, version, *rest]:
                 key = (thread_id, checkpoint_ns, checkpoint_id)
-                self.checkpoints[key] = rows.CheckpointRow(*key, parent, rows.OPERATION, *rest)
-            case ["writes", thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, values]:
+                self.checkpoints[key] = rows.CheckpointRow(*key, parent, rows.OPERATION, version, *rest[:3])
+                blobs = rest[3:]
+            case ["writes", thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, values, *blobs]:
                 mine = self.writes.setdefault((thread_id, checkpoint_ns, checkpoint_id), {})
                 stamp = time.time_ns()
                 for idx, *rest in values:
                     row = rows.WriteRow(task_id, idx, rows.OPERATION, stamp, task_path, *rest)
                     if idx < 0 or (task_id, idx) not in mine:
                         mine[task_id, idx] = row
+            case ["blobs", _, *blobs]:
+                pass
             case _:
                 raise checkpoints.SinkFailed(f"{operation[0]} while a state is updated")
+        self.blobs += (cut.Blob(*blob) for carried in blobs for blob in carried)
         self.changes.append(operation)
 
     async def committed(self) -> None:
@@ -87,6 +93,11 @@ class Saver(checkpoints.Saver):
     def __init__(self, reader: reader.Reader, collected: Collected, thread_id: str) -> None:
         super().__init__(reader, collected, run_id=rows.OPERATION, durability="async", thread_id=thread_id)
         self._collected = collected
+
+    def _joiner(self, thread_id: str) -> join.Joiner:
+        joiner = super()._joiner(thread_id)
+        joiner.take(self._collected.blobs)
+        return joiner
 
     def _row(self, config: RunnableConfig) -> rows.CheckpointRow | None:
         found = super()._row(config)

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001  (a script, no package)
 """
 Measure how long searches of threads take in a large file.
 

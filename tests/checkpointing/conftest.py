@@ -17,11 +17,12 @@ from typing import Any
 
 import pytest
 
-from gatewayd.checkpointing import operations, sql
+from gatewayd.blobs import cut, sweep
+from gatewayd.checkpointing import operations, pieces, sql
 from gatewayd.errors import GatewaydError
 from gatewayd.worker import checkpoints, reader
 
-INITIAL = Path(__file__).parents[2] / "migrations" / "sqlite" / "0001_initial.sql"
+MIGRATIONS = Path(__file__).parents[2] / "migrations" / "sqlite"
 
 
 class Writer:
@@ -35,7 +36,8 @@ class Writer:
         self._thread = threading.Thread(target=self._work, name="writer")
         connection = sqlite3.connect(path)
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(INITIAL.read_text())
+        for script in sorted(MIGRATIONS.glob("*.sql")):
+            connection.executescript(script.read_text())
         connection.close()
         self._thread.start()
 
@@ -155,9 +157,36 @@ class Bench:
     def dump(self, table: str) -> list[tuple[Any, ...]]:
         return sorted(self.reader.fetch(f"SELECT * FROM {table}"), key=repr)
 
+    def sweep(self) -> int:
+        """Sweep every family that is at rest; return the number of blobs that are gone."""
+        before = self.count("blobs")
+        with contextlib.closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            for family_id in sweep.families(connection, 0, 1000):
+                begun = sweep.begin(connection, family_id)
+                while begun is not None and not sweep.step(connection, begun, sql.SOURCES):
+                    pass
+        return before - self.count("blobs")
+
+    def count(self, table: str) -> int:
+        return int(self.reader.fetch(f"SELECT count(*) FROM {table}")[0][0])
+
     def close(self) -> None:
         self.writer.stop()
         self.reader.close()
+
+
+@pytest.fixture(params=["as stored", "all in pieces"])
+def cutting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a test twice: as values of its size are stored, and with everything in pieces and lists of small trees."""
+    if request.param == "all in pieces":
+        everything_in_pieces(monkeypatch)
+
+
+def everything_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "SMALL", 0)
+    monkeypatch.setattr(cut, "LONE", 3)
+    monkeypatch.setattr(cut, "SHARED", 4)
+    monkeypatch.setattr(cut, "FANOUT", 2)
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from typing_extensions import TypedDict
 from gatewayd.checkpointing import sql
 from gatewayd.worker import checkpoints
 
+pytestmark = pytest.mark.usefixtures("cutting")
+
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
 
 

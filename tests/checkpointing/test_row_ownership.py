@@ -13,6 +13,8 @@ from gatewayd.checkpointing import rows, sql
 from gatewayd.errors import Rejected
 from gatewayd.worker import checkpoints
 
+pytestmark = pytest.mark.usefixtures("cutting")
+
 THREAD: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
 
 

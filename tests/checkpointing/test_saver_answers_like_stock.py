@@ -85,7 +85,8 @@ async def ask(saver: BaseCheckpointSaver[Any], query: tuple[Any, ...], *, filter
     ]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.usefixtures("cutting")
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     calls=st.lists(PUTS | WRITES | DELETES, max_size=25), queries=st.lists(QUERIES, min_size=1, max_size=4)
 )
@@ -103,7 +104,8 @@ async def test_any_sequence_of_calls_is_answered_like_the_stock_sqlite_saver(
     bench.close()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.usefixtures("cutting")
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=st.lists(WRITES, max_size=10), queries=st.lists(QUERIES, min_size=1, max_size=3))
 async def test_any_sequence_of_writes_is_answered_like_the_saver_in_memory(
     new_bench: Any, calls: list[Any], queries: list[Any]

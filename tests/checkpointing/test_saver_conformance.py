@@ -10,6 +10,7 @@ from langgraph.checkpoint.conformance import checkpointer_test, validate
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+@pytest.mark.usefixtures("cutting")
 async def test_the_saver_has_every_capability_and_fails_none(new_bench: Any, durability: str) -> None:
     async def savers() -> AsyncIterator[Any]:
         yield new_bench().saver(durability=durability)

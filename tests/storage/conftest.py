@@ -109,7 +109,7 @@ class Desk:
 
     def write(self, run_id: str, checkpoint_id: str, task_id: str = "task") -> BaseException | None:
         thread_id = self.run(run_id).thread_id
-        values = [(0, "channel", "msgpack", run_id.encode())]
+        values = [(0, "channel", 1, "msgpack", run_id.encode())]
         operation = operations.writes(thread_id, "", checkpoint_id, task_id, "path", values)
         return runs.run_checkpoint_apply(self.connection, operation, run_id)
 

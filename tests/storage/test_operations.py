@@ -135,7 +135,7 @@ def test_a_boot_frees_the_slots_of_operations_and_keeps_those_of_runs(desk: Any)
 def test_a_state_update_stores_rows_projection_and_event_and_frees_the_slot(desk: Any) -> None:
     thread_id = settled(desk)
     take(desk, thread_id)
-    writes = changes.writes(thread_id, "", "0002", "task", "", [(0, "channel", "msgpack", b"new")])
+    writes = changes.writes(thread_id, "", "0002", "task", "", [(0, "channel", 1, "msgpack", b"new")])
     before = desk.look(thread_id)
     update(desk, thread_id, [writes, put(thread_id, "0003")], values=b'{"v":2}', next=[], interrupts={})
     after = desk.look(thread_id)
@@ -209,7 +209,7 @@ def test_a_copy_in_steps_has_every_row_once(desk: Any, monkeypatch: Any, rows: i
     for _ in range(40):
         namespace, checkpoint_id = draw.choice(["", "a", "a|b", "a:1"]), f"{draw.randrange(10):04}"
         task = (draw.choice("tu"), "path")
-        values = [(idx, "channel", "msgpack", b"v") for idx in sorted(draw.sample(range(-3, 4), 3))]
+        values = [(idx, "channel", 1, "msgpack", b"v") for idx in sorted(draw.sample(range(-3, 4), 3))]
         for operation in (
             put(thread_id, checkpoint_id, namespace),
             changes.writes(thread_id, namespace, checkpoint_id, *task, values),
@@ -325,7 +325,7 @@ def test_a_prune_in_steps_leaves_what_is_to_be_kept(desk: Any, monkeypatch: Any,
     thread_id, other = settled(desk, 8), settled(desk, 4)
     for number in range(3):
         sql.apply(desk.connection, put(thread_id, f"{number:04}", "inner"), "")
-    orphan = changes.writes(thread_id, "", "0000a", "task", "", [(0, "channel", "msgpack", b"v")])
+    orphan = changes.writes(thread_id, "", "0000a", "task", "", [(0, "channel", 1, "msgpack", b"v")])
     sql.apply(desk.connection, orphan, "")
     before = rows_as_of(desk, "checkpoints", other)
     steps = prune(desk, thread_id, [["", "0006", ["0002", "0004"]], ["inner", "0002", []], ["gone", "1", []]])

@@ -54,7 +54,7 @@ def test_other_namespaces_are_not_below_it(candidate: str, namespace: str) -> No
 
 def write(channel: str, stamp: int, *, run_id: str = "run", value: Any = None) -> rows.WriteRow:
     kind, packed = resume.SERDE.dumps_typed(value)
-    return rows.WriteRow("task", 0, run_id, stamp, "", channel, rows.FORMAT, kind, packed)
+    return rows.WriteRow("task", 0, run_id, stamp, "", channel, rows.WHOLE, kind, packed)
 
 
 def test_a_question_is_open_until_a_newer_answer() -> None:

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from gatewayd.checkpointing import rows
+from gatewayd.checkpointing import convert, rows
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.checkpointing.operations import Operation
 from gatewayd.errors import NotFound
@@ -37,6 +37,7 @@ def thread_import_begin(
         (now, thread_id),
     )
     connection.execute("INSERT INTO slots VALUES (?, ?, 'operation', ?)", (thread_id, operation_id, boot))
+    convert.expect(connection)
     return True
 
 
@@ -48,6 +49,7 @@ def thread_import_step(
         raise NotFound(f"Thread with ID {thread_id} not found")
     for operation in changes:
         checkpoint_sql.apply(connection, operation, rows.OPERATION)
+    convert.expected(connection)
 
 
 def thread_import_end(

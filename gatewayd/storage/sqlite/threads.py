@@ -12,6 +12,7 @@ from typing import Any
 from attrs import evolve
 
 from gatewayd import wire
+from gatewayd.blobs import sql as blobs_sql
 from gatewayd.errors import Conflict, NotFound
 from gatewayd.model import states
 from gatewayd.model.idempotency import Idempotency
@@ -224,6 +225,7 @@ def thread_sweep_step(connection: sqlite3.Connection, thread_id: str, rows: int)
             rows -= 1
         if rows <= 0:
             return False
+    blobs_sql.forget(connection, thread_id)
     connection.execute("DELETE FROM slots WHERE thread_id = ?", (thread_id,))
     connection.execute("DELETE FROM threads WHERE thread_id = ?", (thread_id,))
     return True

@@ -1,0 +1,47 @@
+"""Large values in pieces: each piece is stored once, by its content, and a value is a short manifest of pieces.
+
+What grows at its end (a conversation) costs what was added to it, however long it is. Nothing here knows what the bytes
+mean: no serialiser, no langgraph, no connection of our own. Whoever stores values says where they may be cut.
+
+    sender (worker)                                   storage (the writer's transaction)
+    pieces ─ cut.Cutter ─▶ manifest + new blobs ────▶ sql.store(blobs), then the row with the manifest
+    bytes  ◀─ join.Joiner ◀─ manifest ◀── row         sweep: what no manifest reaches goes
+
+- `cut`    pieces → manifest and blobs, and what a sender may leave out because storage has it.
+- `join`   manifest → bytes, with few queries for many manifests.
+- `sql`    the tables `blobs`, `families` and `thread_families`: storing, adopting, marking.
+- `sweep`  freeing what nothing refers to, in small steps.
+
+**A value** is a concatenation of *pieces*: ``bytes``, which stay in the manifest (brackets, keys, what changes each time),
+or a list of ``bytes``: the elements of what grows at its end, or a single one that is worth to be kept by itself. So a format that can be cut into slices can be stored (MessagePack: slices of the encoding; JSON: an element with
+the comma before it), and joining is concatenation, which gives the very bytes back.
+
+**A manifest** is ``[hashes, kind, body]`` in MessagePack: the blobs it refers to, in order and in the clear (so that the
+sweep needs neither codec nor key), and a body that says what stands between them: bytes as they are, or a number n: the
+next n blobs. The last short elements of a list, which
+have no blob yet, stand in the body, too.
+
+**A list** is a tree: every `cut.FANOUT` blobs make a segment (the hashes of its children), every `cut.FANOUT` segments
+one of the next level, and the manifest has the hashes that don't make up a whole segment yet, on each level. Full
+segments never change when the list grows. So one more element is one more blob, sometimes a segment or two; the manifest
+of n elements has at most (FANOUT - 1) · log n hashes of 16 bytes (4,000 messages: at most 448 bytes). Short elements
+share a blob, from the front on, as it fills up.
+
+**An address** is a BLAKE2b hash of the plain content, 16 bytes, with a key if there is one: two equal pieces are one
+blob whatever was done to the stored body (compression, later encryption under nonces), and with a key the address
+tells nothing about the content.
+
+**Families.** Blobs belong to a family of threads: a thread and the copies made of it. A hash is unique in its family.
+So equal pieces of strangers are stored twice, and in return no counter is kept: what frees blobs (rollback, prune,
+delete, a row put anew) only marks the family, and its sweep looks at this family alone.
+
+**Who may leave a blob out.** A sender keeps, for one run, the hashes that it has sent or read (`cut.Known`), and sends
+what is not among them; storing one twice does no harm. This can't become wrong, since
+- blobs go in the same operation as the manifest that needs them, and operations of a run are stored in order, none after
+  one that was refused;
+- rows of a thread are removed only under its slot, or when it is gone, and no blob of a family is removed while a
+  thread of the family has its slot taken (the run's, from its first start to its end, also across processes);
+- a run that removes rows itself, or works on threads other than its own, forgets what it knows or never knew it;
+- a sweep is told by its mark on the family that something was stored meanwhile, and starts again.
+And if it were wrong after all, `sql.store` refuses the operation: every hash in a manifest or a new segment is looked up.
+"""

@@ -1,0 +1,160 @@
+"""From pieces to a manifest and the blobs that storage has not got yet."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+import ormsgpack
+import zstandard
+from attrs import define, field
+
+LONE: Final = 256
+"""An element of this many bytes is a blob of its own; shorter ones share a blob."""
+SHARED: Final = 512
+"""Short elements of a list share a blob that is closed when it has this many bytes."""
+FANOUT: Final = 8
+"""Children of a segment."""
+HASH_BYTES: Final = 16
+COMPRESS: Final = 200
+"""Bodies of this many bytes are compressed, if that makes them smaller by an eighth."""
+LEVEL: Final = 3
+
+SEGMENT: Final = 0
+"""Kind of a blob: the hashes of its children, one after the other."""
+PLAIN: Final = 1
+"""Kind of a blob or body: the content as it is."""
+ZSTD: Final = 2
+"""Kind of a blob or body: the content in a zstd frame."""
+
+Piece = bytes | Sequence[bytes]
+"""Bytes that stay in the manifest, or the elements of what may grow at its end (or just one, to be kept by itself)."""
+
+
+class Blob(NamedTuple):
+    """One blob as it travels and is stored."""
+
+    hash: bytes
+    kind: int
+    body: bytes
+
+
+Known = set[bytes]
+"""Hashes of blobs that storage has for certain."""
+
+
+@define
+class Cutter:
+    """Cuts the values of one operation; its `blobs` go with the operation, before the row that has the manifest.
+
+    Not for several threads at once. When the operation is on its way, and not before, its hashes may be added to
+    `known`.
+    """
+
+    known: Known = field(factory=set)
+    key: bytes = b""
+    """Key of the addresses, at most 64 bytes."""
+    blobs: dict[bytes, Blob] = field(factory=dict, init=False)
+    """New ones in the order in which they were met, children before their segment."""
+
+    def manifest(self, pieces: Iterable[Piece]) -> bytes:
+        """Return the manifest of a value."""
+        hashes: list[bytes] = []
+        body: list[bytes | int] = []
+        literal: list[bytes] = []
+
+        def refer(refs: Sequence[bytes]) -> None:
+            if not refs:
+                return
+            if literal:
+                body.append(b"".join(literal))
+                literal.clear()
+            hashes.extend(refs)
+            if body and isinstance(body[-1], int):
+                body[-1] += len(refs)
+            else:
+                body.append(len(refs))
+
+        for piece in pieces:
+            if isinstance(piece, bytes):
+                literal.append(piece)
+            else:
+                refs, rest = self._list(piece)
+                refer(refs)
+                literal.append(rest)
+        if literal:
+            body.append(b"".join(literal))
+        kind, packed = self._packed(ormsgpack.packb(body))
+        return ormsgpack.packb([b"".join(hashes), kind, packed])
+
+    def _list(self, elements: Sequence[bytes]) -> tuple[list[bytes], bytes]:
+        """Return the hashes that stand for a list, and the short elements at its end that have no blob yet."""
+        level: list[bytes] = []
+        short: list[bytes] = []
+        size = 0
+        data = self._data
+        for element in elements:
+            if len(element) >= LONE:
+                if short:
+                    level.append(data(b"".join(short)))
+                    short.clear()
+                    size = 0
+                level.append(data(element))
+                continue
+            short.append(element)
+            size += len(element)
+            if size >= SHARED:
+                level.append(data(b"".join(short)))
+                short.clear()
+                size = 0
+        digits: list[list[bytes]] = []
+        while level:
+            whole = len(level) - len(level) % FANOUT
+            digits.append(level[whole:])
+            level = [
+                self._segment(b"".join(level[start : start + FANOUT])) for start in range(0, whole, FANOUT)
+            ]
+        return [one for digit in reversed(digits) for one in digit], b"".join(short)
+
+    def _data(self, content: bytes) -> bytes:
+        address = blake2b(content, digest_size=HASH_BYTES, key=self.key, person=b"data").digest()
+        if address not in self.known and address not in self.blobs:
+            self.blobs[address] = Blob(address, *self._packed(content))
+        return address
+
+    def _segment(self, children: bytes) -> bytes:
+        address = blake2b(children, digest_size=HASH_BYTES, key=self.key, person=b"segment").digest()
+        if address not in self.known and address not in self.blobs:
+            self.blobs[address] = Blob(address, SEGMENT, children)
+        return address
+
+    def _packed(self, content: bytes) -> tuple[int, bytes]:
+        if len(content) >= COMPRESS:
+            smaller = _compressor().compress(content)
+            if len(smaller) <= len(content) * 7 // 8:
+                return ZSTD, smaller
+        return PLAIN, content
+
+
+def references(manifest: bytes) -> list[bytes]:
+    """Return the hashes that a manifest has, in order."""
+    hashes: bytes = ormsgpack.unpackb(manifest)[0]
+    return split(hashes)
+
+
+def split(hashes: bytes) -> list[bytes]:
+    """Return the hashes that stand one after the other."""
+    return [hashes[start : start + HASH_BYTES] for start in range(0, len(hashes), HASH_BYTES)]
+
+
+_local = threading.local()
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    """Return this thread's compressor: making one costs more than using it, and two must not use one at once."""
+    made: zstandard.ZstdCompressor | None = getattr(_local, "compressor", None)
+    if made is None:
+        made = _local.compressor = zstandard.ZstdCompressor(level=LEVEL)
+    return made

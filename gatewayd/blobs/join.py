@@ -1,0 +1,105 @@
+"""From manifests back to bytes, with one query for each level of the trees and `sql.BATCH` blobs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import ormsgpack
+import zstandard
+from attrs import define, field
+
+from gatewayd.blobs import cut, sql
+from gatewayd.errors import GatewaydError
+
+Fetch = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+"""Executes a statement and returns all its rows."""
+
+
+class Missing(GatewaydError):
+    """A manifest refers to a blob that storage has not got."""
+
+
+@define
+class Joiner:
+    """Joins manifests of one thread; what it has fetched it keeps, for others share it. One reading, then dropped."""
+
+    thread_id: str
+    fetch: Fetch
+    content: dict[bytes, bytes] = field(factory=dict, init=False)
+    """By hash, what a blob stands for, or of a segment the hashes of its children."""
+    segments: set[bytes] = field(factory=set, init=False)
+    _opened: set[bytes] = field(factory=set, init=False)
+    """Segments whose children have been fetched."""
+    _leaves: dict[bytes, list[bytes]] = field(factory=dict, init=False)
+
+    def load(self, manifests: Iterable[bytes]) -> None:
+        """Fetch what these manifests need, level by level."""
+        wanted = {one for manifest in manifests for one in cut.references(manifest)}
+        while wanted:
+            absent = [one for one in wanted if one not in self.content]
+            for start in range(0, len(absent), sql.BATCH):
+                self._fetch(absent[start : start + sql.BATCH])
+            # Also below what was there already: blobs that are not stored yet may stand on stored ones.
+            opened = (wanted & self.segments) - self._opened
+            self._opened |= opened
+            wanted = {child for segment in opened for child in cut.split(self.content[segment])}
+
+    def _fetch(self, hashes: Sequence[bytes]) -> None:
+        found = self.fetch(sql.select(len(hashes)), (self.thread_id, *hashes))
+        self.take(found)
+        if len(found) < len(hashes):
+            lost = next(one for one in hashes if one not in self.content)
+            raise Missing(f"Thread {self.thread_id} refers to a blob that is not stored: {lost.hex()}")
+
+    def take(self, blobs: Iterable[cut.Blob | tuple[Any, ...]]) -> None:
+        """Keep blobs ``(hash, kind, body)``, fetched or not stored yet."""
+        decompress = _decompressor().decompress
+        for address, kind, body in blobs:
+            self.content[address] = decompress(body) if kind == cut.ZSTD else body
+            if kind == cut.SEGMENT:
+                self.segments.add(address)
+
+    def join(self, manifest: bytes) -> bytes:
+        """Return the value of a manifest. Raises `Missing`."""
+        hashes, kind, packed = ormsgpack.unpackb(manifest)
+        body = _decompressor().decompress(packed) if kind == cut.ZSTD else packed
+        refs = cut.split(hashes)
+        self.load([manifest])
+        out: list[bytes] = []
+        position = 0
+        for item in ormsgpack.unpackb(body):
+            if isinstance(item, bytes):
+                out.append(item)
+                continue
+            for address in refs[position : position + item]:
+                if address in self.segments:
+                    out += self._below(address)
+                else:
+                    out.append(self.content[address])
+            position += item
+        return b"".join(out)
+
+    def _below(self, segment: bytes) -> list[bytes]:
+        """Return the contents below a segment, in order."""
+        known = self._leaves.get(segment)
+        if known is None:
+            known = self._leaves[segment] = []
+            for child in cut.split(self.content[segment]):
+                if child in self.segments:
+                    known += self._below(child)
+                else:
+                    known.append(self.content[child])
+        return known
+
+
+_local = threading.local()
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    """Return this thread's decompressor: one must not be used by two at once."""
+    made: zstandard.ZstdDecompressor | None = getattr(_local, "decompressor", None)
+    if made is None:
+        made = _local.decompressor = zstandard.ZstdDecompressor()
+    return made

@@ -1,0 +1,53 @@
+"""Between serialised values and the columns format, type and value (or checkpoint) of both tables."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NoReturn, TypeVar
+
+from gatewayd.blobs import cut, join
+from gatewayd.checkpointing import rows, split
+from gatewayd.errors import GatewaydError
+
+SMALL: Final = 1024
+"""Bytes of a serialised value up to which it stays in its row in one piece."""
+
+MSGPACK: Final = "msgpack"
+"""The serialiser's tag of what `split` knows."""
+
+COLUMN: Final[dict[type, str]] = {rows.CheckpointRow: "checkpoint", rows.WriteRow: "value"}
+"""Where a row has its value or its manifest."""
+
+Row = TypeVar("Row", rows.CheckpointRow, rows.WriteRow)
+
+
+def pack(kind: str, data: bytes, cutter: cut.Cutter) -> tuple[int, bytes]:
+    """Return the format and the column of a value whose tag is `kind`; its new blobs are in the cutter."""
+    if len(data) <= SMALL:
+        return rows.WHOLE, data
+    return rows.PIECES, cutter.manifest(split.pieces(data) if kind == MSGPACK else [[bytes(data)]])
+
+
+def manifest(row: rows.CheckpointRow | rows.WriteRow) -> bytes | None:
+    """Return the row's manifest, None if it has its value in one piece; raises GatewaydError for unknown formats."""
+    if row.format == rows.WHOLE:
+        return None
+    if row.format != rows.PIECES:
+        _refuse(row.format)
+    found: bytes = getattr(row, COLUMN[type(row)])
+    return found
+
+
+def whole(row: Row, joiner: join.Joiner) -> Row:
+    """Return the row with its value in one piece."""
+    found = manifest(row)
+    if found is None:
+        return row
+    column = COLUMN[type(row)]
+    changes: dict[str, Any] = {"format": rows.WHOLE, column: joiner.join(found)}
+    return row._replace(**changes)
+
+
+def _refuse(version: int) -> NoReturn:
+    raise GatewaydError(
+        f"This checkpoint has storage format {version}; this version reads up to {rows.PIECES}"
+    )
