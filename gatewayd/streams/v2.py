@@ -74,10 +74,9 @@ def envelope(
     event_id: str, seq: int, method: str, namespace: Sequence[str], time_ms: int, params: bytes
 ) -> bytes:
     """Return an event as JSON; `params` is an object that is merged into the envelope's."""
-    return (
-        b'{"type":"event","event_id":%b,"seq":%d,"method":"%b","params":{"namespace":%b,"timestamp":%d,%b}'
-        % (wire.dumps(event_id), seq, method.encode(), wire.dumps(list(namespace)), time_ms, params[1:])
-    ) + b"}"
+    head = (wire.dumps(event_id), seq, method.encode(), wire.dumps(list(namespace)), time_ms)
+    start = b'{"type":"event","event_id":%b,"seq":%d,"method":"%b","params":{"namespace":%b,"timestamp":%d,' % head
+    return start + params[1:] + b"}"
 
 
 def view(record: Record) -> View | None:
