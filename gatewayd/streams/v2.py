@@ -21,7 +21,17 @@ from gatewayd.model import event
 from gatewayd.model.event import Chunk, Item, Record
 from gatewayd.streams.convert import to_v1, to_v2
 
-CHANNELS: Final = ("values", "updates", "messages", "tools", "custom", "lifecycle", "input", "tasks", "checkpoints")
+CHANNELS: Final = (
+    "values",
+    "updates",
+    "messages",
+    "tools",
+    "custom",
+    "lifecycle",
+    "input",
+    "tasks",
+    "checkpoints",
+)
 NAMED: Final = "custom:"
 
 
@@ -75,7 +85,10 @@ def envelope(
 ) -> bytes:
     """Return an event as JSON; `params` is an object that is merged into the envelope's."""
     head = (wire.dumps(event_id), seq, method.encode(), wire.dumps(list(namespace)), time_ms)
-    start = b'{"type":"event","event_id":%b,"seq":%d,"method":"%b","params":{"namespace":%b,"timestamp":%d,' % head
+    start = (
+        b'{"type":"event","event_id":%b,"seq":%d,"method":"%b","params":{"namespace":%b,"timestamp":%d,'
+        % head
+    )
     return start + params[1:] + b"}"
 
 
