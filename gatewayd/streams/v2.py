@@ -244,12 +244,9 @@ def shown_tree(tree: dict[tuple[str, ...], Branch], namespace: tuple[str, ...] =
     """Return the tree below a namespace as the wire shows it."""
     here = tree[namespace]
     below = [name for name in tree if len(name) == len(namespace) + 1 and name[:-1] == namespace]
-    return {
-        "namespace": list(namespace),
-        "status": here.status,
-        "graph_name": here.graph_name,
-        "children": [shown_tree(tree, name) for name in below],
-    }
+    children = [shown_tree(tree, name) for name in below]
+    about = {"namespace": list(namespace), "status": here.status, "graph_name": here.graph_name}
+    return {**about, "children": children} if children else about
 
 
 def state_after_gap(seq: int, time_ms: int, params: bytes) -> View:
