@@ -25,9 +25,11 @@ from aiohttp import web
 
 from gatewayd.api import (
     assistants,
+    commands,
     connections,
     counting,
     crons,
+    events,
     items,
     meta,
     metrics,
@@ -54,6 +56,8 @@ def setup(app: web.Application) -> None:
         runs,
         runs_stateless,
         streams,
+        commands,
+        events,
         threads,
         state,
         assistants,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.base.id import uuid6
 
-from gatewayd.checkpointing import operations
+from gatewayd.checkpointing import convert, operations
 from gatewayd.db import importing
 from gatewayd.errors import NotFound, Rejected
 from gatewayd.model.run import RunOutcome
@@ -43,6 +43,24 @@ def test_a_thread_is_seen_when_it_is_whole_with_its_own_times_and_without_a_time
     assert desk.holder("thread") is None
     assert not begin(desk)
     assert desk.look("thread") == found
+
+
+def test_its_states_are_on_the_list_of_what_is_converted_and_what_was_there_before_is_not(desk: Any) -> None:
+    begin(desk)
+    put(desk, "0001")
+    assert desk.connection.execute("SELECT name, behind, until FROM conversions ORDER BY name").fetchall() == [
+        ("checkpoints", 0, 1),
+        ("writes", 0, 0),
+    ]
+    while convert.next_row(desk.connection) is not None:
+        pass
+    begin(desk, "second")
+    put(desk, "0001", "second")
+    put(desk, "0002", "second")
+    assert desk.connection.execute("SELECT behind, until FROM conversions ORDER BY name").fetchall() == [
+        (1, 3),
+        (0, 0),
+    ]
 
 
 def test_one_that_was_cut_short_is_begun_anew_or_swept(desk: Any) -> None:
