@@ -116,12 +116,16 @@ def boolean(value: Any, _: Any = None) -> bool:
 
 
 def integer(value: Any, _: Any = None) -> int:
-    """Return an integer; 2.0 is one."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
+    """Return an integer that storage takes; 2.0 is one."""
+    whole = int(value) if isinstance(value, float) and value.is_integer() else value
+    if isinstance(whole, bool) or not isinstance(whole, int):
         raise wrong_type(value, "integer")
-    return value
+    if not -LARGEST <= whole <= LARGEST:
+        bound = (
+            f"greater than the maximum of {LARGEST}" if whole > 0 else f"less than the minimum of {-LARGEST}"
+        )
+        raise Wrong(value, f"{show(value)} is {bound}", "maximum" if whole > 0 else "minimum")
+    return whole
 
 
 def number(value: Any, _: Any = None) -> float:

@@ -151,3 +151,10 @@ async def test_pages_of_a_search_say_where_they_go_on(server):
         assert await answer.json() == [{"name": "n2"}]
         assert "x-pagination-next" not in answer.headers
     assert await server.json("POST", "/assistants/count", {"metadata": {"mine": True}}) == 3
+
+
+@pytest.mark.parametrize("number", [2**63, 2**70, -(2**70), 1e300])
+async def test_an_integer_that_storage_cannot_take_is_refused(server, number):
+    for path, name in (("latest", "version"), ("versions", "limit"), ("versions", "offset")):
+        refusal = await server.json("POST", f"/assistants/chat/{path}", {name: number}, status=422)
+        assert f'On instance["{name}"]' in refusal["detail"]

@@ -169,7 +169,10 @@ REFUSED = [
     (
         {"config": {"configurable": {"a": 1}}, "context": {"b": 1}},
         400,
-        "Cannot specify both configurable and context. Prefer setting context alone.",
+        (
+            "Cannot specify both configurable and context. Prefer setting context alone. Context was introduced in "
+            "LangGraph 0.6.0 and is the long term planned replacement for configurable."
+        ),
     ),
 ]
 

@@ -83,12 +83,12 @@ def test_marks_of_failure_are_no_result() -> None:
 
 
 def test_the_wires_command_becomes_langgraphs() -> None:
-    command = resume._command(
+    command = resume.command_of(
         {"update": [["path", ["a"]]], "resume": 1, "goto": ["b", {"node": "c", "input": {"word": "w"}}]}
     )
     assert command == Command(update=[("path", ["a"])], resume=1, goto=["b", Send("c", {"word": "w"})])
-    assert resume._command({"goto": "b"}) == Command(goto="b")
-    assert resume._command({"goto": {"node": "b"}}) == Command(goto=Send("b", None))
+    assert resume.command_of({"goto": "b"}) == Command(goto="b")
+    assert resume.command_of({"goto": {"node": "b"}}) == Command(goto=Send("b", None))
 
 
 def test_the_latest_checkpoint_is_addressed_by_the_thread_alone() -> None:
