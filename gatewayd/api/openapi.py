@@ -17,7 +17,7 @@ from typing import Any, Final
 from aiohttp import hdrs, web
 
 import gatewayd
-from gatewayd.api import answers, keys, reading, reply, schemas
+from gatewayd.api import answers, keys, protocol_bodies, reading, reply, schemas
 
 routes = web.RouteTableDef()
 
@@ -99,8 +99,9 @@ def _operation(made: schemas.Schemas, method: str, path: str, handler: Any) -> d
     }
     if more:
         operation["description"] = more
-    if method != hdrs.METH_GET and read.bodies:
-        kind, many = read.bodies[0]
+    bodies = [(protocol_bodies.BODIES[path], False)] if path in protocol_bodies.BODIES else read.bodies
+    if method != hdrs.METH_GET and bodies:
+        kind, many = bodies[0]
         schema = made.of(list[kind] if many else kind)  # type: ignore[valid-type]  # a class found in code
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     return operation

@@ -26,6 +26,7 @@ import attrs
 from attrs import define, field
 
 from gatewayd.api import bodies, parse
+from gatewayd.model import selection
 
 Schema = dict[str, Any]
 
@@ -69,6 +70,11 @@ KINDS: Final[dict[str, Schema]] = {
     "Count": {"type": "integer", "minimum": 0, "maximum": parse.LARGEST},
     "CronInput": {"anyOf": [OBJECT, {"type": "array", "items": OBJECT}]},
     "Delay": {"type": "number", "minimum": -bodies.LONGEST_DELAY_S, "maximum": bodies.LONGEST_DELAY_S},
+    "Extract": {
+        "type": "object",
+        "additionalProperties": {"type": "string"},
+        "maxProperties": bodies.MOST_EXTRACTED,
+    },
     "Filter": OBJECT,
     "ItemIndex": {"anyOf": [{"const": False}, STRINGS]},
     "Limit": {"type": "integer", "minimum": 1, "maximum": 1000},
@@ -77,6 +83,10 @@ KINDS: Final[dict[str, Schema]] = {
     "Nodes": {"anyOf": [{"const": "*"}, STRINGS]},
     "Offset": {"type": "integer", "minimum": 0, "maximum": parse.LARGEST},
     "Place": OBJECT,
+    "StatePart": {
+        "type": "string",
+        "description": f"{', '.join(selection.FIELDS)}, or values.<key>",
+    },
     "StateValues": {"anyOf": [OBJECT, {"type": "array"}]},
     "StreamModes": {"anyOf": [MODE, {"type": "array", "items": MODE}]},
     "ThreadId": UUID,

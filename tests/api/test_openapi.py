@@ -45,6 +45,8 @@ async def test_what_takes_a_body_says_which(document):
         assert body(path) == run, path
     assert body("/runs/batch") == {"type": "array", "items": run}
     assert body("/runs/crons/{cron_id}", "patch") == {"$ref": "#/components/schemas/CronPatch"}
+    assert body("/threads/{thread_id}/commands") == {"$ref": "#/components/schemas/ProtocolCommand"}
+    assert body("/threads/{thread_id}/stream/events") == {"$ref": "#/components/schemas/EventFilter"}
     assert body("/store/items", "put") == {"$ref": "#/components/schemas/ItemPut"}
     assert body("/store/items", "delete") == {"$ref": "#/components/schemas/ItemDelete"}
     # What answers a body is not described as read by a GET.
@@ -66,7 +68,7 @@ async def test_parameters_of_query_and_headers_are_those_that_handlers_read(docu
         return {each["name"] for each in document["paths"][path][method]["parameters"]}
 
     assert names("/threads/{thread_id}/runs") == {"thread_id", "limit", "offset", "status", "select"}
-    assert names("/threads/{thread_id}/history") == {"thread_id", "limit", "before"}
+    assert names("/threads/{thread_id}/history") == {"thread_id", "limit", "before", "select"}
     assert names("/threads/{thread_id}/runs/{run_id}/cancel", "post") == {
         "thread_id",
         "run_id",

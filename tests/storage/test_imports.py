@@ -48,7 +48,9 @@ def test_a_thread_is_seen_when_it_is_whole_with_its_own_times_and_without_a_time
 def test_its_states_are_on_the_list_of_what_is_converted_and_what_was_there_before_is_not(desk: Any) -> None:
     begin(desk)
     put(desk, "0001")
-    assert desk.connection.execute("SELECT name, behind, until FROM conversions ORDER BY name").fetchall() == [
+    assert desk.connection.execute(
+        "SELECT name, behind, until FROM conversions ORDER BY name"
+    ).fetchall() == [
         ("checkpoints", 0, 1),
         ("writes", 0, 0),
     ]
@@ -122,7 +124,12 @@ def test_checkpoints_and_writes_are_taken_as_they_are(source: Any) -> None:
         [
             operations.put("target", "", checkpoint_id, None, "msgpack", b"state", '{"step":-1}'),
             operations.writes(
-                "target", "", checkpoint_id, "a", "", [(-1, "c", "msgpack", b"v"), (0, "c", "msgpack", b"v")]
+                "target",
+                "",
+                checkpoint_id,
+                "a",
+                "",
+                [(-1, "c", 1, "msgpack", b"v"), (0, "c", 1, "msgpack", b"v")],
             ),
         ]
     ]

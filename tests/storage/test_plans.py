@@ -195,6 +195,9 @@ async def test_no_read_of_a_request_reads_a_whole_table(
     await ask("events_gap", thread_id, 0)
     await ask("run_events_gap", thread_id, run_id, 0)
     await ask("threads_to_prune", desk.now, (0, ""), 10)
+    await ask("thread_ttl_get", thread_id)
+    await ask("threads_expired", desk.now, None, 10)
+    await ask("runs_queue", desk.now)
     assert reading() - names == set(), "a read of the storage that nobody asks for here"
     statements = [(sql, given) for sql, given in asked if sql.split()[0] in {"SELECT", "WITH"}]
     assert len(statements) > 100
