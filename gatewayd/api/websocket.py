@@ -155,10 +155,10 @@ class Session:
     # commands
 
     async def _command(self, text: str) -> None:
-        command_id: int | None = None
+        command_id: int | str | None = None
         try:
             body = commands.decoded(text)
-            command_id = commands.id_of(body)
+            command_id = commands.given_id(body)
             given = commands.parsed(body)
             done = await self._carried_out(given)
         except commands.Refused as error:
