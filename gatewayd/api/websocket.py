@@ -145,12 +145,14 @@ class Session:
     async def _pump(self) -> None:
         await self._following.wait()
         assert self.position is not None
-        with hub.Cursor(self.request.app[keys.SERVICES].hub, self.thread_id, self.position) as cursor:
-            while True:
-                chunks = await cursor.page()
-                async with self._sending:
-                    await self._send_events(chunks, list(self._filters.values()))
-                    self.position = cursor.position
+        while True:
+            with hub.Cursor(self.request.app[keys.SERVICES].hub, self.thread_id, self.position) as cursor:
+                while not cursor.parted:
+                    chunks = await cursor.page()
+                    async with self._sending:
+                        await self._send_events(chunks, list(self._filters.values()))
+                        self.position = cursor.position
+            self.position = 0  # of the thread that may be made under this id
 
     # commands
 
