@@ -7,7 +7,8 @@ wait for them (see `outlet`). What that function's transformers add is made here
 - the start of a subgraph is its first task, its end the result of the task that it is part of;
 - parts of a message carry the message's id, the model call's run id and the node, so that messages that are streamed at
   the same time can be told apart;
-- the result of a tool is told twice, on the channel ``tools`` and as a message of the role "tool";
+- the result of a tool is told on the channel ``tools``, and as a message of the role "tool" too if the graph was
+  compiled with the transformer for tools (prebuilt agents are);
 - a checkpoint is told before the state that it holds (langgraph emits it after): clients number messages with it. The
   state is kept back for the moment in between.
 
@@ -67,6 +68,9 @@ class Protocol:
     """Makes the events of one run in one attempt."""
 
     with_tasks: bool
+    """The graph was compiled with the transformer for tasks."""
+    with_tool_messages: bool
+    """The graph was compiled with the transformer for tools."""
     full: bool
     """Show clients the messages of all exceptions."""
     asked: dict[str, str] = field(factory=dict, init=False)
@@ -149,7 +153,7 @@ class Protocol:
 
     def _tool(self, namespace: Namespace, payload: dict[str, Any]) -> Iterator[Item]:
         yield self._item("tools", namespace, {"data": payload})
-        if payload.get("event") == "tool-finished":
+        if self.with_tool_messages and payload.get("event") == "tool-finished":
             call = str(payload["tool_call_id"])
             output = serialise.plain(payload.get("output"))
             known = message.is_message(output)

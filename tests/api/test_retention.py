@@ -35,8 +35,8 @@ async def test_a_joiner_whose_id_is_too_old_is_told_of_the_gap_first(server):
         async with server.client.get(path, headers={"Last-Event-ID": last_id}) as answer:
             ((name, data, event_id),) = frames(await answer.read())
         assert (name, event_id) == ("metadata", None)
-        assert data == {"run_id": first, "attempt": 1, "gap": {"after": after, "resumes_at": 4}}
-    for headers in ({}, {"Last-Event-ID": "1-3"}):
+        assert data == {"run_id": first, "attempt": 1, "gap": {"after": after, "resumes_at": 5}}
+    for headers in ({}, {"Last-Event-ID": "1-4"}):
         async with server.client.get(path, headers=headers) as answer:
             assert await answer.read() == b""
 
@@ -72,11 +72,26 @@ async def test_a_reader_of_a_thread_whose_id_is_too_old_is_told_of_the_gap_first
     await forget(server)
     third = await server.completed(thread_id)
     seen = await read(server, f"/threads/{thread_id}/stream", "1-2", b"values")
-    assert seen[0] == ("metadata", {"gap": {"after": 2, "resumes_at": 6}})
+    assert seen[0] == ("metadata", {"gap": {"after": 2, "resumes_at": 7}})
     assert seen[1][1]["status"] == "run_done"  # the newest that there was
     assert seen[2] == ("metadata", {"run_id": third, "attempt": 1})
-    unbroken = await read(server, f"/threads/{thread_id}/stream", "1-6", b"values")
+    unbroken = await read(server, f"/threads/{thread_id}/stream", "1-8", b"values")
     assert unbroken[0] == ("metadata", {"run_id": third, "attempt": 1})
+
+
+async def test_a_reader_of_v2_whose_number_is_too_old_gets_the_state_in_place_of_what_is_gone(server):
+    thread_id = await server.thread()
+    await server.completed(thread_id)
+    await server.completed(thread_id)
+    await forget(server)
+    asked = {"channels": ["values", "lifecycle"], "since": 2}
+    async with server.client.post(f"/threads/{thread_id}/stream/events", json=asked) as answer:
+        seen = b""
+        while b"lifecycle" not in seen:
+            seen += await answer.content.readany()
+    (name, state, _), (_, end, _) = frames(seen)
+    assert (name, state["seq"], state["params"]["data"]) == ("values", 6, {"done": True})
+    assert (end["seq"], end["params"]["data"]["event"]) == (7, "completed")
 
 
 async def test_a_thread_is_replayed_from_its_beginning_only_as_far_as_its_latest_runs_go(serve):
@@ -129,4 +144,4 @@ async def test_events_under_the_eyes_of_a_reader_are_kept_as_long_again(server):
         assert await server.services.storage.events_gap(thread_id, 0) is None
         later(server, 100)
         await sweeper.prune(server.services.runs, 100)
-        assert await server.services.storage.events_gap(thread_id, 0) == 5
+        assert await server.services.storage.events_gap(thread_id, 0) == 6

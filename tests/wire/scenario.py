@@ -20,6 +20,7 @@ MODULES: Final = (
     "asked_of_crons",
     "asked_of_modes",
     "asked_of_readers",
+    "asked_of_protocol",
     "asked_of_search",
     "asked_of_store",
 )
