@@ -51,6 +51,7 @@ from gatewayd.worker import (
 from gatewayd.worker import (
     config as run_config,
 )
+from gatewayd.worker.transformers import Transformers
 
 log = logging.getLogger(__name__)
 
@@ -238,6 +239,7 @@ class Execution:
         if self._protocol is not None:
             self._protocol.with_tasks = TasksTransformer in graph.stream_transformers
             self._protocol.with_tool_messages = ToolCallTransformer in graph.stream_transformers
+            self._protocol.transformers = Transformers(graph.stream_transformers)
             config = merge_configs(config, {"configurable": {protocol.NEWER_MESSAGES: True}})
             more["version"] = "v2"
         stream: Callable[..., Any] = graph.astream  # its overloads know only literal modes
