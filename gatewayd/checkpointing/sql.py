@@ -53,6 +53,16 @@ NAMESPACES = "SELECT DISTINCT checkpoint_ns FROM checkpoints WHERE thread_id = ?
 QUESTIONS = f"""
 SELECT {_WRITE} FROM writes WHERE thread_id = ? AND checkpoint_ns = ? AND channel = '__interrupt__'"""
 
+# Type, format and column of those of a table's newest rows that may be sealed: enough to tell a wrong key.
+_NEWEST = """
+SELECT type, format, {column} FROM {table}
+WHERE rowid IN (SELECT rowid FROM {table} ORDER BY rowid DESC LIMIT 100)
+AND (format = 2 OR type LIKE '%+%')"""
+NEWEST = {
+    table: _NEWEST.format(table=table, column=column)
+    for table, column in (("checkpoints", "checkpoint"), ("writes", "value"))
+}
+
 # Channels that were delta channels at some checkpoint of a namespace. Parameters: thread_id, checkpoint_ns.
 DELTA_CHANNELS = """
 SELECT DISTINCT counter.key
