@@ -73,9 +73,19 @@ class Joiner:
             if kind == cut.SEGMENT:
                 self.content[address] = body
                 self.segments.add(address)
-                continue
-            packed = opened(self.seal, body, address + bytes([kind])) if sealed else body
-            self.content[address] = decompress(packed) if kind == cut.ZSTD else packed
+            elif sealed:
+                self.content[address] = self._opened_blob(address, kind, body)
+            else:
+                self.content[address] = decompress(body) if kind == cut.ZSTD else body
+
+    def _opened_blob(self, address: bytes, kind: int, body: bytes) -> bytes:
+        content = None if self.seal is None else self.seal.remembered.get(address)
+        if content is None:
+            packed = opened(self.seal, body, address + bytes([kind]))
+            content = _decompressor().decompress(packed) if kind == cut.ZSTD else packed
+            if self.seal is not None:
+                self.seal.remembered.put(address, content)
+        return content
 
     def join(self, manifest: bytes) -> bytes:
         """Return the value of a manifest. Raises `Missing` and `seal.Locked`."""

@@ -134,7 +134,7 @@ def test_sealed_pieces_come_back_and_nothing_of_them_is_stored_in_the_clear(shel
     assert len(blobs) > 100
     assert b"plain text" not in manifest + b"".join(blob.body for blob in blobs)
     sql.store(shelf.connection, "t", blobs, [manifest])
-    joiner = join.Joiner("t", shelf.joiner("t").fetch, seal)
+    joiner = join.Joiner("t", shelf.joiner("t").fetch, Seal(b"k" * 24))
     assert joiner.join(manifest) == b"head in plain text" + b"".join(elements) + b"end in plain text"
 
 
@@ -145,19 +145,49 @@ def test_what_was_stored_in_the_clear_is_read_beside_what_is_sealed(shelf: Any) 
     cutter = cut.Cutter(shelf.known, seal)
     sealed = cutter.manifest([elements])
     sql.store(shelf.connection, "t", list(cutter.blobs.values()), [sealed])
-    joiner = join.Joiner("t", shelf.joiner("t").fetch, seal)
+    joiner = join.Joiner("t", shelf.joiner("t").fetch, Seal(b"k" * 16))
     joiner.load([shelf.manifest("t", "a"), sealed])
     assert joiner.join(sealed) == joiner.join(shelf.manifest("t", "a")) == b"".join(elements)
 
 
 def test_a_sealed_blob_that_stands_in_anothers_place_is_not_opened(shelf: Any) -> None:
-    seal = Seal(b"k" * 16)
-    cutter = cut.Cutter(seal=seal)
+    cutter = cut.Cutter(seal=Seal(b"k" * 16))
     manifest = cutter.manifest([[message(1)], [message(2)]])
     one, two = cutter.blobs.values()
     sql.store(shelf.connection, "t", [one._replace(body=two.body), two._replace(body=one.body)], [manifest])
     with pytest.raises(Locked):
-        join.Joiner("t", shelf.joiner("t").fetch, seal).join(manifest)
+        join.Joiner("t", shelf.joiner("t").fetch, Seal(b"k" * 16)).join(manifest)
+
+
+def test_a_seal_remembers_the_blobs_used_last_as_far_as_its_memory_goes(shelf: Any) -> None:
+    seal = Seal(b"k" * 16)
+    seal.remembered.limit = 3000
+    for number in range(3):
+        seal.remembered.put(b"%d" % number, b"x" * 1000)
+    assert seal.remembered.get(b"0") == b"x" * 1000
+    seal.remembered.put(b"3", b"y" * 1000)
+    seal.remembered.put(b"huge", b"z" * 3001)
+    assert [seal.remembered.get(key) is None for key in (b"0", b"1", b"2", b"3", b"huge")] == [
+        False, True, False, False, True,
+    ]  # fmt: skip
+
+
+def test_a_blob_that_was_sealed_or_opened_is_not_decrypted_again(
+    shelf: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seal, elements = Seal(b"k" * 16), [message(number) for number in range(50)]
+    cutter = cut.Cutter(seal=seal)
+    manifest = cutter.manifest([elements])
+    sql.store(shelf.connection, "t", list(cutter.blobs.values()), [manifest])
+    other = Seal(b"k" * 16)
+    join.Joiner("t", shelf.joiner("t").fetch, other).load([manifest])
+    monkeypatch.setattr(Seal, "open", lambda *_: pytest.fail("decrypted again"))
+    for warm in (seal, other):
+        joiner = join.Joiner("t", shelf.joiner("t").fetch, warm)
+        joiner.load([manifest])
+        assert sorted(
+            joiner.content[each] for each in joiner.content if each not in joiner.segments
+        ) == sorted(elements)
 
 
 @pytest.mark.parametrize("other", [None, Seal(b"x" * 16)], ids=["no key", "another key"])
