@@ -15,7 +15,8 @@ from gatewayd.model.event import Chunk
 COLUMNS = "thread_id, run_id, first_seq, last_seq, time_ms, records"
 
 # The next chunks behind :after: as many as fit into :bytes together, one at least. The sizes are looked at first, so
-# that a small chunk before large ones does not make the page large.
+# that a small chunk before large ones does not make the page large. What is left of a deleted thread is nobody's: a
+# stream that waits for another thread under its id must not move behind that one's numbers.
 _PAGE = f"""
 SELECT {COLUMNS} FROM events WHERE {{whose}} AND last_seq > :after AND last_seq <= (
     SELECT max(last_seq) FROM (
@@ -23,6 +24,7 @@ SELECT {COLUMNS} FROM events WHERE {{whose}} AND last_seq > :after AND last_seq 
         FROM (SELECT last_seq, length(records) AS size FROM events WHERE {{whose}} AND last_seq > :after
               ORDER BY last_seq LIMIT :chunks))
     WHERE total <= :bytes OR total = size)
+AND NOT EXISTS (SELECT 1 FROM threads WHERE threads.thread_id = :thread_id AND deleted_at IS NOT NULL)
 ORDER BY last_seq"""
 PAGE = _PAGE.format(whose="thread_id = :thread_id")
 PAGE_OF_RUN = _PAGE.format(whose="run_id = :run_id AND thread_id = :thread_id")
