@@ -41,6 +41,10 @@ class NotFound(RequestError):
     """What the request names does not exist (or no longer)."""
 
 
+class UnknownInterrupt(NotFound):
+    """An answer names an interrupt that does not wait for one (any more)."""
+
+
 class Conflict(RequestError):
     """The request clashes with the present state."""
 

@@ -25,8 +25,10 @@ from aiohttp import web
 
 from gatewayd.api import (
     assistants,
+    commands,
     connections,
     crons,
+    events,
     meta,
     middleware,
     runs,
@@ -48,6 +50,8 @@ def setup(app: web.Application) -> None:
         runs,
         runs_stateless,
         streams,
+        commands,
+        events,
         threads,
         state,
         assistants,

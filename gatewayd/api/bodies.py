@@ -355,6 +355,14 @@ def _command(value: Any, _: Any) -> Object:
     return command
 
 
+def check_command(command: dict[str, Any]) -> None:
+    """Raise `Invalid` for what langgraph can make no Command of."""
+    try:
+        _command(command, None)
+    except parse.Wrong as error:
+        raise error.invalid() from None
+
+
 def _goes(goto: Any) -> bool:
     """Whether a goto is a node, a Send, or a list of them, or nothing."""
     places = goto if isinstance(goto, list) else [goto]

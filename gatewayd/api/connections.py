@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from typing import Protocol
 
 from aiohttp import web
 from attrs import define, field
@@ -23,24 +24,31 @@ class ClientGone(ConnectionError):
     """The client has left or was cut off; nothing more can be sent."""
 
 
+class Abortable(Protocol):
+    """What lasts and can be cut."""
+
+    def abort(self) -> None:
+        """Close the connection without an orderly end."""
+
+
 @define(eq=False)
 class Connections:
     """All responses that last, so that they can be cut together."""
 
     cut: bool = field(default=False, init=False)
     """The server is stopping: a response that begins now is cut at once."""
-    _open: set[Lasting] = field(factory=set, init=False)
+    _open: set[Abortable] = field(factory=set, init=False)
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def add(self, response: Lasting) -> None:
+    def add(self, response: Abortable) -> None:
         """Remember a response that has begun."""
         self._open.add(response)
         if self.cut:
             response.abort()
 
-    def remove(self, response: Lasting) -> None:
+    def remove(self, response: Abortable) -> None:
         """Forget a response that is over."""
         self._open.discard(response)
 

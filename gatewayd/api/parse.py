@@ -289,6 +289,17 @@ async def json(request: web.Request) -> Any:
     return value
 
 
+async def rejecting_object(request: web.Request) -> Object:
+    """Return a request's body, an object, with protocol v2's word for anything else. Raises `Rejected`."""
+    try:
+        found = await json(request)
+    except Invalid:
+        raise Rejected("Invalid JSON body") from None
+    if not isinstance(found, dict):
+        raise Rejected("Invalid JSON body")
+    return found
+
+
 def _too_deep(value: Any) -> bool:
     level = [value]
     for _ in range(DEEPEST):

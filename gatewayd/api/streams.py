@@ -113,9 +113,9 @@ def _thread_frames(modes: frozenset[str], chunks: list[Chunk]) -> bytes:
             continue
         done = record.kind == event.END
         lifecycle = done or record.kind == "metadata"
-        if record.mask & (event.V1 | event.THREAD) and (
-            "run_modes" in modes or (lifecycle and "lifecycle" in modes)
-        ):
-            name = "metadata" if done else v1.event_name(record)
-            frames.append(v1.frame(name, record.data, record.event_id))
+        if not ("run_modes" in modes or (lifecycle and "lifecycle" in modes)):
+            continue
+        if (shown := v1.shown_on(record, event.V1 | event.THREAD)) is not None:
+            name = "metadata" if done else v1.event_name(shown)
+            frames.append(v1.frame(name, shown.data, shown.event_id))
     return b"".join(frames)

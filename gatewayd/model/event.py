@@ -22,6 +22,9 @@ THREAD = 2
 V2 = 4
 """Shown by protocol v2."""
 
+V2_KIND = "v2/"
+"""What the kinds of records begin with that are in the words of protocol v2 (see `streams.v2`)."""
+
 END = "end"
 """Kind of the record that closes a run; the last one of its run."""
 

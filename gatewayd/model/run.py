@@ -91,6 +91,10 @@ class RunRequest:
     """Marks a request that makes one run however often it comes."""
     auth_user: dict[str, Any] | None = None
     """`langgraph_auth_user`: whoever asks for the run."""
+    resumes: bool = False
+    """If the thread waits for answers and no run is at work, an input is the answer (protocol v2)."""
+    answering: frozenset[str] = frozenset()
+    """Interrupts that must be waiting for an answer; one that is not makes `UnknownInterrupt`."""
     thread_metadata: dict[str, Any] = field(factory=dict)
     """What a thread that is made for the run starts with."""
 
@@ -113,6 +117,8 @@ class RunOutcome:
     next: list[str] | None = None
     """Names of the nodes that come next; None: unknown."""
     end_checkpoint_id: str | None = None
+    asked: dict[str, str] = field(factory=dict)
+    """Interrupt id to the namespace in which it was raised (segments joined by "|"), as far as that is known."""
     quiet: bool = False
     """The thread's projection stays as it is: the run had not begun."""
     rollback: bool = False

@@ -25,6 +25,7 @@ from gatewayd.model.run import Run, RunOutcome
 from gatewayd.runs import flight, waiters
 from gatewayd.storage import store
 from gatewayd.streams import log as stream_log
+from gatewayd.streams import v2
 from gatewayd.workers import supervisor
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,9 @@ class Endings:
         """Post the end of a run to the writer; `items` are events that come before its last one."""
         data = wire.dumps({"status": "run_done", "run_id": run.run_id})
         last: Item = (event.END, "", event.THREAD, data)
+        ends = v2.end_items(
+            run.graph_id, outcome.status, outcome.error, outcome.interrupts, outcome.next, outcome.asked
+        )
         attempt = run.attempt if here is not None else 0
 
         def done(chunk: Chunk, stored: bool) -> None:
@@ -88,7 +92,7 @@ class Endings:
 
         def post() -> None:
             # Numbered at every try: what others have written on the thread meanwhile has been published.
-            chunk = self.log.chunk(run.thread_id, run.run_id, [*(items or ()), last])
+            chunk = self.log.chunk(run.thread_id, run.run_id, [*(items or ()), *ends, last])
             try:
                 self.storage.run_finish_if_active(
                     run.run_id, attempt, outcome, chunk, self.now(), partial(done, chunk), failed
@@ -213,6 +217,7 @@ def outcome_of(
         interrupts=frame.get("interrupts"),
         next=frame.get("next"),
         end_checkpoint_id=frame.get("end_checkpoint_id"),
+        asked=frame.get("asked") or {},
         quiet=frame.get("quiet", False),
     )
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from gatewayd.model import event
 from gatewayd.model.event import Chunk, Record
+from gatewayd.streams import v2
 
 HEARTBEAT = b": heartbeat\r\n\r\n"
 
@@ -38,6 +39,13 @@ def event_name(record: Record) -> str:
     return f"{record.kind}|{record.namespace}" if record.namespace else record.kind
 
 
+def shown_on(record: Record, mask: int) -> Record | None:
+    """Return the record in the words of v1 if it is shown there; None otherwise."""
+    if not record.mask & mask:
+        return None
+    return v2.shown_to_v1(record) if record.kind.startswith(event.V2_KIND) else record
+
+
 def names_of(modes: Iterable[str]) -> frozenset[str]:
     """Return the names of the events that a filter by stream modes lets through."""
     return frozenset(name for mode in modes for name in NAMES.get(mode, (mode,))) | ALWAYS
@@ -54,8 +62,9 @@ def run_frames(
         for record in chunk.records:
             if record.kind == event.END:
                 return b"".join(frames), True
-            if record.mask & event.V1 and (names is None or record.kind in names):
-                frames.append(frame(event_name(record), record.data, record.event_id if with_ids else None))
+            shown = shown_on(record, event.V1)
+            if shown is not None and (names is None or shown.kind in names):
+                frames.append(frame(event_name(shown), shown.data, shown.event_id if with_ids else None))
     return b"".join(frames), False
 
 

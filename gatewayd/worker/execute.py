@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from langchain_core.runnables.config import merge_configs
 from langgraph.errors import GraphDrained, UnknownInterruptError
 from langgraph.runtime import RunControl
 from langgraph.store.base import BaseStore
+from langgraph.stream.transformers import TasksTransformer
 from langgraph.types import Command, StateSnapshot
 
 from gatewayd import logs
@@ -40,6 +41,7 @@ from gatewayd.worker import (
     modes,
     outlet,
     projection,
+    protocol,
     reader,
     resume,
     serialise,
@@ -53,6 +55,8 @@ log = logging.getLogger(__name__)
 
 SHOWN = event.V1 | event.THREAD
 INTERRUPT = "__interrupt__"
+LIFECYCLE = "lifecycle"
+"""The mode that only runs have that were started over protocol v2."""
 
 
 class StepControl(RunControl):
@@ -112,11 +116,16 @@ class Execution:
     _modes: modes.Modes = field(init=False)
     _events: callbacks.Events | None = field(default=None, init=False)
     """Emits langchain's events, if they are wanted."""
+    _protocol: protocol.Protocol | None = field(default=None, init=False)
+    """Makes the events of protocol v2, for a run that was started over it."""
 
     def __attrs_post_init__(self) -> None:
         around, order = self.around, self.order
         kwargs = order.kwargs
         wanted = frozenset(kwargs.get("stream_mode") or ["values"])
+        if LIFECYCLE in wanted:
+            wanted = protocol.MODES
+            self._protocol = protocol.Protocol(with_tasks=False, full=around.full_errors)
         self._modes = modes.Modes(wanted, temporary=bool(kwargs.get("temporary")))
         self._subgraphs = bool(kwargs.get("subgraphs"))
         self.outlet = outlet.Outlet(
@@ -149,7 +158,20 @@ class Execution:
         except asyncio.CancelledError as cancelled:
             outcome = await self._after_cancel(cancelled)
         self._close_events()
+        if self._protocol is not None:
+            outcome = self._with_ends(self._protocol, outcome)
         await self.outlet.end(outcome)
+
+    def _with_ends(self, shaped: protocol.Protocol, outcome: dict[str, Any]) -> dict[str, Any]:
+        """Emit how the subgraphs ended that were still at work; return the outcome with the places of its questions."""
+        if outcome["outcome"] == "drained":
+            return outcome
+        status, error = ENDS.get(outcome["outcome"], "interrupted"), outcome.get("error")
+        if outcome["outcome"] == "success" and outcome.get("interrupts"):
+            status = "interrupted"
+        with contextlib.suppress(GatewaydError):
+            self._emit_all(shaped.close(status, error["message"] if error and status == "failed" else None))
+        return {**outcome, "asked": shaped.asked}
 
     async def _outcome(self) -> dict[str, Any]:
         order = self.order
@@ -173,6 +195,9 @@ class Execution:
     async def _through_graph(self, saver: checkpoints.Saver, durability: str) -> dict[str, Any]:
         order, around = self.order, self.around
         self._emit("metadata", "", b'{"run_id":"%b","attempt":%d}' % (order.run_id.encode(), order.attempt))
+        self.outlet.emit(protocol.running(order.graph_id, order.attempt))
+        if order.answers and order.attempt == 1:
+            self.outlet.emit(protocol.answered(list(order.answers)))
         prepared = run_config.prepare(order)
         async with around.graphs.open(
             order.graph_id,
@@ -208,6 +233,11 @@ class Execution:
             given = _as_given(plan.input, kwargs.get("command"))
             self._events = callbacks.Events(emit, self.order.run_id, given, full=full)
             config = merge_configs(config, {"callbacks": [self._events]})
+        more: dict[str, Any] = {}
+        if self._protocol is not None:
+            self._protocol.with_tasks = _tells_tasks(graph)
+            config = merge_configs(config, {"configurable": {protocol.NEWER_MESSAGES: True}})
+            more["version"] = "v2"
         stream: Callable[..., Any] = graph.astream  # its overloads know only literal modes
         self._agen = stream(
             plan.input,
@@ -219,6 +249,7 @@ class Execution:
             interrupt_after=kwargs.get("interrupt_after"),
             durability=durability,
             control=self.control,
+            **more,
         )
         limit = asyncio.timeout(self._time_left())
         try:
@@ -242,7 +273,9 @@ class Execution:
         try:
             async for chunk in self._agen:
                 self._queue = self._queue or _queue_of(self._agen)
-                self._see(*(chunk if len(chunk) == 3 else ((), *chunk)))
+                self._see(*_parts(chunk))
+                if self._protocol is not None and (self._queue is None or self._queue.empty()):
+                    self._emit_all(self._protocol.release())
                 if events is not None and events.failure is not None:
                     raise events.failure
                 if self.control.steps != steps and out.congested:
@@ -263,6 +296,8 @@ class Execution:
             namespace, mode, payload = queue.get_nowait()
             if mode in self._modes.asked or mode in modes.INTERNAL:
                 self._see(namespace if self._subgraphs else (), mode, payload)
+        if self._protocol is not None:
+            self._emit_all(self._protocol.release())
 
     def _see(self, namespace: tuple[str, ...], mode: str, payload: Any) -> None:
         """Note what is needed for the result; emit what was asked for."""
@@ -271,6 +306,9 @@ class Execution:
                 self._values, self._values_json = payload, None
             elif mode == "updates" and isinstance(payload, dict) and INTERRUPT in payload:
                 self._stopped = True
+        if self._protocol is not None:
+            self._emit_all(self._protocol.shape(tuple(namespace), mode, payload))
+            return
         if mode not in self._modes.asked:
             return
         full = self.around.full_errors
@@ -286,6 +324,10 @@ class Execution:
 
     def _emit(self, kind: str, namespace: str, data: bytes) -> None:
         self.outlet.emit((kind, namespace, SHOWN, data))
+
+    def _emit_all(self, items: Iterable[event.Item]) -> None:
+        for each in items:
+            self.outlet.emit(each)
 
     def _close_events(self) -> None:
         if self._events is not None:
@@ -317,6 +359,10 @@ class Execution:
         """The run had ended before its process did: only the end is missing, and the state for those who stream."""
         snapshot = await self._snapshot(graph, config)
         state = self._projected(snapshot)
+        if self._protocol is not None:
+            self._emit_all(self._protocol.shape((), "values", snapshot.values))
+            self._emit_all(self._protocol.release())
+            return {**state, "outcome": "success"}
         if "values" in self._modes.asked:
             self._emit("values", "", state["result"])
         for mode, payload in modes.last_checkpoint(config, snapshot):
@@ -375,6 +421,8 @@ class Execution:
 
 
 TIMEOUT = {"error": "TimeoutError", "message": ""}
+ENDS = {"success": "completed", "error": "failed", "timeout": "failed"}
+"""The outcome of a run as the end of its subgraphs that were still at work."""
 
 
 def _as_given(graph_input: Any, command: dict[str, Any] | None) -> Any:
@@ -382,6 +430,18 @@ def _as_given(graph_input: Any, command: dict[str, Any] | None) -> Any:
     if not isinstance(graph_input, Command) or command is None:
         return graph_input
     return {name: command.get(name) for name in ("graph", "update", "resume", "goto")}
+
+
+def _parts(chunk: Any) -> tuple[tuple[str, ...], str, Any]:
+    """Return namespace, mode and payload of what `astream` has handed out, in any of its forms."""
+    if isinstance(chunk, dict):
+        return chunk["ns"], chunk["type"], chunk["data"]
+    return chunk if len(chunk) == 3 else ((), *chunk)
+
+
+def _tells_tasks(graph: graphs.AnyPregel) -> bool:
+    """Whether a graph was compiled with langgraph's transformer that tells of tasks."""
+    return TasksTransformer in getattr(graph, "stream_transformers", ())
 
 
 def _queue_of(agen: Any) -> asyncio.Queue[Any] | None:

@@ -87,6 +87,11 @@ def plain(value: Any) -> Any:
     return orjson.loads(dumps(value))
 
 
+def fields(message: Any) -> Any:
+    """Return the fields of a message (or what else may stand in its place), their values as they are."""
+    return message if isinstance(message, dict | str | None) else _plain(message)
+
+
 def _plain(value: Any) -> Any:
     """Return, for an object that orjson does not know, one that it knows or will ask about again."""
     kind = type(value)

@@ -11,11 +11,12 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import attrs
 from attrs import frozen
 
 from gatewayd import ids, wire
 from gatewayd.checkpointing import sql as checkpoint_sql
-from gatewayd.errors import Conflict, NotFound
+from gatewayd.errors import Conflict, NotFound, UnknownInterrupt
 from gatewayd.model import states
 from gatewayd.model.event import Chunk
 from gatewayd.model.run import RESUMING, Run, RunOutcome, RunRequest
@@ -152,6 +153,7 @@ def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, c
     active = [] if made else select(connection, ACTIVE_ON_THREAD, (thread.thread_id,))
     if active and request.multitask_strategy == "reject":
         raise Conflict(ALREADY_RUNNING)
+    request = _as_answer(request, thread, active)
     run_id = ids.new_id(request.received_at // 1000)
     superseding = request.multitask_strategy in {"interrupt", "rollback"}
     cancelled = _supersede(connection, active, run_id, request) if superseding else []
@@ -166,6 +168,20 @@ def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, c
         _start(connection, run_id, boot, request.received_at)
         run = run_find(connection, run_id) or run
     return Created(run=run, started=started, cancelled=cancelled)
+
+
+def _as_answer(request: RunRequest, thread: Thread, active: list[Run]) -> RunRequest:
+    """Return the request with its input as answer, if the thread waits for one. Raises `UnknownInterrupt`."""
+    if not request.resumes and not request.answering:
+        return request
+    pending = {item["id"] for items in (thread.interrupts or {}).values() for item in items}
+    for interrupt_id in sorted(request.answering):
+        if interrupt_id not in pending or any(interrupt_id in (run.answers or {}) for run in active):
+            raise UnknownInterrupt(f"Unknown or already-consumed interrupt: {interrupt_id}")
+    if request.answering or active or not pending or request.kwargs.get("input") is None:
+        return request
+    command = {"resume": request.kwargs["input"]}
+    return attrs.evolve(request, kwargs={**request.kwargs, "input": None, "command": command})
 
 
 def runs_create_all(

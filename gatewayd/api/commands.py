@@ -1,0 +1,294 @@
+"""``POST /threads/{thread_id}/commands``, and what the commands of protocol v2 do, over whatever they come.
+
+A command is ``{"id", "method", "params"}``; its answer has the same id and is a success with a result or an error with
+one of the protocol's codes. Commands that make runs are answered when the run is stored, whatever else the thread does:
+`multitask_strategy` decides, as for a run of v1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from aiohttp import web
+from attrs import field, frozen
+
+from gatewayd import wire
+from gatewayd.api import bodies, keys, middleware, parse, reply
+from gatewayd.errors import Conflict, GatewaydError, Invalid, NotFound, Rejected, UnknownInterrupt
+from gatewayd.model.run import RunRequest
+from gatewayd.streams import subscriptions, v2
+
+routes = web.RouteTableDef()
+
+MODES: Final = ["values", "updates", "messages", "tools", "lifecycle", "custom", "tasks", "checkpoints"]
+"""`stream_mode` of every run that was started over v2."""
+
+BAD_JSON: Final = "Protocol commands must be valid JSON."
+BAD_ENVELOPE: Final = "Protocol commands must include an integer id and string method."
+NO_RUN: Final = "No active run is bound to this thread."
+
+
+class Refused(GatewaydError):
+    """A command is answered with an error; `code` is one of the protocol's."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+@frozen(kw_only=True)
+class Command:
+    """One command."""
+
+    command_id: int
+    method: str
+    params: dict[str, Any]
+
+
+@frozen(kw_only=True)
+class Done:
+    """The result of a command, and the number of the last event that it can know of."""
+
+    result: dict[str, Any]
+    applied_through: int
+
+
+@frozen(kw_only=True)
+class _RunStart:
+    """Parameters of `run.start`; both spellings of the strategy are in use."""
+
+    assistant_id: bodies.AssistantName
+    input: Any = None
+    config: bodies.Config = field(factory=lambda: bodies.Config({}))
+    metadata: parse.Object = field(factory=dict)
+    multitask_strategy: Literal["reject", "rollback", "interrupt", "enqueue"] | None = None
+    multitaskStrategy: Literal["reject", "rollback", "interrupt", "enqueue"] | None = None  # noqa: N815  # a name of the wire
+
+
+@frozen(kw_only=True)
+class _Respond:
+    """Parameters of `input.respond` beside the answers."""
+
+    config: bodies.Config = field(factory=lambda: bodies.Config({}))
+    metadata: parse.Object = field(factory=dict)
+    update: Any = None
+    goto: Any = None
+    strict_resume: bool = False
+
+
+@routes.post("/threads/{thread_id:[^/]+}/commands")
+async def command(request: web.Request) -> web.Response:
+    """Carry out one command."""
+    thread_id = parse.path_id(request, "thread")
+    body = await parse.rejecting_object(request)
+    try:
+        given = parsed(body)
+    except Refused as error:
+        answer = wire.dumps(failure(id_of(body), error))
+        return web.Response(body=answer, status=400, content_type="application/json")
+    try:
+        return reply.json(success(given.command_id, await carry_out(request, thread_id, given)))
+    except Refused as error:
+        return reply.json(failure(given.command_id, error))
+
+
+def parsed(body: Any) -> Command:
+    """Return the command that an object describes. Raises `Refused`."""
+    command_id, method = id_of(body), body.get("method") if isinstance(body, dict) else None
+    if command_id is None or not isinstance(method, str):
+        raise Refused("invalid_argument", BAD_ENVELOPE)
+    params = body.get("params")
+    return Command(command_id=command_id, method=method, params=params if isinstance(params, dict) else {})
+
+
+def id_of(body: Any) -> int | None:
+    """Return the id of a command, None if it has none."""
+    found = body.get("id") if isinstance(body, dict) else None
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+
+def success(command_id: int, done: Done) -> dict[str, Any]:
+    """Return the answer to a command that was carried out."""
+    meta = {"applied_through_seq": done.applied_through}
+    return {"type": "success", "id": command_id, "result": done.result, "meta": meta}
+
+
+def failure(command_id: int | None, error: Refused, applied_through: int | None = None) -> dict[str, Any]:
+    """Return the answer to a command that was not."""
+    answer = {"type": "error", "id": command_id, "error": error.code, "message": error.detail}
+    if applied_through is not None:
+        answer["meta"] = {"applied_through_seq": applied_through}
+    return answer
+
+
+async def carry_out(request: web.Request, thread_id: str, given: Command) -> Done:
+    """Carry out a command that needs no connection of its own. Raises `Refused`."""
+    try:
+        match given.method:
+            case "run.start":
+                return await _run_start(request, thread_id, given.params)
+            case "input.respond":
+                return await _respond(request, thread_id, given.params)
+            case "agent.getTree":
+                return await _tree(request, thread_id)
+            case "subscription.subscribe":
+                subscriptions.parse(given.params)
+                raise Refused("not_supported", "A subscription needs a stream: POST stream/events, or a WebSocket.")
+            case "subscription.unsubscribe":
+                raise Refused("no_such_subscription", "There are no subscriptions without a WebSocket.")
+            case "subscription.reconnect":
+                raise Refused("no_such_run", NO_RUN)
+    except UnknownInterrupt as error:
+        raise Refused("no_such_interrupt", error.detail) from None
+    except NotFound as error:
+        raise Refused("unknown_error", f"404: {error.detail}") from None
+    except Invalid as error:
+        raise Refused("invalid_argument", error.detail) from None
+    except Rejected as error:
+        raise Refused("invalid_argument", error.detail) from None
+    except Conflict as error:
+        raise Refused("unknown_error", f"409: {error.detail}") from None
+    raise Refused("unknown_command", f"Unknown protocol command: {given.method}")
+
+
+async def _run_start(request: web.Request, thread_id: str, params: dict[str, Any]) -> Done:
+    if not isinstance(params.get("assistant_id"), str) or not params["assistant_id"]:
+        raise Refused("invalid_argument", "run.start requires an assistant_id.")
+    body = parse.structure(params, _RunStart)
+    try:
+        assistant = request.app[keys.SERVICES].assistants.reference(body.assistant_id)
+    except Invalid as error:
+        raise Refused("unknown_error", f"422: {error.detail}") from None
+    wanted = _request(
+        request,
+        thread_id,
+        assistant=assistant,
+        command=None,
+        graph_input=body.input,
+        config=body.config,
+        metadata=body.metadata,
+        strategy=body.multitask_strategy or body.multitaskStrategy or "enqueue",
+        resumes=True,
+    )
+    return await _created(request, wanted, with_id=True)
+
+
+async def _respond(request: web.Request, thread_id: str, params: dict[str, Any]) -> Done:
+    answers = _answers(params)
+    body = parse.structure(params, _Respond)
+    command = {
+        "resume": answers,
+        **({} if body.update is None else {"update": body.update}),
+        **({} if body.goto is None else {"goto": body.goto}),
+    }
+    bodies.check_command(command)
+    try:
+        thread = await request.app[keys.SERVICES].storage.thread_get(thread_id)
+    except NotFound:
+        first = next(iter(answers))
+        raise Refused("no_such_interrupt", f"Unknown or already-consumed interrupt: {first}") from None
+    wanted = _request(
+        request,
+        thread_id,
+        assistant=str(thread.metadata.get("assistant_id")),
+        command=command,
+        graph_input=None,
+        config=body.config,
+        metadata=body.metadata,
+        strategy="enqueue",
+        answering=frozenset(answers),
+        if_not_exists="reject",
+    )
+    return await _created(request, wanted, with_id=False)
+
+
+def _answers(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the answers by interrupt id, of one or of many. Raises `Refused`."""
+    listed = params.get("responses", [params] if "responses" not in params else None)
+    if not isinstance(listed, list) or not listed:
+        raise Refused("invalid_argument", "input.respond requires at least one response.")
+    answers = {}
+    for one in listed:
+        interrupt_id = one.get("interrupt_id") if isinstance(one, dict) else None
+        if not isinstance(interrupt_id, str) or not interrupt_id:
+            raise Refused("invalid_argument", "input.respond requires an interrupt_id.")
+        answers[interrupt_id] = one.get("response")
+    return answers
+
+
+def _request(
+    request: web.Request,
+    thread_id: str,
+    *,
+    assistant: str,
+    command: dict[str, Any] | None,
+    graph_input: Any,
+    config: Mapping[str, Any],
+    metadata: dict[str, Any],
+    strategy: str,
+    resumes: bool = False,
+    answering: frozenset[str] = frozenset(),
+    if_not_exists: Any = "create",
+) -> RunRequest:
+    services = request.app[keys.SERVICES]
+    return RunRequest(
+        assistant=assistant,
+        thread_id=thread_id,
+        kwargs={
+            "input": graph_input,
+            "command": command,
+            "stream_mode": MODES,
+            "interrupt_before": None,
+            "interrupt_after": None,
+            "webhook": None,
+            "feedback_keys": None,
+            "temporary": False,
+            "subgraphs": True,
+            "resumable": True,
+            "checkpoint_during": True,
+            "durability": "async",
+        },
+        config=dict(config),
+        context={},
+        metadata=metadata,
+        multitask_strategy=strategy,
+        if_not_exists=if_not_exists,
+        after_s=0.0,
+        keep_thread=False,
+        request_id=request[middleware.REQUEST_ID],
+        received_at=services.runs.now(),
+        resumes=resumes,
+        answering=answering,
+    )
+
+
+async def _created(request: web.Request, wanted: RunRequest, *, with_id: bool) -> Done:
+    admitted = await request.app[keys.SERVICES].runs.create(wanted)
+    run = admitted.run
+    # Not further than where the run begins: clients read from here to see all of it.
+    return Done(result={"run_id": run.run_id} if with_id else {}, applied_through=run.log_from)
+
+
+async def _tree(request: web.Request, thread_id: str) -> Done:
+    """Answer with the graphs of the thread's latest run and how they stand."""
+    services = request.app[keys.SERVICES]
+    runs = await services.storage.runs_list(thread_id, status=None, limit=1, offset=0)
+    last, _ = await services.storage.events_last(thread_id)
+    tree: dict[tuple[str, ...], v2.Branch] = {}
+    if runs:
+        position = runs[0].log_from
+        while page := await services.storage.events_page(thread_id, position, runs[0].run_id):
+            tree = v2.grown(tree, page)
+            position = page[-1].last_seq
+    if () not in tree:
+        raise Refused("no_such_run", NO_RUN)
+    return Done(result={"tree": v2.shown_tree(tree)}, applied_through=last)
+
+
+def decoded(text: str) -> Any:
+    """Return a frame's JSON. Raises `Refused`."""
+    try:
+        return wire.loads(text)
+    except wire.JSONDecodeError:
+        raise Refused("invalid_argument", BAD_JSON) from None

@@ -1,0 +1,54 @@
+"""``/threads/{thread_id}/stream/events``: the events of protocol v2, as server-sent events or over a WebSocket.
+
+A stream of events belongs to a thread and not to a run: it begins with what is kept (all that is active or has ended
+lately, or what is newer than ``since``), goes on with what comes, over the ends of runs and the starts of others, and
+never ends by itself. What the client sees when:
+
+    the thread does not exist yet      an open, silent stream; `run.start` makes the thread
+    a run is cancelled or undone       its end, `interrupted`
+    the thread is deleted              nothing more; the stream stays open
+    the client is slow                 its own stream is late; one page is held for it
+    the client takes nothing           it is cut off after `write_timeout_s`
+    the server stops, or dies          the connection is cut, so that the client comes back for the rest
+    what it knows is not kept          the thread's state first, under the last number that is gone
+"""
+
+from __future__ import annotations
+
+from aiohttp import hdrs, web
+
+from gatewayd.api import connections, keys, parse, replay, sse, websocket
+from gatewayd.streams import hub, subscriptions, v2
+
+routes = web.RouteTableDef()
+
+
+@routes.post("/threads/{thread_id:[^/]+}/stream/events")
+async def stream_events(request: web.Request) -> web.StreamResponse:
+    """Send the events of a thread that a filter lets through, until the client leaves."""
+    thread_id = parse.path_id(request, "thread")
+    params = await parse.rejecting_object(request)
+    wanted = subscriptions.parse(params)
+    services = request.app[keys.SERVICES]
+    after, gap = await replay.begin(services, thread_id, subscriptions.since(params))
+    out = sse.open_stream(request, {})
+    try:
+        with hub.Cursor(services.hub, thread_id, after) as cursor:
+            async with out:
+                if gap is not None and wanted.passes(gap):
+                    await out.send(v2.frame(gap.method, gap.record.seq, gap.encoded() or b"{}"))
+                while True:
+                    if frames := v2.frames(await sse.next_page(cursor, out), wanted):
+                        await out.send(frames)
+                        await out.beat_if_due()
+    except connections.ClientGone:
+        pass
+    return out.response
+
+
+@routes.get("/threads/{thread_id:[^/]+}/stream/events")
+async def connect_events(request: web.Request) -> web.StreamResponse:
+    """Open a WebSocket for events and commands."""
+    if "websocket" not in request.headers.get(hdrs.UPGRADE, "").lower():
+        raise web.HTTPMethodNotAllowed(request.method, [hdrs.METH_POST])
+    return await websocket.serve(request)

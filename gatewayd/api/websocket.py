@@ -1,0 +1,215 @@
+"""A WebSocket of protocol v2: events and commands over one connection.
+
+A *session* has subscriptions and one cursor over the thread's log. Its states, and who moves them:
+
+    silent      before the first subscription nothing is sent but answers
+    following   the first `subscription.subscribe` (or `.reconnect`) has been answered; the pump sends what comes
+    over        the client has closed or does not answer PINGs, takes nothing, sent what is no text; or the server stops
+
+Two tasks: the handler reads commands one after the other, the pump follows the log. Both send under one lock. The
+session's `position` is the number up to which the pump has *sent*, moved under the lock; so a new subscription, which
+is sent everything kept up to there before its answer, neither misses an event nor gets one twice.
+
+What happens on each failure: a bad frame is answered with an error and the connection stays; a command that fails
+unexpectedly, or a log that can't be read, is told by an error without an id, then the connection is closed with 1011;
+at the server's stop the connection is cut. A client that takes nothing for `write_timeout_s`, or does not answer a PING
+within half an interval, is cut off. Memory: one page of events for the session, and what the socket's buffer holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Any, Final
+
+from aiohttp import WSCloseCode, WSMsgType, web
+from attrs import define, field
+
+from gatewayd import ids, tasks, wire
+from gatewayd.api import commands, connections, keys, replay
+from gatewayd.errors import Rejected
+from gatewayd.model.event import Chunk
+from gatewayd.streams import hub, subscriptions, v2
+
+log = logging.getLogger(__name__)
+
+PING_S: Final = 20.0
+"""Seconds between two PINGs."""
+
+INVALID_THREAD: Final = 4422
+"""Close code for what HTTP would answer with 422; clients do not come back after it."""
+
+LARGEST_COMMAND: Final = 16 << 20
+"""Bytes of one frame from a client."""
+
+
+async def serve(request: web.Request) -> web.StreamResponse:
+    """Serve one connection until it is over."""
+    socket = web.WebSocketResponse(heartbeat=PING_S, max_msg_size=LARGEST_COMMAND)
+    await socket.prepare(request)
+    thread_id = ids.parse_uuid(request.match_info["thread_id"])
+    if thread_id is None:
+        await socket.close(code=INVALID_THREAD, message=b"Invalid thread ID: must be a UUID")
+        return socket
+    session = Session(request, socket, thread_id)
+    opened = request.app[keys.CONNECTIONS]
+    opened.add(session)
+    group = tasks.Group("websocket")
+    try:
+        await session.run(group)
+    except connections.ClientGone:
+        session.abort()
+    except Exception as error:
+        log.error("a WebSocket session broke: %s", error, exc_info=error)
+        await session.give_up()
+    finally:
+        opened.remove(session)
+        await group.stop()
+    return socket
+
+
+@define(eq=False)
+class Session:
+    """One connection."""
+
+    request: web.Request
+    socket: web.WebSocketResponse
+    thread_id: str
+    position: int | None = field(default=None, init=False)
+    """Number of the last event of the log that has been dealt with; None: nobody has subscribed."""
+    _filters: dict[str, v2.Filter] = field(factory=dict, init=False)
+    _sending: asyncio.Lock = field(factory=asyncio.Lock, init=False)
+    _following: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _failure: BaseException | None = field(default=None, init=False)
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        if (transport := self.request.transport) is not None:
+            transport.abort()
+
+    async def give_up(self) -> None:
+        """Tell the client that the stream is broken, and close it."""
+        answer = commands.failure(None, commands.Refused("unknown_error", "The stream broke; reconnect."))
+        with contextlib.suppress(connections.ClientGone, ConnectionError, RuntimeError):
+            async with self._sending:
+                await self._send(wire.dumps(answer))
+            await self.socket.close(code=WSCloseCode.INTERNAL_ERROR, message=b"thread stream ended")
+
+    async def run(self, group: tasks.Group) -> None:
+        """Answer commands and send events until the client has left. Raises `ClientGone`."""
+        pump = group.spawn(self._pump(), "pump", awaited=True)
+        pump.add_done_callback(self._pump_over)
+        async for frame in self.socket:
+            if frame.type is not WSMsgType.TEXT:
+                await self.socket.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"text frames only")
+                break
+            await self._command(frame.data)
+        if self._failure is not None:
+            raise self._failure
+
+    def _pump_over(self, pump: asyncio.Task[None]) -> None:
+        """Nothing comes any more: the connection is not left standing."""
+        if pump.cancelled():
+            return
+        self._failure = pump.exception()
+        if not isinstance(self._failure, connections.ClientGone | None):
+            log.error("the events of a WebSocket broke off", exc_info=self._failure)
+        self.request.app[keys.TASKS].spawn(self.give_up(), "close a broken WebSocket")
+
+    # sending
+
+    async def _send(self, data: bytes) -> None:
+        """Send one frame; the lock must be held. Raises `ClientGone`."""
+        limit = self.request.app[keys.SERVICES].settings.write_timeout_s
+        try:
+            async with asyncio.timeout(limit):
+                await self.socket.send_str(data.decode())
+        except (TimeoutError, ConnectionError) as error:
+            self.abort()
+            raise connections.ClientGone from error
+
+    async def _send_events(self, chunks: list[Chunk], wanted: list[v2.Filter], through: int | None = None) -> int:
+        """Send the events that the filters let through, those up to a number only; return how many."""
+        sent = 0
+        for shown in v2.views(chunks, wanted):
+            if through is not None and shown.record.seq > through:
+                break
+            if (data := shown.encoded()) is not None:
+                await self._send(data)
+                sent += 1
+        return sent
+
+    async def _pump(self) -> None:
+        await self._following.wait()
+        assert self.position is not None
+        with hub.Cursor(self.request.app[keys.SERVICES].hub, self.thread_id, self.position) as cursor:
+            while True:
+                chunks = await cursor.page()
+                async with self._sending:
+                    await self._send_events(chunks, list(self._filters.values()))
+                    self.position = cursor.position
+
+    # commands
+
+    async def _command(self, text: str) -> None:
+        command_id: int | None = None
+        try:
+            body = commands.decoded(text)
+            command_id = commands.id_of(body)
+            given = commands.parsed(body)
+            done = await self._carried_out(given)
+        except commands.Refused as error:
+            answer: dict[str, Any] | None = commands.failure(command_id, error, self.position)
+        else:
+            answer = None if done is None else commands.success(given.command_id, done)
+        if answer is not None:
+            async with self._sending:
+                await self._send(wire.dumps(answer))
+
+    async def _carried_out(self, given: commands.Command) -> commands.Done | None:
+        """Carry out a command; None if it has been answered. Raises `Refused`."""
+        match given.method:
+            case "subscription.subscribe":
+                await self._subscribe(given, None)
+                return None
+            case "subscription.reconnect":
+                if self.position is None:
+                    raise commands.Refused("no_such_run", commands.NO_RUN)
+                await self._subscribe(given, subscriptions.since(given.params))
+                return None
+            case "subscription.unsubscribe":
+                if self._filters.pop(str(given.params.get("subscription_id")), None) is None:
+                    raise commands.Refused("no_such_subscription", "Unknown subscription.")
+                return commands.Done(result={}, applied_through=self.position or 0)
+        return await commands.carry_out(self.request, self.thread_id, given)
+
+    async def _subscribe(self, given: commands.Command, since: int | None) -> None:
+        """Send what is kept, answer, and let the pump go on from there."""
+        try:
+            wanted = subscriptions.parse(given.params)
+        except Rejected as error:
+            raise commands.Refused("invalid_argument", error.detail) from None
+        services = self.request.app[keys.SERVICES]
+        async with self._sending:
+            after, gap = await replay.begin(services, self.thread_id, since)
+            through = self.position
+            if through is None:
+                through, _ = await services.storage.events_last(self.thread_id)
+            count = 0
+            if gap is not None and wanted.passes(gap):
+                await self._send(gap.encoded() or b"{}")
+            while after < through:
+                page = await services.storage.events_page(self.thread_id, after)
+                if not page:
+                    break
+                page[0] = page[0].behind(after)
+                count += await self._send_events(page, [wanted], through)
+                after = page[-1].last_seq
+            subscription_id = ids.new_id()
+            self._filters[subscription_id] = wanted
+            result = {"subscription_id": subscription_id, "replayed_events": count}
+            done = commands.Done(result=result, applied_through=through)
+            self.position = through
+            await self._send(wire.dumps(commands.success(given.command_id, done)))
+        self._following.set()

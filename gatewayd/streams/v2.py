@@ -1,0 +1,244 @@
+"""Records as events of protocol v2: envelopes, ids, filters.
+
+A stream of v2 is a cursor over a thread's log with a filter. Its numbers (`seq`) are the log's, the same for every
+reader and after every restart. Ids of events are stable too: ``<ms>-<seq>``, or for what the server itself says of a
+run ``synth:<run_id>:…``, from which clients read the run.
+
+Records of runs that were started over v2 have kinds ``v2/<method>`` or ``v2/<method>=<tail of the id>``, and as data
+what is theirs in the envelope's `params`: ``{"data": …}``, with ``"node"`` where a node is known. Those of v1's runs
+are converted on reading (`convert.to_v2`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from gatewayd import wire
+from gatewayd.model import event
+from gatewayd.model.event import Chunk, Item, Record
+from gatewayd.streams.convert import to_v1, to_v2
+
+CHANNELS: Final = ("values", "updates", "messages", "tools", "custom", "lifecycle", "input", "tasks", "checkpoints")
+NAMED: Final = "custom:"
+
+
+@frozen
+class View:
+    """One event as v2 shows it, before it is put into its envelope."""
+
+    record: Record
+    method: str
+    tail: str
+    """End of the id that the server has given it, or ""."""
+
+    @property
+    def channel(self) -> str:
+        """The channel on which it flows."""
+        return "input" if self.method.startswith("input.") else self.method
+
+    @property
+    def namespace(self) -> list[str]:
+        """Its namespace's segments."""
+        return self.record.namespace.split("|") if self.record.namespace else []
+
+    @property
+    def event_id(self) -> str:
+        """The id by which clients know it again."""
+        record = self.record
+        if not self.tail:
+            return record.event_id
+        where = record.namespace.replace("|", "\ufffd")
+        what = {"lifecycle": "lc", "input.requested": "input"}.get(self.method, self.method)
+        return f"synth:{record.run_id}:{what}|{where}|{self.tail}"
+
+    def params(self) -> bytes | None:
+        """Return its own part of the envelope's `params`; None: there is nothing to show."""
+        if self.record.kind.startswith(event.V2_KIND):
+            return self.record.data
+        return to_v2.fragment(self.record.kind, self.record.data)
+
+    def encoded(self) -> bytes | None:
+        """Return the whole event as JSON; None: there is nothing to show."""
+        params = self.params()
+        if params is None:
+            return None
+        return envelope(
+            self.event_id, self.record.seq, self.method, self.namespace, self.record.time_ms, params
+        )
+
+
+def envelope(
+    event_id: str, seq: int, method: str, namespace: Sequence[str], time_ms: int, params: bytes
+) -> bytes:
+    """Return an event as JSON; `params` is an object that is merged into the envelope's."""
+    head = (wire.dumps(event_id), seq, method.encode(), wire.dumps(list(namespace)), time_ms)
+    start = b'{"type":"event","event_id":%b,"seq":%d,"method":"%b","params":{"namespace":%b,"timestamp":%d,' % head
+    return start + params[1:] + b"}"
+
+
+def view(record: Record) -> View | None:
+    """Return the record as v2 shows it; None for what v2 does not have."""
+    if record.mask & event.V2:
+        method, _, tail = record.kind.removeprefix(event.V2_KIND).partition("=")
+        return View(record, method, tail)
+    if record.mask & event.V1 and record.kind in to_v2.KINDS:
+        return View(record, record.kind, "")
+    return None
+
+
+def shown_to_v1(record: Record) -> Record | None:
+    """Return a record of a run of v2 as v1 shows it; None for what v1 does not have."""
+    method = record.kind.removeprefix(event.V2_KIND).partition("=")[0]
+    found = to_v1.event(method, record.namespace, record.run_id, record.data)
+    return None if found is None else record._replace(kind=found[0], data=found[1])
+
+
+def end_items(
+    graph_name: str,
+    status: str,
+    error: Mapping[str, str] | None,
+    interrupts: Mapping[str, Sequence[Mapping[str, Any]]] | None,
+    next_nodes: Sequence[str] | None,
+    asked: Mapping[str, str],
+) -> list[Item]:
+    """
+    Return what a run's end is over v2: its questions, and the end of its graph.
+
+    They are stored in the transaction that ends the run: whoever sees a question can answer it.
+    """
+    data: dict[str, Any] = {"event": STATUSES[status], "graph_name": graph_name}
+    items: list[Item] = []
+    if status == "success" and (interrupts or next_nodes):
+        data["event"] = "interrupted"
+        for one in (one for mine in (interrupts or {}).values() for one in mine):
+            params = {"interrupt_id": one["id"], "payload": one["value"], "value": one["value"]}
+            kind = f"{event.V2_KIND}input.requested={one['id']}"
+            items.append((kind, asked.get(one["id"], ""), event.V2, wire.dumps({"data": params})))
+    if error is not None and data["event"] == "failed":
+        data["error"] = error.get("message") or error.get("error") or ""
+    kind = f"{event.V2_KIND}lifecycle={data['event']}"
+    return [*items, (kind, "", event.V2, wire.dumps({"data": data}))]
+
+
+STATUSES: Final[Mapping[str, str]] = {
+    "success": "completed",
+    "error": "failed",
+    "timeout": "failed",
+    "interrupted": "interrupted",
+}
+"""How a run's end is called over v2."""
+
+
+# filters
+
+
+@frozen(kw_only=True)
+class Filter:
+    """What one subscription lets through."""
+
+    channels: frozenset[str]
+    """Names of channels; ``custom:<name>`` for custom events of one name."""
+    namespaces: tuple[tuple[str, ...], ...] | None = None
+    """Prefixes, of which one must match; None: every namespace."""
+    depth: int | None = None
+    """How many segments a namespace may have beyond the prefix; None: any number."""
+    _names: frozenset[str] = field(init=False)
+
+    @_names.default
+    def _of_channels(self) -> frozenset[str]:
+        return frozenset(name.removeprefix(NAMED) for name in self.channels if name.startswith(NAMED))
+
+    def passes(self, shown: View) -> bool:
+        """Whether the event is wanted."""
+        wanted = shown.channel in self.channels or (
+            shown.method == "custom" and bool(self._names) and _name(shown) in self._names
+        )
+        return wanted and (self.namespaces is None or self._within(shown.namespace))
+
+    def _within(self, namespace: Sequence[str]) -> bool:
+        assert self.namespaces is not None
+        return any(
+            len(namespace) >= len(prefix)
+            and all(_matches(wanted, given) for wanted, given in zip(prefix, namespace, strict=False))
+            and (self.depth is None or len(namespace) - len(prefix) <= self.depth)
+            for prefix in self.namespaces
+        )
+
+
+def _matches(wanted: str, given: str) -> bool:
+    return wanted == given or (":" not in wanted and given.partition(":")[0] == wanted)
+
+
+def _name(shown: View) -> str | None:
+    params = shown.params()
+    data = None if params is None else wire.loads(params)["data"]
+    name = data.get("name") if isinstance(data, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def views(chunks: Iterable[Chunk], filters: Sequence[Filter]) -> Iterator[View]:
+    """Yield the events of chunks that one of the filters lets through."""
+    for chunk in chunks:
+        for record in chunk.records:
+            shown = view(record)
+            if shown is not None and any(each.passes(shown) for each in filters):
+                yield shown
+
+
+def frame(method: str, seq: int, data: bytes) -> bytes:
+    """Return one server-sent event."""
+    return b"event: %b\r\ndata: %b\r\nid: %d\r\n\r\n" % (method.encode(), data, seq)
+
+
+def frames(chunks: Iterable[Chunk], wanted: Filter) -> bytes:
+    """Return the frames of the events that a filter lets through, joined."""
+    parts = []
+    for shown in views(chunks, (wanted,)):
+        if (data := shown.encoded()) is not None:
+            parts.append(frame(shown.method, shown.record.seq, data))
+    return b"".join(parts)
+
+
+# the tree of a run
+
+
+@frozen
+class Branch:
+    """A graph at work: a node of the tree that `agent.getTree` answers."""
+
+    namespace: tuple[str, ...]
+    status: str
+    graph_name: str
+
+
+def grown(tree: dict[tuple[str, ...], Branch], chunks: Iterable[Chunk]) -> dict[tuple[str, ...], Branch]:
+    """Return the tree of the latest run after what has happened in `chunks`."""
+    for shown in views(chunks, (Filter(channels=frozenset({"lifecycle"})),)):
+        params = shown.params()
+        data: dict[str, Any] = {} if params is None else wire.loads(params)["data"]
+        namespace = tuple(shown.namespace)
+        if not namespace and data["event"] == "running":
+            tree = {}
+        status = "running" if data["event"] == "started" else data["event"]
+        tree[namespace] = Branch(namespace, status, data.get("graph_name") or "")
+    return tree
+
+
+def shown_tree(tree: dict[tuple[str, ...], Branch], namespace: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the tree below a namespace as the wire shows it."""
+    here = tree[namespace]
+    below = [name for name in tree if len(name) == len(namespace) + 1 and name[:-1] == namespace]
+    return {
+        "namespace": list(namespace),
+        "status": here.status,
+        "graph_name": here.graph_name,
+        "children": [shown_tree(tree, name) for name in below],
+    }
+
+
+def state_after_gap(seq: int, time_ms: int, params: bytes) -> View:
+    """Return the event by which a reader gets a state in place of what is not kept up to `seq`."""
+    return View(Record(seq, time_ms, "", f"{event.V2_KIND}values", "", event.V2, params), "values", "")
