@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,10 @@ def transport(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
-def until(thread: Any, holds: Any) -> list[Any]:
-    """Read all events of a thread, those that have been too, until one for which this holds."""
+def until(events: Iterator[Any], holds: Callable[[Any], bool]) -> list[Any]:
+    """Read events until one for which this holds."""
     seen = []
-    for event in thread.events:
+    for event in events:
         if event["type"] == "event":  # over a WebSocket the answer to the subscription is among them
             seen.append(event)
             if holds(event):
@@ -95,9 +95,10 @@ def test_a_cancelled_run_ends_as_interrupted(
 ) -> None:
     with client.threads.stream(assistant_id="patient", transport=transport) as thread:
         run = thread.run.start(input={**HELLO, "gate": str(tmp_path / "gate")})
-        until(thread, lambda event: piece(event) == "You said ")
+        events = iter(thread.events)
+        until(events, lambda event: piece(event) == "You said ")
         client.runs.cancel(thread.thread_id, run["run_id"], wait=True)
-        assert phase(until(thread, ends)[-1]) == "interrupted"
+        assert phase(until(events, ends)[-1]) == "interrupted"
 
 
 # RemoteGraph

@@ -84,38 +84,41 @@ for (const transport of ["sse", "websocket"]) {
 
   describe(`a thread's stream over ${transport}`, { concurrency: 6, timeout: 60_000 }, () => {
     story("has the answer in pieces, and the values in the end", "parrot", async (thread) => {
+      const messages = collect(thread.messages); // before the run, which may be over sooner than a later reader comes
       const { run_id: runId } = await thread.run.start({ input: human("hello") });
-      const [message] = await collect(thread.messages);
+      const [message] = await messages;
       assert.deepEqual(await collect(message.text), ["You said ", "hello"]);
-      const { messages } = await thread.output;
-      assert.deepEqual(messages.map(textOf), ["hello", "You said hello"]);
+      const output = await thread.output;
+      assert.deepEqual(output.messages.map(textOf), ["hello", "You said hello"]);
       assert.equal((await client.runs.get(thread.threadId, runId)).status, "success");
     });
 
     story("has the values step by step", "countdown", async (thread) => {
+      const values = collect(thread.values);
       await thread.run.start({ input: COUNT });
-      assert.deepEqual(await collect(thread.values), [COUNT, { left: 1, seen: ["tick 2"] }, COUNTED]);
+      assert.deepEqual(await values, [COUNT, { left: 1, seen: ["tick 2"] }, COUNTED]);
       assert.deepEqual(await thread.values, COUNTED);
     });
 
     story("shows tools with what they get and give", "calculator", async (thread) => {
+      const calls = collect(thread.toolCalls);
       await thread.run.start({ input: human("six") });
-      const [call] = await collect(thread.toolCalls);
+      const [call] = await calls;
       assert.deepEqual([call.name, call.input], ["multiply", { left: 6, right: 7 }]);
       assert.equal(await call.output, "42");
       assert.equal(textOf((await thread.output).messages.at(-1)), "It makes 42");
     });
 
     story("tells what a graph says of itself by its name", "crier", async (thread) => {
-      const { progress } = thread.extensions;
+      const progress = collect(thread.extensions.progress);
       await thread.run.start({ input: COUNT });
-      assert.deepEqual(await collect(progress), [{ share: 0.5 }, { share: 1 }]);
+      assert.deepEqual(await progress, [{ share: 0.5 }, { share: 1 }]);
     });
 
     story("shows subgraphs", "nested", async (thread) => {
+      const graphs = collect(thread.subgraphs);
       await thread.run.start({ input: COUNT });
-      const graphs = await collect(thread.subgraphs);
-      assert.deepEqual(graphs.map(({ name, namespace }) => [name, namespace.length]), [["inner", 1]]);
+      assert.deepEqual((await graphs).map(({ name, namespace }) => [name, namespace.length]), [["inner", 1]]);
       assert.deepEqual(await thread.output, COUNTED);
     });
 
