@@ -116,7 +116,7 @@ def success(command_id: int, done: Done) -> dict[str, Any]:
 
 def failure(command_id: int | None, error: Refused, applied_through: int | None = None) -> dict[str, Any]:
     """Return the answer to a command that was not."""
-    answer = {"type": "error", "id": command_id, "error": error.code, "message": error.detail}
+    answer: dict[str, Any] = {"type": "error", "id": command_id, "error": error.code, "message": error.detail}
     if applied_through is not None:
         answer["meta"] = {"applied_through_seq": applied_through}
     return answer
@@ -134,7 +134,9 @@ async def carry_out(request: web.Request, thread_id: str, given: Command) -> Don
                 return await _tree(request, thread_id)
             case "subscription.subscribe":
                 subscriptions.parse(given.params)
-                raise Refused("not_supported", "A subscription needs a stream: POST stream/events, or a WebSocket.")
+                raise Refused(
+                    "not_supported", "A subscription needs a stream: POST stream/events, or a WebSocket."
+                )
             case "subscription.unsubscribe":
                 raise Refused("no_such_subscription", "There are no subscriptions without a WebSocket.")
             case "subscription.reconnect":

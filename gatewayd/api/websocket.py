@@ -129,7 +129,9 @@ class Session:
             self.abort()
             raise connections.ClientGone from error
 
-    async def _send_events(self, chunks: list[Chunk], wanted: list[v2.Filter], through: int | None = None) -> int:
+    async def _send_events(
+        self, chunks: list[Chunk], wanted: list[v2.Filter], through: int | None = None
+    ) -> int:
         """Send the events that the filters let through, those up to a number only; return how many."""
         sent = 0
         for shown in v2.views(chunks, wanted):

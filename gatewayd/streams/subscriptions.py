@@ -9,6 +9,7 @@ from gatewayd.errors import Rejected
 from gatewayd.storage import store
 from gatewayd.streams import v2
 
+FURTHEST = 1 << 62
 NO_CHANNELS = "channels is required and must be a non-empty array"
 
 
@@ -47,14 +48,15 @@ def _namespaces(given: Any) -> tuple[tuple[str, ...], ...] | None:
 def since(params: Mapping[str, Any]) -> int | None:
     """Return the number behind which the client wants to read, None if it does not say."""
     given = params.get("since")
-    number = isinstance(given, int) and not isinstance(given, bool)
-    return given if number and 0 <= given < 1 << 62 else None
+    if not isinstance(given, int) or isinstance(given, bool) or not 0 <= given < FURTHEST:
+        return None
+    return given
 
 
 async def replay_start(storage: store.Storage, thread_id: str, replay_since: int) -> int:
     """Return the number behind which a reader starts that knows nothing; `replay_since` is a moment in µs."""
+    last, _ = await storage.events_last(
+        thread_id
+    )  # before the other: what is stored in between comes by the log
     first = await storage.events_replay_start(thread_id, replay_since)
-    if first is not None:
-        return first - 1
-    last, _ = await storage.events_last(thread_id)
-    return last
+    return last if first is None else first - 1

@@ -21,7 +21,17 @@ from gatewayd.model import event
 from gatewayd.model.event import Chunk, Item, Record
 from gatewayd.streams.convert import to_v1, to_v2
 
-CHANNELS: Final = ("values", "updates", "messages", "tools", "custom", "lifecycle", "input", "tasks", "checkpoints")
+CHANNELS: Final = (
+    "values",
+    "updates",
+    "messages",
+    "tools",
+    "custom",
+    "lifecycle",
+    "input",
+    "tasks",
+    "checkpoints",
+)
 NAMED: Final = "custom:"
 
 
@@ -75,7 +85,10 @@ def envelope(
 ) -> bytes:
     """Return an event as JSON; `params` is an object that is merged into the envelope's."""
     head = (wire.dumps(event_id), seq, method.encode(), wire.dumps(list(namespace)), time_ms)
-    start = b'{"type":"event","event_id":%b,"seq":%d,"method":"%b","params":{"namespace":%b,"timestamp":%d,' % head
+    start = (
+        b'{"type":"event","event_id":%b,"seq":%d,"method":"%b","params":{"namespace":%b,"timestamp":%d,'
+        % head
+    )
     return start + params[1:] + b"}"
 
 
@@ -231,12 +244,9 @@ def shown_tree(tree: dict[tuple[str, ...], Branch], namespace: tuple[str, ...] =
     """Return the tree below a namespace as the wire shows it."""
     here = tree[namespace]
     below = [name for name in tree if len(name) == len(namespace) + 1 and name[:-1] == namespace]
-    return {
-        "namespace": list(namespace),
-        "status": here.status,
-        "graph_name": here.graph_name,
-        "children": [shown_tree(tree, name) for name in below],
-    }
+    children = [shown_tree(tree, name) for name in below]
+    about = {"namespace": list(namespace), "status": here.status, "graph_name": here.graph_name}
+    return {**about, "children": children} if children else about
 
 
 def state_after_gap(seq: int, time_ms: int, params: bytes) -> View:

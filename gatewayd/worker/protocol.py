@@ -37,7 +37,9 @@ SHOWN: Final = event.V1 | event.THREAD | event.V2
 Namespace = tuple[str, ...]
 
 
-def item(method: str, namespace: Namespace, params: dict[str, Any], *, tail: str = "", full: bool = False) -> Item:
+def item(
+    method: str, namespace: Namespace, params: dict[str, Any], *, tail: str = "", full: bool = False
+) -> Item:
     """Return an event as an item of the log; `tail` is the end of its id if the server gives it one."""
     kind = f"{event.V2_KIND}{method}={tail}" if tail else event.V2_KIND + method
     mask = event.V2 if method in ONLY_V2 else SHOWN
@@ -55,7 +57,9 @@ def running(graph_name: str, attempt: int) -> Item:
 
 def answered(interrupt_ids: list[str]) -> Item:
     """Return the event that tells that a run has begun which answers questions."""
-    return item("input.answered", (), {"data": {"interrupt_ids": interrupt_ids}}, tail=",".join(interrupt_ids))
+    return item(
+        "input.answered", (), {"data": {"interrupt_ids": interrupt_ids}}, tail=",".join(interrupt_ids)
+    )
 
 
 @define(eq=False)

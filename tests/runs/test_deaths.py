@@ -181,7 +181,7 @@ async def test_a_new_boot_goes_on_with_what_the_last_one_was_executing(boots: An
     await second.landed()
     records = await second.records(run)
     assert [record.data for record in records[:2]] == [b"before", b"after"]
-    assert [record.seq for record in records] == [1, 2 + store.SEQUENCE_JUMP, 3 + store.SEQUENCE_JUMP]
+    assert [record.seq for record in records] == [1, 2 + store.SEQUENCE_JUMP, 4 + store.SEQUENCE_JUMP]
 
 
 async def test_a_run_that_waited_over_a_restart_gets_numbers_behind_those_of_the_run_before_it(
@@ -201,7 +201,7 @@ async def test_a_run_that_waited_over_a_restart_gets_numbers_behind_those_of_the
     second.worker.emit(waiting.run_id)
     second.worker.end(waiting.run_id)
     await second.landed()
-    assert [record.seq for record in await second.records(waiting)] == [52, 53]
+    assert [record.seq for record in await second.records(waiting)] == [53, 55]
     assert await second.status(waiting) == "success"
 
 
@@ -270,7 +270,7 @@ async def test_the_restart_touches_no_thread_without_orphans(boots: Any) -> None
     second.worker.emit(again.run_id)
     second.worker.end(again.run_id)
     await second.landed()
-    assert [record.seq for record in await second.records(again)] == [3, 4]
+    assert [record.seq for record in await second.records(again)] == [4, 6]
 
 
 @pytest.mark.parametrize("orphans", [0, 5])

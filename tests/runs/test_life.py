@@ -58,7 +58,12 @@ async def test_a_reader_gets_the_last_event_after_the_end_is_stored(engine: Any)
         engine.worker.end(run.run_id)
         kinds: list[str] = []
         while event.END not in kinds:
-            kinds += [record.kind for chunk in await cursor.page() for record in chunk.records]
+            kinds += [
+                record.kind
+                for chunk in await cursor.page()
+                for record in chunk.records
+                if record.mask != event.V2
+            ]
             if event.END in kinds:
                 assert await engine.status(run) == "success"
     assert kinds == ["values", event.END]
@@ -172,7 +177,7 @@ async def test_runs_of_one_thread_follow_each_other_and_their_events_have_one_nu
     engine.worker.end(second.run_id)
     await engine.landed()
     seqs = [[record.seq for record in await engine.records(run)] for run in (first, second)]
-    assert seqs == [[1, 2], [3, 4]]
+    assert seqs == [[1, 3], [4, 6]]  # beside each end there is v2's
 
 
 # waiting
