@@ -13,7 +13,9 @@ import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
+from tests.processes import daemon
 from tests.wire import cable
+from tests.wire.conversation import PROJECT
 
 pytestmark = [pytest.mark.xdist_group("clients"), pytest.mark.timeout(40)]
 
@@ -212,6 +214,23 @@ async def test_a_question_of_a_subgraph_is_answered_by_who_comes_later(
         await thread.run.respond("green", interrupt_id=thread.interrupts[0]["interrupt_id"])
         output: Any = await thread.output
     assert (output["reply"], output["closed"]) == ("green", True)
+
+
+async def test_a_question_waits_for_its_answer_however_long(tmp_path: Path, transport: Any) -> None:
+    """Also when runs are not replayed any more: clients know a question only by its event."""
+    async with (
+        daemon.Daemon(PROJECT, tmp_path / "data", {"GATEWAYD_REPLAY_WINDOW_S": "0"}) as served,
+        get_client(url=served.url) as client,
+    ):
+        await served.start()
+        thread_id = (await client.threads.create())["thread_id"]
+        await client.runs.wait(thread_id, "nested_ask", input={"topic": "tea"})
+        opened = client.threads.stream(thread_id, assistant_id="nested_ask", transport=transport)
+        async with opened as thread:
+            await asked(thread)
+            await thread.run.respond("green")
+            output: Any = await thread.output
+        assert (output["reply"], output["closed"]) == ("green", True)
 
 
 async def test_two_questions_are_answered_one_after_the_other(
