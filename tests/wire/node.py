@@ -96,11 +96,11 @@ class Script:
             self._process.kill()
             await self._process.wait()
 
-    async def says(self, word: str) -> None:
-        """Read what it prints until there is this word."""
+    async def says(self, word: str, times: int = 1) -> None:
+        """Read what it prints until there is this word, so many times."""
         assert self._process is not None
         assert self._process.stdout is not None
-        while word not in self.told:
+        while self.told.count(word) < times:
             line = await self._process.stdout.readline()
             assert line, self.told
             self.told += line.decode()
