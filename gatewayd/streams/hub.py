@@ -8,7 +8,7 @@ import operator
 from collections import deque
 from types import TracebackType
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from gatewayd.model.event import Chunk
 from gatewayd.storage import store
@@ -146,18 +146,33 @@ class Hub:
             self._stale = 0
 
 
+@frozen
+class Gap:
+    """Events that a reader can't get any more."""
+
+    after: int
+    """Number of the last event the reader has got."""
+    resumes_at: int
+    """Number from which on everything is kept."""
+    attempt: int = 0
+    """Of the run, for the reader of one."""
+
+
 @define(eq=False)
 class Cursor:
     """
     A place in a thread's log: ``with Cursor(hub, thread_id, after) as cursor: chunks = await cursor.page()``.
 
-    With `run_id` only chunks of that run are returned. Pages are never empty, except after a `nudge`.
+    With `run_id` only chunks of that run are returned. Pages are never empty, except after a `nudge` and where events
+    were removed before this reader came to them: then `gap` is set until the next page.
     """
 
     hub: Hub
     thread_id: str
     position: int
     run_id: str | None = None
+    gap: Gap | None = field(default=None, init=False)
+    """What the last page has left out; the cursor stands behind it."""
     _topic: Topic = field(init=False)
     _nudges: int = field(init=False)
     """Those that were answered."""
@@ -186,7 +201,7 @@ class Cursor:
 
     async def page(self) -> list[Chunk]:
         """Return the next chunks, oldest first, as soon as there are any."""
-        topic = self._topic
+        topic, self.gap = self._topic, None
         while True:
             published = topic.published
             if published is not None and published <= self.position:
@@ -198,12 +213,35 @@ class Cursor:
                     return chunks
             else:
                 chunks = await self.hub.storage.events_page(self.thread_id, self.position, self.run_id)
+                if await self._passed_over(chunks):
+                    return []
                 if chunks:
                     return self._taken(chunks)
                 if published is not None:  # all of this run up to there has been read
                     self.position = max(self.position, published)
                 elif topic.published is None and await self._nudged():
                     return []
+
+    async def _passed_over(self, chunks: list[Chunk]) -> bool:
+        """
+        Move behind what was removed between the position and the chunks that were read; True if anything was.
+
+        Looked up after the chunks were read: the other way round a removal in between would go unnoticed. A hole
+        alone proves nothing, since numbers may have been lost, and other runs have their own.
+        """
+        following = chunks[0].first_seq if chunks else self._topic.published
+        if following is None or following <= self.position + 1:
+            return False
+        if self.run_id is None:
+            gone_to, attempt = await self.hub.storage.events_gap(self.thread_id, self.position), 0
+        else:
+            lost = await self.hub.storage.run_events_gap(self.thread_id, self.run_id, self.position)
+            gone_to, attempt = lost or (None, 0)
+        if gone_to is None:
+            return False
+        self.gap = Gap(self.position, gone_to + 1, attempt)
+        self.position = gone_to
+        return True
 
     def _taken(self, chunks: list[Chunk]) -> list[Chunk]:
         """Move behind the chunks; of the first, what lies before the position is left out."""

@@ -38,8 +38,19 @@ SELECT min(first) FROM (
     UNION ALL
     SELECT first_seq FROM (
         SELECT first_seq, run_id, time_ms FROM events WHERE thread_id = :thread_id ORDER BY last_seq DESC LIMIT 1000)
-    WHERE run_id = '' AND time_ms * 1000 >= :since)"""
-"""Number of the first event of the runs that are active or ended since a moment, and of what came since of no run."""
+    WHERE run_id = '' AND time_ms * 1000 >= :since
+    UNION ALL
+    SELECT (SELECT first_seq FROM events WHERE events.run_id = asking.run_id ORDER BY last_seq LIMIT 1)
+    FROM (SELECT run_id FROM runs WHERE thread_id = :thread_id AND status = 'success'
+          ORDER BY created_at DESC LIMIT 1) AS asking
+    WHERE EXISTS (SELECT 1 FROM threads WHERE thread_id = :thread_id AND status = 'interrupted'
+                  AND interrupts <> '{}'))"""
+"""
+Number of the first event of the runs that are active or ended since a moment, and of what came since of no run.
+
+The run whose questions wait for an answer belongs to them however old it is: clients know of a question, and can answer
+it, only by its event.
+"""
 
 GAP_OF_RUN = """
 SELECT min(threads.pruned_to, runs.log_to), runs.attempt FROM runs JOIN threads USING (thread_id)
