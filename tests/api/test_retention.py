@@ -190,7 +190,9 @@ async def test_a_reader_of_a_thread_that_is_too_slow_is_told_of_what_went_meanwh
     (at,) = [n for n, (_, data, _) in enumerate(told) if isinstance(data, dict) and "gap" in data]
     before = int(told[at - 1][2].partition("-")[2])
     assert told[at][1] == {"gap": {"after": before, "resumes_at": gone_to + 1}}
-    assert int(told[at + 1][2].partition("-")[2]) > gone_to  # the first that is kept may be one of protocol v2
+    assert (
+        int(told[at + 1][2].partition("-")[2]) > gone_to
+    )  # the first that is kept may be one of protocol v2
 
 
 async def test_a_reader_of_a_run_that_is_too_slow_is_told_before_its_stream_ends(server, monkeypatch):
