@@ -33,16 +33,17 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     after, gap = await replay.begin(services, thread_id, subscriptions.since(params))
     out = sse.open_stream(request, {})
     try:
+        unborn = False
         async with out:
             if gap is not None and wanted.passes(gap):
                 await out.send(v2.frame(gap.method, gap.record.seq, gap.encoded() or b"{}"))
             while True:
-                with hub.Cursor(services.hub, thread_id, after) as cursor:
+                with hub.Cursor(services.hub, thread_id, after, unborn=unborn) as cursor:
                     while not cursor.parted:
                         if frames := v2.frames(await sse.next_page(cursor, out), wanted):
                             await out.send(frames)
                             await out.beat_if_due()
-                after = 0  # of the thread that may be made under this id
+                after, unborn = 0, True  # of the thread that may be made under this id
     except connections.ClientGone:
         pass
     return out.response

@@ -145,14 +145,15 @@ class Session:
     async def _pump(self) -> None:
         await self._following.wait()
         assert self.position is not None
+        published, unborn = self.request.app[keys.SERVICES].hub, False
         while True:
-            with hub.Cursor(self.request.app[keys.SERVICES].hub, self.thread_id, self.position) as cursor:
+            with hub.Cursor(published, self.thread_id, self.position, unborn=unborn) as cursor:
                 while not cursor.parted:
                     chunks = await cursor.page()
                     async with self._sending:
                         await self._send_events(chunks, list(self._filters.values()))
                         self.position = cursor.position
-            self.position = 0  # of the thread that may be made under this id
+            self.position, unborn = 0, True  # of the thread that may be made under this id
 
     # commands
 

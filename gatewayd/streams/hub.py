@@ -158,6 +158,8 @@ class Cursor:
     thread_id: str
     position: int
     run_id: str | None = None
+    unborn: bool = False
+    """The thread is still to be made, and what storage has under its id are the remains of a deleted one."""
     _topic: Topic = field(init=False)
     _nudges: int = field(init=False)
     """Those that were answered."""
@@ -189,7 +191,7 @@ class Cursor:
         topic = self._topic
         while True:
             published = topic.published
-            if published is not None and published <= self.position:
+            if (published is not None and published <= self.position) or (published is None and self.unborn):
                 if await self._nudged():
                     return []
             elif topic.covered_from is not None and self.position >= topic.covered_from:
