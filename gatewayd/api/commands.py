@@ -85,7 +85,7 @@ async def command(request: web.Request) -> web.Response:
     try:
         given = parsed(body)
     except Refused as error:
-        answer = wire.dumps(failure(id_of(body), error))
+        answer = wire.dumps(failure(given_id(body), error))
         return web.Response(body=answer, status=400, content_type="application/json")
     try:
         return reply.json(success(given.command_id, await carry_out(request, thread_id, given)))
@@ -95,17 +95,17 @@ async def command(request: web.Request) -> web.Response:
 
 def parsed(body: Any) -> Command:
     """Return the command that an object describes. Raises `Refused`."""
-    command_id, method = id_of(body), body.get("method") if isinstance(body, dict) else None
-    if command_id is None or not isinstance(method, str):
+    command_id, method = given_id(body), body.get("method") if isinstance(body, dict) else None
+    if not isinstance(command_id, int) or isinstance(command_id, bool) or not isinstance(method, str):
         raise Refused("invalid_argument", BAD_ENVELOPE)
     params = body.get("params")
     return Command(command_id=command_id, method=method, params=params if isinstance(params, dict) else {})
 
 
-def id_of(body: Any) -> int | None:
-    """Return the id of a command, None if it has none."""
+def given_id(body: Any) -> int | str | None:
+    """Return what stands for the id of a command, to be repeated in the answer."""
     found = body.get("id") if isinstance(body, dict) else None
-    return found if isinstance(found, int) and not isinstance(found, bool) else None
+    return found if isinstance(found, int | str) else None
 
 
 def success(command_id: int, done: Done) -> dict[str, Any]:
@@ -114,7 +114,9 @@ def success(command_id: int, done: Done) -> dict[str, Any]:
     return {"type": "success", "id": command_id, "result": done.result, "meta": meta}
 
 
-def failure(command_id: int | None, error: Refused, applied_through: int | None = None) -> dict[str, Any]:
+def failure(
+    command_id: int | str | None, error: Refused, applied_through: int | None = None
+) -> dict[str, Any]:
     """Return the answer to a command that was not."""
     answer: dict[str, Any] = {"type": "error", "id": command_id, "error": error.code, "message": error.detail}
     if applied_through is not None:
@@ -187,13 +189,15 @@ async def _respond(request: web.Request, thread_id: str, params: dict[str, Any])
     bodies.check_command(command)
     try:
         thread = await request.app[keys.SERVICES].storage.thread_get(thread_id)
+        assistant = thread.metadata.get("assistant_id")
     except NotFound:
-        first = next(iter(answers))
-        raise Refused("no_such_interrupt", f"Unknown or already-consumed interrupt: {first}") from None
+        assistant = None
+    if assistant is None:  # there has been no run that could have asked
+        raise Refused("no_such_interrupt", f"Unknown or already-consumed interrupt: {next(iter(answers))}")
     wanted = _request(
         request,
         thread_id,
-        assistant=str(thread.metadata.get("assistant_id")),
+        assistant=str(assistant),
         command=command,
         graph_input=None,
         config=body.config,
@@ -256,7 +260,7 @@ def _request(
         metadata=metadata,
         multitask_strategy=strategy,
         if_not_exists=if_not_exists,
-        after_s=0.0,
+        after_s=0,
         keep_thread=False,
         request_id=request[middleware.REQUEST_ID],
         received_at=services.runs.now(),

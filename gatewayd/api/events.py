@@ -6,7 +6,7 @@ never ends by itself. What the client sees when:
 
     the thread does not exist yet      an open, silent stream; `run.start` makes the thread
     a run is cancelled or undone       its end, `interrupted`
-    the thread is deleted              nothing more; the stream stays open
+    the thread is deleted              nothing of it any more; the stream stays open for one that is made under its id
     the client is slow                 its own stream is late; one page is held for it
     the client takes nothing           it is cut off after `write_timeout_s`
     the server stops, or dies          the connection is cut, so that the client comes back for the rest
@@ -33,14 +33,16 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     after, gap = await replay.begin(services, thread_id, subscriptions.since(params))
     out = sse.open_stream(request, {})
     try:
-        with hub.Cursor(services.hub, thread_id, after) as cursor:
-            async with out:
-                if gap is not None and wanted.passes(gap):
-                    await out.send(v2.frame(gap.method, gap.record.seq, gap.encoded() or b"{}"))
-                while True:
-                    if frames := v2.frames(await sse.next_page(cursor, out), wanted):
-                        await out.send(frames)
-                        await out.beat_if_due()
+        async with out:
+            if gap is not None and wanted.passes(gap):
+                await out.send(v2.frame(gap.method, gap.record.seq, gap.encoded() or b"{}"))
+            while True:
+                with hub.Cursor(services.hub, thread_id, after) as cursor:
+                    while not cursor.parted:
+                        if frames := v2.frames(await sse.next_page(cursor, out), wanted):
+                            await out.send(frames)
+                            await out.beat_if_due()
+                after = 0  # of the thread that may be made under this id
     except connections.ClientGone:
         pass
     return out.response

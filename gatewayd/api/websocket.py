@@ -145,20 +145,22 @@ class Session:
     async def _pump(self) -> None:
         await self._following.wait()
         assert self.position is not None
-        with hub.Cursor(self.request.app[keys.SERVICES].hub, self.thread_id, self.position) as cursor:
-            while True:
-                chunks = await cursor.page()
-                async with self._sending:
-                    await self._send_events(chunks, list(self._filters.values()))
-                    self.position = cursor.position
+        while True:
+            with hub.Cursor(self.request.app[keys.SERVICES].hub, self.thread_id, self.position) as cursor:
+                while not cursor.parted:
+                    chunks = await cursor.page()
+                    async with self._sending:
+                        await self._send_events(chunks, list(self._filters.values()))
+                        self.position = cursor.position
+            self.position = 0  # of the thread that may be made under this id
 
     # commands
 
     async def _command(self, text: str) -> None:
-        command_id: int | None = None
+        command_id: int | str | None = None
         try:
             body = commands.decoded(text)
-            command_id = commands.id_of(body)
+            command_id = commands.given_id(body)
             given = commands.parsed(body)
             done = await self._carried_out(given)
         except commands.Refused as error:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 KEYS: Final = ("type", "content", "id", "name", "tool_call_id", "status", "artifact", "response_metadata")
-"""Of a message in its compact form, in the wire's order; what is empty is left out, but for the content."""
+"""Of a message in its compact form, in the wire's order; what is empty is left out, but for `ALWAYS`."""
+ALWAYS: Final = frozenset({"content", "artifact"})
 TOOL_CALL_KEYS: Final = ("type", "name", "args", "id")
 INVALID_KEYS: Final = ("type", "name", "args", "id", "error")
 
@@ -25,7 +26,7 @@ def is_message(value: Any) -> bool:
 def compact(message: Mapping[str, Any]) -> dict[str, Any]:
     """Return a message as v2 shows it in a state: what it has, without its usage."""
     shown: dict[str, Any] = {
-        key: message[key] for key in KEYS if key in message and (key == "content" or _filled(message[key]))
+        key: message[key] for key in KEYS if key in message and (key in ALWAYS or _filled(message[key]))
     }
     if shown.get("name") is None:
         shown.pop("name", None)

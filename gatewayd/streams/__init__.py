@@ -13,5 +13,8 @@ lost or doubled.
 Memory: the tails of all threads share one budget, oldest first out, and a thread has a tail only while somebody reads
 it. A cursor holds one page. A reader that stops reading costs its page and delays nobody.
 
-`v1` turns records into the frames of protocol v1.
+`v1` turns records into the frames of protocol v1, `v2` into the events of protocol v2, `subscriptions` reads what a
+reader of v2 wants. Either protocol shows the runs of the other by `convert`, on reading. A record is written once, in the
+words of the protocol over which its run was started; but for the start and the end of a run and its questions, which
+every run has in both, nobody pays for readers that a run does not have.
 """

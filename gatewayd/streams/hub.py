@@ -84,6 +84,10 @@ class Hub:
         """Whether anybody reads this thread."""
         return thread_id in self._topics
 
+    def has(self, thread_id: str, topic: Topic) -> bool:
+        """Whether this is still the thread's topic."""
+        return self._topics.get(thread_id) is topic
+
     def publish(self, chunk: Chunk) -> None:
         """Show a committed chunk to the thread's cursors. Chunks of a thread come in the order of their numbers."""
         topic = self._topics.get(chunk.thread_id)
@@ -189,6 +193,11 @@ class Cursor:
             return False
         self.position = max(self.position, self._topic.published)
         return True
+
+    @property
+    def parted(self) -> bool:
+        """Whether the thread was deleted: nothing comes here any more, though another thread may have its id."""
+        return not self.hub.has(self.thread_id, self._topic)
 
     async def page(self) -> list[Chunk]:
         """Return the next chunks, oldest first, as soon as there are any."""

@@ -22,7 +22,7 @@ def parse(params: Mapping[str, Any]) -> v2.Filter:
     if wrong:
         raise Rejected(
             f"channels contains unsupported entries: {', '.join(map(str, wrong))}. "
-            f"Allowed: {', '.join(v2.CHANNELS)}, {v2.NAMED}<name>"
+            f"Allowed: {', '.join(v2.CHANNELS[:-1])}, or any `{v2.NAMED}<name>`."
         )
     depth = params.get("depth")
     return v2.Filter(

@@ -23,6 +23,7 @@ from attrs import define, field, frozen
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 from langgraph.errors import GraphDrained, UnknownInterruptError
+from langgraph.prebuilt import ToolCallTransformer
 from langgraph.runtime import RunControl
 from langgraph.store.base import BaseStore
 from langgraph.stream.transformers import TasksTransformer
@@ -50,6 +51,7 @@ from gatewayd.worker import (
 from gatewayd.worker import (
     config as run_config,
 )
+from gatewayd.worker.transformers import Transformers
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +127,7 @@ class Execution:
         wanted = frozenset(kwargs.get("stream_mode") or ["values"])
         if LIFECYCLE in wanted:
             wanted = protocol.MODES
-            self._protocol = protocol.Protocol(with_tasks=False, full=around.full_errors)
+            self._protocol = protocol.Protocol(False, False, around.full_errors)
         self._modes = modes.Modes(wanted, temporary=bool(kwargs.get("temporary")))
         self._subgraphs = bool(kwargs.get("subgraphs"))
         self.outlet = outlet.Outlet(
@@ -235,7 +237,9 @@ class Execution:
             config = merge_configs(config, {"callbacks": [self._events]})
         more: dict[str, Any] = {}
         if self._protocol is not None:
-            self._protocol.with_tasks = _tells_tasks(graph)
+            self._protocol.with_tasks = TasksTransformer in graph.stream_transformers
+            self._protocol.with_tool_messages = ToolCallTransformer in graph.stream_transformers
+            self._protocol.transformers = Transformers(graph.stream_transformers)
             config = merge_configs(config, {"configurable": {protocol.NEWER_MESSAGES: True}})
             more["version"] = "v2"
         stream: Callable[..., Any] = graph.astream  # its overloads know only literal modes
@@ -437,11 +441,6 @@ def _parts(chunk: Any) -> tuple[tuple[str, ...], str, Any]:
     if isinstance(chunk, dict):
         return chunk["ns"], chunk["type"], chunk["data"]
     return chunk if len(chunk) == 3 else ((), *chunk)
-
-
-def _tells_tasks(graph: graphs.AnyPregel) -> bool:
-    """Whether a graph was compiled with langgraph's transformer that tells of tasks."""
-    return TasksTransformer in getattr(graph, "stream_transformers", ())
 
 
 def _queue_of(agen: Any) -> asyncio.Queue[Any] | None:

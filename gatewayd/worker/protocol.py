@@ -7,7 +7,8 @@ wait for them (see `outlet`). What that function's transformers add is made here
 - the start of a subgraph is its first task, its end the result of the task that it is part of;
 - parts of a message carry the message's id, the model call's run id and the node, so that messages that are streamed at
   the same time can be told apart;
-- the result of a tool is told twice, on the channel ``tools`` and as a message of the role "tool";
+- the result of a tool is told on the channel ``tools``, and as a message of the role "tool" too if the graph was
+  compiled with the transformer for tools (prebuilt agents are);
 - a checkpoint is told before the state that it holds (langgraph emits it after): clients number messages with it. The
   state is kept back for the moment in between.
 
@@ -24,6 +25,7 @@ from attrs import define, field
 from gatewayd.model import event, message
 from gatewayd.model.event import Item
 from gatewayd.worker import serialise
+from gatewayd.worker.transformers import Transformers
 
 MODES: Final = frozenset({"values", "updates", "messages", "tools", "custom", "tasks", "checkpoints"})
 """langgraph's modes that the channels need."""
@@ -67,8 +69,13 @@ class Protocol:
     """Makes the events of one run in one attempt."""
 
     with_tasks: bool
+    """The graph was compiled with the transformer for tasks."""
+    with_tool_messages: bool
+    """The graph was compiled with the transformer for tools."""
     full: bool
     """Show clients the messages of all exceptions."""
+    transformers: Transformers = field(factory=lambda: Transformers(()))
+    """Those that the graph's author has compiled into it."""
     asked: dict[str, str] = field(factory=dict, init=False)
     """Interrupt id to the namespace in which it was raised, segments joined by "|"."""
     _open: dict[Namespace, str] = field(factory=dict, init=False)
@@ -82,7 +89,17 @@ class Protocol:
     """States that wait for their checkpoint."""
 
     def shape(self, namespace: Namespace, mode: str, payload: Any) -> Iterator[Item]:
-        """Yield the events for one chunk of langgraph."""
+        """Yield the events for one chunk of langgraph, behind those that the graph's own transformers push."""
+        shown, payload = self.transformers.passes(namespace, mode, payload)
+        yield from self._pushed()
+        if shown or mode == "tasks" or (mode == "updates" and INTERRUPT in (payload or ())):
+            yield from self._shape(namespace, mode, payload)
+
+    def _pushed(self) -> Iterator[Item]:
+        for name, payload in self.transformers.pushed():
+            yield self._item("custom", (), {"data": {"name": name, "payload": payload}})
+
+    def _shape(self, namespace: Namespace, mode: str, payload: Any) -> Iterator[Item]:
         if mode == "checkpoints":
             yield self._item("checkpoints", namespace, {"data": _place(payload)})
         yield from self.release()
@@ -108,6 +125,9 @@ class Protocol:
 
     def close(self, status: str, error: str | None = None) -> Iterator[Item]:
         """Yield what is left at the end of the run, and the ends of the subgraphs that are still at work."""
+        if status == "completed":
+            self.transformers.finish()
+        yield from self._pushed()
         yield from self.release()
         for namespace in sorted(self._open, key=len, reverse=True):
             yield self._ended(namespace, status, error)
@@ -149,7 +169,7 @@ class Protocol:
 
     def _tool(self, namespace: Namespace, payload: dict[str, Any]) -> Iterator[Item]:
         yield self._item("tools", namespace, {"data": payload})
-        if payload.get("event") == "tool-finished":
+        if self.with_tool_messages and payload.get("event") == "tool-finished":
             call = str(payload["tool_call_id"])
             output = serialise.plain(payload.get("output"))
             known = message.is_message(output)
@@ -178,8 +198,8 @@ class Protocol:
                 if inner[-1].partition(":")[2] == task_id:
                     status, error = _end_of(payload)
                     if status != "interrupted":  # the end of the run tells that
-                        del self._open[inner]
                         yield self._ended(inner, status, error)
+                        del self._open[inner]
         else:
             if (call := _tool_call(payload.get("input"))) is not None:
                 self._calls[task_id] = call

@@ -38,8 +38,8 @@ async def test_a_joiner_whose_id_is_too_old_is_told_of_the_gap_first(server):
         async with server.client.get(path, headers={"Last-Event-ID": last_id}) as answer:
             ((name, data, event_id),) = frames(await answer.read())
         assert (name, event_id) == ("metadata", None)
-        assert data == {"run_id": first, "attempt": 1, "gap": {"after": after, "resumes_at": 4}}
-    for headers in ({}, {"Last-Event-ID": "1-3"}):
+        assert data == {"run_id": first, "attempt": 1, "gap": {"after": after, "resumes_at": 5}}
+    for headers in ({}, {"Last-Event-ID": "1-4"}):
         async with server.client.get(path, headers=headers) as answer:
             assert await answer.read() == b""
 
@@ -75,11 +75,26 @@ async def test_a_reader_of_a_thread_whose_id_is_too_old_is_told_of_the_gap_first
     await forget(server)
     third = await server.completed(thread_id)
     seen = await read(server, f"/threads/{thread_id}/stream", "1-2", b"values")
-    assert seen[0] == ("metadata", {"gap": {"after": 2, "resumes_at": 6}})
+    assert seen[0] == ("metadata", {"gap": {"after": 2, "resumes_at": 7}})
     assert seen[1][1]["status"] == "run_done"  # the newest that there was
     assert seen[2] == ("metadata", {"run_id": third, "attempt": 1})
-    unbroken = await read(server, f"/threads/{thread_id}/stream", "1-6", b"values")
+    unbroken = await read(server, f"/threads/{thread_id}/stream", "1-8", b"values")
     assert unbroken[0] == ("metadata", {"run_id": third, "attempt": 1})
+
+
+async def test_a_reader_of_v2_whose_number_is_too_old_gets_the_state_in_place_of_what_is_gone(server):
+    thread_id = await server.thread()
+    await server.completed(thread_id)
+    await server.completed(thread_id)
+    await forget(server)
+    asked = {"channels": ["values", "lifecycle"], "since": 2}
+    async with server.client.post(f"/threads/{thread_id}/stream/events", json=asked) as answer:
+        seen = b""
+        while b"lifecycle" not in seen:
+            seen += await answer.content.readany()
+    (name, state, _), (_, end, _) = frames(seen)
+    assert (name, state["seq"], state["params"]["data"]) == ("values", 6, {"done": True})
+    assert (end["seq"], end["params"]["data"]["event"]) == (7, "completed")
 
 
 async def test_a_thread_is_replayed_from_its_beginning_only_as_far_as_its_latest_runs_go(serve):
@@ -132,7 +147,7 @@ async def test_events_under_the_eyes_of_a_reader_are_kept_as_long_again(server):
         assert await server.services.storage.events_gap(thread_id, 0) is None
         later(server, 100)
         await sweeper.prune(server.services.runs, 100)
-        assert await server.services.storage.events_gap(thread_id, 0) == 5
+        assert await server.services.storage.events_gap(thread_id, 0) == 6
 
 
 class Held:
@@ -175,7 +190,7 @@ async def test_a_reader_of_a_thread_that_is_too_slow_is_told_of_what_went_meanwh
     (at,) = [n for n, (_, data, _) in enumerate(told) if isinstance(data, dict) and "gap" in data]
     before = int(told[at - 1][2].partition("-")[2])
     assert told[at][1] == {"gap": {"after": before, "resumes_at": gone_to + 1}}
-    assert int(told[at + 1][2].partition("-")[2]) == gone_to + 1
+    assert int(told[at + 1][2].partition("-")[2]) > gone_to
 
 
 async def test_a_reader_of_a_run_that_is_too_slow_is_told_before_its_stream_ends(server, monkeypatch):
@@ -200,3 +215,25 @@ async def test_a_reader_of_a_run_that_is_too_slow_is_told_before_its_stream_ends
     _, log_to = await server.services.storage.run_log_end(thread_id, run_id)
     gap = {"after": 1, "resumes_at": log_to + 1}
     assert [data for _, data, _ in told[1:]] == [{"run_id": run_id, "attempt": 1, "gap": gap}]
+
+
+async def test_a_reader_of_v2_that_is_too_slow_gets_the_state_in_place_of_what_went(server, monkeypatch):
+    server.services.hub.budget = 0
+    held = Held(monkeypatch)
+    thread_id = await server.thread()
+    asked = {"channels": ["values", "lifecycle"]}
+    async with server.client.post(f"/threads/{thread_id}/stream/events", json=asked) as answer:
+        await server.completed(thread_id, result=b'{"n":1}')
+        await held.arrived.wait()  # it takes the first frame, and nothing behind it
+        await server.completed(thread_id, result=b'{"n":2}')
+        await age(server)
+        gone_to = await server.services.storage.events_gap(thread_id, 0)
+        held.go.set()
+        seen = b""
+        while seen.count(b'"completed"') < 2:
+            seen += await answer.content.readany()
+    told = [data for _, data, _ in frames(seen)]
+    (at,) = [n for n, event in enumerate(told) if event["seq"] == gone_to]
+    assert (told[at]["method"], told[at]["params"]["data"]) == ("values", {"n": 2})
+    assert told[at - 1]["seq"] < gone_to - 1
+    assert told[at + 1]["params"]["data"]["event"] == "completed"

@@ -306,6 +306,19 @@ async def test_a_websocket_replays_before_it_answers_and_goes_on_live(tmp_path: 
             assert (await socket.receive()).data == 4422
 
 
+async def test_an_open_stream_goes_on_with_the_thread_that_is_made_under_a_deleted_ones_id(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as client, client.stream(channels=["lifecycle"]) as response:
+        given = {"word": "w", "path": []}
+        first = await client.start("steps", given)
+        await read_until_end(response, first)
+        async with client.http.delete(f"/threads/{client.thread_id}") as deleted:
+            assert deleted.status == 204
+        second = await client.start("steps", given)
+        assert outline(await read_until_end(response, second)) == ["lifecycle:running", "lifecycle:completed"]
+
+
 async def test_streams_and_sockets_are_cut_when_the_server_stops(tmp_path: Path) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon, serving(daemon) as http:
         client = Client(http, ids.new_id())

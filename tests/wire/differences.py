@@ -36,7 +36,55 @@ class Row:
         )
 
 
+WHOSE: Final = "messages that are streamed at the same time can be told apart"
+
 ROWS: Final = (
+    # protocol v2
+    *(
+        Row("protocol_*", "*/stream/events", f"answer.messages.*.{key}", WHOSE, added=True)
+        for key in ("node", "data.id", "data.run_id")
+    ),
+    Row(
+        "protocol_*",
+        "*/stream/events",
+        "answer.input.requested.*.data.value",
+        "one SDK reads the question under `value`, the other under `payload`",
+        added=True,
+    ),
+    Row(
+        "protocol_*",
+        "*/stream/events",
+        "answer.input.answered",
+        "other tabs learn that a question has been answered",
+        added=True,
+    ),
+    Row(
+        "protocol_questions_inside",
+        "*/stream/events",
+        "answer.lifecycle.[0-9].*",
+        "the end of a run is its last event, stored with its status: who sees it finds the state behind it",
+    ),
+    Row(
+        "protocol_*",
+        "*/commands",
+        "answer.meta.applied_through_seq",
+        "events are numbered per thread and for good, and the number is told over HTTP too",
+    ),
+    Row(
+        "protocol_*",
+        "GET */runs/*",
+        "answer.kwargs.config.configurable.__request_start_time_ms__",
+        "all runs say when they were asked for, also those of v2",
+        added=True,
+    ),
+    *(
+        Row("protocol_*", "GET */runs/*", f"answer.kwargs.{place}", "a note of the reference to itself")
+        for place in (
+            "config.configurable.__event_streaming_v2",
+            "context.__event_streaming_v2",
+            "context.thread_id",
+        )
+    ),
     # more than the reference says
     Row(
         "*", "*", "answer.ids", "every v1 stream has ids, so that every run can be followed through a restart"

@@ -18,6 +18,7 @@ MODULES: Final = (
     "asked_of_crons",
     "asked_of_modes",
     "asked_of_readers",
+    "asked_of_protocol",
 )
 """Where the scenarios are."""
 ALL: Final[dict[str, Scenario]] = {}
