@@ -18,7 +18,7 @@ import pytest
 from tests.processes import daemon
 from tests.wire.conversation import PROJECT
 
-START_S = 30.0
+START_S = 90.0
 
 
 @pytest.fixture(scope="session")
