@@ -14,6 +14,7 @@ import gatewayd
 from gatewayd import wire
 from gatewayd.model.cron import Cron
 from gatewayd.model.run import QueuePlace, Run
+from gatewayd.model.state import State
 from gatewayd.model.thread import Assistant, Thread
 from gatewayd.model.webhook import Delivery
 
@@ -101,7 +102,7 @@ def assistant(record: Assistant) -> dict[str, Any]:
 
 
 def thread(record: Thread) -> dict[str, Any]:
-    """Return a thread as the wire shows it; its values stay encoded."""
+    """Return a thread as the wire shows it; its values, which must have been joined, stay encoded."""
     return {
         "thread_id": record.thread_id,
         "created_at": wire.iso(record.created_at),
@@ -110,10 +111,16 @@ def thread(record: Thread) -> dict[str, Any]:
         "metadata": record.metadata,
         "status": record.status,
         "config": record.config,
-        "values": None if record.values is None else orjson.Fragment(record.values),
+        "values": None if record.values is None else orjson.Fragment(_json(record.values)),
         "error": record.error,
         "interrupts": record.interrupts or {},
     }
+
+
+def _json(state: State) -> bytes:
+    if not isinstance(state, bytes):
+        raise TypeError("a state is shown that has not been joined")
+    return state
 
 
 def cron(record: Cron) -> dict[str, Any]:

@@ -38,6 +38,7 @@ async def search_threads(request: web.Request) -> web.Response:
         offset=body.offset,
         sort_by=body.sort_by or "updated_at",
         descending=body.sort_by is None or body.sort_order == "desc",
+        values_shown=not body.select or "values" in body.select,
     )
     found = await request.app[keys.SERVICES].storage.threads_search(search)
     rows = [reply.selected(reply.thread(record), body.select) for record in found]

@@ -18,8 +18,8 @@ import attrs
 from attrs import define, field
 
 from gatewayd import tasks, wire
-from gatewayd.errors import GatewaydError, Unavailable
-from gatewayd.model import event
+from gatewayd.errors import GatewaydError, Rejected, Unavailable
+from gatewayd.model import event, state
 from gatewayd.model.event import Chunk, Item
 from gatewayd.model.run import Run, RunOutcome
 from gatewayd.runs import flight, waiters
@@ -83,6 +83,9 @@ class Endings:
             self.air.over(run, here)
 
         def failed(error: BaseException) -> None:
+            if isinstance(error, Rejected):
+                self.tasks.spawn(self._again(run, outcome, here, items), f"end {run.run_id}")
+                return
             log.error("the end of run %s could not be stored, trying again: %s", run.run_id, error)
             asyncio.get_running_loop().call_later(self.retry_s, post)
 
@@ -97,6 +100,19 @@ class Endings:
                 log.warning("run %s ends at the next start: storage is closed", run.run_id, extra=fields(run))
 
         post()
+
+    async def _again(
+        self, run: Run, outcome: RunOutcome, here: flight.Flight | None, items: list[Item] | None
+    ) -> None:
+        """End a run whose last state can't be stored, since some of its pieces had been refused: it is computed anew."""
+        log.error("the state at the end of run %s lacks pieces", run.run_id, extra=fields(run))
+        lost = attrs.evolve(outcome, values=None, result=None, blobs=())
+        if outcome.blobs or outcome.values is not None:
+            found = await self._projection(run)
+            if found.values is not None and found.values != outcome.values:
+                result = None if outcome.result is None else found.result
+                lost = attrs.evolve(lost, values=found.values, result=result, blobs=found.blobs)
+        self.finish(run, lost, here, items)
 
     async def _refused(self, run: Run, outcome: RunOutcome, here: flight.Flight | None) -> None:
         """A run's end was not taken: it has ended already or was deleted, or a rollback had been stored before."""
@@ -208,8 +224,9 @@ def outcome_of(
         status=status,  # type: ignore[arg-type]  # the worker's words are those of the table, which checks them
         error=frame.get("error"),
         thread_error=thread_error,
-        result=frame.get("result"),
-        values=frame.get("values"),
+        result=state.loaded(frame.get("result")),
+        values=state.loaded(frame.get("values")),
+        blobs=frame.get("blobs", ()),
         interrupts=frame.get("interrupts"),
         next=frame.get("next"),
         end_checkpoint_id=frame.get("end_checkpoint_id"),

@@ -37,7 +37,9 @@ from attrs import define, field
 from gatewayd import graphs, ids, project
 from gatewayd.errors import Conflict, NotFound, Rejected, Unavailable
 from gatewayd.model import event
+from gatewayd.model.event import Chunk
 from gatewayd.model.run import RunOutcome
+from gatewayd.model.state import Parts, loaded
 from gatewayd.model.thread import Thread
 from gatewayd.runs import manager
 
@@ -103,11 +105,9 @@ class Operations:
             else:
                 stored.set_exception(error)
 
-        data = b'{"state":%b,"thread_id":"%b"}' % (answer["state"], thread_id.encode())
-        item = (event.STATE_UPDATE, "", event.THREAD, data)
         await self.runs.log.open(thread_id)
         try:
-            chunk = self.runs.log.chunk(thread_id, "", [item])
+            chunk = self._told(thread_id, *answer["told"])
             self.runs.storage.state_update_if_held(
                 thread_id,
                 operation_id,
@@ -121,6 +121,15 @@ class Operations:
             await stored
         finally:
             self.runs.log.close(thread_id)
+
+    def _told(
+        self, thread_id: str, data: bytes, size: int | None = None, blobs: Sequence[Sequence[Any]] = ()
+    ) -> Chunk:
+        """Number the event of an update; with `size`, the data is the manifest of a state in parts."""
+        if size is None:
+            return self.runs.log.chunk(thread_id, "", [(event.STATE_UPDATE, "", event.THREAD, data)])
+        packed = event.pack([(event.STATE_UPDATE, "", event.THREAD, 0)])
+        return self.runs.log.number(thread_id, "", 1, packed, [Parts(data, size)], blobs)
 
     # copies
 
@@ -207,5 +216,9 @@ class Operations:
 def _projection(state: dict[str, Any]) -> RunOutcome:
     """Return a worker's projection as what a thread's row takes: without an error, it is a success."""
     return RunOutcome(
-        status="success", values=state["values"], interrupts=state["interrupts"], next=state["next"]
+        status="success",
+        values=loaded(state["values"]),
+        blobs=state["blobs"],
+        interrupts=state["interrupts"],
+        next=state["next"],
     )

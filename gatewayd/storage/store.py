@@ -11,10 +11,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 
 from gatewayd import wire
 from gatewayd.blobs import cut, sweep
+from gatewayd.blobs.join import Missing
 from gatewayd.checkpointing import convert
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.errors import NotFound
@@ -22,9 +23,10 @@ from gatewayd.model.cron import Cron, Firing
 from gatewayd.model.event import Chunk
 from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.run import QueuePlace, Run, RunOutcome, RunRequest
+from gatewayd.model.state import Parts, State
 from gatewayd.model.thread import Assistant, Thread
 from gatewayd.model.webhook import Attempt, Delivery
-from gatewayd.storage import migrate
+from gatewayd.storage import migrate, states
 from gatewayd.storage.sqlite import (
     assistants,
     blobs,
@@ -36,10 +38,12 @@ from gatewayd.storage.sqlite import (
     invariants,
     operations,
     runs,
+    scanner,
     slots,
     threads,
     webhooks,
 )
+from gatewayd.storage.sqlite import states as state_rows
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +80,14 @@ class Storage:
     boot: int
     opened_at: int
     """Moment of this start, in µs."""
+    states: states.States = field(init=False)
+    """Joins whole states."""
+    _snapshots: scanner.Scanner = field(init=False)
+    """Reads of rows with their states."""
+
+    def __attrs_post_init__(self) -> None:
+        self._snapshots = scanner.Scanner(self.path, prepare=state_rows.prepare)
+        self.states = states.States(self._snapshots)
 
     @classmethod
     async def open(
@@ -114,6 +126,7 @@ class Storage:
         except database.FullDisk as error:  # the boot will look like one that was killed, which harms nothing
             log.warning("the stop was not recorded: %s", error.detail)
         finally:
+            await self._snapshots.close()
             await self.readers.close()
             await self.writer.close()
 
@@ -184,10 +197,25 @@ class Storage:
         once: Idempotency | None = None,
     ) -> Thread:
         """Store a thread. Raises `Conflict`, `Invalid`."""
-        return await self.writer.submit(threads.thread_create, thread_id, metadata, do_nothing, now, once)
+        return await self._shown(
+            await self.writer.submit(threads.thread_create, thread_id, metadata, do_nothing, now, once)
+        )
+
+    async def _shown(self, found: Thread) -> Thread:
+        """Return a thread with its values joined: as it is now, or without any if it has gone meanwhile."""
+        if not isinstance(found.values, Parts):
+            return found
+        return await self._snapshots.read(threads.thread_shown, found.thread_id) or evolve(found, values=None)
 
     async def thread_get(self, thread_id: str) -> Thread:
-        """Return the thread. Raises `NotFound`."""
+        """Return the thread, with its values joined. Raises `NotFound`."""
+        found = await self._snapshots.read(threads.thread_shown, thread_id)
+        if found is None:
+            raise NotFound(f"Thread with ID {thread_id} not found")
+        return found
+
+    async def thread_find(self, thread_id: str) -> Thread:
+        """Return the thread for those who do not look at its values: they may be in parts. Raises `NotFound`."""
         rows = await self.readers.rows(threads.FIND, (thread_id,))
         if not rows:
             raise NotFound(f"Thread with ID {thread_id} not found")
@@ -195,7 +223,7 @@ class Storage:
 
     async def thread_patch(self, thread_id: str, metadata: dict[str, Any], now: int) -> Thread:
         """Merge metadata. Raises `NotFound`."""
-        return await self.writer.submit(threads.thread_patch, thread_id, metadata, now)
+        return await self._shown(await self.writer.submit(threads.thread_patch, thread_id, metadata, now))
 
     async def thread_delete(self, thread_id: str, now: int) -> list[str]:
         """Mark the thread deleted and return the ids of its active runs. Raises `NotFound`."""
@@ -203,8 +231,7 @@ class Storage:
 
     async def threads_search(self, search: ThreadSearch) -> list[Thread]:
         """Return up to `limit` + 1 threads (one more tells that there are more)."""
-        sql, parameters = threads.search_statement(search)
-        return [threads.record(row) for row in await self.readers.rows(sql, parameters)]
+        return await self._snapshots.read(threads.threads_search, search)
 
     async def threads_to_sweep(self, hidden_before: int, limit: int) -> list[str]:
         """Return ids of threads whose rows may be removed."""
@@ -283,8 +310,10 @@ class Storage:
 
     async def thread_copy_end(self, source: str, target: str, operation_id: str, now: int) -> Thread:
         """Show the finished copy and free the slots. Raises `NotFound`."""
-        return await self.writer.submit(
-            operations.thread_copy_end, source, target, operation_id, now, promise=True
+        return await self._shown(
+            await self.writer.submit(
+                operations.thread_copy_end, source, target, operation_id, now, promise=True
+            )
         )
 
     async def thread_prune_step(self, thread_id: str, operation_id: str, kept: list[list[Any]]) -> int:
@@ -465,8 +494,14 @@ class Storage:
 
     async def webhook_values(self, run: Run) -> bytes | None:
         """Return the JSON of what a run has left: its result, or its thread's values; None when both are gone."""
-        result, values = (await self.readers.rows(webhooks.VALUES, (run.run_id, run.thread_id)))[0]
-        return result if result is not None else values  # type: ignore[no-any-return]
+        return await self._snapshots.read(webhooks.webhook_values, run)
+
+    async def state_joined(self, thread_id: str, state: State | None) -> bytes | None:
+        """Return the JSON of a state of this thread; None if there is none, or it has been removed meanwhile."""
+        try:
+            return None if state is None else await self.states.joined(thread_id, state)
+        except Missing:
+            return None
 
     async def webhook_attempt_end(
         self, delivery_id: str, made: Attempt, due_at: int | None, *, delivered: bool
@@ -505,6 +540,20 @@ class Storage:
     ) -> None:
         """Store a chunk of events; `failed` if it was not stored."""
         self.writer.post(events.append, chunk, done=done, failed=failed, weight=chunk.weight)
+
+    def parts_store_if_running(
+        self,
+        thread_id: str,
+        run_id: str,
+        some: Sequence[Sequence[Any]],
+        weight: int,
+        done: Callable[[None], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """Store blobs of a state whose record follows."""
+        self.writer.post(
+            blobs.parts_store_if_running, thread_id, run_id, some, done=done, failed=failed, weight=weight
+        )
 
     def checkpoint_apply(
         self, operation: list[Any], run_id: str, weight: int, done: Callable[[BaseException | None], None]

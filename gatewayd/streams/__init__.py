@@ -13,5 +13,8 @@ lost or doubled.
 Memory: the tails of all threads share one budget, oldest first out, and a thread has a tail only while somebody reads
 it. A cursor holds one page. A reader that stops reading costs its page and delays nobody.
 
+Whole states are stored, and kept in the tails, in parts (`model.state`). A cursor gives them out joined, so whoever
+makes frames of its pages never sees a part; a page is cut by what it has when joined.
+
 `v1` turns records into the frames of protocol v1.
 """

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import logging
 import operator
 from collections import deque
+from collections.abc import Container
 from types import TracebackType
 
 from attrs import define, field
 
 from gatewayd.model.event import Chunk
 from gatewayd.storage import store
+
+log = logging.getLogger(__name__)
 
 PAGE_BYTES = 256 * 1024
 """What a cursor takes from a tail at once."""
@@ -52,9 +56,9 @@ class Topic:
         if start and tail[start - 1].last_seq > position:
             start = bisect.bisect_right(tail, position, key=_LAST_SEQ)
         found = [tail[start]]
-        size = len(tail[start].packed)
+        size = tail[start].size
         for index in range(start + 1, len(tail)):
-            size += len(tail[index].packed)
+            size += tail[index].size
             if size > PAGE_BYTES:
                 break
             found.append(tail[index])
@@ -89,6 +93,9 @@ class Hub:
         topic = self._topics.get(chunk.thread_id)
         if topic is None:
             return
+        if chunk.blobs:
+            self.storage.states.take(chunk)
+            chunk.blobs = ()
         if topic.covered_from is None:
             topic.covered_from = chunk.first_seq - 1
         topic.published = chunk.last_seq
@@ -147,13 +154,16 @@ class Cursor:
     """
     A place in a thread's log: ``with Cursor(hub, thread_id, after) as cursor: chunks = await cursor.page()``.
 
-    With `run_id` only chunks of that run are returned. Pages are never empty, except after a `nudge`.
+    With `run_id` only chunks of that run are returned. Pages are never empty, except after a `nudge`. Whole states are
+    joined in what is returned; with `kinds` only those in records of these kinds, and records of others that have one
+    are left out.
     """
 
     hub: Hub
     thread_id: str
     position: int
     run_id: str | None = None
+    kinds: Container[str] | None = None
     _topic: Topic = field(init=False)
     _nudges: int = field(init=False)
     """Those that were answered."""
@@ -177,6 +187,27 @@ class Cursor:
 
     async def page(self) -> list[Chunk]:
         """Return the next chunks, oldest first, as soon as there are any."""
+        before = self.position
+        chunks = await self._next()
+        if not any(chunk.parts for chunk in chunks):
+            return chunks
+        try:
+            return [await self._whole(chunk) if chunk.parts else chunk for chunk in chunks]
+        except BaseException:  # whoever has waited no longer will ask again
+            self.position = before
+            raise
+
+    async def _whole(self, chunk: Chunk) -> Chunk:
+        states: dict[int, bytes] = {}
+        for number in chunk.needed(self.kinds):
+            found = await self.hub.storage.state_joined(self.thread_id, chunk.parts[number])
+            if found is None:
+                log.error("a state in the log of thread %s was removed while it was read", self.thread_id)
+            else:
+                states[number] = found
+        return chunk.whole(states)
+
+    async def _next(self) -> list[Chunk]:
         topic = self._topic
         while True:
             published = topic.published

@@ -11,7 +11,7 @@ from langgraph.store.base import BaseStore
 from langgraph.types import PregelTask, StateSnapshot
 
 from gatewayd.checkpointing import operations
-from gatewayd.worker import checkpoints, graphs, projection, reader, resume, serialise
+from gatewayd.worker import checkpoints, graphs, parts, projection, reader, resume, serialise
 
 
 class NoSink:
@@ -42,7 +42,9 @@ class States:
         async with self._open(graph_id, config) as graph:
             snapshot = await graph.aget_state(config)
             return projection.of_snapshot(
-                snapshot, partial(resume.tasks_that_ask, thread_id, storage=self.reader)
+                snapshot,
+                partial(resume.tasks_that_ask, thread_id, storage=self.reader),
+                parts.States(self.reader, thread_id),
             )
 
     async def state(

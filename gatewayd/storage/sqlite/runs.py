@@ -14,9 +14,11 @@ from typing import Any
 from attrs import frozen
 
 from gatewayd import ids, wire
+from gatewayd.blobs import sql as blobs_sql
+from gatewayd.blobs import sweep
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.errors import Conflict, NotFound
-from gatewayd.model import states
+from gatewayd.model import state, states
 from gatewayd.model.event import Chunk
 from gatewayd.model.run import RESUMING, Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Assistant, Thread
@@ -53,6 +55,11 @@ WHERE runs.run_id = ? AND runs.thread_id = ? AND threads.deleted_at IS NULL"""
 
 INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
 """langgraph's interrupt ids: xxh3-128 in hex. A resume map has only such keys."""
+
+SOURCE = sweep.Source(
+    "runs INDEXED BY runs_with_parts", ("rowid",), (-1,), "result", "substr(result, 1, 1) = x'93'"
+)
+"""Where results have manifests."""
 
 THREAD_OR_ASSISTANT = "Thread or assistant not found."
 ALREADY_RUNNING = (
@@ -113,7 +120,7 @@ def record(row: tuple[Any, ...]) -> Run:
         executed_us=row[16],
         cancel_action=row[17],
         cancel_error=None if row[18] is None else loads(row[18]),
-        result=row[19],
+        result=state.loaded(row[19]),
         error=None if row[20] is None else loads(row[20]),
         log_from=row[21],
         log_to=row[22],
@@ -468,7 +475,8 @@ def run_finish_if_active(
     End a run: status, result, thread projection, last event, webhook and slot in one transaction.
 
     Only the given attempt may end it (0: whoever). A stored rollback is not overtaken: any other end is refused then.
-    False: it had ended already, or is to be rolled back; nothing was changed.
+    False: it had ended already, or is to be rolled back; nothing was changed. Raises `Rejected` if storage lacks some of
+    the pieces of the values or the result.
     """
     row = connection.execute(
         f"""UPDATE runs SET status = ?, ended_at = ?, updated_at = ?, boot = NULL, {EXECUTED}, result = ?, error = ?,
@@ -480,7 +488,7 @@ def run_finish_if_active(
             now,
             now,
             now,
-            outcome.result,
+            state.stored(outcome.result),
             None if outcome.error is None else wire.text(outcome.error),
             outcome.end_checkpoint_id,
             end.last_seq,
@@ -492,12 +500,16 @@ def run_finish_if_active(
     if row is None:
         return False
     thread_id, webhook = row
+    manifests = [each.manifest for each in (outcome.values, outcome.result) if isinstance(each, state.Parts)]
+    if manifests:
+        blobs_sql.store(connection, thread_id, outcome.blobs, manifests)
     events.append(connection, end)
     events.keep_from(connection, thread_id, now)
     if webhook is not None and (ended := run_find(connection, run_id)) is not None:
         webhooks.webhook_owe(connection, ended, webhook, outcome, now)
     if outcome.rollback:
         checkpoint_sql.run_delete(connection, run_id)
+        blobs_sql.mark(connection, thread_id)
         connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
     if not outcome.fenced:
         slots.slot_release(connection, thread_id, run_id)
@@ -517,6 +529,8 @@ def run_delete(connection: sqlite3.Connection, thread_id: str, run_id: str, now:
     run = run_find(connection, run_id)
     if run is None or run.thread_id != thread_id:
         return None
+    if isinstance(run.result, state.Parts):
+        blobs_sql.mark(connection, thread_id)
     connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
     if run.status == "pending":
         slots.slot_release(connection, thread_id, run_id)
