@@ -218,7 +218,7 @@ def _projection(state: dict[str, Any]) -> RunOutcome:
     return RunOutcome(
         status="success",
         values=loaded(state["values"]),
-        blobs=state["blobs"],
+        blobs=state.get("blobs", ()),
         interrupts=state["interrupts"],
         next=state["next"],
     )

@@ -13,12 +13,13 @@ first large state which pieces the thread's values are made of; no run takes the
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Any, Final
 
 from attrs import define, field
 
 from gatewayd.blobs import join
-from gatewayd.blobs.cut import LONE, Blob, Cutter, Known, Piece
+from gatewayd.blobs.cut import LONE, Cutter, Known, Piece
 from gatewayd.errors import GatewaydError
 from gatewayd.model import state
 from gatewayd.worker import reader as reading
@@ -65,7 +66,7 @@ class States:
         cutter = Cutter(known)
         manifest = cutter.manifest(pieces)
         known.update(cutter.blobs)
-        return state.Cut(manifest, size, list(cutter.blobs.values()))
+        return state.Cut(manifest, size, [tuple(blob) for blob in cutter.blobs.values()])
 
     def forget(self) -> None:
         """Something that was cut has not been stored: what is cut from now on leaves nothing out."""
@@ -87,9 +88,9 @@ def inline(cut_: bytes | state.Cut) -> bytes:
     return cut_ if isinstance(cut_, bytes) else cut_.manifest
 
 
-def blobs_of(*cuts: bytes | state.Cut | None) -> list[Blob]:
+def blobs_of(*cuts: bytes | state.Cut) -> list[Sequence[Any]]:
     """Return the blobs of several states, each once."""
-    found = {blob[0]: Blob(*blob) for each in cuts if isinstance(each, state.Cut) for blob in each.blobs}
+    found = {blob[0]: blob for each in cuts if isinstance(each, state.Cut) for blob in each.blobs}
     return list(found.values())
 
 

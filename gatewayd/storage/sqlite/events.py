@@ -63,7 +63,7 @@ def append(connection: sqlite3.Connection, chunk: Chunk) -> None:
     parts = None
     if chunk.parts:
         blobs_sql.store(connection, chunk.thread_id, chunk.blobs, [each.manifest for each in chunk.parts])
-        parts = ormsgpack.packb(chunk.parts)
+        parts = ormsgpack.packb([tuple(each) for each in chunk.parts])
     connection.execute(
         f"INSERT INTO events ({COLUMNS}, joined) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
