@@ -7,7 +7,7 @@ module nobody knows SQL or the driver; a second backend offers the same names an
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -572,6 +572,23 @@ class Storage:
         }
         statement = events.PAGE if run_id is None else events.PAGE_OF_RUN
         return [events.chunk(row) for row in await self.readers.rows(statement, parameters)]
+
+    async def chunk_joined(self, chunk: Chunk, kinds: Container[str] | None = None) -> Chunk:
+        """
+        Return a chunk whose records can be seen: with its whole states joined, those of records of some kinds or of all.
+
+        Records with other states are left out.
+        """
+        if not chunk.parts:
+            return chunk
+        found: dict[int, bytes] = {}
+        for number in chunk.needed(kinds):
+            state = await self.state_joined(chunk.thread_id, chunk.parts[number])
+            if state is None:
+                log.error("a state in the log of thread %s was removed while it was read", chunk.thread_id)
+            else:
+                found[number] = state
+        return chunk.whole(found)
 
     async def events_replay_start(self, thread_id: str, since: int) -> int | None:
         """Return the number of the first event of the thread's runs that are active or ended since then (µs)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import bisect
-import logging
 import operator
 from collections import deque
 from collections.abc import Container
@@ -14,8 +13,6 @@ from attrs import define, field
 
 from gatewayd.model.event import Chunk
 from gatewayd.storage import store
-
-log = logging.getLogger(__name__)
 
 PAGE_BYTES = 256 * 1024
 """What a cursor takes from a tail at once."""
@@ -192,20 +189,10 @@ class Cursor:
         if not any(chunk.parts for chunk in chunks):
             return chunks
         try:
-            return [await self._whole(chunk) if chunk.parts else chunk for chunk in chunks]
+            return [await self.hub.storage.chunk_joined(chunk, self.kinds) for chunk in chunks]
         except BaseException:  # whoever has waited no longer will ask again
             self.position = before
             raise
-
-    async def _whole(self, chunk: Chunk) -> Chunk:
-        states: dict[int, bytes] = {}
-        for number in chunk.needed(self.kinds):
-            found = await self.hub.storage.state_joined(self.thread_id, chunk.parts[number])
-            if found is None:
-                log.error("a state in the log of thread %s was removed while it was read", self.thread_id)
-            else:
-                states[number] = found
-        return chunk.whole(states)
 
     async def _next(self) -> list[Chunk]:
         topic = self._topic

@@ -264,10 +264,9 @@ class Daemon:
     async def log(self, thread_id: str, run_id: str | None = None) -> list[Record]:
         """Return the stored events of a thread, or of one of its runs."""
         records: list[Record] = []
-        while page := await self.services.storage.events_page(
-            thread_id, records[-1].seq if records else 0, run_id
-        ):
-            records += [record for chunk in page for record in chunk.records]
+        storage = self.services.storage
+        while page := await storage.events_page(thread_id, records[-1].seq if records else 0, run_id):
+            records += [record for chunk in page for record in (await storage.chunk_joined(chunk)).records]
         return records
 
     async def state(self, thread_id: str, graph_id: str, **params: Any) -> dict[str, Any]:
