@@ -9,6 +9,9 @@ ALTER TABLE events ADD COLUMN parts BLOB;
 -- Bytes of the JSON of all of them: what the chunk is when it is read.
 ALTER TABLE events ADD COLUMN joined INTEGER NOT NULL DEFAULT 0;
 
+-- Large kwargs (they have the input) as a zstd frame of the JSON; `kwargs` is '{}' then. NULL: they are in `kwargs`.
+ALTER TABLE runs ADD COLUMN kwargs_zstd BLOB;
+
 -- Where the sweep of blobs looks for manifests.
 CREATE INDEX events_with_parts ON events (thread_id) WHERE parts IS NOT NULL;
 CREATE INDEX runs_with_parts ON runs (thread_id) WHERE substr(result, 1, 1) = x'93';
