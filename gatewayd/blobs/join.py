@@ -30,6 +30,8 @@ class Joiner:
     content: dict[bytes, bytes] = field(factory=dict, init=False)
     """By hash, what a blob stands for, or of a segment the hashes of its children."""
     segments: set[bytes] = field(factory=set, init=False)
+    _opened: set[bytes] = field(factory=set, init=False)
+    """Segments whose children have been fetched."""
     _leaves: dict[bytes, list[bytes]] = field(factory=dict, init=False)
 
     def load(self, manifests: Iterable[bytes]) -> None:
@@ -39,42 +41,33 @@ class Joiner:
     def load_blobs(self, hashes: Iterable[bytes]) -> None:
         """Fetch these blobs and what is below them, level by level."""
         wanted = set(hashes)
-        wanted.difference_update(self.content)
         while wanted:
-            below: set[bytes] = set()
-            ordered = list(wanted)
-            for start in range(0, len(ordered), sql.BATCH):
-                below |= self._load(ordered[start : start + sql.BATCH])
-            wanted = below.difference(self.content)
+            absent = [one for one in wanted if one not in self.content]
+            for start in range(0, len(absent), sql.BATCH):
+                self._fetch(absent[start : start + sql.BATCH])
+            # Also below what was there already: blobs that are not stored yet may stand on stored ones.
+            opened = (wanted & self.segments) - self._opened
+            self._opened |= opened
+            wanted = {child for segment in opened for child in cut.split(self.content[segment])}
 
-    def _load(self, hashes: Sequence[bytes]) -> set[bytes]:
-        """Fetch blobs; return the children of the segments among them."""
+    def _fetch(self, hashes: Sequence[bytes]) -> None:
         found = self.fetch(sql.select(len(hashes)), (self.thread_id, *hashes))
-        below = self.take(found)
+        self.take(found)
         if len(found) < len(hashes):
             lost = next(one for one in hashes if one not in self.content)
             raise Missing(f"Thread {self.thread_id} refers to a blob that is not stored: {lost.hex()}")
-        return below
 
-    def take(self, blobs: Iterable[cut.Blob | tuple[Any, ...]]) -> set[bytes]:
-        """Keep blobs ``(hash, kind, body)``, fetched or not stored yet; return the children of the segments among them."""
-        below: set[bytes] = set()
-        content = self.content
+    def take(self, blobs: Iterable[cut.Blob | tuple[Any, ...]]) -> None:
+        """Keep blobs ``(hash, kind, body)``, fetched or not stored yet."""
         decompress = _decompressor().decompress
         for address, kind, body in blobs:
-            if kind == cut.ZSTD:
-                content[address] = decompress(body)
-                continue
-            content[address] = body
+            self.content[address] = decompress(body) if kind == cut.ZSTD else body
             if kind == cut.SEGMENT:
                 self.segments.add(address)
-                below.update(cut.split(body))
-        return below
 
     def join(self, manifest: bytes) -> bytes:
         """Return the value of a manifest. Raises `Missing`."""
-        if any(one not in self.content for one in cut.references(manifest)):
-            self.load([manifest])
+        self.load([manifest])
         return assembled(manifest, self.below)
 
     def below(self, address: bytes) -> Sequence[bytes]:

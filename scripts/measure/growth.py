@@ -101,9 +101,9 @@ class Sink:
         self._last = self.writer.submit(self._apply, operations.unpack(packed))
 
     def _apply(self, connection: sqlite3.Connection, operation: operations.Operation) -> None:
-        started = time.perf_counter()
+        started = time.thread_time()  # here the graph executes beside it, in the server it is another process
         sql.apply(connection, operation, "run")
-        self.cost.writer_s += time.perf_counter() - started
+        self.cost.writer_s += time.thread_time() - started
 
     async def committed(self) -> None:
         """Wait for the last one."""

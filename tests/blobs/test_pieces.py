@@ -98,6 +98,16 @@ def test_a_sender_that_is_wrong_about_what_is_stored_is_refused(shelf: Any, belo
         sql.store(shelf.connection, "t", list(cutter.blobs.values()), [manifest])
 
 
+def test_what_is_not_stored_yet_may_stand_on_what_is(shelf: Any) -> None:
+    elements = [message(number) for number in range(8)]
+    shelf.put("t", "a", [elements[:7]])
+    cutter = cut.Cutter(shelf.known)
+    manifest = cutter.manifest([elements])
+    joiner = shelf.joiner("t")
+    joiner.take(cutter.blobs.values())
+    assert joiner.join(manifest) == b"".join(elements)
+
+
 def test_a_missing_blob_is_told_by_name(shelf: Any) -> None:
     cutter = cut.Cutter()
     manifest = cutter.manifest([[message(1)]])

@@ -46,14 +46,19 @@ from gatewayd.channel import orders
 from gatewayd.model.event import Record
 from gatewayd.model.run import RunRequest
 from gatewayd.runs import manager, waiters
-from gatewayd.storage.sqlite import database, events, invariants, runs
+from gatewayd.storage.sqlite import blobs, database, events, invariants, runs
 from gatewayd.worker import core, graphs, link
 from gatewayd.workers import process
 
 T = TypeVar("T")
 
 OF_RUNS: frozenset[Callable[..., Any]] = frozenset(
-    {events.append, runs.run_checkpoint_apply, runs.run_finish_if_active}
+    {
+        events.append,
+        runs.run_checkpoint_apply,
+        runs.run_finish_if_active,
+        blobs.parts_store_if_running,
+    }
 )
 """What the writer is asked to store on behalf of a worker's data frames."""
 
