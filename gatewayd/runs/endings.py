@@ -61,9 +61,18 @@ class Endings:
             self.finish(run, outcome_of(frame, frame["outcome"]), here)
 
     def finish(
-        self, run: Run, outcome: RunOutcome, here: flight.Flight | None, items: list[Item] | None = None
+        self,
+        run: Run,
+        outcome: RunOutcome,
+        here: flight.Flight | None,
+        items: list[Item] | None = None,
+        *,
+        computed: bool = False,
     ) -> None:
-        """Post the end of a run to the writer; `items` are events that come before its last one."""
+        """Post the end of a run to the writer; `items` are events that come before its last one.
+
+        `computed`: its state has been computed anew already.
+        """
         data = wire.dumps({"status": "run_done", "run_id": run.run_id})
         last: Item = (event.END, "", event.THREAD, data)
         attempt = run.attempt if here is not None else 0
@@ -84,7 +93,8 @@ class Endings:
 
         def failed(error: BaseException) -> None:
             if isinstance(error, Rejected):
-                self.tasks.spawn(self._again(run, outcome, here, items), f"end {run.run_id}")
+                again = self._again(run, outcome, here, items, computed=computed)
+                self.tasks.spawn(again, f"end {run.run_id}")
                 return
             log.error("the end of run %s could not be stored, trying again: %s", run.run_id, error)
             asyncio.get_running_loop().call_later(self.retry_s, post)
@@ -102,17 +112,24 @@ class Endings:
         post()
 
     async def _again(
-        self, run: Run, outcome: RunOutcome, here: flight.Flight | None, items: list[Item] | None
+        self,
+        run: Run,
+        outcome: RunOutcome,
+        here: flight.Flight | None,
+        items: list[Item] | None,
+        *,
+        computed: bool,
     ) -> None:
-        """End a run whose last state can't be stored, since some of its pieces had been refused: it is computed anew."""
+        """
+        End a run whose last state can't be stored: some of its pieces went with an event that was not stored.
+
+        The state is computed anew, with all its pieces; if that was done already, the old values stay.
+        """
         log.error("the state at the end of run %s lacks pieces", run.run_id, extra=fields(run))
-        lost = attrs.evolve(outcome, values=None, result=None, blobs=())
-        if outcome.blobs or outcome.values is not None:
-            found = await self._projection(run)
-            if found.values is not None and found.values != outcome.values:
-                result = None if outcome.result is None else found.result
-                lost = attrs.evolve(lost, values=found.values, result=result, blobs=found.blobs)
-        self.finish(run, lost, here, items)
+        found = RunOutcome(status="success") if computed else await self._projection(run)
+        result = found.result if outcome.result is not None else None
+        whole = attrs.evolve(outcome, values=found.values, result=result, blobs=found.blobs)
+        self.finish(run, whole, here, items, computed=True)
 
     async def _refused(self, run: Run, outcome: RunOutcome, here: flight.Flight | None) -> None:
         """A run's end was not taken: it has ended already or was deleted, or a rollback had been stored before."""
