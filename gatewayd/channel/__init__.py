@@ -31,7 +31,8 @@ Data, worker to daemon; `n` counts a run's data frames from 1 in every attempt
                     [, parts, blobs]                       in parts: [[manifest, size], …], and new blobs
     ``parts``       run_id, attempt, n, blobs              blobs of a frame that follows, which would have too many
     ``checkpoint``  run_id, attempt, n, operation          one saver operation (`checkpointing.rows`)
-    ``ended``       run_id, attempt, n, outcome            the last frame of a run in this attempt
+    ``ended``       run_id, attempt, n, outcome            the last frame of a run in this attempt; `values` and `result`
+                                                           in it are JSON or manifests, `blobs` are new ones of both
 
 Data, daemon to worker
     ``ack``     [[run_id, attempt, n], …]       frames up to n are committed

@@ -16,5 +16,7 @@ Failure
     is rolled back. Nothing is ever half stored, also when the caller was cancelled in the meantime.
 
 Reading
-    aiosqlite connections with query_only, whole small results, never an open cursor across an await.
+    aiosqlite connections with query_only, whole small results, never an open cursor across an await. Rows whose states
+    are in parts are read with their pieces on one snapshot, in threads of their own (`sqlite.scanner`); what readers of
+    the log share of states is kept (`states`). The writer never joins a state.
 """
