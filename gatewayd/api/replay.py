@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gatewayd import wire
 from gatewayd.api import keys
+from gatewayd.model import state as states
 from gatewayd.streams import subscriptions, v2
 from gatewayd.streams.convert import to_v2
 
@@ -25,5 +26,5 @@ async def state(services: keys.Services, thread_id: str, gone_to: int) -> v2.Vie
     """Return the event that stands for what is not kept up to a number: the thread's values."""
     _, time_ms = await services.storage.events_last(thread_id)
     values = (await services.storage.thread_get(thread_id)).values
-    params = {"data": to_v2.state({} if values is None else wire.loads(values))}
+    params = {"data": to_v2.state({} if values is None else wire.loads(states.text(values)))}
     return v2.state_after_gap(gone_to, time_ms, wire.dumps(params))
