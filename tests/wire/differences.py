@@ -55,6 +55,9 @@ ROWS: Final = (
         "all runs say when they were asked for, also those that the clock asks for",
         added=True,
     ),
+    Row(
+        "metrics", "GET /metrics*", "answer.gatewayd", "numbers that the reference does not have", added=True
+    ),
     # another server
     Row("server", "GET /info", "answer.version", "each server has its own version"),
     Row("server", "GET /info", "answer.flags.*", "there is no LangSmith"),
