@@ -71,7 +71,11 @@ async def follow(request: web.Request, view: View) -> web.StreamResponse:
         with (
             admission.ending(request, view.thread_id, view.run_id, view.tied),
             hub.Cursor(
-                request.app[keys.SERVICES].hub, view.thread_id, view.after or 0, run_id=view.run_id
+                request.app[keys.SERVICES].hub,
+                view.thread_id,
+                view.after or 0,
+                run_id=view.run_id,
+                kinds=view.names,
             ) as cursor,
         ):
             if view.after is None:
@@ -98,6 +102,8 @@ async def _copy(request: web.Request, view: View, cursor: hub.Cursor, out: conne
     while over is None:
         chunks = await next_page(cursor, out)
         if not chunks:
+            if gap := cursor.gap:
+                await out.send(v1.gap_frame(gap.after, gap.resumes_at, view.run_id, gap.attempt))
             over = await _over(services, view, cursor, out)
             continue
         frames, ended = v1.run_frames(chunks, view.run_id, names=view.names, with_ids=view.with_ids)
@@ -157,11 +163,11 @@ async def tail(
             if after is None:
                 await _skip_to_now(request, cursor)
             async with out:
-                if after is not None and (gone_to := await services.storage.events_gap(thread_id, after)):
-                    await out.send(v1.gap_frame(after, gone_to + 1))
-                    cursor.position = max(cursor.position, gone_to)
                 while request.method != hdrs.METH_HEAD:
-                    if frames := frames_of(await next_page(cursor, out)):
+                    frames = frames_of(await next_page(cursor, out))
+                    if gap := cursor.gap:
+                        frames = v1.gap_frame(gap.after, gap.resumes_at)
+                    if frames:
                         await out.send(frames)
                         await out.beat_if_due()
                 await out.finish()

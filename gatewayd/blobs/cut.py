@@ -131,7 +131,7 @@ class Cutter:
             kind, body = self._packed(content)
             if self.seal is not None:
                 body = self.seal.close(body, address + bytes([kind]))
-                self.seal.remembered.put(address, content)
+                self.seal.remember(address, content)
             self.blobs[address] = Blob(address, kind, body)
         return address
 

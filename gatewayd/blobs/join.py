@@ -46,6 +46,10 @@ class Joiner:
         self._load(plain, sealed=False)
         self._load(sealed, sealed=True)
 
+    def load_blobs(self, hashes: Iterable[bytes]) -> None:
+        """Fetch these blobs and what is below them, level by level; sealed ones if there is a seal, plain ones if not."""
+        self._load(set(hashes), sealed=self.seal is not None)
+
     def _load(self, wanted: set[bytes], *, sealed: bool) -> None:
         while wanted:
             absent = [one for one in wanted if one not in self.content]
@@ -79,32 +83,22 @@ class Joiner:
                 self.content[address] = decompress(body) if kind == cut.ZSTD else body
 
     def _opened_blob(self, address: bytes, kind: int, body: bytes) -> bytes:
-        content = None if self.seal is None else self.seal.remembered.get(address)
+        content = None if self.seal is None else self.seal.remembered(address)
         if content is None:
             packed = opened(self.seal, body, address + bytes([kind]))
             content = _decompressor().decompress(packed) if kind == cut.ZSTD else packed
             if self.seal is not None:
-                self.seal.remembered.put(address, content)
+                self.seal.remember(address, content)
         return content
 
     def join(self, manifest: bytes) -> bytes:
         """Return the value of a manifest. Raises `Missing` and `seal.Locked`."""
-        refs = cut.references(manifest)
-        items = unpacked(manifest, self.seal)
         self.load([manifest])
-        out: list[bytes] = []
-        position = 0
-        for item in items:
-            if isinstance(item, bytes):
-                out.append(item)
-                continue
-            for address in refs[position : position + item]:
-                if address in self.segments:
-                    out += self._below(address)
-                else:
-                    out.append(self.content[address])
-            position += item
-        return b"".join(out)
+        return assembled(manifest, self.below, self.seal)
+
+    def below(self, address: bytes) -> Sequence[bytes]:
+        """Return the contents that a blob which was loaded stands for, in order."""
+        return self._below(address) if address in self.segments else (self.content[address],)
 
     def _below(self, segment: bytes) -> list[bytes]:
         """Return the contents below a segment, in order."""
@@ -129,6 +123,48 @@ def unpacked(manifest: bytes, seal: Seal | None) -> list[bytes | int]:
         _decompressor().decompress(packed) if kind == cut.ZSTD else packed
     )
     return items
+
+
+def assembled(manifest: bytes, below: Callable[[bytes], Sequence[bytes]], seal: Seal | None = None) -> bytes:
+    """Return the value of a manifest; `below` gives what each of the blobs in it stands for, in pieces."""
+    refs = cut.references(manifest)
+    out: list[bytes] = []
+    position = 0
+    for item in unpacked(manifest, seal):
+        if isinstance(item, bytes):
+            out.append(item)
+            continue
+        for address in refs[position : position + item]:
+            out += below(address)
+        position += item
+    return b"".join(out)
+
+
+def reached(thread_id: str, fetch: Fetch, manifest: bytes) -> set[bytes]:
+    """
+    Return all blobs that a manifest of a thread needs, without reading their contents: what a sender may leave out.
+
+    The children of a segment are of one kind, so only the first of each has to be looked at.
+    """
+    found = set(cut.references(manifest))
+    unread = list(found)
+    while unread:
+        groups = [cut.split(body) for body in _segments(thread_id, fetch, unread).values()]
+        for group in groups:
+            found.update(group)
+        deeper = _segments(thread_id, fetch, [group[0] for group in groups])
+        unread = [one for group in groups if group[0] in deeper for one in group]
+    return found
+
+
+def _segments(thread_id: str, fetch: Fetch, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Return the segments among these blobs."""
+    segments: dict[bytes, bytes] = {}
+    for start in range(0, len(hashes), sql.BATCH):
+        some = hashes[start : start + sql.BATCH]
+        rows = fetch(sql.select_segments(len(some)), (thread_id, *some))
+        segments.update((address, body) for address, body in rows)
+    return segments
 
 
 _local = threading.local()

@@ -11,8 +11,7 @@ import threading
 from hashlib import blake2b
 from typing import Any, Final
 
-from attrs import define, field
-
+from gatewayd.blobs.kept import Kept
 from gatewayd.errors import BadConfiguration, GatewaydError
 
 VARIABLE: Final = "LANGGRAPH_AES_KEY"
@@ -33,35 +32,6 @@ class Locked(GatewaydError):
     """What was read is encrypted, and there is no key, or another one."""
 
 
-@define
-class Remembered:
-    """What blobs have been sealed or opened last, in the clear, by their keyed addresses; for any thread."""
-
-    limit: int = REMEMBERED_BYTES
-    _contents: dict[bytes, bytes] = field(factory=dict, init=False)
-    """The one that was asked for last stands at the end."""
-    _size: int = field(default=0, init=False)
-    _lock: threading.Lock = field(factory=threading.Lock, init=False)
-
-    def get(self, address: bytes) -> bytes | None:
-        """Return the content, None if it is not remembered."""
-        with self._lock:
-            content = self._contents.pop(address, None)
-            if content is not None:
-                self._contents[address] = content
-            return content
-
-    def put(self, address: bytes, content: bytes) -> None:
-        """Remember a content, and forget as much of the oldest."""
-        with self._lock:
-            if address in self._contents or len(content) > self.limit:
-                return
-            self._contents[address] = content
-            self._size += len(content)
-            while self._size > self.limit:
-                self._size -= len(self._contents.pop(next(iter(self._contents))))
-
-
 class Seal:
     """Seals and opens with one key, from any thread."""
 
@@ -79,7 +49,18 @@ class Seal:
         self._aes: Any = AES
         self.address_key: bytes = blake2b(b"addresses of blobs", key=key, digest_size=32).digest()
         """For the hashes of plain contents."""
-        self.remembered = Remembered()
+        self._kept = Kept(REMEMBERED_BYTES)
+        self._turn = threading.Lock()
+
+    def remembered(self, address: bytes) -> bytes | None:
+        """Return what a blob with this keyed address holds, in the clear, if that was used lately."""
+        with self._turn:
+            return self._kept.get(address)
+
+    def remember(self, address: bytes, content: bytes) -> None:
+        """Keep in memory what a blob holds that was sealed or opened."""
+        with self._turn:
+            self._kept.put(address, content)
 
     def close(self, content: bytes, about: bytes = b"") -> bytes:
         """Return the content sealed; only with the same `about` it can be opened."""

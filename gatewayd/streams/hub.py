@@ -6,9 +6,10 @@ import asyncio
 import bisect
 import operator
 from collections import deque
+from collections.abc import Container
 from types import TracebackType
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from gatewayd.model.event import Chunk
 from gatewayd.storage import store
@@ -52,9 +53,9 @@ class Topic:
         if start and tail[start - 1].last_seq > position:
             start = bisect.bisect_right(tail, position, key=_LAST_SEQ)
         found = [tail[start]]
-        size = len(tail[start].packed)
+        size = tail[start].size
         for index in range(start + 1, len(tail)):
-            size += len(tail[index].packed)
+            size += tail[index].size
             if size > PAGE_BYTES:
                 break
             found.append(tail[index])
@@ -93,6 +94,9 @@ class Hub:
         topic = self._topics.get(chunk.thread_id)
         if topic is None:
             return
+        if chunk.blobs:
+            self.storage.states.take(chunk)
+            chunk.blobs = ()
         if topic.covered_from is None:
             topic.covered_from = chunk.first_seq - 1
         topic.published = chunk.last_seq
@@ -146,18 +150,35 @@ class Hub:
             self._stale = 0
 
 
+@frozen
+class Gap:
+    """Events that a reader can't get any more."""
+
+    after: int
+    """Number of the last event the reader has got."""
+    resumes_at: int
+    """Number from which on everything is kept."""
+    attempt: int = 0
+    """Of the run, for the reader of one."""
+
+
 @define(eq=False)
 class Cursor:
     """
     A place in a thread's log: ``with Cursor(hub, thread_id, after) as cursor: chunks = await cursor.page()``.
 
-    With `run_id` only chunks of that run are returned. Pages are never empty, except after a `nudge`.
+    With `run_id` only chunks of that run are returned. Pages are never empty, except after a `nudge` and where events
+    were removed before this reader came to them: then `gap` is set until the next page. Whole states are joined in what
+    is returned; with `kinds` only those in records of these kinds, and records of others that have one are left out.
     """
 
     hub: Hub
     thread_id: str
     position: int
     run_id: str | None = None
+    kinds: Container[str] | None = None
+    gap: Gap | None = field(default=None, init=False)
+    """What the last page has left out; the cursor stands behind it."""
     _topic: Topic = field(init=False)
     _nudges: int = field(init=False)
     """Those that were answered."""
@@ -186,7 +207,18 @@ class Cursor:
 
     async def page(self) -> list[Chunk]:
         """Return the next chunks, oldest first, as soon as there are any."""
-        topic = self._topic
+        before = self.position
+        chunks = await self._next()
+        if not any(chunk.parts for chunk in chunks):
+            return chunks
+        try:
+            return [await self.hub.storage.chunk_joined(chunk, self.kinds) for chunk in chunks]
+        except BaseException:  # whoever has waited no longer will ask again
+            self.position = before
+            raise
+
+    async def _next(self) -> list[Chunk]:
+        topic, self.gap = self._topic, None
         while True:
             published = topic.published
             if published is not None and published <= self.position:
@@ -198,12 +230,35 @@ class Cursor:
                     return chunks
             else:
                 chunks = await self.hub.storage.events_page(self.thread_id, self.position, self.run_id)
+                if await self._passed_over(chunks):
+                    return []
                 if chunks:
                     return self._taken(chunks)
                 if published is not None:  # all of this run up to there has been read
                     self.position = max(self.position, published)
                 elif topic.published is None and await self._nudged():
                     return []
+
+    async def _passed_over(self, chunks: list[Chunk]) -> bool:
+        """
+        Move behind what was removed between the position and the chunks that were read; True if anything was.
+
+        Looked up after the chunks were read: the other way round a removal in between would go unnoticed. A hole
+        alone proves nothing, since numbers may have been lost, and other runs have their own.
+        """
+        following = chunks[0].first_seq if chunks else self._topic.published
+        if following is None or following <= self.position + 1:
+            return False
+        if self.run_id is None:
+            gone_to, attempt = await self.hub.storage.events_gap(self.thread_id, self.position), 0
+        else:
+            lost = await self.hub.storage.run_events_gap(self.thread_id, self.run_id, self.position)
+            gone_to, attempt = lost or (None, 0)
+        if gone_to is None:
+            return False
+        self.gap = Gap(self.position, gone_to + 1, attempt)
+        self.position = gone_to
+        return True
 
     def _taken(self, chunks: list[Chunk]) -> list[Chunk]:
         """Move behind the chunks; of the first, what lies before the position is left out."""

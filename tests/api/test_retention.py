@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
+from gatewayd.api import connections
 from gatewayd.runs import sweeper
 from tests.api.test_streams import frames
 
@@ -145,3 +148,92 @@ async def test_events_under_the_eyes_of_a_reader_are_kept_as_long_again(server):
         later(server, 100)
         await sweeper.prune(server.services.runs, 100)
         assert await server.services.storage.events_gap(thread_id, 0) == 6
+
+
+class Held:
+    """Holds back what the server sends, as a client does that reads slowly."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.arrived, self.go = asyncio.Event(), asyncio.Event()
+        send = connections.Lasting.send
+
+        async def held(out: connections.Lasting, data: bytes) -> None:
+            self.arrived.set()
+            await self.go.wait()
+            await send(out, data)
+
+        monkeypatch.setattr(connections.Lasting, "send", held)
+
+
+async def age(server: Any) -> None:
+    """Let so much time go by that events go under the eyes of their readers."""
+    later(server, 1000)
+    await sweeper.prune(server.services.runs, 100)
+
+
+async def test_a_reader_of_a_thread_that_is_too_slow_is_told_of_what_went_meanwhile(server, monkeypatch):
+    server.services.hub.budget = 0  # what is not read at once has to come from storage
+    held = Held(monkeypatch)
+    thread_id = await server.thread()
+    async with server.client.get(f"/threads/{thread_id}/stream") as answer:
+        await server.completed(thread_id)
+        await held.arrived.wait()  # it takes the first frame, and nothing behind it
+        await server.completed(thread_id)
+        await age(server)
+        gone_to = await server.services.storage.events_gap(thread_id, 0)
+        held.go.set()
+        run_id = await server.completed(thread_id)
+        seen = b""
+        while run_id not in seen.decode() or not seen.endswith(b"\r\n\r\n") or b"run_done" not in seen:
+            seen += await answer.content.readany()
+    told = frames(seen)
+    (at,) = [n for n, (_, data, _) in enumerate(told) if isinstance(data, dict) and "gap" in data]
+    before = int(told[at - 1][2].partition("-")[2])
+    assert told[at][1] == {"gap": {"after": before, "resumes_at": gone_to + 1}}
+    assert int(told[at + 1][2].partition("-")[2]) > gone_to
+
+
+async def test_a_reader_of_a_run_that_is_too_slow_is_told_before_its_stream_ends(server, monkeypatch):
+    server.services.hub.budget = 0
+    held = Held(monkeypatch)
+    thread_id = await server.thread()
+    run_id = await server.run(thread_id)
+    await server.worker.started(run_id)
+    path = f"/threads/{thread_id}/runs/{run_id}/stream"
+    async with server.client.get(path, headers={"Last-Event-ID": "-1"}) as answer:
+        server.worker.begin(run_id)
+        await held.arrived.wait()
+        for n in range(3):
+            server.worker.emit(run_id, "values", n)
+        server.worker.end(run_id, result=b"{}", values=b"{}", next=[], interrupts={})
+        await server.finished(thread_id, run_id)
+        await server.completed(thread_id)
+        await age(server)
+        held.go.set()
+        told = frames(await answer.read())
+    assert told[0][:2] == ("metadata", {"run_id": run_id, "attempt": 1})
+    _, log_to = await server.services.storage.run_log_end(thread_id, run_id)
+    gap = {"after": 1, "resumes_at": log_to + 1}
+    assert [data for _, data, _ in told[1:]] == [{"run_id": run_id, "attempt": 1, "gap": gap}]
+
+
+async def test_a_reader_of_v2_that_is_too_slow_gets_the_state_in_place_of_what_went(server, monkeypatch):
+    server.services.hub.budget = 0
+    held = Held(monkeypatch)
+    thread_id = await server.thread()
+    asked = {"channels": ["values", "lifecycle"]}
+    async with server.client.post(f"/threads/{thread_id}/stream/events", json=asked) as answer:
+        await server.completed(thread_id, result=b'{"n":1}')
+        await held.arrived.wait()  # it takes the first frame, and nothing behind it
+        await server.completed(thread_id, result=b'{"n":2}')
+        await age(server)
+        gone_to = await server.services.storage.events_gap(thread_id, 0)
+        held.go.set()
+        seen = b""
+        while seen.count(b'"completed"') < 2:
+            seen += await answer.content.readany()
+    told = [data for _, data, _ in frames(seen)]
+    (at,) = [n for n, event in enumerate(told) if event["seq"] == gone_to]
+    assert (told[at]["method"], told[at]["params"]["data"]) == ("values", {"n": 2})
+    assert told[at - 1]["seq"] < gone_to - 1
+    assert told[at + 1]["params"]["data"]["event"] == "completed"

@@ -159,19 +159,6 @@ def test_a_sealed_blob_that_stands_in_anothers_place_is_not_opened(shelf: Any) -
         join.Joiner("t", shelf.joiner("t").fetch, Seal(b"k" * 16)).join(manifest)
 
 
-def test_a_seal_remembers_the_blobs_used_last_as_far_as_its_memory_goes(shelf: Any) -> None:
-    seal = Seal(b"k" * 16)
-    seal.remembered.limit = 3000
-    for number in range(3):
-        seal.remembered.put(b"%d" % number, b"x" * 1000)
-    assert seal.remembered.get(b"0") == b"x" * 1000
-    seal.remembered.put(b"3", b"y" * 1000)
-    seal.remembered.put(b"huge", b"z" * 3001)
-    assert [seal.remembered.get(key) is None for key in (b"0", b"1", b"2", b"3", b"huge")] == [
-        False, True, False, False, True,
-    ]  # fmt: skip
-
-
 def test_a_blob_that_was_sealed_or_opened_is_not_decrypted_again(
     shelf: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

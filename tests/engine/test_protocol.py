@@ -282,8 +282,7 @@ async def test_a_websocket_replays_before_it_answers_and_goes_on_live(tmp_path: 
             *replayed, answer = await say(1, "subscription.subscribe", channels=["lifecycle"])
             assert replayed == before
             assert answer["result"]["replayed_events"] == len(before)
-            *_, started = await say(2, "run.start", assistant_id="steps", input={"word": "x", "path": []})
-            live: list[dict[str, Any]] = []
+            *live, started = await say(2, "run.start", assistant_id="steps", input={"word": "x", "path": []})
             async with asyncio.timeout(10):
                 while not live or not is_end(live[-1], started["result"]["run_id"]):
                     live.append(await socket.receive_json())

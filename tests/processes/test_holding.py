@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from gatewayd import app
+from gatewayd.blobs import cut
+from gatewayd.checkpointing.rows import PIECES
 from tests.processes import conftest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -23,6 +25,26 @@ async def said(told: Any, words: str, thread_id: str | None = None) -> Any:
     run = await told.begin("holding", thread_id, said=words)
     assert (await told.ended(run))["status"] == "success"
     return run
+
+
+def stored_states(database: Path) -> list[bytes]:
+    """Return the columns of all checkpoints and writes, and the bodies of the blobs that are below them."""
+    with closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute(
+            "SELECT format, checkpoint FROM checkpoints UNION ALL SELECT format, value FROM writes"
+        ).fetchall()
+        blobs = {
+            each: (kind, body)
+            for each, kind, body in connection.execute("SELECT hash, kind, body FROM blobs")
+        }
+    found = [bytes(value) for _, value in rows]
+    wanted = {each for version, value in rows if version == PIECES for each in cut.references(value)}
+    while wanted:
+        kind, body = blobs[wanted.pop()]
+        found.append(body)
+        if kind == cut.SEGMENT:
+            wanted.update(cut.split(body))
+    return found
 
 
 @pytest.mark.parametrize(("strict", "seen"), [("", "Thing"), ("true", "dict")])
@@ -43,17 +65,11 @@ async def test_under_a_key_states_are_stored_encrypted_and_without_it_nothing_is
     first = await said(told, WORDS)
     second = await said(told, WORDS * 200, first.thread_id)
     assert (await told.values(second))["seen"] == "Thing"
+    await told.client.threads.update_state(first.thread_id, {"said": WORDS * 300}, as_node="keep")
+    assert (await told.values(second))["said"] == WORDS * 300
+    copied = await told.client.threads.copy(first.thread_id)
     assert await served.stop() == 0
-    with closing(sqlite3.connect(served.data_dir / app.DATABASE)) as connection:
-        stored = [
-            bytes(value)
-            for query in (
-                "SELECT checkpoint FROM checkpoints",
-                "SELECT value FROM writes",
-                "SELECT body FROM blobs WHERE family_id IS NOT NULL",
-            )
-            for (value,) in connection.execute(query)
-        ]
+    stored = stored_states(served.data_dir / app.DATABASE)
     assert len(stored) > 4
     assert not any(WORDS.encode()[:8] in value or b"Thing" in value for value in stored)
 
@@ -64,5 +80,8 @@ async def test_under_a_key_states_are_stored_encrypted_and_without_it_nothing_is
         assert cause in served.log() + served.printed()
     served.environment["LANGGRAPH_AES_KEY"] = KEY
     await served.start()
-    assert (await told.values(second))["said"] == WORDS * 200
+    history = await told.client.threads.get_history(first.thread_id)
+    assert [state["values"].get("said", "") for state in history][:2] == [WORDS * 300, WORDS * 200]
+    state = await told.client.threads.get_state(copied["thread_id"])
+    assert state["values"]["said"] == WORDS * 300
     assert KEY not in served.log() + served.printed()

@@ -160,6 +160,7 @@ async def test_no_read_of_a_request_reads_a_whole_table(
 
     monkeypatch.setattr(storage, "readers", Noted(noted, storage.readers.close))
     storage.scanner.on_statement = lambda sql: asked.append((sql, ()))
+    storage.states.scanner.on_statement = storage.scanner.on_statement
     await ask("thread_get", thread_id)
     for fields in searches(thread_id):
         await ask("threads_search", store.ThreadSearch(**fields))
@@ -237,7 +238,9 @@ def reading() -> set[str]:
         for name, function in inspect.getmembers(store.Storage, inspect.isfunction)
         if not name.startswith("_")
         and (
-            "self.readers.rows(" in (source := inspect.getsource(function)) or "self.scanner.read(" in source
+            "self.readers.rows(" in (source := inspect.getsource(function))
+            or "self.scanner.read(" in source
+            or "self._snapshots.read(" in source
         )
         and not name.startswith("assistant")
     }

@@ -220,6 +220,22 @@ async def test_the_beginning_of_a_thread_is_that_of_its_latest_runs(
     assert await storage.events_replay_start(other, young) == 2
 
 
+async def test_to_the_latest_runs_belongs_the_one_whose_questions_wait(
+    storage: store.Storage, desk: Any
+) -> None:
+    thread_id = desk.thread()
+    told(desk, thread_id)
+    run_id = desk.create(thread_id, claim=True)
+    desk.emit(thread_id, run_id)
+    desk.finish(run_id, values=b"{}", next=["ask"], interrupts={"task": [{"id": "1", "value": 1}]})
+    desk.finish(desk.create(thread_id), "interrupted", quiet=True)  # cancelled before it began
+    old = desk.tick()
+    assert await storage.events_replay_start(thread_id, old) == 3
+    answering = desk.create(thread_id, claim=True)
+    desk.finish(answering, values=b"{}", next=[], interrupts={})
+    assert await storage.events_replay_start(thread_id, desk.tick()) is None
+
+
 async def test_a_step_does_not_hold_the_writer_for_long(storage: store.Storage, path: Path) -> None:
     thread = await storage.thread_create("11111111-2222-4333-8444-555555555555", {}, do_nothing=False, now=1)
     large = pack([("values", "", 1, b"x" * 200_000)])

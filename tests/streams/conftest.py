@@ -25,15 +25,26 @@ class Gated:
     storage: store.Storage
     stopping: bool = False
     reads: int = 0
+    gone_to: int = 0
+    """Number up to which events are not kept any more."""
+    losses: dict[str, tuple[int, int]] = field(factory=dict)
+    """Runs that have lost events: up to which number, and their attempts."""
     _stops: list[asyncio.Future[None]] = field(factory=list)
     _arrived: asyncio.Event = field(factory=asyncio.Event)
 
     async def events_page(self, thread_id: str, after: int, run_id: str | None = None) -> list[Chunk]:
         self.reads += 1
         await self._stop()
-        found = await self.storage.events_page(thread_id, after, run_id)
+        found = await self.storage.events_page(thread_id, max(after, self.gone_to), run_id)
         await self._stop()
         return found
+
+    async def events_gap(self, thread_id: str, after: int) -> int | None:
+        return self.gone_to if self.gone_to > after else None
+
+    async def run_events_gap(self, thread_id: str, run_id: str, after: int) -> tuple[int, int] | None:
+        lost = self.losses.get(run_id)
+        return lost if lost is not None and lost[0] > after else None
 
     async def _stop(self) -> None:
         if self.stopping:

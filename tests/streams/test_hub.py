@@ -430,3 +430,45 @@ async def test_the_cursors_of_a_forgotten_thread_return_and_no_new_one_gets_what
         assert not bench.hub.has_readers("thread")
         assert bench.hub.held == old._topic.held > 0
     assert (bench.hub.held, bench.hub._topics) == (0, {})
+
+
+# events that were removed before a reader came to them
+
+
+async def test_a_reader_is_told_once_of_what_went_between_two_pages(bench: Any) -> None:
+    bench.hub.budget = 0
+    with bench.cursor() as cursor:
+        for _ in range(5):
+            await bench.emit()
+        cursor.position = 1  # it has taken the first page, and is slow
+        bench.gated.gone_to = 3
+        assert await cursor.page() == []
+        assert cursor.gap == hub.Gap(after=1, resumes_at=4)
+        assert [chunk.first_seq for chunk in await cursor.page()] == [4, 5]
+        assert cursor.gap is None
+
+
+async def test_numbers_that_were_never_stored_are_no_gap(bench: Any) -> None:
+    bench.hub.budget = 0
+    with bench.cursor() as cursor:
+        await bench.emit()
+        await bench.log.open("thread", jump=True)
+        bench.log.close("thread")
+        await bench.emit()
+        assert [chunk.first_seq for chunk in await cursor.page()] == [1, 2**20 + 2]
+        cursor.position = 1
+        assert [chunk.first_seq for chunk in await cursor.page()] == [2**20 + 2]
+        assert cursor.gap is None
+
+
+async def test_a_reader_of_a_run_is_told_when_all_the_rest_of_it_is_gone(bench: Any) -> None:
+    bench.hub.budget = 0
+    with bench.cursor(run_id="run") as cursor, bench.cursor(run_id="kept") as other:
+        for run_id in ("run", "run", "other", "kept"):
+            await bench.emit(run_id=run_id)
+        cursor.position = 1
+        bench.gated.gone_to, bench.gated.losses = 3, {"run": (2, 7)}
+        assert await cursor.page() == []
+        assert cursor.gap == hub.Gap(after=1, resumes_at=3, attempt=7)
+        assert [chunk.first_seq for chunk in await other.page()] == [4]  # the hole before it is others'
+        assert other.gap is None

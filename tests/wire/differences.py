@@ -124,6 +124,7 @@ ROWS: Final = (
     Row("states_at_all_addresses", "POST */history", "status", "all forms of `before` are taken"),
     Row("threads_with_a_time_to_live", "GET *include=*ttl", "answer.ttl", "it is shown", added=True),
     Row("threads_with_a_time_to_live", "POST /threads", "status", "a thread lives longer than no time"),
+    Row("metrics", "GET /metrics*", "answer.gatewayd", "this server tells more", added=True),
     Row("what_threads_take", "GET */storage", "answer*bytes", "what this server's rows take"),
     Row("metadata_through_the_state", "*", "*", "what the JavaScript SDK asks for is there"),
     # another server
@@ -172,7 +173,6 @@ ROWS: Final = (
         Row(scenario, ask, "answer.detail", "the place in the schema is that in the body")
         for scenario, ask in (
             ("threads_that_cannot_begin_with_a_state", "POST /threads"),
-            ("threads_with_a_time_to_live", "POST /threads"),
             ("states_at_all_addresses", "POST */history"),
             ("states_at_all_addresses", "POST */state/checkpoint"),
             ("batches_of_runs", "POST /runs/batch"),

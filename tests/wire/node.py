@@ -9,11 +9,13 @@ npm's registry once, into js/node_modules.
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import shutil
 import subprocess
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 import pytest
@@ -62,3 +64,58 @@ def run(script: str, env: dict[str, str]) -> None:
     )
     assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
     assert "ℹ fail 0" in ended.stdout, ended.stdout
+
+
+class Script:
+    """A script that is talked to while it runs: ``async with Script(name, env) as script: …``."""
+
+    def __init__(self, name: str, env: dict[str, str]) -> None:
+        """The packages must be installed."""
+        self.name, self.env = name, env
+        self.told = ""
+        """What it has printed so far."""
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Script:
+        self._process = await asyncio.create_subprocess_exec(
+            *COMMAND,
+            self.name,
+            cwd=FOLDER,
+            env=self.env,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    async def says(self, word: str, times: int = 1) -> None:
+        """Read what it prints until there is this word, so many times."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        while self.told.count(word) < times:
+            line = await self._process.stdout.readline()
+            assert line, self.told
+            self.told += line.decode()
+
+    def tell(self, line: str) -> None:
+        """Give it a line."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(line.encode() + b"\n")
+
+    async def succeeds(self) -> None:
+        """Read it to its end, which must be a good one."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.close()  # who waits for lines does not end
+        rest, _ = await self._process.communicate()
+        self.told += rest.decode()
+        assert self._process.returncode == 0, self.told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -16,42 +17,20 @@ pytestmark = [node.needed, pytest.mark.slow, pytest.mark.crash]
 
 async def test_streams_joins_and_pages_go_on_after_the_daemon_was_killed(tmp_path: Path) -> None:
     node.install()
-    async with daemon.Daemon(PROJECT, tmp_path / "data") as served:
+    async with daemon.Daemon(PROJECT, tmp_path / "data") as served, AsyncExitStack() as stack:
         await served.start()
         scripts = [
-            await asyncio.create_subprocess_exec(
-                *node.COMMAND,
-                "over_restart.mjs",
-                cwd=node.FOLDER,
-                env=node.environment(served.url, version, tmp_path),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
+            await stack.enter_async_context(
+                node.Script("over_restart.mjs", node.environment(served.url, version, tmp_path))
             )
             for version in node.SDKS
         ]
-        try:
-            async with asyncio.timeout(node.TIMEOUT_S):
-                told = [await _halfway(script) for script in scripts]
-                served.kill()
-                await served.wait()
-                await served.start("listening")
-                rests = await asyncio.gather(*(script.communicate(b"back\n") for script in scripts))
-                for before, (rest, _), script in zip(told, rests, scripts, strict=True):
-                    assert script.returncode == 0, before + rest.decode()
-        finally:
+        async with asyncio.timeout(node.TIMEOUT_S):
             for script in scripts:
-                if script.returncode is None:
-                    script.kill()
-                    await script.wait()
-
-
-async def _halfway(script: asyncio.subprocess.Process) -> str:
-    """Read what a script prints until it waits for the kill."""
-    assert script.stdout is not None
-    told = ""
-    while "halfway" not in told:
-        line = await script.stdout.readline()
-        assert line, told
-        told += line.decode()
-    return told
+                await script.says("halfway")
+            served.kill()
+            await served.wait()
+            await served.start("listening")
+            for script in scripts:
+                script.tell("back")
+            await asyncio.gather(*(script.succeeds() for script in scripts))

@@ -1,0 +1,165 @@
+// Pages of chat.jsx in a real browser, one for all of them: `const page = await Tab.open({ graph: "parrot" })`.
+// They come from a server of their own, so that to the browser the API is of another origin.
+
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { build } from "esbuild";
+import { chromium } from "playwright-core";
+
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+const LATE_MS = 30_000;
+
+const bundle = async () => {
+  const { outputFiles } = await build({
+    entryPoints: [join(import.meta.dirname, "chat.jsx")],
+    bundle: true,
+    write: false,
+    format: "esm",
+    platform: "browser",
+    jsx: "automatic",
+    define: { "process.env.NODE_ENV": '"production"' },
+    logLevel: "error",
+  });
+  return outputFiles[0].text;
+};
+
+export class Browser {
+  static async open() {
+    const script = await bundle();
+    const browser = new Browser();
+    browser.server = createServer((request, response) => {
+      const isScript = request.url === "/chat.js";
+      response.setHeader("content-type", isScript ? "text/javascript" : "text/html");
+      response.end(isScript ? script : '<!doctype html><div id="root"></div><script type="module" src="/chat.js"></script>');
+    });
+    await new Promise((resolve) => browser.server.listen(0, "127.0.0.1", resolve));
+    browser.profile = mkdtempSync(join(tmpdir(), "browser-"));
+    browser.context = await chromium.launchPersistentContext(browser.profile, {
+      executablePath: process.env.CHROMIUM,
+      args: FLAGS,
+    });
+    return browser;
+  }
+
+  async close() {
+    await this.context.close();
+    this.server.close();
+    rmSync(this.profile, { recursive: true, force: true });
+  }
+
+  // Opens a page; what it is asked for stands in its address.
+  async tab(asked) {
+    const page = await this.context.newPage();
+    const query = new URLSearchParams({ url: process.env.URL, ...asked });
+    const tab = new Tab(page);
+    await page.goto(`http://127.0.0.1:${this.server.address().port}/?${query}`);
+    await tab.idle();
+    return tab;
+  }
+}
+
+export class Tab {
+  problems = []; // what the page has let through uncaught
+
+  constructor(page) {
+    this.page = page;
+    page.setDefaultTimeout(LATE_MS);
+    page.on("pageerror", (error) => this.problems.push(String(error)));
+  }
+
+  // Calls a function in the page with `window.chat` and an argument; what it returns is not waited for.
+  chat(call, argument) {
+    return this.page.evaluate(`{ (${call})(window.chat, ${JSON.stringify(argument)}); }`);
+  }
+
+  submit(input, options) {
+    return this.page.evaluate(([input, options]) => void window.chat.stream.submit(input, options), [input, options]);
+  }
+
+  say(content, more = {}, options = undefined) {
+    return this.submit({ messages: [{ type: "human", content }], ...more }, options);
+  }
+
+  threadId() {
+    return this.page.evaluate(() => window.chat.threadId ?? window.chat.stream.threadId);
+  }
+
+  async shown() {
+    return this.page.evaluate(() => ({
+      text: [...document.querySelectorAll("p")].map((line) => line.textContent).join("\n"),
+      question: document.querySelector("q")?.textContent ?? null,
+      ...document.querySelector("main")?.dataset,
+      values: document.querySelector("output")?.textContent,
+    }));
+  }
+
+  // Waits until what is shown is as it should be.
+  async until(wanted) {
+    const isSo = (wanted) => {
+      const main = document.querySelector("main");
+      if (!main) return false;
+      const lines = [...document.querySelectorAll("p")].map((line) => line.textContent).join("\n");
+      const question = document.querySelector("q")?.textContent ?? null;
+      return (
+        (wanted.text === undefined || lines === wanted.text) &&
+        (wanted.loading === undefined || main.dataset.loading === String(wanted.loading)) &&
+        (wanted.question === undefined || question === wanted.question) &&
+        (wanted.error === undefined || (main.dataset.error ?? "").includes(wanted.error)) &&
+        (wanted.values === undefined || document.querySelector("output").textContent.includes(wanted.values))
+      );
+    };
+    try {
+      await this.page.waitForFunction(isSo, wanted);
+    } catch (error) {
+      const told = JSON.stringify({ wanted, shown: await this.shown(), problems: this.problems }, null, 1);
+      assert.fail(`${error.message}\n${told}`);
+    }
+  }
+
+  idle() {
+    return this.until({ loading: false });
+  }
+
+  // Waits until it shows this text, and nothing more is to come.
+  settled(text) {
+    return this.until({ text, loading: false });
+  }
+
+  // Waits until it shows the whole answer to what was said, and nothing more is to come. There may be pieces beside it
+  // of an answer that was never ended: @langchain/react keeps them, whether the run was stopped or began anew.
+  async ends(said) {
+    await this.page.waitForFunction(
+      (line) => [...document.querySelectorAll("p")].some(({ textContent }) => textContent === line),
+      `ai: You said ${said}`,
+    );
+    await this.idle();
+  }
+
+  // The checkpoint before a message, by its place; waited for.
+  async parentOf(place) {
+    const line = this.page.locator("p").nth(place);
+    await this.page.waitForFunction((n) => document.querySelectorAll("p")[n]?.dataset.parent, place);
+    return line.getAttribute("data-parent");
+  }
+
+  async reload() {
+    await this.page.reload();
+  }
+
+  async close() {
+    await this.page.close();
+    assert.deepEqual(this.problems, []);
+  }
+}
