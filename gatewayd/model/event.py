@@ -139,6 +139,7 @@ class Chunk:
         held = len(self.packed) * (1 if self._records is None else 2) + 200
         if self.parts:
             held += sum(len(each.manifest) + 150 for each in self.parts)
+            held += sum(len(blob[2]) + 150 for blob in self.blobs)
         return held
 
 

@@ -273,6 +273,10 @@ def test_a_page_of_events_is_measured_by_its_states_joined(desk: Any) -> None:
     page = [events.chunk(row) for row in desk.connection.execute(events.PAGE, names)]
     assert len(page) == 400_000 // page[0].size < 10
     assert page[0].weight < 2000
+    parts, needed, _ = sliced(300)
+    bodies = sum(len(body) for _, _, body in needed)
+    on_the_way = Chunk(thread_id, run_id, 1, 1, 1, pack([("values", "", 3, 0)]), [parts], needed)
+    assert on_the_way.weight > bodies, "the writer's backlog counts what waits for it"
 
 
 STEPS = st.lists(

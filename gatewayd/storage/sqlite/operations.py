@@ -12,14 +12,12 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from gatewayd.blobs import sql as blobs_sql
 from gatewayd.checkpointing import rows
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.checkpointing.operations import Operation
 from gatewayd.errors import NotFound
 from gatewayd.model.event import Chunk
 from gatewayd.model.run import RunOutcome
-from gatewayd.model.state import Parts
 from gatewayd.model.thread import Thread
 from gatewayd.storage.sqlite import events, slots, threads
 
@@ -46,8 +44,6 @@ def state_update_if_held(
     _require(connection, thread_id, operation_id)
     for operation in changes:
         checkpoint_sql.apply(connection, operation, rows.OPERATION)
-    if isinstance(projection.values, Parts):
-        blobs_sql.store(connection, thread_id, projection.blobs, [projection.values.manifest])
     threads.thread_project(connection, thread_id, projection, now)
     events.append(connection, chunk)
     slots.slots_release(connection, operation_id)

@@ -559,9 +559,8 @@ def run_finish_if_active(
     if row is None:
         return False
     thread_id, webhook = row
-    manifests = [each.manifest for each in (outcome.values, outcome.result) if isinstance(each, state.Parts)]
-    if manifests:
-        blobs_sql.store(connection, thread_id, outcome.blobs, manifests)
+    if isinstance(outcome.result, state.Parts) and (outcome.quiet or outcome.result != outcome.values):
+        blobs_sql.store(connection, thread_id, outcome.blobs, [outcome.result.manifest])
     events.append(connection, end)
     events.keep_from(connection, thread_id, now)
     if webhook is not None and (ended := run_find(connection, run_id)) is not None:

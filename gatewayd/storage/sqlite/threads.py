@@ -168,10 +168,16 @@ def thread_delete(connection: sqlite3.Connection, thread_id: str, now: int) -> l
 
 
 def thread_project(connection: sqlite3.Connection, thread_id: str, outcome: RunOutcome, now: int) -> None:
-    """Store what a run's end or a state update left: values, interrupts, next, error, and the status derived."""
+    """
+    Store what a run's end or a state update left: values, interrupts, next, error, and the status derived.
+
+    Raises `Rejected` if storage lacks some of the pieces of the values.
+    """
     error = outcome.thread_error or outcome.error
     interrupts = None if outcome.interrupts is None else wire.text(outcome.interrupts)
     next_nodes = None if outcome.next is None else wire.text(outcome.next)
+    if isinstance(outcome.values, state.Parts):
+        blobs_sql.store(connection, thread_id, outcome.blobs, [outcome.values.manifest])
     if outcome.values is not None:
         _mark_replaced(connection, thread_id, outcome.values)
     connection.execute(
