@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -47,11 +49,26 @@ def stored_states(database: Path) -> list[bytes]:
     return found
 
 
-@pytest.mark.parametrize(("strict", "seen"), [("", "Thing"), ("true", "dict")])
-async def test_strict_deserialisation_gives_plain_data_for_classes_that_are_not_known(
-    serve: conftest.Serve, tell: conftest.Tell, strict: str, seen: str
+@pytest.mark.parametrize(
+    ("strict", "serde", "seen"),
+    [
+        ("", {}, "Thing"),
+        ("true", {}, "dict"),
+        ("", {"allowed_msgpack_modules": None}, "dict"),
+        ("true", {"allowed_msgpack_modules": [["__holding", "Thing"]]}, "Thing"),
+    ],
+)
+async def test_strict_deserialisation_gives_plain_data_for_classes_that_are_not_listed(
+    serve: conftest.Serve, tell: conftest.Tell, tmp_path: Path, strict: str, serde: dict[str, Any], seen: str
 ) -> None:
-    told = tell(await serve(PROJECT, env={"LANGGRAPH_STRICT_MSGPACK": strict}))
+    shutil.copytree(PROJECT, tmp_path / "project")
+    config = {
+        "graphs": {"holding": "./holding.py:graph"},
+        "dependencies": ["."],
+        "checkpointer": {"serde": serde},
+    }
+    (tmp_path / "project" / "langgraph.json").write_text(json.dumps(config))
+    told = tell(await serve(tmp_path / "project", env={"LANGGRAPH_STRICT_MSGPACK": strict}))
     first = await said(told, "one")
     second = await said(told, "two", first.thread_id)
     assert (await told.values(second))["seen"] == seen
