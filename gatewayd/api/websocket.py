@@ -213,6 +213,7 @@ class Session:
                 if not page:
                     break
                 page[0] = page[0].behind(after)
+                page = [await services.storage.chunk_joined(chunk) for chunk in page]
                 count += await self._send_events(page, [wanted], through)
                 after = page[-1].last_seq
             subscription_id = ids.new_id()

@@ -131,7 +131,8 @@ class Execution:
         wanted = frozenset(kwargs.get("stream_mode") or ["values"])
         if LIFECYCLE in wanted:
             wanted = protocol.MODES
-            self._protocol = protocol.Protocol(False, False, around.full_errors)
+            cut = partial(self._states.cut, full=around.full_errors)
+            self._protocol = protocol.Protocol(False, False, around.full_errors, cut)
         self._modes = modes.Modes(wanted, temporary=bool(kwargs.get("temporary")))
         self._subgraphs = bool(kwargs.get("subgraphs"))
         self.outlet = outlet.Outlet(
@@ -338,7 +339,7 @@ class Execution:
     def _emit(self, kind: str, namespace: str, data: bytes | Cut) -> None:
         self.outlet.emit((kind, namespace, SHOWN, data))
 
-    def _emit_all(self, items: Iterable[event.Item]) -> None:
+    def _emit_all(self, items: Iterable[event.Emitted]) -> None:
         for each in items:
             self.outlet.emit(each)
 

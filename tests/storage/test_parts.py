@@ -95,9 +95,9 @@ async def test_states_in_parts_are_read_as_they_were(storage: store.Storage, des
     assert (await storage.thread_create(thread_id, {}, do_nothing=True, now=desk.tick())).values == data
     assert await storage.webhook_values(run) == data
     found = await storage.threads_search(store.ThreadSearch(metadata={}, values={}))
-    assert [each.values for each in found] == [data]
+    assert [each.values for each in found.threads] == [data]
     found = await storage.threads_search(store.ThreadSearch(metadata={}, values={}, values_shown=False))
-    assert [each.values for each in found] == [None]
+    assert [each.values for each in found.threads] == [None]
     page = await storage.events_page(thread_id, 0)
     records = [record for chunk in page for record in (await storage.chunk_joined(chunk)).records]
     assert [(record.kind, record.data) for record in records] == [("values", data), ("end", b"{}")]
@@ -126,9 +126,9 @@ async def test_searches_by_values_find_them_in_parts(storage: store.Storage, des
     finished(desk, inline, 3, values=data, result=data)
     wanted = {"messages": wire.loads(data)["messages"]}
     found = await storage.threads_search(store.ThreadSearch(metadata={}, values=wanted))
-    assert {each.thread_id for each in found} == {in_parts, inline}
+    assert {each.thread_id for each in found.threads} == {in_parts, inline}
     found = await storage.threads_search(store.ThreadSearch(metadata={}, values={"messages": []}))
-    assert found == []
+    assert found.threads == []
 
 
 def test_nothing_is_stored_without_its_pieces(desk: Any) -> None:
