@@ -447,10 +447,18 @@ class Storage:
         await self._require_room(request.once)
         return await self.writer.submit(runs.run_create, request, self.boot, claim, promise=True, early=early)
 
-    async def runs_create_all(self, requests: Sequence[RunRequest], *, claim: int) -> list[Created]:
-        """Admit all or none; see `runs.runs_create_all`. Raises what `run_create` raises."""
+    async def runs_create_all(
+        self,
+        requests: Sequence[RunRequest],
+        *,
+        claim: int,
+        early: Callable[[list[Created]], None] | None = None,
+    ) -> list[Created]:
+        """Admit all or none; see `runs.runs_create_all`. Raises what `run_create` raises; `early` as there."""
         await self._require_room(requests[0].once if requests else None)
-        return await self.writer.submit(runs.runs_create_all, requests, self.boot, claim, promise=True)
+        return await self.writer.submit(
+            runs.runs_create_all, requests, self.boot, claim, promise=True, early=early
+        )
 
     async def run_queue_place(self, thread_id: str, run_id: str) -> QueuePlace | None:
         """Return where a run of this thread stands among those that wait, or None."""
@@ -580,11 +588,19 @@ class Storage:
         """Remove a cron; False if there is none."""
         return await self.writer.submit(crons.cron_delete, cron_id, promise=True)
 
-    async def cron_fire_if_current(self, firing: Firing, *, claim: bool) -> Fired:
-        """Take one date of a cron; see `crons.cron_fire_if_current`. Raises `InsufficientStorage`."""
+    async def cron_fire_if_current(
+        self, firing: Firing, *, claim: bool, early: Callable[[Fired], None] | None = None
+    ) -> Fired:
+        """
+        Take one date of a cron; see `crons.cron_fire_if_current`. Raises `InsufficientStorage`.
+
+        `early` as for `run_create`.
+        """
         if firing.request is not None:
             await self._require_room()
-        return await self.writer.submit(crons.cron_fire_if_current, firing, self.boot, claim, promise=True)
+        return await self.writer.submit(
+            crons.cron_fire_if_current, firing, self.boot, claim, promise=True, early=early
+        )
 
     async def crons_due(self, now: int, limit: int, besides: Collection[str] = ()) -> list[Cron]:
         """Return up to `limit` crons that are due, the longest due first, none of `besides`."""

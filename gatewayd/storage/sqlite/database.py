@@ -294,8 +294,10 @@ class Writer:
         except OSError as error:
             log.critical("what is stored may not survive the loss of power: %s", error)
             failure = FullDisk(f"the disk did not confirm what was stored: {error}")
+            # It is committed, and everybody sees it: `done` is called as ever (who would store it anew would find it
+            # done, and tell nobody), only who waits for the promise itself does not get it.
             for operation in batch:
-                if operation.promise:
+                if operation.promise and operation.future is not None:
                     operation.error = operation.error or failure
 
     def _begin(self, batch: list[_Operation]) -> None:
