@@ -345,7 +345,7 @@ class RunManager:
                 chunk = self.log.number(here.run.thread_id, run_id, count, packed)
                 self.log.append(chunk, stored, stored)
             case ["checkpoint", _, _, _, operation]:
-                self.storage.checkpoint_apply(operation, run_id, size, stored)
+                self.storage.checkpoint_apply(operation, run_id, size, stored, here.chain)
             case ["ended", _, _, _, outcome]:
                 here.ended = True
                 self._ended(here, outcome)

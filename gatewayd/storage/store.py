@@ -74,6 +74,7 @@ Violation = invariants.Violation
 CronSearch = crons.Search
 Fired = crons.Fired
 Queue = queue.Queue
+Chain = database.Chain
 CopyPosition = checkpoint_sql.Position
 Expired = retention.Expired
 Space = space.Space
@@ -675,10 +676,21 @@ class Storage:
         self.writer.post(events.append, chunk, done=done, failed=failed, weight=chunk.weight)
 
     def checkpoint_apply(
-        self, operation: list[Any], run_id: str, weight: int, done: Callable[[BaseException | None], None]
+        self,
+        operation: list[Any],
+        run_id: str,
+        weight: int,
+        done: Callable[[BaseException | None], None],
+        chain: Chain,
     ) -> None:
-        """Apply one of a run's checkpoint operations; `done` gets the error if it was not stored."""
-        self.writer.post(runs.run_checkpoint_apply, operation, run_id, done=done, failed=done, weight=weight)
+        """
+        Apply one of a run's checkpoint operations; `done` gets the error if it was not stored.
+
+        With `chain` none is stored behind one that was not: what follows in its history would hang in the air.
+        """
+        self.writer.post(
+            runs.run_checkpoint_apply, operation, run_id, done=done, failed=done, weight=weight, chain=chain
+        )
 
     async def events_page(self, thread_id: str, after: int, run_id: str | None = None) -> list[Chunk]:
         """Return the next chunks behind `after`, of one run or of all, `EVENT_PAGE_BYTES` at most or one chunk."""

@@ -110,5 +110,9 @@ def test_rows_that_are_still_to_be_converted_keep_their_numbers(path: Path) -> N
                 convert.store_some(connection, found.thread_id, portion)
             convert.finish(connection, found, manifest)
             converted += 1
-    assert converted == connection.execute("SELECT count(*) FROM checkpoints WHERE format = 2").fetchone()[0] == 10
+    assert (
+        converted
+        == connection.execute("SELECT count(*) FROM checkpoints WHERE format = 2").fetchone()[0]
+        == 10
+    )
     connection.close()
