@@ -524,14 +524,23 @@ class Storage:
         return await self.writer.submit(runs.run_park_if_running, run_id, attempt, died, now)
 
     async def run_cancel_if_active(
-        self, run_id: str, action: str, error: dict[str, str], now: int
+        self,
+        run_id: str,
+        action: str,
+        error: dict[str, str],
+        now: int,
+        early: Callable[[Run | None], None] | None = None,
     ) -> Run | None:
-        """Store the wish to end a run; None if it has ended."""
-        return await self.writer.submit(runs.run_cancel_if_active, run_id, action, error, now, promise=True)
+        """Store the wish to end a run; None if it has ended. `early` as for `run_create`."""
+        return await self.writer.submit(
+            runs.run_cancel_if_active, run_id, action, error, now, promise=True, early=early
+        )
 
-    async def run_delete(self, thread_id: str, run_id: str, now: int) -> Run | None:
-        """Remove a run's row and return it as it was."""
-        return await self.writer.submit(runs.run_delete, thread_id, run_id, now, promise=True)
+    async def run_delete(
+        self, thread_id: str, run_id: str, now: int, early: Callable[[Run | None], None] | None = None
+    ) -> Run | None:
+        """Remove a run's row and return it as it was. `early` as for `run_create`."""
+        return await self.writer.submit(runs.run_delete, thread_id, run_id, now, promise=True, early=early)
 
     def run_finish_if_active(
         self,

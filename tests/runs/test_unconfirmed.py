@@ -78,3 +78,19 @@ async def test_a_run_that_is_superseded_by_an_unconfirmed_one_is_stopped(
     await engine.workers.board.until(lambda: bool(engine.worker.cancels))
     engine.worker.end(first.run_id, "cancelled")
     await engine.workers.board.until(lambda: any(run != first.run_id for run in engine.worker.runs))
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_a_cancel_or_removal_that_the_disk_does_not_confirm_is_carried_out(
+    engine: Any, monkeypatch: pytest.MonkeyPatch, deleted: bool
+) -> None:
+    run = await engine.executing()
+    monkeypatch.setattr(database, "SYNC", broken)
+    with pytest.raises(InsufficientStorage):
+        if deleted:
+            await engine.runs.delete_run(run.thread_id, run.run_id)
+        else:
+            await engine.runs.cancel(run.thread_id, run.run_id, "interrupt")
+    await engine.workers.board.until(lambda: (run.run_id, 1) in engine.worker.cancels)
+    engine.worker.end(run.run_id, "cancelled")
+    await engine.landed()
