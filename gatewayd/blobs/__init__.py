@@ -11,6 +11,10 @@ mean: no serialiser, no langgraph, no connection of our own. Whoever stores valu
 - `join`   manifest → bytes, with few queries for many manifests.
 - `sql`    the tables `blobs`, `families` and `thread_families`: storing, adopting, marking.
 - `sweep`  freeing what nothing refers to, in small steps.
+- `kept`   what was joined lately, for readers.
+
+Manifests are in checkpoints and writes (`checkpointing`), and in events, threads' values and runs' results
+(`model.state`); `storage.sqlite.blobs` has the list that the sweep goes through.
 
 **A value** is a concatenation of *pieces*: ``bytes``, which stay in the manifest (brackets, keys, what changes each time),
 or a list of ``bytes``: the elements of what grows at its end, or a single one that is worth to be kept by itself. So a format that can be cut into slices can be stored (MessagePack: slices of the encoding; JSON: an element with

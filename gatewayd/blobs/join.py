@@ -36,7 +36,11 @@ class Joiner:
 
     def load(self, manifests: Iterable[bytes]) -> None:
         """Fetch what these manifests need, level by level."""
-        wanted = {one for manifest in manifests for one in cut.references(manifest)}
+        self.load_blobs(one for manifest in manifests for one in cut.references(manifest))
+
+    def load_blobs(self, hashes: Iterable[bytes]) -> None:
+        """Fetch these blobs and what is below them, level by level."""
+        wanted = set(hashes)
         while wanted:
             absent = [one for one in wanted if one not in self.content]
             for start in range(0, len(absent), sql.BATCH):
@@ -63,23 +67,12 @@ class Joiner:
 
     def join(self, manifest: bytes) -> bytes:
         """Return the value of a manifest. Raises `Missing`."""
-        hashes, kind, packed = ormsgpack.unpackb(manifest)
-        body = _decompressor().decompress(packed) if kind == cut.ZSTD else packed
-        refs = cut.split(hashes)
         self.load([manifest])
-        out: list[bytes] = []
-        position = 0
-        for item in ormsgpack.unpackb(body):
-            if isinstance(item, bytes):
-                out.append(item)
-                continue
-            for address in refs[position : position + item]:
-                if address in self.segments:
-                    out += self._below(address)
-                else:
-                    out.append(self.content[address])
-            position += item
-        return b"".join(out)
+        return assembled(manifest, self.below)
+
+    def below(self, address: bytes) -> Sequence[bytes]:
+        """Return the contents that a blob which was loaded stands for, in order."""
+        return self._below(address) if address in self.segments else (self.content[address],)
 
     def _below(self, segment: bytes) -> list[bytes]:
         """Return the contents below a segment, in order."""
@@ -92,6 +85,50 @@ class Joiner:
                 else:
                     known.append(self.content[child])
         return known
+
+
+def assembled(manifest: bytes, below: Callable[[bytes], Sequence[bytes]]) -> bytes:
+    """Return the value of a manifest; `below` gives what each of the blobs in it stands for, in pieces."""
+    hashes, kind, packed = ormsgpack.unpackb(manifest)
+    body = _decompressor().decompress(packed) if kind == cut.ZSTD else packed
+    refs = cut.split(hashes)
+    out: list[bytes] = []
+    position = 0
+    for item in ormsgpack.unpackb(body):
+        if isinstance(item, bytes):
+            out.append(item)
+            continue
+        for address in refs[position : position + item]:
+            out += below(address)
+        position += item
+    return b"".join(out)
+
+
+def reached(thread_id: str, fetch: Fetch, manifest: bytes) -> set[bytes]:
+    """
+    Return all blobs that a manifest of a thread needs, without reading their contents: what a sender may leave out.
+
+    The children of a segment are of one kind, so only the first of each has to be looked at.
+    """
+    found = set(cut.references(manifest))
+    unread = list(found)
+    while unread:
+        groups = [cut.split(body) for body in _segments(thread_id, fetch, unread).values()]
+        for group in groups:
+            found.update(group)
+        deeper = _segments(thread_id, fetch, [group[0] for group in groups])
+        unread = [one for group in groups if group[0] in deeper for one in group]
+    return found
+
+
+def _segments(thread_id: str, fetch: Fetch, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Return the segments among these blobs."""
+    segments: dict[bytes, bytes] = {}
+    for start in range(0, len(hashes), sql.BATCH):
+        some = hashes[start : start + sql.BATCH]
+        rows = fetch(sql.select_segments(len(some)), (thread_id, *some))
+        segments.update((address, body) for address, body in rows)
+    return segments
 
 
 _local = threading.local()

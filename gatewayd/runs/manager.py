@@ -16,6 +16,7 @@ from gatewayd import tasks
 from gatewayd.errors import NotFound, Unavailable
 from gatewayd.model.cron import Firing
 from gatewayd.model.run import CancelAction, QueuePlace, Run, RunOutcome, RunRequest
+from gatewayd.model.state import Parts
 from gatewayd.runs import cancels, endings, flight, waiters
 from gatewayd.storage import store
 from gatewayd.streams import log as stream_log
@@ -341,9 +342,15 @@ class RunManager:
                 source.refuse(run_id, attempt, n, str(error))
 
         match frame:
-            case ["events", _, _, _, count, packed]:
-                chunk = self.log.number(here.run.thread_id, run_id, count, packed)
+            case ["events", _, _, _, count, packed, *more]:
+                parts, blobs = more or ((), ())
+                states = [Parts(*each) for each in parts]
+                chunk = self.log.number(here.run.thread_id, run_id, count, packed, states, blobs)
                 self.log.append(chunk, stored, stored)
+            case ["parts", _, _, _, blobs]:
+                self.storage.parts_store_if_running(
+                    here.run.thread_id, run_id, blobs, size, lambda _: stored(), stored
+                )
             case ["checkpoint", _, _, _, operation]:
                 self.storage.checkpoint_apply(operation, run_id, size, stored, here.chain)
             case ["ended", _, _, _, outcome]:

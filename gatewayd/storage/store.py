@@ -7,14 +7,15 @@ module nobody knows SQL or the driver; a second backend offers the same names an
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 
 from gatewayd import wire
 from gatewayd.blobs import cut, sweep
+from gatewayd.blobs.join import Missing
 from gatewayd.checkpointing import convert
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.errors import InsufficientStorage, NotFound
@@ -24,9 +25,11 @@ from gatewayd.model.event import Chunk
 from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.retention import NewTtl, ThreadTtl, TtlStrategy
 from gatewayd.model.run import QueuePlace, Run, RunOutcome, RunRequest
+from gatewayd.model.state import Parts, State
 from gatewayd.model.thread import FirstState, Thread
 from gatewayd.model.webhook import Attempt, Delivery
 from gatewayd.storage import room as room_
+from gatewayd.storage import states as states_
 from gatewayd.storage.sqlite import (
     assistants,
     blobs,
@@ -42,13 +45,14 @@ from gatewayd.storage.sqlite import (
     queue,
     retention,
     runs,
-    scanner,
     search,
     slots,
     space,
     threads,
     webhooks,
 )
+from gatewayd.storage.sqlite import scanner as scanner_
+from gatewayd.storage.sqlite import states as state_rows
 
 log = logging.getLogger(__name__)
 
@@ -88,12 +92,21 @@ class Storage:
     path: Path
     writer: database.Writer
     readers: database.Readers
-    scanner: scanner.Scanner
+    scanner: scanner_.Scanner
     boot: int
     opened_at: int
     """Moment of this start, in µs."""
     room: room_.Room
     """Asked before anything new is admitted."""
+    states: states_.States = field(init=False)
+    """Joins whole states."""
+    _snapshots: scanner_.Scanner = field(init=False)
+    """Reads of rows with their states; apart from `scanner`, which may be busy with a search."""
+
+    def __attrs_post_init__(self) -> None:
+        self.scanner.prepare = state_rows.prepare
+        self._snapshots = scanner_.Scanner(self.path, prepare=state_rows.prepare)
+        self.states = states_.States(self._snapshots)
 
     @classmethod
     async def open(
@@ -115,7 +128,7 @@ class Storage:
             path=path,
             writer=writer(connection),
             readers=database.Readers(path),
-            scanner=scanner.Scanner(path),
+            scanner=scanner_.Scanner(path),
             boot=0,
             opened_at=now,
             room=room or room_.Room(path.parent),
@@ -139,6 +152,7 @@ class Storage:
             log.warning("the stop was not recorded: %s", error.detail)
         finally:
             await self.scanner.close()
+            await self._snapshots.close()
             await self.readers.close()
             await self.writer.close()
 
@@ -258,12 +272,27 @@ class Storage:
         Raises `Conflict`, `Invalid`, `InsufficientStorage`.
         """
         await self._require_room(once)
-        return await self.writer.submit(
-            creation.thread_create_with, thread_id, metadata, do_nothing, now, once, ttl, state
+        return await self._shown(
+            await self.writer.submit(
+                creation.thread_create_with, thread_id, metadata, do_nothing, now, once, ttl, state
+            )
         )
 
+    async def _shown(self, found: Thread) -> Thread:
+        """Return a thread with its values joined: as it is now, or without any if it has gone meanwhile."""
+        if not isinstance(found.values, Parts):
+            return found
+        return await self._snapshots.read(threads.thread_shown, found.thread_id) or evolve(found, values=None)
+
     async def thread_get(self, thread_id: str) -> Thread:
-        """Return the thread. Raises `NotFound`."""
+        """Return the thread, with its values joined. Raises `NotFound`."""
+        found = await self._snapshots.read(threads.thread_shown, thread_id)
+        if found is None:
+            raise NotFound(f"Thread with ID {thread_id} not found")
+        return found
+
+    async def thread_find(self, thread_id: str) -> Thread:
+        """Return the thread for those who do not look at its values: they may be in parts. Raises `NotFound`."""
         rows = await self.readers.rows(threads.FIND, (thread_id,))
         if not rows:
             raise NotFound(f"Thread with ID {thread_id} not found")
@@ -274,8 +303,10 @@ class Storage:
     ) -> Thread:
         """Merge metadata, and set the time to live if there is one. Raises `NotFound`, `Invalid`."""
         if ttl is not None:
-            return await self.writer.submit(creation.thread_patch_with, thread_id, metadata, now, ttl)
-        return await self.writer.submit(threads.thread_patch, thread_id, metadata, now)
+            return await self._shown(
+                await self.writer.submit(creation.thread_patch_with, thread_id, metadata, now, ttl)
+            )
+        return await self._shown(await self.writer.submit(threads.thread_patch, thread_id, metadata, now))
 
     async def thread_delete(self, thread_id: str, now: int) -> list[str]:
         """Mark the thread deleted and return the ids of its active runs. Raises `NotFound`."""
@@ -398,8 +429,10 @@ class Storage:
 
     async def thread_copy_end(self, source: str, target: str, operation_id: str, now: int) -> Thread:
         """Show the finished copy and free the slots. Raises `NotFound`."""
-        return await self.writer.submit(
-            operations.thread_copy_end, source, target, operation_id, now, promise=True
+        return await self._shown(
+            await self.writer.submit(
+                operations.thread_copy_end, source, target, operation_id, now, promise=True
+            )
         )
 
     async def thread_prune_step(self, thread_id: str, operation_id: str, kept: list[list[Any]]) -> int:
@@ -643,8 +676,14 @@ class Storage:
 
     async def webhook_values(self, run: Run) -> bytes | None:
         """Return the JSON of what a run has left: its result, or its thread's values; None when both are gone."""
-        result, values = (await self.readers.rows(webhooks.VALUES, (run.run_id, run.thread_id)))[0]
-        return result if result is not None else values  # type: ignore[no-any-return]
+        return await self._snapshots.read(webhooks.webhook_values, run)
+
+    async def state_joined(self, thread_id: str, state: State | None) -> bytes | None:
+        """Return the JSON of a state of this thread; None if there is none, or it has been removed meanwhile."""
+        try:
+            return None if state is None else await self.states.joined(thread_id, state)
+        except Missing:
+            return None
 
     async def webhook_attempt_end(
         self, delivery_id: str, made: Attempt, due_at: int | None, *, delivered: bool
@@ -684,6 +723,20 @@ class Storage:
         """Store a chunk of events; `failed` if it was not stored."""
         self.writer.post(events.append, chunk, done=done, failed=failed, weight=chunk.weight)
 
+    def parts_store_if_running(
+        self,
+        thread_id: str,
+        run_id: str,
+        some: Sequence[Sequence[Any]],
+        weight: int,
+        done: Callable[[None], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """Store blobs of a state whose record follows."""
+        self.writer.post(
+            blobs.parts_store_if_running, thread_id, run_id, some, done=done, failed=failed, weight=weight
+        )
+
     def checkpoint_apply(
         self,
         operation: list[Any],
@@ -712,6 +765,23 @@ class Storage:
         }
         statement = events.PAGE if run_id is None else events.PAGE_OF_RUN
         return [events.chunk(row) for row in await self.readers.rows(statement, parameters)]
+
+    async def chunk_joined(self, chunk: Chunk, kinds: Container[str] | None = None) -> Chunk:
+        """
+        Return a chunk whose records can be seen: with its whole states joined, those of records of some kinds or of all.
+
+        Records with other states are left out.
+        """
+        if not chunk.parts:
+            return chunk
+        found: dict[int, bytes] = {}
+        for number in chunk.needed(kinds):
+            state = await self.state_joined(chunk.thread_id, chunk.parts[number])
+            if state is None:
+                log.error("a state in the log of thread %s was removed while it was read", chunk.thread_id)
+            else:
+                found[number] = state
+        return chunk.whole(found)
 
     async def events_replay_start(self, thread_id: str, since: int) -> int | None:
         """Return the number of the first event of the thread's runs that are active or ended since then (µs)."""
