@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
@@ -86,11 +87,10 @@ async def test_a_cancel_or_removal_that_the_disk_does_not_confirm_is_carried_out
 ) -> None:
     run = await engine.executing()
     monkeypatch.setattr(database, "SYNC", broken)
+    runs = engine.runs
+    call = runs.delete_run if deleted else partial(runs.cancel, action="interrupt")
     with pytest.raises(InsufficientStorage):
-        if deleted:
-            await engine.runs.delete_run(run.thread_id, run.run_id)
-        else:
-            await engine.runs.cancel(run.thread_id, run.run_id, "interrupt")
+        await call(run.thread_id, run.run_id)
     await engine.workers.board.until(lambda: (run.run_id, 1) in engine.worker.cancels)
     engine.worker.end(run.run_id, "cancelled")
     await engine.landed()
