@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any, Final, NoReturn, TypeVar
 
 from gatewayd.blobs import cut, join
@@ -27,7 +28,15 @@ def pack(kind: str, data: bytes, cutter: cut.Cutter) -> tuple[int, str, bytes]:
         if cutter.seal is None:
             return rows.WHOLE, kind, data
         return rows.WHOLE, kind + sealing.TAG, cutter.seal.close(data)
-    return rows.PIECES, kind, cutter.manifest(split.pieces(data) if kind == MSGPACK else [[bytes(data)]])
+    return rows.PIECES, kind, cutter.manifest(_pieces(data) if kind == MSGPACK else [[bytes(data)]])
+
+
+def _pieces(data: bytes) -> list[cut.Piece]:
+    """Return where the bytes are cut; what is not what its tag says (an imported row may be damaged) is one piece."""
+    try:
+        return split.pieces(data)
+    except (IndexError, struct.error, RecursionError):
+        return [[bytes(data)]]
 
 
 def manifest(row: rows.CheckpointRow | rows.WriteRow) -> bytes | None:

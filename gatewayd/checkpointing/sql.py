@@ -217,6 +217,7 @@ def apply(connection: sqlite3.Connection, operation: Operation, run_id: str) -> 
             _write(connection, task, task_path, values, blobs[0] if blobs else (), run_id)
         case ["blobs", thread_id, blobs]:
             blobs_sql.store(connection, thread_id, blobs, ())
+            blobs_sql.mark(connection, thread_id)  # the row that they are for may never come
         case ["delete_thread", thread_id]:
             thread_delete(connection, thread_id)
         case ["delete_for_runs", run_ids]:

@@ -59,10 +59,14 @@ class Cancels:
             raise NotFound(NO_RUNS)
         kind = "UserInterrupt" if action == "interrupt" else "UserRollback"
         error = why or {"error": kind, "message": f"{action} {REQUESTED}"}
-        marked = await self.storage.run_cancel_if_active(run_id, action, error, self.now())
+
+        def stored(marked: Run | None) -> None:
+            if marked is not None:
+                self.carry_out(marked)
+
+        marked = await self.storage.run_cancel_if_active(run_id, action, error, self.now(), early=stored)
         if marked is None:
             raise NotFound(NO_MATCH)
-        self.carry_out(marked)
         return marked
 
     def carry_out(self, run: Run) -> None:
@@ -117,10 +121,13 @@ class Cancels:
 
     async def delete_run(self, thread_id: str, run_id: str) -> None:
         """Remove a run's record; if it executes, it is stopped. Raises `NotFound`."""
-        run = await self.storage.run_delete(thread_id, run_id, self.now())
-        if run is None:
+
+        def stored(run: Run | None) -> None:
+            if run is not None:
+                self._vanished(run.thread_id, [run.run_id])
+
+        if await self.storage.run_delete(thread_id, run_id, self.now(), early=stored) is None:
             raise NotFound("Run not found")
-        self._vanished(run.thread_id, [run.run_id])
 
     async def delete_thread(self, thread_id: str) -> None:
         """Delete a thread with all its runs; those that execute are stopped. Raises `NotFound`."""

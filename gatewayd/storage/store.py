@@ -78,6 +78,7 @@ Violation = invariants.Violation
 CronSearch = crons.Search
 Fired = crons.Fired
 Queue = queue.Queue
+Chain = database.Chain
 CopyPosition = checkpoint_sql.Position
 Expired = retention.Expired
 Space = space.Space
@@ -480,10 +481,18 @@ class Storage:
         await self._require_room(request.once)
         return await self.writer.submit(runs.run_create, request, self.boot, claim, promise=True, early=early)
 
-    async def runs_create_all(self, requests: Sequence[RunRequest], *, claim: int) -> list[Created]:
-        """Admit all or none; see `runs.runs_create_all`. Raises what `run_create` raises."""
+    async def runs_create_all(
+        self,
+        requests: Sequence[RunRequest],
+        *,
+        claim: int,
+        early: Callable[[list[Created]], None] | None = None,
+    ) -> list[Created]:
+        """Admit all or none; see `runs.runs_create_all`. Raises what `run_create` raises; `early` as there."""
         await self._require_room(requests[0].once if requests else None)
-        return await self.writer.submit(runs.runs_create_all, requests, self.boot, claim, promise=True)
+        return await self.writer.submit(
+            runs.runs_create_all, requests, self.boot, claim, promise=True, early=early
+        )
 
     async def run_queue_place(self, thread_id: str, run_id: str) -> QueuePlace | None:
         """Return where a run of this thread stands among those that wait, or None."""
@@ -548,14 +557,23 @@ class Storage:
         return await self.writer.submit(runs.run_park_if_running, run_id, attempt, died, now)
 
     async def run_cancel_if_active(
-        self, run_id: str, action: str, error: dict[str, str], now: int
+        self,
+        run_id: str,
+        action: str,
+        error: dict[str, str],
+        now: int,
+        early: Callable[[Run | None], None] | None = None,
     ) -> Run | None:
-        """Store the wish to end a run; None if it has ended."""
-        return await self.writer.submit(runs.run_cancel_if_active, run_id, action, error, now, promise=True)
+        """Store the wish to end a run; None if it has ended. `early` as for `run_create`."""
+        return await self.writer.submit(
+            runs.run_cancel_if_active, run_id, action, error, now, promise=True, early=early
+        )
 
-    async def run_delete(self, thread_id: str, run_id: str, now: int) -> Run | None:
-        """Remove a run's row and return it as it was."""
-        return await self.writer.submit(runs.run_delete, thread_id, run_id, now, promise=True)
+    async def run_delete(
+        self, thread_id: str, run_id: str, now: int, early: Callable[[Run | None], None] | None = None
+    ) -> Run | None:
+        """Remove a run's row and return it as it was. `early` as for `run_create`."""
+        return await self.writer.submit(runs.run_delete, thread_id, run_id, now, promise=True, early=early)
 
     def run_finish_if_active(
         self,
@@ -613,11 +631,19 @@ class Storage:
         """Remove a cron; False if there is none."""
         return await self.writer.submit(crons.cron_delete, cron_id, promise=True)
 
-    async def cron_fire_if_current(self, firing: Firing, *, claim: bool) -> Fired:
-        """Take one date of a cron; see `crons.cron_fire_if_current`. Raises `InsufficientStorage`."""
+    async def cron_fire_if_current(
+        self, firing: Firing, *, claim: bool, early: Callable[[Fired], None] | None = None
+    ) -> Fired:
+        """
+        Take one date of a cron; see `crons.cron_fire_if_current`. Raises `InsufficientStorage`.
+
+        `early` as for `run_create`.
+        """
         if firing.request is not None:
             await self._require_room()
-        return await self.writer.submit(crons.cron_fire_if_current, firing, self.boot, claim, promise=True)
+        return await self.writer.submit(
+            crons.cron_fire_if_current, firing, self.boot, claim, promise=True, early=early
+        )
 
     async def crons_due(self, now: int, limit: int, besides: Collection[str] = ()) -> list[Cron]:
         """Return up to `limit` crons that are due, the longest due first, none of `besides`."""
@@ -712,10 +738,21 @@ class Storage:
         )
 
     def checkpoint_apply(
-        self, operation: list[Any], run_id: str, weight: int, done: Callable[[BaseException | None], None]
+        self,
+        operation: list[Any],
+        run_id: str,
+        weight: int,
+        done: Callable[[BaseException | None], None],
+        chain: Chain,
     ) -> None:
-        """Apply one of a run's checkpoint operations; `done` gets the error if it was not stored."""
-        self.writer.post(runs.run_checkpoint_apply, operation, run_id, done=done, failed=done, weight=weight)
+        """
+        Apply one of a run's checkpoint operations; `done` gets the error if it was not stored.
+
+        With `chain` none is stored behind one that was not: what follows in its history would hang in the air.
+        """
+        self.writer.post(
+            runs.run_checkpoint_apply, operation, run_id, done=done, failed=done, weight=weight, chain=chain
+        )
 
     async def events_page(self, thread_id: str, after: int, run_id: str | None = None) -> list[Chunk]:
         """Return the next chunks behind `after`, of one run or of all, `EVENT_PAGE_BYTES` at most or one chunk."""

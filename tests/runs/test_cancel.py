@@ -213,8 +213,8 @@ async def test_a_natural_end_that_arrives_while_the_cancel_is_being_stored_ends_
     submitted = asyncio.Event()
     submit = store.Storage.run_cancel_if_active
 
-    async def noted(*args: Any) -> Any:
-        storing = asyncio.ensure_future(submit(*args))
+    async def noted(*args: Any, **options: Any) -> Any:
+        storing = asyncio.ensure_future(submit(*args, **options))
         await asyncio.sleep(0)
         submitted.set()
         return await storing

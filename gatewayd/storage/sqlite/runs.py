@@ -495,28 +495,20 @@ def run_cancel_if_active(
     return run_find(connection, run_id) if row else None
 
 
-def run_checkpoint_apply(
-    connection: sqlite3.Connection, operation: list[Any], run_id: str
-) -> BaseException | None:
-    """Apply an operation of a run that is still running; the first one marks the run's progress."""
+def run_checkpoint_apply(connection: sqlite3.Connection, operation: list[Any], run_id: str) -> None:
+    """
+    Apply an operation of a run that is still running; the first one marks the run's progress.
+
+    Raises `NotFound` if it is not running, and what `checkpointing.sql.apply` raises.
+    """
     row = connection.execute(
         "SELECT progressed FROM runs WHERE run_id = ? AND status = 'running'", (run_id,)
     ).fetchone()
     if row is None:
-        return NotFound("the run is not running any more")
-    connection.execute("SAVEPOINT checkpoint")
-    try:
-        checkpoint_sql.apply(connection, operation, run_id)
-    except Exception as error:
-        if not connection.in_transaction:
-            raise  # SQLite itself has rolled everything back: the whole batch fails
-        connection.execute("ROLLBACK TO checkpoint")
-        connection.execute("RELEASE checkpoint")
-        return error
-    connection.execute("RELEASE checkpoint")
+        raise NotFound("the run is not running any more")
+    checkpoint_sql.apply(connection, operation, run_id)
     if not row[0]:
         run_progress(connection, run_id)
-    return None
 
 
 # ending
