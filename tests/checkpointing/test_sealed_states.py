@@ -59,9 +59,10 @@ def test_any_state_comes_back_byte_by_byte_and_none_of_its_texts_stands_in_the_f
     new_bench: Any, state: dict[str, Any], size: int
 ) -> None:
     bench = new_bench(Seal(b"k" * size))
+    empty = bench.content()  # has words of its own: names of tables and columns
     store(bench, state)
     content = bench.content()
-    assert [word for word in words(state) if word in content] == []
+    assert [word for word in words(state) if word in content and word not in empty] == []
     bench.reader.seal = Seal(b"k" * size)  # another process: it remembers nothing
     found = bench.saver("reads").get_tuple(THREAD)
     written = {channel: value for _, channel, value in found.pending_writes}

@@ -88,7 +88,7 @@ def test_a_large_object_is_a_list_of_its_entries() -> None:
 def test_what_is_not_what_its_tag_says_is_kept_as_it_is(damage: bytes) -> None:
     data = damage + bytes(2000)
     cutter = cut.Cutter()
-    version, manifest = pack(MSGPACK, data, cutter)
+    version, _, manifest = pack(MSGPACK, data, cutter)
     assert version == PIECES
     joiner = join.Joiner("t", lambda *_: [])
     joiner.take(cutter.blobs.values())

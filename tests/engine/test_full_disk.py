@@ -7,6 +7,7 @@ What is beside the database file (its log, the disk itself) is tried with a real
 from __future__ import annotations
 
 import asyncio
+import random
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,8 @@ from gatewayd.storage.sqlite import database, invariants
 from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
-LARGE = "x" * 200_000
+LARGE = random.Random(1).randbytes(150_000).hex()
+"""Compression makes half of it."""
 PAGE = 8192
 
 
