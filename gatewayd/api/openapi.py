@@ -136,7 +136,13 @@ def _responses(made: schemas.Schemas, method: str, path: str, read: reading.Read
         ("503", "Not now; try again", True),
         ("504", "A worker did not answer in time; the detail names what hung", True),
     ):
-        if when:
+        if when and status == "400" and path in protocol_bodies.REFUSALS:
+            refusal = made.of(protocol_bodies.REFUSALS[path])
+            responses[status] = {
+                "description": description,
+                "content": {"application/json": {"schema": refusal}},
+            }
+        elif when:
             responses[status] = {"description": description, **error}
     return responses
 

@@ -6,7 +6,7 @@ channels. See `commands` and `streams.subscriptions` for what is refused and wit
 
 from __future__ import annotations
 
-from typing import Any, Final, NotRequired, TypedDict
+from typing import Any, Final, Literal, NotRequired, TypedDict
 
 
 class ProtocolCommand(TypedDict):
@@ -29,6 +29,18 @@ class EventFilter(TypedDict):
     since: NotRequired[int | None]
     """The number of the last event that the client has seen; absent: what is replayed to newcomers."""
 
+
+class ProtocolError(TypedDict):
+    """What is wrong with a command."""
+
+    type: Literal["error"]
+    id: int | None
+    error: str
+    message: str
+
+
+REFUSALS: Final[dict[str, type[Any]]] = {"/threads/{thread_id}/commands": ProtocolError}
+"""Answers to what is no command, by path."""
 
 BODIES: Final[dict[str, type[Any]]] = {
     "/threads/{thread_id}/commands": ProtocolCommand,

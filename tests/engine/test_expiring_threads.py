@@ -62,7 +62,7 @@ async def test_threads_are_deleted_or_cut_to_their_latest_states_when_their_time
         later(daemon, 2)
         assert await expiring(daemon).sweep(100) == 2
         remaining = await storage.threads_search(search())
-        assert {thread.thread_id for thread in remaining} == {cut, kept}
+        assert {thread.thread_id for thread in remaining.threads} == {cut, kept}
         (latest,) = await history(daemon, cut)
         assert latest["values"] == before[0]["values"]
         assert latest["checkpoint"] == before[0]["checkpoint"]
