@@ -60,6 +60,7 @@ async def test_a_killed_daemon_takes_its_workers_with_it_and_the_next_one_starts
         assert all(map(daemon.running, children))
     workers = served.workers()
     assert len(workers) == 3
+    assert story.attempts(await partly(told, run, attempt=1)) == [1]  # stored: it is told again later
 
     served.kill()
     assert await served.wait() == -signal.SIGKILL
@@ -72,12 +73,12 @@ async def test_a_killed_daemon_takes_its_workers_with_it_and_the_next_one_starts
     assert story.attempts(await partly(told, run)) == [1, 2]
 
 
-async def partly(told: story.Story, run: story.Stood) -> list[Any]:
-    """Read a run's stream until its second attempt has been announced."""
+async def partly(told: story.Story, run: story.Stood, attempt: int = 2) -> list[Any]:
+    """Read a run's stream until an attempt has been announced."""
     got = []
     async for part in told.client.runs.join_stream(run.thread_id, run.run_id, last_event_id="-1"):
         got.append(part)
-        if part.event == "metadata" and part.data["attempt"] == 2:
+        if part.event == "metadata" and part.data["attempt"] == attempt:
             break
     return got
 
