@@ -13,7 +13,8 @@ is sent everything kept up to there before its answer, neither misses an event n
 What happens on each failure: a bad frame is answered with an error and the connection stays; a command that fails
 unexpectedly, or a log that can't be read, is told by an error without an id, then the connection is closed with 1011;
 at the server's stop the connection is cut. A client that takes nothing for `write_timeout_s`, or does not answer a PING
-within half an interval, is cut off. Memory: one page of events for the session, and what the socket's buffer holds.
+within half an interval, is cut off: its connection is aborted, since an orderly close waits behind what it does not
+take. Memory: one page of events for the session, and what the socket's buffer holds.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ from gatewayd.streams import hub, subscriptions, v2
 
 log = logging.getLogger(__name__)
 
-PING_S: Final = 20.0
-"""Seconds between two PINGs."""
-
 INVALID_THREAD: Final = 4422
 """Close code for what HTTP would answer with 422; clients do not come back after it."""
+
+CLOSE_S: Final = 10.0
+"""Seconds that a client has to answer a close."""
 
 LARGEST_COMMAND: Final = 16 << 20
 """Bytes of one frame from a client."""
@@ -46,7 +47,10 @@ LARGEST_COMMAND: Final = 16 << 20
 
 async def serve(request: web.Request) -> web.StreamResponse:
     """Serve one connection until it is over."""
-    socket = web.WebSocketResponse(heartbeat=PING_S, max_msg_size=LARGEST_COMMAND)
+    settings = request.app[keys.SERVICES].settings
+    socket = web.WebSocketResponse(
+        heartbeat=settings.ping_s, max_msg_size=LARGEST_COMMAND, autoclose=False, timeout=CLOSE_S
+    )
     await socket.prepare(request)
     thread_id = ids.parse_uuid(request.match_info["thread_id"])
     if thread_id is None:
@@ -66,6 +70,7 @@ async def serve(request: web.Request) -> web.StreamResponse:
     finally:
         opened.remove(session)
         await group.stop()
+        session.drop_unsent()
     return socket
 
 
@@ -88,23 +93,49 @@ class Session:
         if (transport := self.request.transport) is not None:
             transport.abort()
 
+    def drop_unsent(self) -> None:
+        """Cut a connection that would stand until the client takes what is left."""
+        transport = self.request.transport
+        if transport is not None and transport.get_write_buffer_size():
+            transport.abort()
+
     async def give_up(self) -> None:
         """Tell the client that the stream is broken, and close it."""
         answer = commands.failure(None, commands.Refused("unknown_error", "The stream broke; reconnect."))
         with contextlib.suppress(connections.ClientGone, ConnectionError, RuntimeError):
             async with self._sending:
                 await self._send(wire.dumps(answer))
-            await self.socket.close(code=WSCloseCode.INTERNAL_ERROR, message=b"thread stream ended")
+        await self._close(WSCloseCode.INTERNAL_ERROR, b"thread stream ended")
+
+    async def _close(self, code: int, message: bytes = b"") -> None:
+        """Close in order, but do not wait for a client that does not take what is before it."""
+        try:
+            async with asyncio.timeout(self._limit_s + CLOSE_S):
+                await self.socket.close(code=code, message=message)
+        except (TimeoutError, ConnectionError):
+            self.abort()
+
+    @property
+    def _limit_s(self) -> float:
+        return self.request.app[keys.SERVICES].settings.write_timeout_s
 
     async def run(self, group: tasks.Group) -> None:
         """Answer commands and send events until the client has left. Raises `ClientGone`."""
         pump = group.spawn(self._pump(), "pump", awaited=True)
         pump.add_done_callback(self._pump_over)
-        async for frame in self.socket:
-            if frame.type is not WSMsgType.TEXT:
-                await self.socket.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"text frames only")
-                break
-            await self._command(frame.data)
+        while True:
+            frame = await self.socket.receive()
+            match frame.type:
+                case WSMsgType.TEXT:
+                    await self._command(frame.data)
+                    continue
+                case WSMsgType.BINARY:
+                    await self._close(WSCloseCode.UNSUPPORTED_DATA, b"text frames only")
+                case WSMsgType.CLOSE:
+                    await self._close(frame.data or WSCloseCode.OK)
+                case WSMsgType.ERROR:  # no PONG has come, or no frame
+                    self.abort()
+            break
         if self._failure is not None:
             raise self._failure
 
@@ -113,21 +144,23 @@ class Session:
         if pump.cancelled():
             return
         self._failure = pump.exception()
-        if not isinstance(self._failure, connections.ClientGone | None):
-            log.error("the events of a WebSocket broke off", exc_info=self._failure)
+        if isinstance(self._failure, connections.ClientGone):
+            return  # it has been cut
+        log.error("the events of a WebSocket broke off", exc_info=self._failure)
         self.request.app[keys.TASKS].spawn(self.give_up(), "close a broken WebSocket")
 
     # sending
 
     async def _send(self, data: bytes) -> None:
         """Send one frame; the lock must be held. Raises `ClientGone`."""
-        limit = self.request.app[keys.SERVICES].settings.write_timeout_s
+        text = data.decode()
         try:
-            async with asyncio.timeout(limit):
-                await self.socket.send_str(data.decode())
-        except (TimeoutError, ConnectionError) as error:
+            await connections.taken(
+                self.request, self.socket, lambda: self.socket.send_str(text), len(data), self._limit_s
+            )
+        except connections.ClientGone:
             self.abort()
-            raise connections.ClientGone from error
+            raise
 
     async def _send_events(
         self, chunks: list[Chunk], wanted: list[v2.Filter], through: int | None = None
