@@ -6,7 +6,9 @@ never ends by itself. What the client sees when:
 
     the thread does not exist yet      an open, silent stream; `run.start` makes the thread
     a run is cancelled or undone       its end, `interrupted`
-    the thread is deleted              nothing of it any more; the stream stays open for one that is made under its id
+    a run is deleted while it runs     its end, `interrupted`
+    the thread is deleted              the end of the run that executes, `interrupted`, and nothing of it any more;
+                                       the stream stays open for a thread that is made under its id
     the client is slow                 its own stream is late; one page is held for it
     the client takes nothing           it is cut off after `write_timeout_s`
     the server stops, or dies          the connection is cut, so that the client comes back for the rest
@@ -42,6 +44,8 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
                         if frames := v2.frames(await sse.next_page(cursor, out), wanted):
                             await out.send(frames)
                             await out.beat_if_due()
+                    if frames := v2.frames(cursor.farewell(), wanted):
+                        await out.send(frames)
                 after = 0  # of the thread that may be made under this id
     except connections.ClientGone:
         pass

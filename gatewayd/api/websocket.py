@@ -185,6 +185,8 @@ class Session:
                     async with self._sending:
                         await self._send_events(chunks, list(self._filters.values()))
                         self.position = cursor.position
+                async with self._sending:
+                    await self._send_events(cursor.farewell(), list(self._filters.values()))
             self.position = 0  # of the thread that may be made under this id
 
     # commands

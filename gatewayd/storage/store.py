@@ -6,6 +6,7 @@ module nobody knows SQL or the driver; a second backend offers the same names an
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -276,8 +277,8 @@ class Storage:
             return await self.writer.submit(creation.thread_patch_with, thread_id, metadata, now, ttl)
         return await self.writer.submit(threads.thread_patch, thread_id, metadata, now)
 
-    async def thread_delete(self, thread_id: str, now: int) -> list[str]:
-        """Mark the thread deleted and return the ids of its active runs. Raises `NotFound`."""
+    async def thread_delete(self, thread_id: str, now: int) -> dict[str, str | None]:
+        """Mark the thread deleted and return its active runs and their graphs. Raises `NotFound`."""
         return await self.writer.submit(threads.thread_delete, thread_id, now)
 
     async def threads_search(self, wanted: ThreadSearch) -> ThreadsFound:
@@ -520,9 +521,26 @@ class Storage:
         """Store the wish to end a run; None if it has ended."""
         return await self.writer.submit(runs.run_cancel_if_active, run_id, action, error, now, promise=True)
 
-    async def run_delete(self, thread_id: str, run_id: str, now: int) -> Run | None:
-        """Remove a run's row and return it as it was."""
-        return await self.writer.submit(runs.run_delete, thread_id, run_id, now, promise=True)
+    async def run_delete(
+        self, thread_id: str, run_id: str, now: int, end: Chunk, stored: Callable[[Chunk], None]
+    ) -> Run | None:
+        """Remove a run's row and return it as it was; `stored` is called if its end was."""
+        found: asyncio.Future[Run | None] = asyncio.get_running_loop().create_future()
+
+        def done(run: Run | None) -> None:
+            if run is not None and runs.deletion_is_told(run):
+                stored(end)
+            if not found.done():
+                found.set_result(run)
+
+        def failed(error: BaseException) -> None:
+            if not found.done():
+                found.set_exception(error)
+
+        self.writer.post(
+            runs.run_delete, thread_id, run_id, now, end, done=done, failed=failed, promise=True
+        )
+        return await found
 
     def run_finish_if_active(
         self,

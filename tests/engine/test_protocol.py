@@ -318,6 +318,37 @@ async def test_an_open_stream_goes_on_with_the_thread_that_is_made_under_a_delet
         assert outline(await read_until_end(response, second)) == ["lifecycle:running", "lifecycle:completed"]
 
 
+@pytest.mark.parametrize("what", ["run", "thread", "rollback"])
+async def test_who_has_seen_a_run_begin_sees_it_end_when_it_is_deleted_or_undone(
+    tmp_path: Path, what: str
+) -> None:
+    async with opened(tmp_path) as client:
+        path = f"/threads/{client.thread_id}"
+        async with (
+            client.stream(channels=["lifecycle"]) as response,
+            client.http.ws_connect(f"{path}/stream/events") as socket,
+        ):
+            subscribe = {"id": 1, "method": "subscription.subscribe", "params": {"channels": ["lifecycle"]}}
+            await socket.send_json(subscribe)
+            assert (await socket.receive_json())["type"] == "success"
+            run_id = await client.start("waiting", {"word": "w", "path": []})
+            begun = await socket.receive_json()
+            assert begun["event_id"] == f"synth:{run_id}:lc||running"
+            method, where = {
+                "run": ("DELETE", f"{path}/runs/{run_id}"),
+                "thread": ("DELETE", path),
+                "rollback": ("POST", f"{path}/runs/{run_id}/cancel?action=rollback&wait=1"),
+            }[what]
+            async with client.http.request(method, where) as answer:
+                assert answer.status in {200, 204}
+            seen = [begun, await socket.receive_json(timeout=20)]
+            assert seen == await read_until_end(response, run_id)
+            assert outline(seen) == ["lifecycle:running", "lifecycle:interrupted"]
+            assert seen[0]["seq"] < seen[1]["seq"]
+            if what != "thread":  # who comes later sees the same
+                assert await client.until_end(run_id, since=0, channels=["lifecycle"]) == seen
+
+
 async def test_streams_and_sockets_are_cut_when_the_server_stops(tmp_path: Path) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon, serving(daemon) as http:
         client = Client(http, ids.new_id())

@@ -432,6 +432,23 @@ async def test_the_cursors_of_a_forgotten_thread_return_and_no_new_one_gets_what
     assert (bench.hub.held, bench.hub._topics) == (0, {})
 
 
+async def test_every_reader_of_a_forgotten_thread_is_told_the_last_thing_wherever_it_stands(
+    bench: Any,
+) -> None:
+    bench.hub.budget = 0
+    with bench.cursor() as ahead, bench.cursor() as behind:
+        await bench.emit()
+        await ahead.page()
+        await bench.log.open("thread")
+        last = bench.log.chunk("thread", "run", [("end", "", 7, b"{}")])
+        bench.hub.forget("thread", last)
+        for cursor in (ahead, behind):
+            assert cursor.parted
+            assert cursor.farewell() == [last]
+        with bench.cursor() as new:
+            assert new.farewell() == []
+
+
 # events that were removed before a reader came to them
 
 
