@@ -1,7 +1,7 @@
 """``/threads/{thread_id}/stream/events``: the events of protocol v2, as server-sent events or over a WebSocket.
 
-A stream of events belongs to a thread and not to a run: it begins with what is kept (all that is active or has ended
-lately, or what is newer than ``since``), goes on with what comes, over the ends of runs and the starts of others, and
+A stream of events belongs to a thread and not to a run: it begins with what is kept (what is active or has ended
+lately, of all but the last of those only how they stood; or what is newer than ``since``), goes on with what comes, over the ends of runs and the starts of others, and
 never ends by itself. What the client sees when:
 
     the thread does not exist yet      an open, silent stream; `run.start` makes the thread
@@ -32,7 +32,8 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     params = await parse.rejecting_object(request)
     wanted = subscriptions.parse(params)
     services = request.app[keys.SERVICES]
-    after, gap = await replay.begin(services, thread_id, subscriptions.since(params))
+    start = await replay.begin(services, thread_id, subscriptions.since(params))
+    after, gap = start.after, start.gap
     out = sse.open_stream(request, {})
     try:
         async with out:
@@ -41,7 +42,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
             while True:
                 with hub.Cursor(services.hub, thread_id, after) as cursor:
                     while not cursor.parted:
-                        if frames := v2.frames(await sse.next_page(cursor, out), wanted):
+                        if frames := v2.frames(await sse.next_page(cursor, out), wanted, start.trim):
                             await out.send(frames)
                             await out.beat_if_due()
                     if frames := v2.frames(cursor.farewell(), wanted):

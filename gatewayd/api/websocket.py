@@ -31,7 +31,7 @@ from gatewayd import ids, tasks, wire
 from gatewayd.api import commands, connections, keys, replay
 from gatewayd.errors import Rejected
 from gatewayd.model.event import Chunk
-from gatewayd.streams import hub, subscriptions, v2
+from gatewayd.streams import hub, subscriptions, trimming, v2
 
 log = logging.getLogger(__name__)
 
@@ -163,11 +163,15 @@ class Session:
             raise
 
     async def _send_events(
-        self, chunks: list[Chunk], wanted: list[v2.Filter], through: int | None = None
+        self,
+        chunks: list[Chunk],
+        wanted: list[v2.Filter],
+        through: int | None = None,
+        trim: trimming.Trim | None = None,
     ) -> int:
         """Send the events that the filters let through, those up to a number only; return how many."""
         sent = 0
-        for shown in v2.views(chunks, wanted):
+        for shown in v2.views(chunks, wanted, trim):
             if through is not None and shown.record.seq > through:
                 break
             if (data := shown.encoded()) is not None:
@@ -231,7 +235,8 @@ class Session:
             raise commands.Refused("invalid_argument", error.detail) from None
         services = self.request.app[keys.SERVICES]
         async with self._sending:
-            after, gap = await replay.begin(services, self.thread_id, since)
+            start = await replay.begin(services, self.thread_id, since)
+            after, gap = start.after, start.gap
             through = self.position
             if through is None:
                 through, _ = await services.storage.events_last(self.thread_id)
@@ -243,7 +248,7 @@ class Session:
                 if not page:
                     break
                 page[0] = page[0].behind(after)
-                count += await self._send_events(page, [wanted], through)
+                count += await self._send_events(page, [wanted], through, start.trim)
                 after = page[-1].last_seq
             subscription_id = ids.new_id()
             self._filters[subscription_id] = wanted

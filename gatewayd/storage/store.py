@@ -699,6 +699,10 @@ class Storage:
         rows = await self.readers.rows(events.REPLAY_START, {"thread_id": thread_id, "since": since})
         return rows[0][0]  # type: ignore[no-any-return]
 
+    async def runs_over_before_the_last(self, thread_id: str, after: int) -> list[str]:
+        """Return the runs of a thread that have ended behind a number, but for the one that ended last."""
+        return [run_id for (run_id,) in await self.readers.rows(events.OVER_BEFORE_THE_LAST, (thread_id, after))]
+
     async def events_gap(self, thread_id: str, after: int) -> int | None:
         """Return up to which number a thread's events behind `after` are not kept any more; None: they are."""
         rows = await self.readers.rows(events.GAP, (thread_id, after))

@@ -225,6 +225,8 @@ class Cursor:
                     return chunks
             else:
                 chunks = await self.hub.storage.events_page(self.thread_id, self.position, self.run_id)
+                if self.parted:  # meanwhile: these are of a thread that is gone, or of the one under its id
+                    return []
                 if await self._passed_over(chunks):
                     return []
                 if chunks:

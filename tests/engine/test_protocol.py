@@ -13,6 +13,7 @@ from aiohttp import ClientConnectionError, ClientPayloadError, ClientResponse, W
 from aiohttp.test_utils import TestClient, TestServer
 
 from gatewayd import app, ids, wire
+from gatewayd.storage import store
 from gatewayd.streams import v2
 from tests.engine import inprocess
 
@@ -316,6 +317,91 @@ async def test_an_open_stream_goes_on_with_the_thread_that_is_made_under_a_delet
             assert deleted.status == 204
         second = await client.start("steps", given)
         assert outline(await read_until_end(response, second)) == ["lifecycle:running", "lifecycle:completed"]
+
+
+async def test_of_earlier_runs_only_how_they_stood_is_replayed_and_of_the_last_everything(tmp_path: Path) -> None:
+    async with opened(tmp_path) as client:
+        first = await client.start("deep_questions", {"word": "w", "path": []})
+        whole = await client.until_end(first)
+        second = await client.start("deep_questions", {"word": "answer"})
+        everything = await client.until_end(second, since=0)
+        last = [event for event in everything if event["seq"] > whole[-1]["seq"]]
+        assert everything == whole + last
+        *replayed, again = await client.until_end(second)
+        assert again == last[-1]
+        assert replayed[-len(last) + 1 :] == last[:-1]
+        shown = replayed[: -len(last) + 1]
+        namespaces = {tuple(event["params"]["namespace"]) for event in whole if event["method"] == "values"}
+        assert len(namespaces) > 1
+        for namespace in namespaces:
+            here = [event for event in whole if tuple(event["params"]["namespace"]) == namespace]
+            state = [event for event in here if event["method"] == "values"][-1]
+            place = [event for event in here[: here.index(state)] if event["method"] == "checkpoints"][-1]
+            kept = [event for event in shown if tuple(event["params"]["namespace"]) == namespace]
+            told = [event for event in here if event["method"] in {"lifecycle", "input.requested"}]
+            assert kept == sorted([*told, place, state], key=lambda event: int(event["seq"]))
+        assert len(shown) < len(whole)
+        async with client.http.ws_connect(f"/threads/{client.thread_id}/stream/events") as socket:
+            await socket.send_json({"id": 1, "method": "subscription.subscribe", "params": {"channels": ALL}})
+            got = [await socket.receive_json() for _ in range(len(shown) + len(last) + 1)]
+            assert got[:-1] == shown + last
+            assert got[-1]["result"]["replayed_events"] == len(shown) + len(last)
+
+
+@pytest.mark.parametrize("over", ["sse", "websocket"])
+async def test_nothing_of_a_deleted_thread_is_shown_to_who_waits_for_the_next_one_under_its_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over: str
+) -> None:
+    """Interleaving: the stream looks into the log after the deletion, and before the thread is made again."""
+    read, deleted, looked = store.Storage.events_page, asyncio.Event(), asyncio.Event()
+
+    async def watched(self: store.Storage, *where: Any) -> list[Any]:
+        late = deleted.is_set()
+        found = await read(self, *where)
+        if late:
+            looked.set()
+        return found
+
+    given = {"word": "w", "path": []}
+    async with opened(tmp_path) as client, reading(client, over) as events:
+        first = await client.start("steps", given)
+        while not is_end(await anext(events), first):
+            pass
+        monkeypatch.setattr(store.Storage, "events_page", watched)
+        async with client.http.delete(f"/threads/{client.thread_id}") as answer:
+            assert answer.status == 204
+            deleted.set()
+        async with asyncio.timeout(20):
+            await looked.wait()
+        second = await client.start("steps", given)
+        seen = [await anext(events)]
+        while not is_end(seen[-1], second):
+            seen.append(await anext(events))
+        assert not [event for event in seen if first in event["event_id"]]
+        assert seen == await client.until_end(second, since=0)
+
+
+@asynccontextmanager
+async def reading(client: Client, over: str) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+    """Yield the events of the thread as they come, all of them."""
+
+    async def of_stream(response: ClientResponse) -> AsyncIterator[dict[str, Any]]:
+        async for line in response.content:
+            if line.startswith(b"data: "):
+                yield wire.loads(line[6:])
+
+    async def of_socket(socket: Any) -> AsyncIterator[dict[str, Any]]:
+        while True:
+            yield await socket.receive_json(timeout=20)
+
+    if over == "sse":
+        async with client.stream() as response:
+            yield of_stream(response)
+    else:
+        async with client.http.ws_connect(f"/threads/{client.thread_id}/stream/events") as socket:
+            await socket.send_json({"id": 1, "method": "subscription.subscribe", "params": {"channels": ALL}})
+            assert (await socket.receive_json())["type"] == "success"
+            yield of_socket(socket)
 
 
 @pytest.mark.parametrize("what", ["run", "thread", "rollback"])
