@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from gatewayd import app, ids, wire
 from gatewayd.storage import store
-from gatewayd.streams import v2
+from gatewayd.streams import hub, v2
 from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
@@ -353,7 +353,12 @@ async def test_nothing_of_a_deleted_thread_is_shown_to_who_waits_for_the_next_on
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over: str
 ) -> None:
     """Interleaving: the stream looks into the log after the deletion, and before the thread is made again."""
-    read, deleted, looked = store.Storage.events_page, asyncio.Event(), asyncio.Event()
+    read, forget = store.Storage.events_page, hub.Hub.forget
+    deleted, looked = asyncio.Event(), asyncio.Event()
+
+    def parting(self: hub.Hub, *about: Any) -> None:
+        deleted.set()
+        forget(self, *about)
 
     async def watched(self: store.Storage, *where: Any) -> list[Any]:
         late = deleted.is_set()
@@ -368,15 +373,15 @@ async def test_nothing_of_a_deleted_thread_is_shown_to_who_waits_for_the_next_on
         while not is_end(await anext(events), first):
             pass
         monkeypatch.setattr(store.Storage, "events_page", watched)
+        monkeypatch.setattr(hub.Hub, "forget", parting)
         async with client.http.delete(f"/threads/{client.thread_id}") as answer:
             assert answer.status == 204
-            deleted.set()
         async with asyncio.timeout(20):
             await looked.wait()
-        second = await client.start("steps", given)
-        seen = [await anext(events)]
-        while not is_end(seen[-1], second):
-            seen.append(await anext(events))
+            second = await client.start("steps", given)
+            seen = [await anext(events)]
+            while not is_end(seen[-1], second):
+                seen.append(await anext(events))
         assert not [event for event in seen if first in event["event_id"]]
         assert seen == await client.until_end(second, since=0)
 
