@@ -41,6 +41,9 @@ INVALID_THREAD: Final = 4422
 CLOSE_S: Final = 10.0
 """Seconds that a client has to answer a close."""
 
+NO_CHANNELS: Final = "subscription.subscribe requires a non-empty channels array."
+UNSUPPORTED: Final = "subscription.subscribe received an unsupported channel."
+
 LARGEST_COMMAND: Final = 16 << 20
 """Bytes of one frame from a client."""
 
@@ -222,8 +225,9 @@ class Session:
                 await self._subscribe(given, subscriptions.since(given.params))
                 return None
             case "subscription.unsubscribe":
-                if self._filters.pop(str(given.params.get("subscription_id")), None) is None:
-                    raise commands.Refused("no_such_subscription", "Unknown subscription.")
+                subscription_id = str(given.params.get("subscription_id"))
+                if self._filters.pop(subscription_id, None) is None:
+                    raise commands.Refused("no_such_subscription", f"Unknown subscription: {subscription_id}")
                 return commands.Done(result={}, applied_through=self.position or 0)
         return await commands.carry_out(self.request, self.thread_id, given)
 
@@ -231,8 +235,9 @@ class Session:
         """Send what is kept, answer, and let the pump go on from there."""
         try:
             wanted = subscriptions.parse(given.params)
-        except Rejected as error:
-            raise commands.Refused("invalid_argument", error.detail) from None
+        except Rejected:
+            named = isinstance(given.params.get("channels"), list) and given.params["channels"]
+            raise commands.Refused("invalid_argument", UNSUPPORTED if named else NO_CHANNELS) from None
         services = self.request.app[keys.SERVICES]
         async with self._sending:
             start = await replay.begin(services, self.thread_id, since)

@@ -537,9 +537,7 @@ class Storage:
             if not found.done():
                 found.set_exception(error)
 
-        self.writer.post(
-            runs.run_delete, thread_id, run_id, now, end, done=done, failed=failed, promise=True
-        )
+        self.writer.post(runs.run_delete, thread_id, run_id, now, end, done=done, failed=failed, promise=True)
         return await found
 
     def run_finish_if_active(
@@ -701,7 +699,9 @@ class Storage:
 
     async def runs_over_before_the_last(self, thread_id: str, after: int) -> list[str]:
         """Return the runs of a thread that have ended behind a number, but for the one that ended last."""
-        return [run_id for (run_id,) in await self.readers.rows(events.OVER_BEFORE_THE_LAST, (thread_id, after))]
+        return [
+            run_id for (run_id,) in await self.readers.rows(events.OVER_BEFORE_THE_LAST, (thread_id, after))
+        ]
 
     async def events_gap(self, thread_id: str, after: int) -> int | None:
         """Return up to which number a thread's events behind `after` are not kept any more; None: they are."""

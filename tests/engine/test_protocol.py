@@ -319,7 +319,9 @@ async def test_an_open_stream_goes_on_with_the_thread_that_is_made_under_a_delet
         assert outline(await read_until_end(response, second)) == ["lifecycle:running", "lifecycle:completed"]
 
 
-async def test_of_earlier_runs_only_how_they_stood_is_replayed_and_of_the_last_everything(tmp_path: Path) -> None:
+async def test_of_earlier_runs_only_how_they_stood_is_replayed_and_of_the_last_everything(
+    tmp_path: Path,
+) -> None:
     async with opened(tmp_path) as client:
         first = await client.start("deep_questions", {"word": "w", "path": []})
         whole = await client.until_end(first)
