@@ -154,6 +154,41 @@ async def test_a_question_can_be_answered_as_soon_as_it_is_seen_and_once(tmp_pat
         assert again["params"]["data"]["payload"] == {"question": "second", "after": "yes"}
 
 
+@pytest.mark.parametrize("strict", [True, False])
+async def test_answers_of_which_one_answers_nothing_are_refused_together(
+    tmp_path: Path, strict: bool
+) -> None:
+    async with opened(tmp_path) as client:
+        events = await client.until_end(
+            await client.start("parallel_questions", {"word": "w", "path": []}),
+            channels=["input", "lifecycle"],
+        )
+        asked = [event["params"]["data"]["interrupt_id"] for event in events if "input" in event["method"]]
+        answers = [{"namespace": [], "interrupt_id": name, "response": 1} for name in (asked[0], "nothing")]
+        refused = await client.command("input.respond", responses=answers, strict_resume=strict)
+        assert (refused["error"], refused["message"]) == (
+            "no_such_interrupt",
+            "Unknown or already-consumed interrupt: nothing",
+        )
+        async with client.http.get(f"/threads/{client.thread_id}/runs") as response:
+            assert len(await response.json()) == 1
+        taken = await client.command("input.respond", responses=answers[:1], strict_resume=strict)
+        assert taken["type"] == "success"
+
+
+async def test_of_two_spellings_of_the_strategy_the_wires_own_counts(tmp_path: Path) -> None:
+    async with opened(tmp_path) as client:
+        first = await client.start("waiting", {"word": "w", "path": []})
+        second = {"assistant_id": "steps", "input": {"word": "x", "path": []}}
+        for spelling in ("multitask_strategy", "multitaskStrategy"):
+            refused = await client.command("run.start", **second, **{spelling: "reject"})
+            assert (refused["error"], refused["message"][:4]) == ("unknown_error", "409:")
+        both = {"multitask_strategy": "interrupt", "multitaskStrategy": "reject"}
+        run_id = (await client.command("run.start", **second, **both))["result"]["run_id"]
+        assert (await client.until_end(first))[-1]["params"]["data"]["event"] == "interrupted"
+        assert (await client.until_end(run_id))[-1]["params"]["data"]["event"] == "completed"
+
+
 async def test_input_for_a_thread_that_waits_is_the_answer(tmp_path: Path) -> None:
     async with opened(tmp_path) as client:
         await client.until_end(await client.start("two_questions", {"word": "w", "path": []}))
