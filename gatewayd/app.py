@@ -174,6 +174,7 @@ def plan_of(options: settings.Settings, served: project.Project, url: str) -> pl
         call_deadline_s=options.call_deadline_s,
         store_index=None if served.store_index is None else attrs.asdict(served.store_index),
         store_ttl=attrs.asdict(served.store_ttl),
+        serde=served.serde,
     )
     return plan.Plan(
         workers=options.workers,

@@ -45,6 +45,7 @@ HONOURED = frozenset(
         "http.disable_meta",
         "http.disable_store",
         "http.disable_webhooks",
+        "checkpointer.serde",
         "checkpointer.ttl",
         "store.index",
         "store.ttl",
@@ -83,7 +84,6 @@ REFUSED = {
 """Keys whose silent absence would be dangerous or would serve the wrong thing, and why."""
 
 UNHONOURED = {
-    "checkpointer.serde": "not honoured yet; langgraph's defaults apply",
     "checkpointer.backend": "not honoured; checkpoints are kept in gatewayd's own database",
     "priority": "runs have no priorities yet",
     "http.configurable_headers": "not honoured yet; no header reaches `configurable`",
@@ -185,6 +185,8 @@ class Project:
     webhooks: WebhookRules = field(factory=WebhookRules)
     retention: Retention = field(factory=Retention)
     """``checkpointer.ttl``: how long threads are kept."""
+    serde: dict[str, Any] = field(factory=dict)
+    """``checkpointer.serde``: those options of langgraph's `JsonPlusSerializer` that the file has, as JSON data."""
     store_index: StoreIndex | None = None
     """``store.index``; None if items are not found by meaning."""
     store_ttl: StoreTtl = field(factory=StoreTtl)
@@ -223,6 +225,7 @@ def read(path: Path, environ: Mapping[str, str] | None = None) -> Project:
         cors=_cors(path, (document.get("http") or {}).get("cors"), warnings),
         webhooks=_webhooks(path, document, env, environ or {}, warnings),
         retention=_retention(path, (document.get("checkpointer") or {}).get("ttl"), warnings),
+        serde=_serde(path, (document.get("checkpointer") or {}).get("serde"), warnings),
         store_index=_store_index(path, (document.get("store") or {}).get("index"), warnings),
         store_ttl=_store_ttl(path, (document.get("store") or {}).get("ttl"), warnings),
         disabled=frozenset(part for part in SWITCHES if (document.get("http") or {}).get(f"disable_{part}")),
@@ -432,6 +435,38 @@ def _retention(path: Path, value: Any, warnings: list[str]) -> Retention:
             case _:
                 warnings.append(f"{path}: {key} is ignored: unknown key")
     return Retention(**fields)
+
+
+def _serde(path: Path, value: Any, warnings: list[str]) -> dict[str, Any]:
+    """Read what checkpoints may hold. A null says something here: nothing but langgraph's own safe types."""
+    fields: dict[str, Any] = {}
+    for name, item in _object(path, "checkpointer.serde", {} if value is None else value).items():
+        key = f"checkpointer.serde.{name}"
+        match name:
+            case "allowed_json_modules":
+                fields[name] = _symbols(path, key, item, ["my_agent", "my_file", "SomeType"])
+            case "allowed_msgpack_modules":
+                fields[name] = _symbols(path, key, item, ["my_agent.my_file", "SomeType"], 2)
+            case "pickle_fallback":
+                fields[name] = item is not None and _flag(path, key, item)
+            case _:
+                warnings.append(f"{path}: {key} is ignored: unknown key")
+    return fields
+
+
+def _symbols(
+    path: Path, key: str, value: Any, example: list[str], most: int | None = None
+) -> list[list[str]] | bool | None:
+    """Read which classes may be made of stored data: a list of them, true for all, null or false for none."""
+    if value is None or isinstance(value, bool):
+        return value or None
+    if not isinstance(value, list):
+        raise _bad(path, key, f"must be a list, true or null, not {_kind(value)}")
+    for index, symbol in enumerate(value):
+        if not isinstance(symbol, list) or len(symbol) < 2 or len(symbol) > (most or len(symbol)):
+            raise _bad(path, f"{key}[{index}]", f"must be a list like {wire.text(example)}")
+        _texts(path, f"{key}[{index}]", symbol)
+    return value
 
 
 def _minutes(path: Path, key: str, value: Any) -> float:

@@ -30,10 +30,12 @@ REFUSED: Final = {
     "LANGGRAPH_AUTH": "authentication is not supported yet; the server would be open",
     "LANGGRAPH_AUTH_TYPE": "authentication is not supported yet; the server would be open",
     "LANGGRAPH_ENCRYPTION": "encryption is not supported yet; the data would be stored in the clear",
-    "LANGGRAPH_AES_KEY": "encryption is not supported yet; the data would be stored in the clear",
-    "LANGGRAPH_AES_JSON_KEYS": "encryption is not supported yet; the data would be stored in the clear",
+    "LANGGRAPH_AES_JSON_KEYS": "encryption of JSON fields is not supported yet; they would be stored in the clear",
 }
 """Variables whose silent absence would be dangerous, and why."""
+
+IN_THE_CLEAR: Final = "events, threads' values, runs' inputs and results, webhooks and the long-term store"
+"""What a key for the checkpoints does not protect."""
 
 FOREIGN_STORES: Final = (
     "POSTGRES_URI",
@@ -471,6 +473,8 @@ def _judged(settings: Settings, served: project.Project, variables: Mapping[str,
             raise BadConfiguration(f"{name} is set ({place}): {reason}")
     if stores := [name for name in FOREIGN_STORES if variables.get(name)]:
         yield f"{', '.join(stores)}: not used by the server, its data live in {settings.data_dir}"
+    if variables.get("LANGGRAPH_AES_KEY"):
+        yield f"LANGGRAPH_AES_KEY encrypts checkpoints and their writes only: {IN_THE_CLEAR} are stored in the clear"
     for name, instead in UNHONOURED.items():
         if variables.get(name):
             yield f"{name} is ignored: {instead}"

@@ -148,7 +148,7 @@ class Threads:
 
     async def _graph_of(self, thread_id: str) -> str | None:
         """Return the graph that ran last on the thread, None if none has; one that is gone is not found."""
-        thread = await self.storage.thread_get(thread_id)
+        thread = await self.storage.thread_find(thread_id)
         graph_id = thread.metadata.get("graph_id")
         if graph_id is None:
             return None

@@ -285,7 +285,7 @@ async def _tree(request: web.Request, thread_id: str) -> Done:
     if runs:
         position = runs[0].log_from
         while page := await services.storage.events_page(thread_id, position, runs[0].run_id):
-            tree = v2.grown(tree, page)
+            tree = v2.grown(tree, [await services.storage.chunk_joined(chunk, ()) for chunk in page])
             position = page[-1].last_seq
     if () not in tree:
         raise Refused("no_such_run", NO_RUN)

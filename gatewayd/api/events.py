@@ -37,12 +37,16 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     out = sse.open_stream(request, {})
     try:
         async with out:
-            if gap is not None and wanted.passes(gap):
-                await out.send(v2.frame(gap.method, gap.record.seq, gap.encoded() or b"{}"))
+            if gap is not None and (frames := _frame(gap, wanted)):
+                await out.send(frames)
             while True:
                 with hub.Cursor(services.hub, thread_id, after) as cursor:
                     while not cursor.parted:
-                        if frames := v2.frames(await sse.next_page(cursor, out), wanted, start.trim):
+                        frames = v2.frames(await sse.next_page(cursor, out), wanted, start.trim)
+                        if cursor.gap is not None:
+                            gap = await replay.state(services, thread_id, cursor.position)
+                            frames = _frame(gap, wanted)
+                        if frames:
                             await out.send(frames)
                             await out.beat_if_due()
                     if frames := v2.frames(cursor.farewell(), wanted):
@@ -59,3 +63,8 @@ async def connect_events(request: web.Request) -> web.StreamResponse:
     if "websocket" not in request.headers.get(hdrs.UPGRADE, "").lower():
         raise web.HTTPMethodNotAllowed(request.method, [hdrs.METH_POST])
     return await websocket.serve(request)
+
+
+def _frame(view: v2.View, wanted: v2.Filter) -> bytes:
+    """Return one event as a frame, b"" if it is not asked for."""
+    return v2.frame(view.method, view.record.seq, view.encoded() or b"{}") if wanted.passes(view) else b""

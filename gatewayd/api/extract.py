@@ -13,6 +13,7 @@ from attrs import frozen
 from gatewayd import wire
 from gatewayd.api import bodies
 from gatewayd.errors import Invalid
+from gatewayd.model import state
 from gatewayd.model.thread import Thread
 
 COLUMNS: Final = ("config", "interrupts", "metadata", "values")
@@ -91,5 +92,5 @@ def extracted(thread: Thread, wanted: tuple[Path, ...]) -> dict[str, Any]:
         "values": None,
     }
     if thread.values is not None and any(path.column == "values" for path in wanted):
-        columns["values"] = wire.loads(thread.values)
+        columns["values"] = wire.loads(state.text(thread.values))
     return {path.alias: path.value(columns) for path in wanted}

@@ -73,7 +73,10 @@ class Wrong(Exception):
 
 def show(value: Any) -> str:
     """Return a value as JSON, cut if it is long."""
-    text = wire.text(value)
+    try:
+        text = wire.text(value)
+    except TypeError:  # an integer that came as a float (1e300) and is longer than 64 bits
+        text = str(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 

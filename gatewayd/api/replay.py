@@ -6,6 +6,7 @@ from attrs import frozen
 
 from gatewayd import wire
 from gatewayd.api import keys
+from gatewayd.model import state as states
 from gatewayd.streams import subscriptions, trimming, v2
 from gatewayd.streams.convert import to_v2
 
@@ -29,10 +30,16 @@ async def begin(services: keys.Services, thread_id: str, since: int | None) -> B
         moment = services.runs.now() - int(services.settings.replay_window_s * 1e6)
         after = await subscriptions.replay_start(storage, thread_id, moment)
         return Beginning(after, trim=await trimming.trim(storage, thread_id, after))
-    last, time_ms = await storage.events_last(thread_id)
+    last, _ = await storage.events_last(thread_id)
     gone_to = await storage.events_gap(thread_id, since)
     if gone_to is None:
         return Beginning(min(since, last))  # a number from the future must not hide what comes
-    values = (await storage.thread_get(thread_id)).values
-    params = {"data": to_v2.state({} if values is None else wire.loads(values))}
-    return Beginning(gone_to, v2.state_after_gap(gone_to, time_ms, wire.dumps(params)))
+    return Beginning(gone_to, await state(services, thread_id, gone_to))
+
+
+async def state(services: keys.Services, thread_id: str, gone_to: int) -> v2.View:
+    """Return the event that stands for what is not kept up to a number: the thread's values."""
+    _, time_ms = await services.storage.events_last(thread_id)
+    values = (await services.storage.thread_get(thread_id)).values
+    params = {"data": to_v2.state({} if values is None else wire.loads(states.text(values)))}
+    return v2.state_after_gap(gone_to, time_ms, wire.dumps(params))

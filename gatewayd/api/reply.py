@@ -12,6 +12,7 @@ from aiohttp import web
 
 import gatewayd
 from gatewayd import wire
+from gatewayd.model import state
 from gatewayd.model.assistant import Assistant
 from gatewayd.model.cron import Cron
 from gatewayd.model.retention import ThreadTtl
@@ -108,7 +109,7 @@ def assistant_version(record: Assistant) -> dict[str, Any]:
 
 
 def thread(record: Thread) -> dict[str, Any]:
-    """Return a thread as the wire shows it; its values stay encoded."""
+    """Return a thread as the wire shows it; its values, which must have been joined, stay encoded."""
     return {
         "thread_id": record.thread_id,
         "created_at": wire.iso(record.created_at),
@@ -117,7 +118,7 @@ def thread(record: Thread) -> dict[str, Any]:
         "metadata": record.metadata,
         "status": record.status,
         "config": record.config,
-        "values": None if record.values is None else orjson.Fragment(record.values),
+        "values": None if record.values is None else orjson.Fragment(state.text(record.values)),
         "error": record.error,
         "interrupts": record.interrupts or {},
     }

@@ -67,7 +67,7 @@ async def list_runs(request: web.Request) -> web.Response:
     status = request.query.getall("status", [None])[-1]
     columns = _columns(parse.listed(request, "select"))
     storage = request.app[keys.SERVICES].storage
-    await storage.thread_get(thread_id)
+    await storage.thread_find(thread_id)
     found = await storage.runs_list(thread_id, status=status, limit=limit, offset=offset)
     return reply.json([reply.selected(shown(request, run), columns) for run in found])
 
@@ -99,7 +99,7 @@ async def _found(request: web.Request, missing: str) -> Run:
     storage = request.app[keys.SERVICES].storage
     run = await storage.run_get(thread_id, run_id)
     if run is None:
-        await storage.thread_get(thread_id)
+        await storage.thread_find(thread_id)
         raise NotFound(missing)
     return run
 

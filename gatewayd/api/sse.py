@@ -71,7 +71,11 @@ async def follow(request: web.Request, view: View) -> web.StreamResponse:
         with (
             admission.ending(request, view.thread_id, view.run_id, view.tied),
             hub.Cursor(
-                request.app[keys.SERVICES].hub, view.thread_id, view.after or 0, run_id=view.run_id
+                request.app[keys.SERVICES].hub,
+                view.thread_id,
+                view.after or 0,
+                run_id=view.run_id,
+                kinds=view.names,
             ) as cursor,
         ):
             if view.after is None:

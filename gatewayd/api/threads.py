@@ -49,6 +49,9 @@ async def search_threads(request: web.Request) -> web.Response:
         sort_by=body.sort_by or "updated_at",
         descending=body.sort_by is None or body.sort_order == "desc",
         scan=services.settings.search_scan,
+        values_shown=not body.select
+        or "values" in body.select
+        or any(path.column == "values" for path in paths),
     )
     found = await services.storage.threads_search(search)
     rows = [reply.selected(reply.thread(record), body.select) for record in found.threads]

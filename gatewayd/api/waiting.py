@@ -12,6 +12,7 @@ from gatewayd import wire
 from gatewayd.api import admission, connections, keys
 from gatewayd.errors import NotFound
 from gatewayd.runs import waiters
+from gatewayd.storage import store
 
 BEAT: Final = b"\n"
 """JSON parsers skip it."""
@@ -19,17 +20,16 @@ NOT_FOUND: Final = b'{"__error__":{"error":"HTTPException","message":"404: Run n
 TIMED_OUT: Final = {"error": "TimeoutError", "message": ""}
 
 
-def answer(ended: waiters.Ended) -> bytes:
+NOTHING: Final = {"deleted": NOT_FOUND, "interrupted": b"{}"}
+"""What is answered instead of a result that is not there, by status."""
+
+
+async def answer(storage: store.Storage, thread_id: str, ended: waiters.Ended) -> bytes:
     """Return the JSON that tells how a run ended."""
-    match ended.status:
-        case "deleted":
-            return NOT_FOUND if ended.result is None else ended.result
-        case "error" | "timeout":
-            return wire.dumps({"__error__": ended.error or TIMED_OUT})
-        case "interrupted":
-            return b"{}" if ended.result is None else ended.result
-        case _:
-            return b"null" if ended.result is None else ended.result
+    if ended.status in {"error", "timeout"}:
+        return wire.dumps({"__error__": ended.error or TIMED_OUT})
+    result = await storage.state_joined(thread_id, ended.result)
+    return NOTHING.get(ended.status, b"null") if result is None else result
 
 
 async def late(
@@ -63,7 +63,9 @@ async def late(
                     await out.finish()
                 else:
                     ended = await _ended(end, out)
-                    await out.finish(answer(ended) if body is None else body)
+                    await out.finish(
+                        await answer(services.storage, thread_id, ended) if body is None else body
+                    )
     except connections.ClientGone:
         pass
     return out.response

@@ -185,11 +185,16 @@ class Session:
     async def _pump(self) -> None:
         await self._following.wait()
         assert self.position is not None
+        services = self.request.app[keys.SERVICES]
         while True:
-            with hub.Cursor(self.request.app[keys.SERVICES].hub, self.thread_id, self.position) as cursor:
+            with hub.Cursor(services.hub, self.thread_id, self.position) as cursor:
                 while not cursor.parted:
                     chunks = await cursor.page()
                     async with self._sending:
+                        if cursor.gap is not None:
+                            gap = await replay.state(services, self.thread_id, cursor.position)
+                            if any(wanted.passes(gap) for wanted in self._filters.values()):
+                                await self._send(gap.encoded() or b"{}")
                         await self._send_events(chunks, list(self._filters.values()))
                         self.position = cursor.position
                 async with self._sending:
@@ -253,6 +258,7 @@ class Session:
                 if not page:
                     break
                 page[0] = page[0].behind(after)
+                page = [await services.storage.chunk_joined(chunk) for chunk in page]
                 count += await self._send_events(page, [wanted], through, start.trim)
                 after = page[-1].last_seq
             subscription_id = ids.new_id()

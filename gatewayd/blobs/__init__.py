@@ -8,9 +8,14 @@ mean: no serialiser, no langgraph, no connection of our own. Whoever stores valu
     bytes  ◀─ join.Joiner ◀─ manifest ◀── row         sweep: what no manifest reaches goes
 
 - `cut`    pieces → manifest and blobs, and what a sender may leave out because storage has it.
+- `seal`   encrypting the bodies of both.
 - `join`   manifest → bytes, with few queries for many manifests.
 - `sql`    the tables `blobs`, `families` and `thread_families`: storing, adopting, marking.
 - `sweep`  freeing what nothing refers to, in small steps.
+- `kept`   what was joined lately, for readers.
+
+Manifests are in checkpoints and writes (`checkpointing`), and in events, threads' values and runs' results
+(`model.state`); `storage.sqlite.blobs` has the list that the sweep goes through.
 
 **A value** is a concatenation of *pieces*: ``bytes``, which stay in the manifest (brackets, keys, what changes each time),
 or a list of ``bytes``: the elements of what grows at its end, or a single one that is worth to be kept by itself. So a format that can be cut into slices can be stored (MessagePack: slices of the encoding; JSON: an element with
@@ -28,8 +33,14 @@ of n elements has at most (FANOUT - 1) · log n hashes of 16 bytes (4,000 messag
 share a blob, from the front on, as it fills up.
 
 **An address** is a BLAKE2b hash of the plain content, 16 bytes, with a key if there is one: two equal pieces are one
-blob whatever was done to the stored body (compression, later encryption under nonces), and with a key the address
+blob whatever was done to the stored body (compression, encryption under nonces), and with a key the address
 tells nothing about the content.
+
+**Sealed values.** A cutter with a `seal.Seal` compresses, then encrypts the body of the manifest and those of the blobs (not
+of segments: they are hashes, which the sweep must see), each bound to its hashes; addresses are keyed. A manifest says whether
+it is sealed, and all that is below it is as it is: keyed and plain addresses never meet, so values from before and after
+there was a key stand beside each other in a family. Whoever gives no seal (the sweep, the copies of threads) works on sealed
+values as on others; only a joiner needs it.
 
 **Families.** Blobs belong to a family of threads: a thread and the copies made of it. A hash is unique in its family.
 So equal pieces of strangers are stored twice, and in return no counter is kept: what frees blobs (rollback, prune,

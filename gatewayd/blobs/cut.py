@@ -11,6 +11,8 @@ import ormsgpack
 import zstandard
 from attrs import define, field
 
+from gatewayd.blobs.seal import Seal
+
 LONE: Final = 256
 """An element of this many bytes is a blob of its own; shorter ones share a blob."""
 SHARED: Final = 512
@@ -28,6 +30,8 @@ PLAIN: Final = 1
 """Kind of a blob or body: the content as it is."""
 ZSTD: Final = 2
 """Kind of a blob or body: the content in a zstd frame."""
+SEALED: Final = 3
+"""Kind of a manifest's body: sealed, in front of the content its kind as one byte. All its blobs' bodies are sealed too."""
 
 Piece = bytes | Sequence[bytes]
 """Bytes that stay in the manifest, or the elements of what may grow at its end (or just one, to be kept by itself)."""
@@ -54,8 +58,8 @@ class Cutter:
     """
 
     known: Known = field(factory=set)
-    key: bytes = b""
-    """Key of the addresses, at most 64 bytes."""
+    seal: Seal | None = None
+    """Seals the manifests' bodies and the blobs, and has the key of the addresses; None: they are stored in the clear."""
     blobs: dict[bytes, Blob] = field(factory=dict, init=False)
     """New ones in the order in which they were met, children before their segment."""
 
@@ -86,8 +90,11 @@ class Cutter:
                 literal.append(rest)
         if literal:
             body.append(b"".join(literal))
+        referred = b"".join(hashes)
         kind, packed = self._packed(ormsgpack.packb(body))
-        return ormsgpack.packb([b"".join(hashes), kind, packed])
+        if self.seal is not None:
+            kind, packed = SEALED, self.seal.close(bytes([kind]) + packed, referred)
+        return ormsgpack.packb([referred, kind, packed])
 
     def _list(self, elements: Sequence[bytes]) -> tuple[list[bytes], bytes]:
         """Return the hashes that stand for a list, and the short elements at its end that have no blob yet."""
@@ -119,16 +126,24 @@ class Cutter:
         return [one for digit in reversed(digits) for one in digit], b"".join(short)
 
     def _data(self, content: bytes) -> bytes:
-        address = blake2b(content, digest_size=HASH_BYTES, key=self.key, person=b"data").digest()
+        address = self._address(content, b"data")
         if address not in self.known and address not in self.blobs:
-            self.blobs[address] = Blob(address, *self._packed(content))
+            kind, body = self._packed(content)
+            if self.seal is not None:
+                body = self.seal.close(body, address + bytes([kind]))
+                self.seal.remember(address, content)
+            self.blobs[address] = Blob(address, kind, body)
         return address
 
     def _segment(self, children: bytes) -> bytes:
-        address = blake2b(children, digest_size=HASH_BYTES, key=self.key, person=b"segment").digest()
+        address = self._address(children, b"segment")
         if address not in self.known and address not in self.blobs:
             self.blobs[address] = Blob(address, SEGMENT, children)
         return address
+
+    def _address(self, content: bytes, person: bytes) -> bytes:
+        key = b"" if self.seal is None else self.seal.address_key
+        return blake2b(content, digest_size=HASH_BYTES, key=key, person=person).digest()
 
     def _packed(self, content: bytes) -> tuple[int, bytes]:
         if len(content) >= COMPRESS:

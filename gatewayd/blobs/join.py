@@ -11,6 +11,7 @@ import zstandard
 from attrs import define, field
 
 from gatewayd.blobs import cut, sql
+from gatewayd.blobs.seal import Seal, opened
 from gatewayd.errors import GatewaydError
 
 Fetch = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
@@ -27,6 +28,8 @@ class Joiner:
 
     thread_id: str
     fetch: Fetch
+    seal: Seal | None = None
+    """Opens what was stored sealed; without it that raises `seal.Locked`."""
     content: dict[bytes, bytes] = field(factory=dict, init=False)
     """By hash, what a blob stands for, or of a segment the hashes of its children."""
     segments: set[bytes] = field(factory=set, init=False)
@@ -36,50 +39,66 @@ class Joiner:
 
     def load(self, manifests: Iterable[bytes]) -> None:
         """Fetch what these manifests need, level by level."""
-        wanted = {one for manifest in manifests for one in cut.references(manifest)}
+        plain, sealed = set[bytes](), set[bytes]()
+        for manifest in manifests:
+            hashes, kind, _ = ormsgpack.unpackb(manifest)
+            (sealed if kind == cut.SEALED else plain).update(cut.split(hashes))
+        self._load(plain, sealed=False)
+        self._load(sealed, sealed=True)
+
+    def load_blobs(self, hashes: Iterable[bytes]) -> None:
+        """Fetch these blobs and what is below them, level by level; sealed ones if there is a seal, plain ones if not."""
+        self._load(set(hashes), sealed=self.seal is not None)
+
+    def _load(self, wanted: set[bytes], *, sealed: bool) -> None:
         while wanted:
             absent = [one for one in wanted if one not in self.content]
             for start in range(0, len(absent), sql.BATCH):
-                self._fetch(absent[start : start + sql.BATCH])
+                self._fetch(absent[start : start + sql.BATCH], sealed=sealed)
             # Also below what was there already: blobs that are not stored yet may stand on stored ones.
             opened = (wanted & self.segments) - self._opened
             self._opened |= opened
             wanted = {child for segment in opened for child in cut.split(self.content[segment])}
 
-    def _fetch(self, hashes: Sequence[bytes]) -> None:
+    def _fetch(self, hashes: Sequence[bytes], *, sealed: bool) -> None:
         found = self.fetch(sql.select(len(hashes)), (self.thread_id, *hashes))
-        self.take(found)
+        self._take(found, sealed=sealed)
         if len(found) < len(hashes):
             lost = next(one for one in hashes if one not in self.content)
             raise Missing(f"Thread {self.thread_id} refers to a blob that is not stored: {lost.hex()}")
 
     def take(self, blobs: Iterable[cut.Blob | tuple[Any, ...]]) -> None:
-        """Keep blobs ``(hash, kind, body)``, fetched or not stored yet."""
+        """Keep blobs ``(hash, kind, body)`` that are not stored yet, of a cutter with the same seal."""
+        self._take(blobs, sealed=self.seal is not None)
+
+    def _take(self, blobs: Iterable[cut.Blob | tuple[Any, ...]], *, sealed: bool) -> None:
         decompress = _decompressor().decompress
         for address, kind, body in blobs:
-            self.content[address] = decompress(body) if kind == cut.ZSTD else body
             if kind == cut.SEGMENT:
+                self.content[address] = body
                 self.segments.add(address)
+            elif sealed:
+                self.content[address] = self._opened_blob(address, kind, body)
+            else:
+                self.content[address] = decompress(body) if kind == cut.ZSTD else body
+
+    def _opened_blob(self, address: bytes, kind: int, body: bytes) -> bytes:
+        content = None if self.seal is None else self.seal.remembered(address)
+        if content is None:
+            packed = opened(self.seal, body, address + bytes([kind]))
+            content = _decompressor().decompress(packed) if kind == cut.ZSTD else packed
+            if self.seal is not None:
+                self.seal.remember(address, content)
+        return content
 
     def join(self, manifest: bytes) -> bytes:
-        """Return the value of a manifest. Raises `Missing`."""
-        hashes, kind, packed = ormsgpack.unpackb(manifest)
-        body = _decompressor().decompress(packed) if kind == cut.ZSTD else packed
-        refs = cut.split(hashes)
+        """Return the value of a manifest. Raises `Missing` and `seal.Locked`."""
         self.load([manifest])
-        out: list[bytes] = []
-        position = 0
-        for item in ormsgpack.unpackb(body):
-            if isinstance(item, bytes):
-                out.append(item)
-                continue
-            for address in refs[position : position + item]:
-                if address in self.segments:
-                    out += self._below(address)
-                else:
-                    out.append(self.content[address])
-            position += item
-        return b"".join(out)
+        return assembled(manifest, self.below, self.seal)
+
+    def below(self, address: bytes) -> Sequence[bytes]:
+        """Return the contents that a blob which was loaded stands for, in order."""
+        return self._below(address) if address in self.segments else (self.content[address],)
 
     def _below(self, segment: bytes) -> list[bytes]:
         """Return the contents below a segment, in order."""
@@ -92,6 +111,60 @@ class Joiner:
                 else:
                     known.append(self.content[child])
         return known
+
+
+def unpacked(manifest: bytes, seal: Seal | None) -> list[bytes | int]:
+    """Return what stands in a manifest's body: bytes, and numbers of blobs. Raises `seal.Locked`."""
+    hashes, kind, packed = ormsgpack.unpackb(manifest)
+    if kind == cut.SEALED:
+        inner = opened(seal, packed, hashes)
+        kind, packed = inner[0], inner[1:]
+    items: list[bytes | int] = ormsgpack.unpackb(
+        _decompressor().decompress(packed) if kind == cut.ZSTD else packed
+    )
+    return items
+
+
+def assembled(manifest: bytes, below: Callable[[bytes], Sequence[bytes]], seal: Seal | None = None) -> bytes:
+    """Return the value of a manifest; `below` gives what each of the blobs in it stands for, in pieces."""
+    refs = cut.references(manifest)
+    out: list[bytes] = []
+    position = 0
+    for item in unpacked(manifest, seal):
+        if isinstance(item, bytes):
+            out.append(item)
+            continue
+        for address in refs[position : position + item]:
+            out += below(address)
+        position += item
+    return b"".join(out)
+
+
+def reached(thread_id: str, fetch: Fetch, manifest: bytes) -> set[bytes]:
+    """
+    Return all blobs that a manifest of a thread needs, without reading their contents: what a sender may leave out.
+
+    The children of a segment are of one kind, so only the first of each has to be looked at.
+    """
+    found = set(cut.references(manifest))
+    unread = list(found)
+    while unread:
+        groups = [cut.split(body) for body in _segments(thread_id, fetch, unread).values()]
+        for group in groups:
+            found.update(group)
+        deeper = _segments(thread_id, fetch, [group[0] for group in groups])
+        unread = [one for group in groups if group[0] in deeper for one in group]
+    return found
+
+
+def _segments(thread_id: str, fetch: Fetch, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Return the segments among these blobs."""
+    segments: dict[bytes, bytes] = {}
+    for start in range(0, len(hashes), sql.BATCH):
+        some = hashes[start : start + sql.BATCH]
+        rows = fetch(sql.select_segments(len(some)), (thread_id, *some))
+        segments.update((address, body) for address, body in rows)
+    return segments
 
 
 _local = threading.local()

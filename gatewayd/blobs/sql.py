@@ -39,6 +39,16 @@ def select(count: int) -> str:
 
 
 @functools.cache
+def select_segments(count: int) -> str:
+    """Return the statement that reads the segments among `count` blobs: (hash, children). Parameters as in `select`."""
+    return (
+        "SELECT hash, body FROM blobs WHERE family_id = "
+        f"(SELECT family_id FROM thread_families WHERE thread_id = ?) AND hash IN ({_marks(count)}) "
+        f"AND kind = {cut.SEGMENT}"
+    )
+
+
+@functools.cache
 def _marks(count: int) -> str:
     return ", ".join("?" * count)
 

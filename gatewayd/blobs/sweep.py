@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
@@ -26,11 +26,16 @@ BLOBS: Final = 100
 """Blobs looked at at a time, when they are removed."""
 
 
+def _alone(column: bytes) -> tuple[bytes]:
+    return (column,)
+
+
 @frozen
 class Source:
     """A table whose rows have manifests."""
 
     table: str
+    """Its name, if need be with the index to use."""
     key: tuple[str, ...]
     """Columns that, with the thread before them, are the table's key."""
     first: tuple[str | int, ...]
@@ -39,6 +44,8 @@ class Source:
     """The column."""
     where: str
     """Which rows have one."""
+    manifests: Callable[[bytes], Iterable[bytes]] = _alone
+    """Returns the manifests that the column has: mostly it is one."""
 
     def page(self) -> str:
         """Return the statement that reads (key …, manifest). Parameters: thread_id, key …, limit."""
@@ -127,8 +134,9 @@ def _read(connection: sqlite3.Connection, sweep: Sweep, sources: Sequence[Source
     rows = connection.execute(sources[number].page(), (thread_id, *key, ROWS)).fetchall()
     for row in rows:
         sweep.met = True
-        for address in cut.references(row[-1]):
-            _reach(sweep, address)
+        for manifest in sources[number].manifests(row[-1]):
+            for address in cut.references(manifest):
+                _reach(sweep, address)
     if len(rows) == ROWS:
         sweep.place = (number, rows[-1][:-1])
     elif number + 1 < len(sources):

@@ -27,9 +27,12 @@ Control, worker to daemon
     ``stack``   number, place, text       where the loop's thread is: innermost file:line of user code, whole stack
 
 Data, worker to daemon; `n` counts a run's data frames from 1 in every attempt
-    ``events``      run_id, attempt, n, count, packed      consecutive events (`model.event`)
+    ``events``      run_id, attempt, n, count, packed      consecutive events (`model.event`); if some have whole states
+                    [, parts, blobs]                       in parts: [[manifest, size], …], and new blobs
+    ``parts``       run_id, attempt, n, blobs              blobs of a frame that follows, which would have too many
     ``checkpoint``  run_id, attempt, n, operation          one saver operation (`checkpointing.rows`)
-    ``ended``       run_id, attempt, n, outcome            the last frame of a run in this attempt
+    ``ended``       run_id, attempt, n, outcome            the last frame of a run in this attempt; `values` and `result`
+                                                           in it are JSON or manifests, `blobs` are new ones of both
 
 Data, daemon to worker
     ``ack``     [[run_id, attempt, n], …]       frames up to n are committed

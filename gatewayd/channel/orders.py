@@ -68,6 +68,8 @@ class Configuration:
     """`model.items.StoreIndex` as a map, if the store has one."""
     store_ttl: dict[str, Any] = field(factory=dict)
     """`model.items.StoreTtl` as a map."""
+    serde: dict[str, Any] = field(factory=dict)
+    """`project.Project.serde`: options of langgraph's serialiser that are not its defaults."""
     full_errors: bool = False
     """Show clients the messages of all exceptions."""
 

@@ -39,6 +39,9 @@ up the serialiser's output byte by byte. It is cut along the MessagePack encodin
 same ones in a write, in the channel's list, in every later checkpoint and in copies of the thread. What is not
 MessagePack (pickle, an encrypting serialiser) is one piece.
 
+With a key in the environment the worker seals what it stores. Format 1: as langgraph's `EncryptedSerializer` does it, ``+aes``
+behind the type. Format 2: manifest and blobs are sealed (`gatewayd.blobs`), and the type is that of the joined value.
+
 The saver serialises the whole state at every step, as every saver does, and hashes its pieces (4,000 messages: some ten
 milliseconds of the worker): a node may have changed any of them in place, and there is no way to know but to look. What
 it need not do is compress, send and store them again.

@@ -76,7 +76,7 @@ def next_row(connection: sqlite3.Connection) -> Found | None:
 def cut_row(found: Found, known: cut.Known) -> tuple[bytes, list[Sequence[cut.Blob]]]:
     """Return the row's manifest and its blobs that are not in `known`, in portions; they are added to it."""
     cutter = cut.Cutter(known)
-    _, manifest = pieces.pack(found.kind, found.body, cutter)
+    _, _, manifest = pieces.pack(found.kind, found.body, cutter)
     known.update(cutter.blobs)
     return manifest, list(_portions(list(cutter.blobs.values())))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any, Final, NoReturn, TypeVar
 
 from gatewayd.blobs import cut, join
+from gatewayd.blobs import seal as sealing
 from gatewayd.checkpointing import rows, split
 from gatewayd.errors import GatewaydError
 
@@ -20,11 +22,21 @@ COLUMN: Final[dict[type, str]] = {rows.CheckpointRow: "checkpoint", rows.WriteRo
 Row = TypeVar("Row", rows.CheckpointRow, rows.WriteRow)
 
 
-def pack(kind: str, data: bytes, cutter: cut.Cutter) -> tuple[int, bytes]:
-    """Return the format and the column of a value whose tag is `kind`; its new blobs are in the cutter."""
+def pack(kind: str, data: bytes, cutter: cut.Cutter) -> tuple[int, str, bytes]:
+    """Return format, type and column of a value whose tag is `kind`; its new blobs are in the cutter."""
     if len(data) <= SMALL:
-        return rows.WHOLE, data
-    return rows.PIECES, cutter.manifest(split.pieces(data) if kind == MSGPACK else [[bytes(data)]])
+        if cutter.seal is None:
+            return rows.WHOLE, kind, data
+        return rows.WHOLE, kind + sealing.TAG, cutter.seal.close(data)
+    return rows.PIECES, kind, cutter.manifest(_pieces(data) if kind == MSGPACK else [[bytes(data)]])
+
+
+def _pieces(data: bytes) -> list[cut.Piece]:
+    """Return where the bytes are cut; what is not what its tag says (an imported row may be damaged) is one piece."""
+    try:
+        return split.pieces(data)
+    except (IndexError, struct.error, RecursionError):
+        return [[bytes(data)]]
 
 
 def manifest(row: rows.CheckpointRow | rows.WriteRow) -> bytes | None:
@@ -38,13 +50,31 @@ def manifest(row: rows.CheckpointRow | rows.WriteRow) -> bytes | None:
 
 
 def whole(row: Row, joiner: join.Joiner) -> Row:
-    """Return the row with its value in one piece."""
+    """Return the row with its value in one piece and in the clear. Raises `join.Missing` and `seal.Locked`."""
     found = manifest(row)
-    if found is None:
+    sealed = row.type.endswith(sealing.TAG)
+    if found is None and not sealed:
         return row
     column = COLUMN[type(row)]
-    changes: dict[str, Any] = {"format": rows.WHOLE, column: joiner.join(found)}
+    value = getattr(row, column) if found is None else joiner.join(found)
+    # A manifest says itself whether it is sealed. Here it is the value that was sealed before it was cut, if at all:
+    # what another saver has stored with langgraph's `EncryptedSerializer`.
+    if sealed:
+        value = sealing.opened(joiner.seal, value)
+    changes: dict[str, Any] = {
+        "format": rows.WHOLE,
+        "type": row.type.removesuffix(sealing.TAG),
+        column: value,
+    }
     return row._replace(**changes)
+
+
+def prove(kind: str, version: int, column: bytes, seal: sealing.Seal | None) -> None:
+    """Raise `seal.Locked` if a row's column is sealed and can't be opened; its blobs are not looked at."""
+    if version == rows.PIECES:
+        join.unpacked(column, seal)
+    elif kind.endswith(sealing.TAG):
+        sealing.opened(seal, column)
 
 
 def _refuse(version: int) -> NoReturn:

@@ -120,9 +120,13 @@ class _Splitter:
 
 
 def pieces(data: bytes) -> list[cut.Piece]:
-    """Return the pieces of one encoded value; raises IndexError or struct.error if it is none."""
+    """
+    Return the pieces of one encoded value; what stands behind it is in the last one.
+
+    Raises IndexError, struct.error or RecursionError if it is none.
+    """
     splitter = _Splitter(data)
-    end = splitter.value(0, 0)
-    if splitter.start < end or not splitter.pieces:
+    splitter.value(0, 0)
+    if splitter.start < len(data) or not splitter.pieces:
         splitter.pieces.append(data[splitter.start :])
     return splitter.pieces

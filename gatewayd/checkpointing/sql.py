@@ -53,6 +53,16 @@ NAMESPACES = "SELECT DISTINCT checkpoint_ns FROM checkpoints WHERE thread_id = ?
 QUESTIONS = f"""
 SELECT {_WRITE} FROM writes WHERE thread_id = ? AND checkpoint_ns = ? AND channel = '__interrupt__'"""
 
+# Type, format and column of those of a table's newest rows that may be sealed: enough to tell a wrong key.
+_NEWEST = """
+SELECT type, format, {column} FROM {table}
+WHERE rowid IN (SELECT rowid FROM {table} ORDER BY rowid DESC LIMIT 100)
+AND (format = 2 OR type LIKE '%+%')"""
+NEWEST = {
+    table: _NEWEST.format(table=table, column=column)
+    for table, column in (("checkpoints", "checkpoint"), ("writes", "value"))
+}
+
 # Channels that were delta channels at some checkpoint of a namespace. Parameters: thread_id, checkpoint_ns.
 DELTA_CHANNELS = """
 SELECT DISTINCT counter.key
@@ -207,6 +217,7 @@ def apply(connection: sqlite3.Connection, operation: Operation, run_id: str) -> 
             _write(connection, task, task_path, values, blobs[0] if blobs else (), run_id)
         case ["blobs", thread_id, blobs]:
             blobs_sql.store(connection, thread_id, blobs, ())
+            blobs_sql.mark(connection, thread_id)  # the row that they are for may never come
         case ["delete_thread", thread_id]:
             thread_delete(connection, thread_id)
         case ["delete_for_runs", run_ids]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from attrs import field, frozen
 
 from gatewayd.model.idempotency import Idempotency
+from gatewayd.model.state import State, loaded
 from gatewayd.model.states import ACTIVE, RunStatus
 
 CancelAction = Literal["interrupt", "rollback"]
@@ -49,8 +51,8 @@ class Run:
     cancel_action: CancelAction | Literal["error"] | None
     """How it is to be ended; "error" after a restart only."""
     cancel_error: dict[str, str] | None
-    result: bytes | None
-    """JSON that `wait` and `join` answer; None while the run is active."""
+    result: State | None
+    """What `wait` and `join` answer; None while the run is active."""
     error: dict[str, str] | None
     log_from: int
     """The run's events have greater numbers."""
@@ -108,10 +110,12 @@ class RunOutcome:
     """Shown by `wait`, the `error` event and as the thread's error."""
     thread_error: dict[str, str] | None = None
     """Shown as the thread's error only (cancelled runs)."""
-    result: bytes | None = None
-    """JSON for `wait` and `join`."""
-    values: bytes | None = None
-    """The thread's new values as JSON; None leaves the old ones."""
+    result: State | None = None
+    """What `wait` and `join` answer."""
+    values: State | None = None
+    """The thread's new values; None leaves the old ones."""
+    blobs: Sequence[Sequence[Any]] = ()
+    """Blobs ``(hash, kind, body)`` that these two need and storage may not have."""
     interrupts: dict[str, list[dict[str, Any]]] | None = None
     """Task id to interrupts; None leaves the old ones."""
     next: list[str] | None = None
@@ -130,7 +134,11 @@ class RunOutcome:
     def of_state(cls, state: dict[str, Any]) -> RunOutcome:
         """Make what a thread's row takes of a state that no run has made: without an error, it is a success."""
         return cls(
-            status="success", values=state["values"], interrupts=state["interrupts"], next=state["next"]
+            status="success",
+            values=loaded(state["values"]),
+            blobs=state.get("blobs", ()),
+            interrupts=state["interrupts"],
+            next=state["next"],
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from attrs import frozen
 
 from gatewayd.model.run import RunOutcome
+from gatewayd.model.state import State
 from gatewayd.model.states import ThreadStatus
 
 
@@ -21,8 +22,8 @@ class Thread:
     state_updated_at: int
     metadata: dict[str, Any]
     config: dict[str, Any]
-    values: bytes | None
-    """JSON of the last saved state; None until the first."""
+    values: State | None
+    """The last saved state; None until the first."""
     interrupts: dict[str, list[dict[str, Any]]] | None
     """Task id to its interrupts; None until the first state save."""
     error: dict[str, str] | None

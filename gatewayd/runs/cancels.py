@@ -61,10 +61,14 @@ class Cancels:
             raise NotFound(NO_RUNS)
         kind = "UserInterrupt" if action == "interrupt" else "UserRollback"
         error = why or {"error": kind, "message": f"{action} {REQUESTED}"}
-        marked = await self.storage.run_cancel_if_active(run_id, action, error, self.now())
+
+        def stored(marked: Run | None) -> None:
+            if marked is not None:
+                self.carry_out(marked)
+
+        marked = await self.storage.run_cancel_if_active(run_id, action, error, self.now(), early=stored)
         if marked is None:
             raise NotFound(NO_MATCH)
-        self.carry_out(marked)
         return marked
 
     def carry_out(self, run: Run) -> None:
@@ -122,15 +126,21 @@ class Cancels:
         found = await self.storage.run_get(thread_id, run_id)
         if found is None:
             raise NotFound("Run not found")
+
+        def stored(run: Run | None) -> None:
+            if run is not None:
+                self._vanished(run.thread_id, [run.run_id])
+
         await self.log.open(thread_id)
         try:
             end = self.log.chunk(thread_id, run_id, _ended(found.graph_id))
-            run = await self.storage.run_delete(thread_id, run_id, self.now(), end, self.log.hub.publish)
+            run = await self.storage.run_delete(
+                thread_id, run_id, self.now(), end, self.log.hub.publish, early=stored
+            )
         finally:
             self.log.close(thread_id)
         if run is None:
             raise NotFound("Run not found")
-        self._vanished(run.thread_id, [run.run_id])
 
     async def delete_thread(self, thread_id: str) -> None:
         """Delete a thread with all its runs; those that execute are stopped. Raises `NotFound`."""

@@ -18,8 +18,8 @@ import attrs
 from attrs import define, field
 
 from gatewayd import tasks, wire
-from gatewayd.errors import GatewaydError, Unavailable
-from gatewayd.model import event
+from gatewayd.errors import GatewaydError, Rejected, Unavailable
+from gatewayd.model import event, state
 from gatewayd.model.event import Chunk, Item
 from gatewayd.model.run import Run, RunOutcome
 from gatewayd.runs import flight, waiters
@@ -65,9 +65,18 @@ class Endings:
             self.finish(run, outcome_of(frame, frame["outcome"]), here)
 
     def finish(
-        self, run: Run, outcome: RunOutcome, here: flight.Flight | None, items: list[Item] | None = None
+        self,
+        run: Run,
+        outcome: RunOutcome,
+        here: flight.Flight | None,
+        items: list[Item] | None = None,
+        *,
+        computed: bool = False,
     ) -> None:
-        """Post the end of a run to the writer; `items` are events that come before its last one."""
+        """Post the end of a run to the writer; `items` are events that come before its last one.
+
+        `computed`: its state has been computed anew already.
+        """
         data = wire.dumps({"status": "run_done", "run_id": run.run_id})
         last: Item = (event.END, "", event.THREAD, data)
         ends = v2.end_items(
@@ -92,6 +101,10 @@ class Endings:
 
         def failed(error: BaseException) -> None:
             nonlocal tries
+            if isinstance(error, Rejected):
+                again = self._again(run, outcome, here, items, computed=computed)
+                self.tasks.spawn(again, f"end {run.run_id}")
+                return
             log.error("the end of run %s could not be stored, trying again: %s", run.run_id, error)
             # More and more seldom: a disk may be full for hours, and the log be on the same one.
             pause_s = max(self.retry_s, min(self.retry_s * 2**tries, LONGEST_RETRY_S))
@@ -109,6 +122,26 @@ class Endings:
                 log.warning("run %s ends at the next start: storage is closed", run.run_id, extra=fields(run))
 
         post()
+
+    async def _again(
+        self,
+        run: Run,
+        outcome: RunOutcome,
+        here: flight.Flight | None,
+        items: list[Item] | None,
+        *,
+        computed: bool,
+    ) -> None:
+        """
+        End a run whose last state can't be stored: some of its pieces went with an event that was not stored.
+
+        The state is computed anew, with all its pieces; if that was done already, the old values stay.
+        """
+        log.error("the state at the end of run %s lacks pieces", run.run_id, extra=fields(run))
+        found = RunOutcome(status="success") if computed else await self._projection(run)
+        result = found.result if outcome.result is not None else None
+        whole = attrs.evolve(outcome, values=found.values, result=result, blobs=found.blobs)
+        self.finish(run, whole, here, items, computed=True)
 
     async def _refused(self, run: Run, outcome: RunOutcome, here: flight.Flight | None) -> None:
         """A run's end was not taken: it has ended already or was deleted, or a rollback had been stored before."""
@@ -220,8 +253,9 @@ def outcome_of(
         status=status,  # type: ignore[arg-type]  # the worker's words are those of the table, which checks them
         error=frame.get("error"),
         thread_error=thread_error,
-        result=frame.get("result"),
-        values=frame.get("values"),
+        result=state.loaded(frame.get("result")),
+        values=state.loaded(frame.get("values")),
+        blobs=frame.get("blobs", ()),
         interrupts=frame.get("interrupts"),
         next=frame.get("next"),
         end_checkpoint_id=frame.get("end_checkpoint_id"),

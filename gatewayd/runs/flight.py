@@ -39,6 +39,8 @@ class Flight:
     """Fires when a cancel is not obeyed in time."""
     overtime: asyncio.TimerHandle | None = None
     """Fires when the job timeout has passed and the worker has not acted on it."""
+    chain: store.Chain = field(factory=store.Chain)
+    """Of this attempt's checkpoint operations: none is stored behind one that could not be."""
     landed: asyncio.Event = field(factory=asyncio.Event)
     """Set when it is over in this attempt: ended or parked."""
 

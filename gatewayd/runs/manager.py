@@ -16,6 +16,7 @@ from gatewayd import tasks
 from gatewayd.errors import NotFound, Unavailable
 from gatewayd.model.cron import Firing
 from gatewayd.model.run import CancelAction, QueuePlace, Run, RunOutcome, RunRequest
+from gatewayd.model.state import Parts
 from gatewayd.runs import cancels, endings, flight, waiters
 from gatewayd.storage import store
 from gatewayd.streams import log as stream_log
@@ -142,9 +143,12 @@ class RunManager:
 
     async def _create(self, request: RunRequest, follow: bool) -> Admission:
         claim = self.places() > 0
+        admitted: list[Admission] = []
         with self.reserved(int(claim)):
-            created = await self.storage.run_create(request, claim=claim, early=self._begin)
-        return self._admitted(created, follow)
+            await self.storage.run_create(
+                request, claim=claim, early=lambda created: admitted.append(self._admitted(created, follow))
+            )
+        return admitted[0]
 
     async def create_all(self, requests: Sequence[RunRequest]) -> list[Admission]:
         """Admit all of several runs, or none. Raises what `create` raises."""
@@ -152,11 +156,14 @@ class RunManager:
 
     async def _create_all(self, requests: Sequence[RunRequest]) -> list[Admission]:
         claim = min(len(requests), max(0, self.places()))
+        admitted: list[Admission] = []
+
+        def stored(created: Sequence[store.Created]) -> None:
+            admitted.extend(self._admitted(each, follow=False) for each in created)
+
         with self.reserved(claim):
-            created = await self.storage.runs_create_all(requests, claim=claim)
-        for each in created:
-            self._begin(each)
-        return [self._admitted(each, follow=False) for each in created]
+            await self.storage.runs_create_all(requests, claim=claim, early=stored)
+        return admitted
 
     async def fire(self, firing: Firing) -> store.Fired:
         """
@@ -168,20 +175,21 @@ class RunManager:
 
     async def _fire(self, firing: Firing) -> store.Fired:
         claim = self.places() > 0
-        with self.reserved(int(claim)):
-            fired = await self.storage.cron_fire_if_current(firing, claim=claim)
-        if fired.created is not None:
-            self._begin(fired.created)
-            self._admitted(fired.created, follow=False)
-        return fired
 
-    def _begin(self, created: store.Created) -> None:
-        """Give a run to its worker that has been started in the moment of its creation."""
-        if created.started and not created.repeated:
-            self.dispatch(created.run, fresh=True)
+        def stored(fired: store.Fired) -> None:
+            if fired.created is not None:
+                self._admitted(fired.created, follow=False)
+
+        with self.reserved(int(claim)):
+            return await self.storage.cron_fire_if_current(firing, claim=claim, early=stored)
 
     def _admitted(self, created: store.Created, follow: bool) -> Admission:
-        """See to what the creation of a run in storage asks for."""
+        """
+        See to what the creation of a run in storage asks for.
+
+        Called when it is committed and may not be synced yet: the run may end before its creation is answered, and
+        what is committed happens, also if the disk does not confirm it.
+        """
         run = created.run
         if created.repeated:
             work = self.waiting.wait_anyhow(run.thread_id, run.run_id) if follow else None
@@ -191,6 +199,7 @@ class RunManager:
         for victim in created.cancelled:
             self.cancelling.carry_out(victim)
         if created.started:
+            self.dispatch(run, fresh=True)
             run = attrs.evolve(run, status="pending", attempt=0, started_at=None)  # what was admitted
         else:
             self._waits()
@@ -333,11 +342,17 @@ class RunManager:
                 source.refuse(run_id, attempt, n, str(error))
 
         match frame:
-            case ["events", _, _, _, count, packed]:
-                chunk = self.log.number(here.run.thread_id, run_id, count, packed)
+            case ["events", _, _, _, count, packed, *more]:
+                parts, blobs = more or ((), ())
+                states = [Parts(*each) for each in parts]
+                chunk = self.log.number(here.run.thread_id, run_id, count, packed, states, blobs)
                 self.log.append(chunk, stored, stored)
+            case ["parts", _, _, _, blobs]:
+                self.storage.parts_store_if_running(
+                    here.run.thread_id, run_id, blobs, size, lambda _: stored(), stored
+                )
             case ["checkpoint", _, _, _, operation]:
-                self.storage.checkpoint_apply(operation, run_id, size, stored)
+                self.storage.checkpoint_apply(operation, run_id, size, stored, here.chain)
             case ["ended", _, _, _, outcome]:
                 here.ended = True
                 self._ended(here, outcome)

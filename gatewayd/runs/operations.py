@@ -40,7 +40,9 @@ from attrs import define, field
 from gatewayd import graphs, ids, project
 from gatewayd.errors import Conflict, NotFound, Rejected, Unavailable
 from gatewayd.model import event
+from gatewayd.model.event import Chunk
 from gatewayd.model.run import RunOutcome
+from gatewayd.model.state import Parts
 from gatewayd.model.thread import Thread
 from gatewayd.runs import manager
 
@@ -108,11 +110,9 @@ class Operations:
             else:
                 stored.set_exception(error)
 
-        data = b'{"state":%b,"thread_id":"%b"}' % (answer["state"], thread_id.encode())
-        item = (event.STATE_UPDATE, "", event.THREAD, data)
         await self.runs.log.open(thread_id)
         try:
-            chunk = self.runs.log.chunk(thread_id, "", [item])
+            chunk = self._told(thread_id, *answer["told"])
             self.runs.storage.state_update_if_held(
                 thread_id,
                 operation_id,
@@ -126,6 +126,15 @@ class Operations:
             await stored
         finally:
             self.runs.log.close(thread_id)
+
+    def _told(
+        self, thread_id: str, data: bytes, size: int | None = None, blobs: Sequence[Sequence[Any]] = ()
+    ) -> Chunk:
+        """Number the event of an update; with `size`, the data is the manifest of a state in parts."""
+        if size is None:
+            return self.runs.log.chunk(thread_id, "", [(event.STATE_UPDATE, "", event.THREAD, data)])
+        packed = event.pack([(event.STATE_UPDATE, "", event.THREAD, 0)])
+        return self.runs.log.number(thread_id, "", 1, packed, [Parts(data, size)], blobs)
 
     # copies
 

@@ -60,6 +60,8 @@ async def sweeper(runs: manager.RunManager, every_s: float, keeping: Keeping) ->
             await vacuum(runs, keeping.free_bytes)
         except GatewaydError as error:
             log.error("sweeping failed: %s", error.detail)
+        except Exception:  # nobody else gives back what is deleted
+            log.exception("sweeping failed")
 
 
 async def sweep(runs: manager.RunManager, linger_s: float) -> int:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from attrs import define, field, frozen
 
 from gatewayd.errors import NotFound
+from gatewayd.model.state import State
 from gatewayd.storage import store
 
 
@@ -17,7 +18,7 @@ class Ended:
 
     status: str
     """A run's final status, or "deleted"."""
-    result: bytes | None
+    result: State | None
     error: dict[str, str] | None
 
 

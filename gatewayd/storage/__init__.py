@@ -26,5 +26,7 @@ Room
     time is over.
 
 Reading
-    aiosqlite connections with query_only, whole small results, never an open cursor across an await.
+    aiosqlite connections with query_only, whole small results, never an open cursor across an await. Rows whose states
+    are in parts are read with their pieces on one snapshot, in threads of their own (`sqlite.scanner`); what readers of
+    the log share of states is kept (`states`). The writer never joins a state.
 """

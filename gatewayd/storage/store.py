@@ -6,16 +6,16 @@ module nobody knows SQL or the driver; a second backend offers the same names an
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 
 from gatewayd import wire
 from gatewayd.blobs import cut, sweep
+from gatewayd.blobs.join import Missing
 from gatewayd.checkpointing import convert
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.errors import InsufficientStorage, NotFound
@@ -25,9 +25,11 @@ from gatewayd.model.event import Chunk
 from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.retention import NewTtl, ThreadTtl, TtlStrategy
 from gatewayd.model.run import QueuePlace, Run, RunOutcome, RunRequest
+from gatewayd.model.state import Parts, State
 from gatewayd.model.thread import FirstState, Thread
 from gatewayd.model.webhook import Attempt, Delivery
 from gatewayd.storage import room as room_
+from gatewayd.storage import states as states_
 from gatewayd.storage.sqlite import (
     assistants,
     blobs,
@@ -43,13 +45,14 @@ from gatewayd.storage.sqlite import (
     queue,
     retention,
     runs,
-    scanner,
     search,
     slots,
     space,
     threads,
     webhooks,
 )
+from gatewayd.storage.sqlite import scanner as scanner_
+from gatewayd.storage.sqlite import states as state_rows
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +78,7 @@ Violation = invariants.Violation
 CronSearch = crons.Search
 Fired = crons.Fired
 Queue = queue.Queue
+Chain = database.Chain
 CopyPosition = checkpoint_sql.Position
 Expired = retention.Expired
 Space = space.Space
@@ -88,12 +92,21 @@ class Storage:
     path: Path
     writer: database.Writer
     readers: database.Readers
-    scanner: scanner.Scanner
+    scanner: scanner_.Scanner
     boot: int
     opened_at: int
     """Moment of this start, in µs."""
     room: room_.Room
     """Asked before anything new is admitted."""
+    states: states_.States = field(init=False)
+    """Joins whole states."""
+    _snapshots: scanner_.Scanner = field(init=False)
+    """Reads of rows with their states; apart from `scanner`, which may be busy with a search."""
+
+    def __attrs_post_init__(self) -> None:
+        self.scanner.prepare = state_rows.prepare
+        self._snapshots = scanner_.Scanner(self.path, prepare=state_rows.prepare)
+        self.states = states_.States(self._snapshots)
 
     @classmethod
     async def open(
@@ -115,7 +128,7 @@ class Storage:
             path=path,
             writer=writer(connection),
             readers=database.Readers(path),
-            scanner=scanner.Scanner(path),
+            scanner=scanner_.Scanner(path),
             boot=0,
             opened_at=now,
             room=room or room_.Room(path.parent),
@@ -139,6 +152,7 @@ class Storage:
             log.warning("the stop was not recorded: %s", error.detail)
         finally:
             await self.scanner.close()
+            await self._snapshots.close()
             await self.readers.close()
             await self.writer.close()
 
@@ -258,12 +272,27 @@ class Storage:
         Raises `Conflict`, `Invalid`, `InsufficientStorage`.
         """
         await self._require_room(once)
-        return await self.writer.submit(
-            creation.thread_create_with, thread_id, metadata, do_nothing, now, once, ttl, state
+        return await self._shown(
+            await self.writer.submit(
+                creation.thread_create_with, thread_id, metadata, do_nothing, now, once, ttl, state
+            )
         )
 
+    async def _shown(self, found: Thread) -> Thread:
+        """Return a thread with its values joined: as it is now, or without any if it has gone meanwhile."""
+        if not isinstance(found.values, Parts):
+            return found
+        return await self._snapshots.read(threads.thread_shown, found.thread_id) or evolve(found, values=None)
+
     async def thread_get(self, thread_id: str) -> Thread:
-        """Return the thread. Raises `NotFound`."""
+        """Return the thread, with its values joined. Raises `NotFound`."""
+        found = await self._snapshots.read(threads.thread_shown, thread_id)
+        if found is None:
+            raise NotFound(f"Thread with ID {thread_id} not found")
+        return found
+
+    async def thread_find(self, thread_id: str) -> Thread:
+        """Return the thread for those who do not look at its values: they may be in parts. Raises `NotFound`."""
         rows = await self.readers.rows(threads.FIND, (thread_id,))
         if not rows:
             raise NotFound(f"Thread with ID {thread_id} not found")
@@ -274,8 +303,10 @@ class Storage:
     ) -> Thread:
         """Merge metadata, and set the time to live if there is one. Raises `NotFound`, `Invalid`."""
         if ttl is not None:
-            return await self.writer.submit(creation.thread_patch_with, thread_id, metadata, now, ttl)
-        return await self.writer.submit(threads.thread_patch, thread_id, metadata, now)
+            return await self._shown(
+                await self.writer.submit(creation.thread_patch_with, thread_id, metadata, now, ttl)
+            )
+        return await self._shown(await self.writer.submit(threads.thread_patch, thread_id, metadata, now))
 
     async def thread_delete(self, thread_id: str, now: int) -> dict[str, str | None]:
         """Mark the thread deleted and return its active runs and their graphs. Raises `NotFound`."""
@@ -398,8 +429,10 @@ class Storage:
 
     async def thread_copy_end(self, source: str, target: str, operation_id: str, now: int) -> Thread:
         """Show the finished copy and free the slots. Raises `NotFound`."""
-        return await self.writer.submit(
-            operations.thread_copy_end, source, target, operation_id, now, promise=True
+        return await self._shown(
+            await self.writer.submit(
+                operations.thread_copy_end, source, target, operation_id, now, promise=True
+            )
         )
 
     async def thread_prune_step(self, thread_id: str, operation_id: str, kept: list[list[Any]]) -> int:
@@ -448,10 +481,18 @@ class Storage:
         await self._require_room(request.once)
         return await self.writer.submit(runs.run_create, request, self.boot, claim, promise=True, early=early)
 
-    async def runs_create_all(self, requests: Sequence[RunRequest], *, claim: int) -> list[Created]:
-        """Admit all or none; see `runs.runs_create_all`. Raises what `run_create` raises."""
+    async def runs_create_all(
+        self,
+        requests: Sequence[RunRequest],
+        *,
+        claim: int,
+        early: Callable[[list[Created]], None] | None = None,
+    ) -> list[Created]:
+        """Admit all or none; see `runs.runs_create_all`. Raises what `run_create` raises; `early` as there."""
         await self._require_room(requests[0].once if requests else None)
-        return await self.writer.submit(runs.runs_create_all, requests, self.boot, claim, promise=True)
+        return await self.writer.submit(
+            runs.runs_create_all, requests, self.boot, claim, promise=True, early=early
+        )
 
     async def run_queue_place(self, thread_id: str, run_id: str) -> QueuePlace | None:
         """Return where a run of this thread stands among those that wait, or None."""
@@ -516,29 +557,36 @@ class Storage:
         return await self.writer.submit(runs.run_park_if_running, run_id, attempt, died, now)
 
     async def run_cancel_if_active(
-        self, run_id: str, action: str, error: dict[str, str], now: int
+        self,
+        run_id: str,
+        action: str,
+        error: dict[str, str],
+        now: int,
+        early: Callable[[Run | None], None] | None = None,
     ) -> Run | None:
-        """Store the wish to end a run; None if it has ended."""
-        return await self.writer.submit(runs.run_cancel_if_active, run_id, action, error, now, promise=True)
+        """Store the wish to end a run; None if it has ended. `early` as for `run_create`."""
+        return await self.writer.submit(
+            runs.run_cancel_if_active, run_id, action, error, now, promise=True, early=early
+        )
 
     async def run_delete(
-        self, thread_id: str, run_id: str, now: int, end: Chunk, stored: Callable[[Chunk], None]
+        self,
+        thread_id: str,
+        run_id: str,
+        now: int,
+        end: Chunk,
+        published: Callable[[Chunk], None],
+        early: Callable[[Run | None], None] | None = None,
     ) -> Run | None:
-        """Remove a run's row and return it as it was; `stored` is called if its end was."""
-        found: asyncio.Future[Run | None] = asyncio.get_running_loop().create_future()
+        """Remove a run's row and return it as it was. `early` as for `run_create`; `published` if its end is stored."""
 
         def done(run: Run | None) -> None:
             if run is not None and runs.deletion_is_told(run):
-                stored(end)
-            if not found.done():
-                found.set_result(run)
+                published(end)
 
-        def failed(error: BaseException) -> None:
-            if not found.done():
-                found.set_exception(error)
-
-        self.writer.post(runs.run_delete, thread_id, run_id, now, end, done=done, failed=failed, promise=True)
-        return await found
+        return await self.writer.submit(
+            runs.run_delete, thread_id, run_id, now, end, promise=True, early=early, done=done
+        )
 
     def run_finish_if_active(
         self,
@@ -596,11 +644,19 @@ class Storage:
         """Remove a cron; False if there is none."""
         return await self.writer.submit(crons.cron_delete, cron_id, promise=True)
 
-    async def cron_fire_if_current(self, firing: Firing, *, claim: bool) -> Fired:
-        """Take one date of a cron; see `crons.cron_fire_if_current`. Raises `InsufficientStorage`."""
+    async def cron_fire_if_current(
+        self, firing: Firing, *, claim: bool, early: Callable[[Fired], None] | None = None
+    ) -> Fired:
+        """
+        Take one date of a cron; see `crons.cron_fire_if_current`. Raises `InsufficientStorage`.
+
+        `early` as for `run_create`.
+        """
         if firing.request is not None:
             await self._require_room()
-        return await self.writer.submit(crons.cron_fire_if_current, firing, self.boot, claim, promise=True)
+        return await self.writer.submit(
+            crons.cron_fire_if_current, firing, self.boot, claim, promise=True, early=early
+        )
 
     async def crons_due(self, now: int, limit: int, besides: Collection[str] = ()) -> list[Cron]:
         """Return up to `limit` crons that are due, the longest due first, none of `besides`."""
@@ -633,8 +689,14 @@ class Storage:
 
     async def webhook_values(self, run: Run) -> bytes | None:
         """Return the JSON of what a run has left: its result, or its thread's values; None when both are gone."""
-        result, values = (await self.readers.rows(webhooks.VALUES, (run.run_id, run.thread_id)))[0]
-        return result if result is not None else values  # type: ignore[no-any-return]
+        return await self._snapshots.read(webhooks.webhook_values, run)
+
+    async def state_joined(self, thread_id: str, state: State | None) -> bytes | None:
+        """Return the JSON of a state of this thread; None if there is none, or it has been removed meanwhile."""
+        try:
+            return None if state is None else await self.states.joined(thread_id, state)
+        except Missing:
+            return None
 
     async def webhook_attempt_end(
         self, delivery_id: str, made: Attempt, due_at: int | None, *, delivered: bool
@@ -674,11 +736,36 @@ class Storage:
         """Store a chunk of events; `failed` if it was not stored."""
         self.writer.post(events.append, chunk, done=done, failed=failed, weight=chunk.weight)
 
-    def checkpoint_apply(
-        self, operation: list[Any], run_id: str, weight: int, done: Callable[[BaseException | None], None]
+    def parts_store_if_running(
+        self,
+        thread_id: str,
+        run_id: str,
+        some: Sequence[Sequence[Any]],
+        weight: int,
+        done: Callable[[None], None],
+        failed: Callable[[BaseException], None],
     ) -> None:
-        """Apply one of a run's checkpoint operations; `done` gets the error if it was not stored."""
-        self.writer.post(runs.run_checkpoint_apply, operation, run_id, done=done, failed=done, weight=weight)
+        """Store blobs of a state whose record follows."""
+        self.writer.post(
+            blobs.parts_store_if_running, thread_id, run_id, some, done=done, failed=failed, weight=weight
+        )
+
+    def checkpoint_apply(
+        self,
+        operation: list[Any],
+        run_id: str,
+        weight: int,
+        done: Callable[[BaseException | None], None],
+        chain: Chain,
+    ) -> None:
+        """
+        Apply one of a run's checkpoint operations; `done` gets the error if it was not stored.
+
+        With `chain` none is stored behind one that was not: what follows in its history would hang in the air.
+        """
+        self.writer.post(
+            runs.run_checkpoint_apply, operation, run_id, done=done, failed=done, weight=weight, chain=chain
+        )
 
     async def events_page(self, thread_id: str, after: int, run_id: str | None = None) -> list[Chunk]:
         """Return the next chunks behind `after`, of one run or of all, `EVENT_PAGE_BYTES` at most or one chunk."""
@@ -691,6 +778,23 @@ class Storage:
         }
         statement = events.PAGE if run_id is None else events.PAGE_OF_RUN
         return [events.chunk(row) for row in await self.readers.rows(statement, parameters)]
+
+    async def chunk_joined(self, chunk: Chunk, kinds: Container[str] | None = None) -> Chunk:
+        """
+        Return a chunk whose records can be seen: with its whole states joined, those of records of some kinds or of all.
+
+        Records with other states are left out.
+        """
+        if not chunk.parts:
+            return chunk
+        found: dict[int, bytes] = {}
+        for number in chunk.needed(kinds):
+            state = await self.state_joined(chunk.thread_id, chunk.parts[number])
+            if state is None:
+                log.error("a state in the log of thread %s was removed while it was read", chunk.thread_id)
+            else:
+                found[number] = state
+        return chunk.whole(found)
 
     async def events_replay_start(self, thread_id: str, since: int) -> int | None:
         """Return the number of the first event of the thread's runs that are active or ended since then (µs)."""

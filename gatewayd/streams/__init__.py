@@ -13,6 +13,9 @@ lost or doubled.
 Memory: the tails of all threads share one budget, oldest first out, and a thread has a tail only while somebody reads
 it. A cursor holds one page. A reader that stops reading costs its page and delays nobody.
 
+Whole states are stored, and kept in the tails, in parts (`model.state`). A cursor gives them out joined, so whoever
+makes frames of its pages never sees a part; a page is cut by what it has when joined.
+
 `v1` turns records into the frames of protocol v1, `v2` into the events of protocol v2, `subscriptions` reads what a
 reader of v2 wants. Either protocol shows the runs of the other by `convert`, on reading. A record is written once, in the
 words of the protocol over which its run was started; but for the start and the end of a run and its questions, which

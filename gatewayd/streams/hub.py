@@ -6,6 +6,7 @@ import asyncio
 import bisect
 import operator
 from collections import deque
+from collections.abc import Container
 from types import TracebackType
 
 from attrs import define, field, frozen
@@ -54,9 +55,9 @@ class Topic:
         if start and tail[start - 1].last_seq > position:
             start = bisect.bisect_right(tail, position, key=_LAST_SEQ)
         found = [tail[start]]
-        size = len(tail[start].packed)
+        size = tail[start].size
         for index in range(start + 1, len(tail)):
-            size += len(tail[index].packed)
+            size += tail[index].size
             if size > PAGE_BYTES:
                 break
             found.append(tail[index])
@@ -95,6 +96,9 @@ class Hub:
         topic = self._topics.get(chunk.thread_id)
         if topic is None:
             return
+        if chunk.blobs:
+            self.storage.states.take(chunk)
+            chunk.blobs = ()
         if topic.covered_from is None:
             topic.covered_from = chunk.first_seq - 1
         topic.published = chunk.last_seq
@@ -171,13 +175,15 @@ class Cursor:
     A place in a thread's log: ``with Cursor(hub, thread_id, after) as cursor: chunks = await cursor.page()``.
 
     With `run_id` only chunks of that run are returned. Pages are never empty, except after a `nudge` and where events
-    were removed before this reader came to them: then `gap` is set until the next page.
+    were removed before this reader came to them: then `gap` is set until the next page. Whole states are joined in what
+    is returned; with `kinds` only those in records of these kinds, and records of others that have one are left out.
     """
 
     hub: Hub
     thread_id: str
     position: int
     run_id: str | None = None
+    kinds: Container[str] | None = None
     gap: Gap | None = field(default=None, init=False)
     """What the last page has left out; the cursor stands behind it."""
     _topic: Topic = field(init=False)
@@ -213,6 +219,17 @@ class Cursor:
 
     async def page(self) -> list[Chunk]:
         """Return the next chunks, oldest first, as soon as there are any."""
+        before = self.position
+        chunks = await self._next()
+        if not any(chunk.parts for chunk in chunks):
+            return chunks
+        try:
+            return [await self.hub.storage.chunk_joined(chunk, self.kinds) for chunk in chunks]
+        except BaseException:  # whoever has waited no longer will ask again
+            self.position = before
+            raise
+
+    async def _next(self) -> list[Chunk]:
         topic, self.gap = self._topic, None
         while True:
             published = topic.published

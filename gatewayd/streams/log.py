@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from attrs import define, field
 
 from gatewayd.model import event
 from gatewayd.model.event import Chunk, Item
+from gatewayd.model.state import Parts
 from gatewayd.storage import store
 from gatewayd.streams import hub
 
@@ -85,18 +87,26 @@ class Log:
         """Drop the counter of a thread that was deleted, unless a producer still has it open."""
         self._idle.pop(thread_id, None)
 
-    def number(self, thread_id: str, run_id: str, count: int, packed: bytes) -> Chunk:
-        """Give the next `count` numbers to packed records. The thread must be open."""
+    def number(
+        self,
+        thread_id: str,
+        run_id: str,
+        count: int,
+        packed: bytes,
+        parts: Sequence[Parts] = (),
+        blobs: Sequence[Sequence[Any]] = (),
+    ) -> Chunk:
+        """Give the next `count` numbers to packed records, with their whole states. The thread must be open."""
         counter = self._counters[thread_id]
         counter.time_ms = max(counter.time_ms, self.now_ms())
         first = counter.seq + 1
         counter.seq += count
         self.numbered += count
-        self.numbered_bytes += len(packed)
-        return Chunk(thread_id, run_id, first, counter.seq, counter.time_ms, packed)
+        self.numbered_bytes += len(packed) + sum(each.size for each in parts)
+        return Chunk(thread_id, run_id, first, counter.seq, counter.time_ms, packed, parts, blobs)
 
     def chunk(self, thread_id: str, run_id: str, items: list[Item]) -> Chunk:
-        """Number records made by the daemon itself."""
+        """Number records made by the daemon itself, without whole states."""
         return self.number(thread_id, run_id, len(items), event.pack(items))
 
     def append(

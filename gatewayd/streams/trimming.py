@@ -53,6 +53,7 @@ async def _last_states(storage: store.Storage, thread_id: str, run_id: str, afte
     states: dict[str, tuple[int, ...]] = {}
     checkpoints: dict[str, int] = {}
     while page := await storage.events_page(thread_id, after, run_id):
+        page = [await storage.chunk_joined(chunk) for chunk in page]
         for shown in v2.views(page, (STATES,)):
             seq, namespace = shown.record.seq, shown.record.namespace
             if shown.method == "checkpoints":

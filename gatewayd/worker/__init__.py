@@ -10,7 +10,7 @@ How a run goes through here
     drives ``graph.astream`` and hands what it yields to the run's `outlet.Outlet`; the saver (`checkpoints`) hands its
     operations to the same outlet. The outlet keeps the order (a checkpoint never before the events emitted before
     it), the window and the backlog, and packs frames. The last frame says how the run ended and what the thread's
-    state is now (`projection`).
+    state is now (`projection`). Whole states go out in parts, each part once (`parts`).
 
 Threads
     The event loop runs the graphs; synchronous nodes run in a pool (`threads`), which knows for each run what still

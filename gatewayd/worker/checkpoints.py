@@ -90,9 +90,10 @@ class Saver(BaseCheckpointSaver[str]):
     ) -> None:
         """Make the saver of run `run_id` ('' for an operation of the server), durability "sync", "async" or "exit".
 
-        `thread_id` is the run's thread: only its checkpoints count for `last_root_checkpoint_id`; None counts all.
+        `thread_id` is the run's thread: only its checkpoints count for `last_root_checkpoint_id`; None counts all. Without a
+        `serde` values are serialised as the reader's are.
         """
-        super().__init__(serde=serde)
+        super().__init__(serde=serde or reader.serde)
         self.run_id = run_id
         self.durability = durability
         self.thread_id = thread_id
@@ -154,7 +155,9 @@ class Saver(BaseCheckpointSaver[str]):
             for position, (channel, value) in enumerate(writes)
         ]
         with self._cutting(thread_id) as cutter:
-            values = [(idx, channel, *_packed(kind, data, cutter)) for idx, channel, kind, data in serialised]
+            values = [
+                (idx, channel, *pieces.pack(kind, data, cutter)) for idx, channel, kind, data in serialised
+            ]
             self._send(
                 operations.writes(
                     thread_id,
@@ -288,7 +291,7 @@ class Saver(BaseCheckpointSaver[str]):
         """
         with self._ledger.cutting:
             known = self._known(thread_id)
-            cutter = cut.Cutter(known)
+            cutter = cut.Cutter(known, self._reader.seal)
             yield cutter
             known.update(cutter.blobs)
 
@@ -314,7 +317,7 @@ class Saver(BaseCheckpointSaver[str]):
             self._ledger.known.clear()
 
     def _joiner(self, thread_id: str) -> join.Joiner:
-        return join.Joiner(thread_id, self._reader.fetch)
+        return join.Joiner(thread_id, self._reader.fetch, self._reader.seal)
 
     def _load(self, joiner: join.Joiner, found: Iterable[rows.CheckpointRow | rows.WriteRow]) -> None:
         """Fetch at once what several rows need."""
@@ -358,7 +361,7 @@ class Saver(BaseCheckpointSaver[str]):
         parent = place.get("checkpoint_id")
         told = _metadata_text(get_checkpoint_metadata(config, metadata))
         with self._cutting(str(thread_id)) as cutter:
-            version, kind, packed = _packed(kind, blob, cutter)
+            version, kind, packed = pieces.pack(kind, blob, cutter)
             address = (str(thread_id), checkpoint_ns, checkpoint["id"], parent)
             self._send(
                 operations.put(
@@ -541,9 +544,3 @@ def _metadata_text(metadata: CheckpointMetadata) -> str:
         # parse would break every filter.
         plain = json.loads(json.dumps(metadata), parse_constant=lambda _: None)
         return json.dumps(plain, separators=(",", ":"))
-
-
-def _packed(kind: str, data: bytes, cutter: cut.Cutter) -> tuple[int, str, bytes]:
-    """Return format, type and column of a serialised value."""
-    version, packed = pieces.pack(kind, data, cutter)
-    return version, kind, packed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Awaitable, Callable
 from importlib import metadata
@@ -14,7 +15,7 @@ from attrs import define, field
 
 from gatewayd import tasks
 from gatewayd.channel import orders
-from gatewayd.errors import Conflict, GatewaydError, Invalid, NotFound, Rejected, Unanswered
+from gatewayd.errors import BadConfiguration, Conflict, GatewaydError, Invalid, NotFound, Rejected, Unanswered
 from gatewayd.worker import (
     descriptions,
     embeddings,
@@ -22,7 +23,7 @@ from gatewayd.worker import (
     graphs,
     items,
     link,
-    reader,
+    serde,
     stacks,
     state,
     threads,
@@ -101,10 +102,10 @@ class Core:
         try:
             loaded = self._load(configuration)
             embedding = items.embedder(configuration)
-        except usercode.LoadError as error:
+            database = serde.opened(configuration, os.environ)
+        except BadConfiguration as error:
             self.link.control("failed", str(error))
             return 1
-        database = reader.Reader(configuration.database)
         async with items.opened(configuration, self.link, embedding) as store:
             if isinstance(store, items.RemoteStore):
                 self._remote = store

@@ -33,6 +33,7 @@ from gatewayd import logs
 from gatewayd.channel import orders
 from gatewayd.errors import GatewaydError
 from gatewayd.model import event
+from gatewayd.model.state import Cut
 from gatewayd.worker import (
     callbacks,
     checkpoints,
@@ -41,6 +42,7 @@ from gatewayd.worker import (
     link,
     modes,
     outlet,
+    parts,
     projection,
     protocol,
     reader,
@@ -107,8 +109,9 @@ class Execution:
     _cancel_wanted: bool = field(default=False, init=False)
     """It was cancelled before it had begun; a task that is cancelled then never runs, and would never say its end."""
     _values: Any = field(default=None, init=False)
-    """The last state of the root graph, and its JSON if it has been made."""
-    _values_json: bytes | None = field(default=None, init=False)
+    """The last state of the root graph, and what was emitted of it, if it was."""
+    _values_cut: bytes | Cut | None = field(default=None, init=False)
+    _states: parts.States = field(init=False)
     _stopped: bool = field(default=False, init=False)
     """The graph stopped at an interrupt or breakpoint."""
     _agen: Any = field(default=None, init=False)
@@ -124,10 +127,12 @@ class Execution:
     def __attrs_post_init__(self) -> None:
         around, order = self.around, self.order
         kwargs = order.kwargs
+        self._states = parts.States(around.reader, order.thread_id)
         wanted = frozenset(kwargs.get("stream_mode") or ["values"])
         if LIFECYCLE in wanted:
             wanted = protocol.MODES
-            self._protocol = protocol.Protocol(False, False, around.full_errors)
+            cut = partial(self._states.cut, full=around.full_errors)
+            self._protocol = protocol.Protocol(False, False, around.full_errors, cut)
         self._modes = modes.Modes(wanted, temporary=bool(kwargs.get("temporary")))
         self._subgraphs = bool(kwargs.get("subgraphs"))
         self.outlet = outlet.Outlet(
@@ -307,7 +312,7 @@ class Execution:
         """Note what is needed for the result; emit what was asked for."""
         if not namespace:
             if mode == "values":
-                self._values, self._values_json = payload, None
+                self._values, self._values_cut = payload, None
             elif mode == "updates" and isinstance(payload, dict) and INTERRUPT in payload:
                 self._stopped = True
         if self._protocol is not None:
@@ -319,17 +324,22 @@ class Execution:
         if shape := self._modes.shapes.get(mode):
             for kind, shown in shape(payload):
                 where = "" if kind.startswith("messages/") else "|".join(namespace)
-                self._emit(kind, where, serialise.dumps(shown, full=full))
+                self._emit(kind, where, self._data(kind, shown, full))
             return
-        data = serialise.dumps(payload, full=full)
+        data = self._data(mode, payload, full)
         if mode == "values" and not namespace:
-            self._values_json = data
+            self._values_cut = data
         self._emit(mode, "|".join(namespace), data)
 
-    def _emit(self, kind: str, namespace: str, data: bytes) -> None:
+    def _data(self, kind: str, shown: Any, full: bool) -> bytes | Cut:
+        if kind in parts.KINDS:
+            return self._states.cut(shown, full=full)
+        return serialise.dumps(shown, full=full)
+
+    def _emit(self, kind: str, namespace: str, data: bytes | Cut) -> None:
         self.outlet.emit((kind, namespace, SHOWN, data))
 
-    def _emit_all(self, items: Iterable[event.Item]) -> None:
+    def _emit_all(self, items: Iterable[event.Emitted]) -> None:
         for each in items:
             self.outlet.emit(each)
 
@@ -349,11 +359,17 @@ class Execution:
     ) -> dict[str, Any]:
         if self._stopped or self._values is None or INTERRUPT in _keys(self._values):
             return {**await self._state(graph, config), "outcome": "success"}
-        values = self._values_json or serialise.dumps(self._values)
+        blobs = []
+        values = self._values_cut
+        if values is None or self.outlet.failed:
+            self._forget_refused()
+            values = self._states.cut(self._values)
+            blobs = parts.blobs_of(values)
         return {
             "outcome": "success",
-            "values": values,
-            "result": values,
+            "values": parts.inline(values),
+            "result": parts.inline(values),
+            "blobs": blobs,
             "interrupts": {},
             "next": [],
             "end_checkpoint_id": saver.last_root_checkpoint_id,
@@ -362,13 +378,13 @@ class Execution:
     async def _record_end(self, graph: graphs.AnyPregel, config: RunnableConfig) -> dict[str, Any]:
         """The run had ended before its process did: only the end is missing, and the state for those who stream."""
         snapshot = await self._snapshot(graph, config)
-        state = self._projected(snapshot)
         if self._protocol is not None:
             self._emit_all(self._protocol.shape((), "values", snapshot.values))
             self._emit_all(self._protocol.release())
-            return {**state, "outcome": "success"}
+            return {**self._projected(snapshot), "outcome": "success"}
         if "values" in self._modes.asked:
-            self._emit("values", "", state["result"])
+            self._emit("values", "", self._states.cut(projection.result_of(snapshot, self._asking())))
+        state = self._projected(snapshot)
         for mode, payload in modes.last_checkpoint(config, snapshot):
             self._see((), mode, payload)
         return {**state, "outcome": "success"}
@@ -403,8 +419,16 @@ class Execution:
         return self._projected(await self._snapshot(graph, config))
 
     def _projected(self, snapshot: StateSnapshot) -> dict[str, Any]:
-        asking = partial(resume.tasks_that_ask, self.order.thread_id, storage=self.around.reader)
-        return projection.of_snapshot(snapshot, asking)
+        self._forget_refused()
+        return projection.of_snapshot(snapshot, self._asking(), self._states)
+
+    def _asking(self) -> projection.Asking:
+        return partial(resume.tasks_that_ask, self.order.thread_id, storage=self.around.reader)
+
+    def _forget_refused(self) -> None:
+        """If something of the run was not stored, its last state leaves nothing out that may have been in it."""
+        if self.outlet.failed:
+            self._states.forget()
 
     async def _snapshot(self, graph: graphs.AnyPregel, config: RunnableConfig) -> StateSnapshot:
         with contextlib.suppress(checkpoints.SinkFailed):

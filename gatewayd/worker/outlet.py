@@ -27,14 +27,15 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gatewayd.channel import frames
 from gatewayd.checkpointing import operations
 from gatewayd.errors import GatewaydError
 from gatewayd.model import event
-from gatewayd.model.event import Item
+from gatewayd.model.event import Emitted
+from gatewayd.model.state import Cut
 from gatewayd.worker import checkpoints, link
 
 HOPS = 8
@@ -45,6 +46,14 @@ EVENTS_FRAME_BYTES = 256 * 1024
 
 ITEM_OVERHEAD = 48
 """Bytes counted for an event beside its data."""
+
+
+def _weight(item: Emitted) -> int:
+    """Return the bytes that an event takes here."""
+    data = item[3]
+    if isinstance(data, Cut):
+        return len(data.manifest) + sum(len(blob[2]) + ITEM_OVERHEAD for blob in data.blobs) + ITEM_OVERHEAD
+    return len(data) + ITEM_OVERHEAD
 
 
 class BacklogExceeded(GatewaydError):
@@ -68,7 +77,7 @@ class Outlet:
         self._loop_thread = threading.get_ident()
         self._changed = threading.Condition()
         self._held: deque[operations.Operation] = deque()
-        self._out: deque[Item | operations.Operation | dict[str, Any]] = deque()
+        self._out: deque[Emitted | operations.Operation | dict[str, Any]] = deque()
         self._backlog = 0
         self._n = 0
         self._flight: deque[tuple[int, int, int]] = deque()
@@ -85,9 +94,9 @@ class Outlet:
 
     # events
 
-    def emit(self, item: Item) -> None:
+    def emit(self, item: Emitted) -> None:
         """Queue an event. Raises `BacklogExceeded`."""
-        size = len(item[3]) + ITEM_OVERHEAD
+        size = _weight(item)
         with self._changed:
             self._out.append(item)
             self._backlog += size
@@ -96,6 +105,11 @@ class Outlet:
                 f"one step emitted more than {self._limit} bytes of events faster than they could be stored"
             )
         self._flush_soon()
+
+    @property
+    def failed(self) -> bool:
+        """Whether something of the run was refused."""
+        return self._error is not None
 
     @property
     def congested(self) -> bool:
@@ -243,6 +257,8 @@ class Outlet:
                     self._frame("checkpoint", head)
                 else:
                     self._out.popleft()
+                    if "blobs" in head:
+                        head["blobs"] = self._portions(head["blobs"])
                     self._frame("ended", head)
                     if not self._done.done():
                         self._soon(self._finished)
@@ -258,15 +274,35 @@ class Outlet:
             self._done.set_result(None)
 
     def _frame_events(self) -> None:
-        items: list[Item] = []
-        size = 0
+        items: list[tuple[str, str, int, Any]] = []
+        parts: list[tuple[bytes, int]] = []
+        blobs: list[Sequence[Any]] = []
+        size = 0  # of the frame when its states are joined: readers take frames as they are
         while self._out and isinstance(self._out[0], tuple) and size < EVENTS_FRAME_BYTES:
             item = self._out.popleft()
             assert isinstance(item, tuple)
-            items.append(item)
-            size += len(item[3]) + ITEM_OVERHEAD
-        self._backlog -= size
-        self._frame("events", len(items), event.pack(items))
+            self._backlog -= _weight(item)
+            kind, namespace, mask, data = item
+            if isinstance(data, Cut):
+                size += data.size
+                blobs += data.blobs
+                parts.append((data.manifest, data.size))
+                items.append((kind, namespace, mask, len(parts) - 1))
+            else:
+                size += len(data) + ITEM_OVERHEAD
+                items.append((kind, namespace, mask, data))
+        packed = event.pack(items)
+        if parts:
+            self._frame("events", len(items), packed, parts, self._portions(blobs))
+        else:
+            self._frame("events", len(items), packed)
+
+    def _portions(self, blobs: list[Sequence[Any]]) -> list[Sequence[Any]]:
+        """Send ahead what are too many blobs for a frame; return the rest."""
+        while len(blobs) > operations.PORTION:
+            self._frame("parts", blobs[: operations.PORTION])
+            blobs = blobs[operations.PORTION :]
+        return blobs
 
     def _frame(self, name: str, *content: Any) -> None:
         self._n += 1

@@ -17,13 +17,14 @@ Tasks are told if the graph was compiled with the transformer for them: each rep
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from attrs import define, field
 
 from gatewayd.model import event, message
-from gatewayd.model.event import Item
+from gatewayd.model.event import Emitted, Item
+from gatewayd.model.state import Cut
 from gatewayd.worker import serialise
 from gatewayd.worker.transformers import Transformers
 
@@ -74,6 +75,8 @@ class Protocol:
     """The graph was compiled with the transformer for tools."""
     full: bool
     """Show clients the messages of all exceptions."""
+    cut: Callable[[Any], bytes | Cut] = serialise.dumps
+    """Encodes what has a whole state: `parts.States.cut`."""
     transformers: Transformers = field(factory=lambda: Transformers(()))
     """Those that the graph's author has compiled into it."""
     asked: dict[str, str] = field(factory=dict, init=False)
@@ -85,27 +88,28 @@ class Protocol:
     """Task id to the id of the tool call that it carries out."""
     _messages: dict[str, str] = field(factory=dict, init=False)
     """Model call to the id of the message that it streams."""
-    _held: dict[Namespace, Item] = field(factory=dict, init=False)
+    _held: dict[Namespace, Emitted] = field(factory=dict, init=False)
     """States that wait for their checkpoint."""
 
-    def shape(self, namespace: Namespace, mode: str, payload: Any) -> Iterator[Item]:
+    def shape(self, namespace: Namespace, mode: str, payload: Any) -> Iterator[Emitted]:
         """Yield the events for one chunk of langgraph, behind those that the graph's own transformers push."""
         shown, payload = self.transformers.passes(namespace, mode, payload)
         yield from self._pushed()
         if shown or mode == "tasks" or (mode == "updates" and INTERRUPT in (payload or ())):
             yield from self._shape(namespace, mode, payload)
 
-    def _pushed(self) -> Iterator[Item]:
+    def _pushed(self) -> Iterator[Emitted]:
         for name, payload in self.transformers.pushed():
             yield self._item("custom", (), {"data": {"name": name, "payload": payload}})
 
-    def _shape(self, namespace: Namespace, mode: str, payload: Any) -> Iterator[Item]:
+    def _shape(self, namespace: Namespace, mode: str, payload: Any) -> Iterator[Emitted]:
         if mode == "checkpoints":
             yield self._item("checkpoints", namespace, {"data": _place(payload)})
         yield from self.release()
         match mode:
             case "values":
-                self._held[namespace] = self._item("values", namespace, {"data": self._state(payload)})
+                kind, where, mask, _ = item("values", namespace, {})
+                self._held[namespace] = kind, where, mask, self.cut({"data": self._state(payload)})
             case "updates":
                 yield from self._update(namespace, payload)
             case "custom":
@@ -117,13 +121,13 @@ class Protocol:
             case "tasks":
                 yield from self._task(namespace, payload)
 
-    def release(self) -> Iterator[Item]:
+    def release(self) -> Iterator[Emitted]:
         """Yield the states that are kept back."""
         if self._held:
             held, self._held = self._held, {}
             yield from held.values()
 
-    def close(self, status: str, error: str | None = None) -> Iterator[Item]:
+    def close(self, status: str, error: str | None = None) -> Iterator[Emitted]:
         """Yield what is left at the end of the run, and the ends of the subgraphs that are still at work."""
         if status == "completed":
             self.transformers.finish()

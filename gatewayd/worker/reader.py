@@ -12,15 +12,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+from gatewayd.blobs.seal import Seal
+
 BUSY_MS = 5_000
 """How long a read waits for a lock (recovery after a crash) before it fails, in milliseconds."""
 
 
 class Reader:
-    """A read-only connection that threads take turns in using."""
+    """A read-only connection that threads take turns in using, and what it takes to understand states read from it."""
 
-    def __init__(self, path: str | Path) -> None:
-        """Open the database file at `path`, which the daemon has made."""
+    def __init__(
+        self, path: str | Path, *, serde: SerializerProtocol | None = None, seal: Seal | None = None
+    ) -> None:
+        """
+        Open the database file at `path`, which the daemon has made.
+
+        States are serialised with `serde` (None: langgraph's defaults) and sealed with `seal`.
+        """
+        self.serde = JsonPlusSerializer() if serde is None else serde
+        self.seal = seal
         self._turn = threading.Lock()
         self._connection = sqlite3.connect(
             f"{Path(path).absolute().as_uri()}?mode=ro",

@@ -26,6 +26,7 @@ from typing import Any
 
 from attrs import field, frozen
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.types import Command, Interrupt, Send, StateSnapshot
 
 from gatewayd.blobs import join
@@ -158,7 +159,7 @@ def _writes(
 
 def _readable(storage: reader.Reader, thread_id: str, found: Iterable[rows.WriteRow]) -> list[rows.WriteRow]:
     """Return writes whose questions are in one piece; what else they have written is not looked at here."""
-    joiner = join.Joiner(thread_id, storage.fetch)
+    joiner = join.Joiner(thread_id, storage.fetch, storage.seal)
     return [pieces.whole(write, joiner) if write.channel == INTERRUPT else write for write in found]
 
 
@@ -251,7 +252,11 @@ def tasks_that_ask(thread_id: str, checkpoint_id: str, storage: reader.Reader) -
     questions = (
         (write.task_id, _question(writes, write.task_id)) for write in writes if write.channel == INTERRUPT
     )
-    return {task_id: list(_interrupts(question)) for task_id, question in questions if question is not None}
+    return {
+        task_id: list(_interrupts(question, storage.serde))
+        for task_id, question in questions
+        if question is not None
+    }
 
 
 def _updated_below(
@@ -293,7 +298,7 @@ def _open_in(
         question = _question(writes, task_id)
         if question is not None:
             repeated = _asked_below(thread_id, inner, namespaces, storage)
-            yield from (each for each in _ids(question) if each not in repeated)
+            yield from (each for each in _ids(question, storage.serde) if each not in repeated)
         for each in inner:
             latest = storage.fetch(sql.TUPLE_LATEST, (thread_id, each))
             inner_id = rows.CheckpointRow._make(latest[0]).checkpoint_id
@@ -317,7 +322,7 @@ def _asked_below(
             for row in storage.fetch(sql.QUESTIONS, (thread_id, place))
         ),
     )
-    return frozenset(interrupt_id for write in asked for interrupt_id in _ids(write))
+    return frozenset(interrupt_id for write in asked for interrupt_id in _ids(write, storage.serde))
 
 
 def _name(write: rows.WriteRow) -> str:
@@ -342,14 +347,11 @@ def _is_below(candidate: str, namespace: str, task_id: str, name: str) -> bool:
     return segment.endswith(f":{task_id}") and all(part.isdecimal() for part in more)
 
 
-def _ids(question: rows.WriteRow) -> Iterator[str]:
-    for interrupt in _interrupts(question):
+def _ids(question: rows.WriteRow, serde: SerializerProtocol) -> Iterator[str]:
+    for interrupt in _interrupts(question, serde):
         yield interrupt.id
 
 
-def _interrupts(question: rows.WriteRow) -> Iterator[Interrupt]:
-    value = SERDE.loads_typed((question.type, question.value))
+def _interrupts(question: rows.WriteRow, serde: SerializerProtocol) -> Iterator[Interrupt]:
+    value = serde.loads_typed((question.type, question.value))
     yield from value if isinstance(value, (list, tuple)) else [value]
-
-
-SERDE = checkpoints.Saver.serde

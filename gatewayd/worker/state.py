@@ -14,7 +14,7 @@ from langgraph.types import PregelTask, StateSnapshot
 
 from gatewayd.checkpointing import operations
 from gatewayd.model import selection
-from gatewayd.worker import checkpoints, graphs, projection, reader, resume, serialise
+from gatewayd.worker import checkpoints, graphs, parts, projection, reader, resume, serialise
 
 CHECKPOINTS_SIZE = "SELECT count(*), coalesce(sum(length(checkpoint) + length(metadata)), 0) FROM checkpoints WHERE thread_id = ?"
 WRITES_SIZE = "SELECT count(*), coalesce(sum(length(value)), 0) FROM writes WHERE thread_id = ?"
@@ -48,7 +48,9 @@ class States:
         async with self._open(graph_id, config) as graph:
             snapshot = await graph.aget_state(config)
             return projection.of_snapshot(
-                snapshot, partial(resume.tasks_that_ask, thread_id, storage=self.reader)
+                snapshot,
+                partial(resume.tasks_that_ask, thread_id, storage=self.reader),
+                parts.States(self.reader, thread_id),
             )
 
     async def state(

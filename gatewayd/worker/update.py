@@ -25,7 +25,7 @@ from langgraph.types import StateUpdate
 from gatewayd.blobs import cut, join
 from gatewayd.checkpointing import operations, rows
 from gatewayd.errors import GatewaydError, Rejected
-from gatewayd.worker import checkpoints, faults, graphs, projection, reader, resume, serialise, state
+from gatewayd.worker import checkpoints, faults, graphs, parts, projection, reader, resume, state
 
 Key = tuple[str, str, str]
 """Thread, namespace and id of a checkpoint."""
@@ -144,8 +144,9 @@ class Updates:
         """
         Compute the update of a state; `place` are `checkpoint_ns`, `checkpoint_id`, `checkpoint_map` as far as given.
 
-        Returns ``operations`` (to be stored in this order), ``place`` (of the new checkpoint), ``state`` (JSON of the
-        state there) and ``projection`` (of the thread's root, whatever namespace was changed). Raises `Rejected` for
+        Returns ``operations`` (to be stored in this order), ``place`` (of the new checkpoint), ``projection`` (of the
+        thread's root, whatever namespace was changed) and ``told``, which is to be stored after it: the data of the
+        update's event as ``[JSON]`` or ``[manifest, size, blobs]``. Raises `Rejected` for
         what the graph does not accept, and `NotFound`.
         """
 
@@ -183,14 +184,17 @@ class Updates:
             try:
                 made = state.place_of(await change(graph, config)) or {}
                 after = await graph.aget_state(state.config_of(thread_id, made["checkpoint_ns"]))
-                shown = serialise.dumps(state.shape(after))
+                shown = state.shape(after)
                 asking = partial(resume.tasks_that_ask, thread_id, storage=self.reader)
-                projected = projection.of_snapshot(await graph.aget_state(root), asking)
+                states = parts.States(self.reader, thread_id)
+                projected = projection.of_snapshot(await graph.aget_state(root), asking, states)
+                data = states.cut({"state": shown, "thread_id": thread_id})
+                told = [data] if isinstance(data, bytes) else list(data)
             except (GatewaydError, sqlite3.Error):
                 raise
             except Exception as error:
                 raise Rejected(self._told(error)) from error
-        return {"operations": collected.changes, "place": made, "state": shown, "projection": projected}
+        return {"operations": collected.changes, "place": made, "told": told, "projection": projected}
 
     def _told(self, error: Exception) -> str:
         """Return why the graph has refused: its sentence, or that of the policy on masking behind the error's name."""

@@ -42,7 +42,7 @@ class Answering:
         return self.answer or {
             "operations": [put],
             "place": MADE,
-            "state": b'{"values":%b}' % values,
+            "told": [b'{"state":{"values":%b},"thread_id":"%b"}' % (values, params["thread_id"].encode())],
             "projection": {
                 "values": values,
                 "interrupts": {},

@@ -190,9 +190,7 @@ async def test_a_reader_of_a_thread_that_is_too_slow_is_told_of_what_went_meanwh
     (at,) = [n for n, (_, data, _) in enumerate(told) if isinstance(data, dict) and "gap" in data]
     before = int(told[at - 1][2].partition("-")[2])
     assert told[at][1] == {"gap": {"after": before, "resumes_at": gone_to + 1}}
-    assert (
-        int(told[at + 1][2].partition("-")[2]) > gone_to
-    )  # the first that is kept may be one of protocol v2
+    assert int(told[at + 1][2].partition("-")[2]) > gone_to
 
 
 async def test_a_reader_of_a_run_that_is_too_slow_is_told_before_its_stream_ends(server, monkeypatch):
@@ -217,3 +215,25 @@ async def test_a_reader_of_a_run_that_is_too_slow_is_told_before_its_stream_ends
     _, log_to = await server.services.storage.run_log_end(thread_id, run_id)
     gap = {"after": 1, "resumes_at": log_to + 1}
     assert [data for _, data, _ in told[1:]] == [{"run_id": run_id, "attempt": 1, "gap": gap}]
+
+
+async def test_a_reader_of_v2_that_is_too_slow_gets_the_state_in_place_of_what_went(server, monkeypatch):
+    server.services.hub.budget = 0
+    held = Held(monkeypatch)
+    thread_id = await server.thread()
+    asked = {"channels": ["values", "lifecycle"]}
+    async with server.client.post(f"/threads/{thread_id}/stream/events", json=asked) as answer:
+        await server.completed(thread_id, result=b'{"n":1}')
+        await held.arrived.wait()  # it takes the first frame, and nothing behind it
+        await server.completed(thread_id, result=b'{"n":2}')
+        await age(server)
+        gone_to = await server.services.storage.events_gap(thread_id, 0)
+        held.go.set()
+        seen = b""
+        while seen.count(b'"completed"') < 2:
+            seen += await answer.content.readany()
+    told = [data for _, data, _ in frames(seen)]
+    (at,) = [n for n, event in enumerate(told) if event["seq"] == gone_to]
+    assert (told[at]["method"], told[at]["params"]["data"]) == ("values", {"n": 2})
+    assert told[at - 1]["seq"] < gone_to - 1
+    assert told[at + 1]["params"]["data"]["event"] == "completed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from typing import Any
 
 import ormsgpack
@@ -11,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gatewayd.blobs import cut, join, sql
-from gatewayd.errors import Rejected
+from gatewayd.blobs.seal import Locked, Seal
+from gatewayd.errors import BadConfiguration, Rejected
 
 SIZES = st.sampled_from([0, 1, 40, 199, 200, 255, 256, 257, 512, 3000])
 BYTES = st.builds(lambda size, seed: random.Random(seed).randbytes(size), SIZES, st.integers(0, 5))
@@ -116,11 +118,85 @@ def test_a_missing_blob_is_told_by_name(shelf: Any) -> None:
 
 
 def test_a_key_changes_every_address(shelf: Any) -> None:
-    plain, keyed = cut.Cutter(), cut.Cutter(key=b"secret")
+    plain, keyed = cut.Cutter(), cut.Cutter(seal=Seal(b"k" * 16))
     for cutter in (plain, keyed):
         cutter.manifest([[message(number) for number in range(9)]])
     assert len(plain.blobs) == len(keyed.blobs) == 10
     assert not plain.blobs.keys() & keyed.blobs.keys()
+
+
+def test_sealed_pieces_come_back_and_nothing_of_them_is_stored_in_the_clear(shelf: Any) -> None:
+    seal = Seal(b"k" * 24)
+    cutter = cut.Cutter(seal=seal)
+    elements = [b"plain text %06d " % number * 30 for number in range(100)]
+    manifest = cutter.manifest([b"head in plain text", elements, b"end in plain text"])
+    blobs = list(cutter.blobs.values())
+    assert len(blobs) > 100
+    assert b"plain text" not in manifest + b"".join(blob.body for blob in blobs)
+    sql.store(shelf.connection, "t", blobs, [manifest])
+    joiner = join.Joiner("t", shelf.joiner("t").fetch, Seal(b"k" * 24))
+    assert joiner.join(manifest) == b"head in plain text" + b"".join(elements) + b"end in plain text"
+
+
+def test_what_was_stored_in_the_clear_is_read_beside_what_is_sealed(shelf: Any) -> None:
+    elements = [message(number) for number in range(100)]
+    shelf.put("t", "a", [elements])
+    seal = Seal(b"k" * 16)
+    cutter = cut.Cutter(shelf.known, seal)
+    sealed = cutter.manifest([elements])
+    sql.store(shelf.connection, "t", list(cutter.blobs.values()), [sealed])
+    joiner = join.Joiner("t", shelf.joiner("t").fetch, Seal(b"k" * 16))
+    joiner.load([shelf.manifest("t", "a"), sealed])
+    assert joiner.join(sealed) == joiner.join(shelf.manifest("t", "a")) == b"".join(elements)
+
+
+def test_a_sealed_blob_that_stands_in_anothers_place_is_not_opened(shelf: Any) -> None:
+    cutter = cut.Cutter(seal=Seal(b"k" * 16))
+    manifest = cutter.manifest([[message(1)], [message(2)]])
+    one, two = cutter.blobs.values()
+    sql.store(shelf.connection, "t", [one._replace(body=two.body), two._replace(body=one.body)], [manifest])
+    with pytest.raises(Locked):
+        join.Joiner("t", shelf.joiner("t").fetch, Seal(b"k" * 16)).join(manifest)
+
+
+def test_a_blob_that_was_sealed_or_opened_is_not_decrypted_again(
+    shelf: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seal, elements = Seal(b"k" * 16), [message(number) for number in range(50)]
+    cutter = cut.Cutter(seal=seal)
+    manifest = cutter.manifest([elements])
+    sql.store(shelf.connection, "t", list(cutter.blobs.values()), [manifest])
+    other = Seal(b"k" * 16)
+    join.Joiner("t", shelf.joiner("t").fetch, other).load([manifest])
+    monkeypatch.setattr(Seal, "open", lambda *_: pytest.fail("decrypted again"))
+    for warm in (seal, other):
+        joiner = join.Joiner("t", shelf.joiner("t").fetch, warm)
+        joiner.load([manifest])
+        assert sorted(
+            joiner.content[each] for each in joiner.content if each not in joiner.segments
+        ) == sorted(elements)
+
+
+@pytest.mark.parametrize("other", [None, Seal(b"x" * 16)], ids=["no key", "another key"])
+def test_without_its_key_a_sealed_value_is_refused_by_the_variables_name(
+    shelf: Any, other: Seal | None
+) -> None:
+    cutter = cut.Cutter(seal=Seal(b"k" * 16))
+    manifest = cutter.manifest([b"short"])
+    with pytest.raises(Locked, match="LANGGRAPH_AES_KEY is not"):
+        join.Joiner("t", shelf.joiner("t").fetch, other).join(manifest)
+
+
+@pytest.mark.parametrize("size", [0, 15, 33])
+def test_a_key_of_another_size_is_refused_by_name_and_not_shown(size: int) -> None:
+    with pytest.raises(BadConfiguration, match=f"LANGGRAPH_AES_KEY must be .* not {size}$"):
+        Seal(b"k" * size)
+
+
+def test_a_key_without_the_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "Crypto.Cipher", None)
+    with pytest.raises(BadConfiguration, match=r"gatewayd\[encryption\]"):
+        Seal(b"k" * 16)
 
 
 def test_blobs_travel_as_plain_data(shelf: Any) -> None:

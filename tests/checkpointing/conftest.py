@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from gatewayd.blobs import cut, sweep
+from gatewayd.blobs.seal import Seal
 from gatewayd.checkpointing import operations, pieces, sql
 from gatewayd.errors import GatewaydError
 from gatewayd.worker import checkpoints, reader
@@ -140,14 +141,20 @@ class RunSink:
 class Bench:
     """One database with its writer, and a saver for any run."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, seal: Seal | None = None) -> None:
         self.path = path
         self.writer = Writer(path)
-        self.reader = reader.Reader(path)
+        self.reader = reader.Reader(path, seal=seal)
 
     def saver(self, run_id: str = "run-a", durability: str = "async", **options: Any) -> checkpoints.Saver:
         sink = RunSink(self.writer, run_id)
         return checkpoints.Saver(self.reader, sink, run_id=run_id, durability=durability, **options)
+
+    def content(self) -> bytes:
+        """Return the bytes of the database file, the write-ahead log folded in."""
+        with contextlib.closing(sqlite3.connect(self.path)) as connection:
+            assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+        return self.path.read_bytes()
 
     def change(self, function: Callable[..., object], *args: object) -> None:
         """Run one of `sql`'s functions in a transaction, as the daemon's own operations do."""
@@ -197,12 +204,12 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 @pytest.fixture
-def new_bench(tmp_path: Path) -> Iterator[Callable[[], Bench]]:
+def new_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
     """Make any number of benches, each with a file of its own."""
     made: list[Bench] = []
 
-    def make() -> Bench:
-        made.append(Bench(tmp_path / f"{len(made)}.db"))
+    def make(seal: Seal | None = None) -> Bench:
+        made.append(Bench(tmp_path / f"{len(made)}.db", seal))
         return made[-1]
 
     yield make

@@ -16,6 +16,7 @@ from langgraph.graph import START, StateGraph
 from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
+from gatewayd.blobs import cut
 from gatewayd.checkpointing import operations, pieces, rows, sql
 from gatewayd.worker import checkpoints
 from tests.checkpointing.conftest import everything_in_pieces
@@ -202,6 +203,14 @@ async def test_what_follows_a_refused_operation_and_needs_its_blobs_is_refused(b
     with pytest.raises(checkpoints.SinkFailed, match="made by another run"):
         await saver.aget_tuple(place)
     assert bench.count("writes") == bench.count("blobs") == 0
+
+
+async def test_blobs_that_were_sent_ahead_of_a_row_that_never_came_are_swept(bench: Any) -> None:
+    cutter = cut.Cutter()
+    cutter.manifest([[text(number).encode() for number in range(3)]])
+    bench.change(sql.apply, operations.blobs("t", cutter.blobs.values()), "run")
+    assert bench.count("blobs") == 3
+    assert bench.sweep() == 3
 
 
 class Swap:

@@ -12,7 +12,10 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
+from gatewayd.blobs import cut, join
 from gatewayd.checkpointing import split
+from gatewayd.checkpointing.pieces import MSGPACK, pack
+from gatewayd.checkpointing.rows import PIECES
 from tests.checkpointing.conftest import everything_in_pieces
 
 SCALARS = (
@@ -75,3 +78,18 @@ def test_a_message_is_the_same_slice_alone_in_a_list_in_a_channel_and_in_a_snaps
 def test_a_large_object_is_a_list_of_its_entries() -> None:
     data = ormsgpack.packb({f"{number:05}": "x" * 300 for number in range(1000)})
     assert [len(piece) for piece in split.pieces(data) if isinstance(piece, list)] == [1000]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"\xdd" * 3000, b"\xd9", b"\x81" * 3000, ormsgpack.packb(["x" * 3000]) + b"more", b"\xc7" * 3000],
+    ids=["endless lists", "half a text", "deep objects", "more behind it", "extensions"],
+)
+def test_what_is_not_what_its_tag_says_is_kept_as_it_is(damage: bytes) -> None:
+    data = damage + bytes(2000)
+    cutter = cut.Cutter()
+    version, manifest = pack(MSGPACK, data, cutter)
+    assert version == PIECES
+    joiner = join.Joiner("t", lambda *_: [])
+    joiner.take(cutter.blobs.values())
+    assert joiner.join(manifest) == data

@@ -46,14 +46,19 @@ from gatewayd.channel import orders
 from gatewayd.model.event import Record
 from gatewayd.model.run import RunRequest
 from gatewayd.runs import manager, waiters
-from gatewayd.storage.sqlite import database, events, invariants, runs
+from gatewayd.storage.sqlite import blobs, database, events, invariants, runs
 from gatewayd.worker import core, graphs, link
 from gatewayd.workers import process
 
 T = TypeVar("T")
 
 OF_RUNS: frozenset[Callable[..., Any]] = frozenset(
-    {events.append, runs.run_checkpoint_apply, runs.run_finish_if_active}
+    {
+        events.append,
+        runs.run_checkpoint_apply,
+        runs.run_finish_if_active,
+        blobs.parts_store_if_running,
+    }
 )
 """What the writer is asked to store on behalf of a worker's data frames."""
 
@@ -264,10 +269,9 @@ class Daemon:
     async def log(self, thread_id: str, run_id: str | None = None) -> list[Record]:
         """Return the stored events of a thread, or of one of its runs."""
         records: list[Record] = []
-        while page := await self.services.storage.events_page(
-            thread_id, records[-1].seq if records else 0, run_id
-        ):
-            records += [record for chunk in page for record in chunk.records]
+        storage = self.services.storage
+        while page := await storage.events_page(thread_id, records[-1].seq if records else 0, run_id):
+            records += [record for chunk in page for record in (await storage.chunk_joined(chunk)).records]
         return records
 
     async def state(self, thread_id: str, graph_id: str, **params: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import ormsgpack
 import pytest
 from attrs import define, field, fields, frozen
 
@@ -25,7 +26,7 @@ from gatewayd import app, ids, wire
 from gatewayd.model import event
 from gatewayd.model.event import Chunk, Record
 from gatewayd.model.run import Run, RunRequest
-from gatewayd.storage.sqlite import database, runs
+from gatewayd.storage.sqlite import database, runs, states
 from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
@@ -507,14 +508,24 @@ def died_after(recording: Recording, n: int, data_dir: Path) -> list[Record]:
     for function, args in recording.operations[:n]:
         assert not isinstance(function(connection, *args), BaseException)
     connection.execute("COMMIT")
-    connection.close()
-    return records_of(recording.operations[:n])
+    try:
+        return records_of(recording.operations[:n], connection)
+    finally:
+        connection.close()
 
 
-def records_of(operations: Operations) -> list[Record]:
-    """Return the events that these operations store."""
+def records_of(operations: Operations, connection: sqlite3.Connection) -> list[Record]:
+    """Return the events that these operations have stored, with their states as they can be read now."""
     chunks = [each for _, args in operations for each in args if isinstance(each, Chunk)]
-    return [record for chunk in chunks for record in chunk.records]
+    return [record for chunk in chunks for record in whole(chunk, connection).records]
+
+
+def whole(chunk: Chunk, connection: sqlite3.Connection) -> Chunk:
+    if not chunk.parts:
+        return chunk
+    return chunk.whole(
+        {number: states.joined(connection, chunk.thread_id, each) for number, each in enumerate(chunk.parts)}
+    )
 
 
 async def faults_after(recording: Recording, n: int, folder: Path) -> list[str]:
@@ -548,7 +559,7 @@ def described(operation: tuple[Callable[..., Any], tuple[Any, ...]]) -> str:
     function, args = operation
     match function.__name__, args[0]:
         case "append", Chunk() as chunk:
-            return "events " + ",".join(record.kind for record in chunk.records)
+            return "events " + ",".join(kind for kind, *_ in ormsgpack.unpackb(chunk.packed))
         case "run_checkpoint_apply", ["put", _, namespace, checkpoint_id, *_]:
             return f"put {checkpoint_id[:13]} {namespace}"
         case "run_checkpoint_apply", ["writes", _, namespace, checkpoint_id, task_id, _, values]:
@@ -625,7 +636,7 @@ async def test_a_run_ends_the_same_when_the_daemon_dies_at_work(name: str, tmp_p
 
         async with inprocess.opened(data_dir, PROJECT, writer=armed) as daemon:
             ended = await ended_or(daemon.writer.crashed, daemon, run)
-            stored = records_of(daemon.writer.taken)
+            stored = records_of(daemon.writer.taken, daemon.writer.connection)
             daemon.abandon()
         if faults := await faults_at_boot(recording, stored, data_dir):
             failed[n] = faults

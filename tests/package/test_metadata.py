@@ -85,7 +85,7 @@ def test_scripts_can_be_called_and_parsed(script: str) -> None:
 def test_ci_runs_both_scripts() -> None:
     commands = (ROOT / ".ci" / "run").read_text("utf-8").splitlines()
 
-    assert {"scripts/check", "scripts/test"} <= set(commands)
+    assert {"scripts/check", "scripts/test --all"} <= set(commands)
 
 
 def test_the_sample_is_a_plain_project_whose_files_exist() -> None:

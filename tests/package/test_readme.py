@@ -18,13 +18,14 @@ from docutils import nodes
 from docutils.core import publish_doctree
 
 import gatewayd
-from gatewayd import settings
+from gatewayd import project, settings
 from tests.package.conftest import Server
 
 ROOT = Path(__file__).parents[2]
 ADDRESS = "http://127.0.0.1:2024"
 
 BLOCKS = {
+    "store": '"store": {',
     "install": "pip install .",
     "serve": "scripts/serve",
     "curl": "curl -N",
@@ -78,6 +79,19 @@ def sections(name: str) -> str:
         rf"\n{name}\n=+\n(.*?)\n\n[^\n]+\n=+\n", (ROOT / "README.rst").read_text("utf-8"), re.DOTALL
     )
     return section
+
+
+def test_the_store_of_the_readme_is_one_that_a_project_may_have(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").touch()
+    file = tmp_path / "langgraph.json"
+    file.write_text(f'{{"graphs": {{"agent": "./agent.py:graph"}}, {blocks()["store"]}}}')
+
+    served = project.read(file)
+
+    assert not served.warnings
+    assert served.store_index is not None
+    assert served.store_index.fields == ("text", "meta.title")
+    assert served.store_ttl.default_ttl == 43200
 
 
 def test_each_block_of_the_readme_has_its_test() -> None:

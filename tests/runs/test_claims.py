@@ -140,6 +140,7 @@ async def test_an_error_of_storage_is_logged_and_the_loop_goes_on(
     engine.worker.capacity = 0
     run = await engine.create()
     engine.worker.capacity = 1
+    engine.runs.worker_ready()
     await engine.worker.started(run.run_id)
     assert "due runs could not be started: no room" in caplog.text
 
@@ -186,3 +187,23 @@ async def test_a_sweep_takes_all_that_may_go_in_steps(engine: Any, monkeypatch: 
     assert await engine.fetch("SELECT DISTINCT thread_id FROM events") == [(runs[7].thread_id,)]
     assert len(await engine.fetch("SELECT * FROM threads")) == 1
     assert await sweeper.sweep(engine.runs, linger_s=120.0) == 0
+
+
+async def test_the_sweeper_goes_on_after_whatever_failed(
+    engine: Any, monkeypatch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures: list[Exception] = [Unavailable("no room"), IndexError("a damaged row")]
+    over = asyncio.Event()
+
+    async def failing(runs: manager.RunManager) -> int:
+        if failures:
+            raise failures.pop()
+        over.set()
+        return 0
+
+    monkeypatch.setattr(sweeper, "convert_rows", failing)
+    keeping = sweeper.Keeping(linger_s=0, events_s=0, idempotency_s=0, webhooks_s=0)
+    engine.tasks.spawn(sweeper.sweeper(engine.runs, 0.0, keeping), "sweeper")
+    async with asyncio.timeout(20):
+        await over.wait()
+    assert caplog.text.count("sweeping failed") == 2

@@ -46,3 +46,19 @@ async def test_a_rollback_on_a_full_disk_is_carried_out_when_there_is_room(
     await engine.landed()
     assert await engine.run(run) is None
     assert await engine.fetch("SELECT * FROM slots") == []
+
+
+async def test_nothing_of_a_run_is_stored_behind_a_checkpoint_that_was_refused(engine: Any) -> None:
+    first = await engine.executing()
+    engine.worker.checkpoint(first.run_id, "0002")
+    engine.worker.end(first.run_id)
+    await engine.landed()
+    second = await engine.executing(first.thread_id)
+    with engine.writer_held():
+        for checkpoint_id in ("0001", "0002", "0003"):
+            last = engine.worker.checkpoint(second.run_id, checkpoint_id)
+    await engine.workers.board.until(lambda: any(n == last for _, _, n, _ in engine.worker.refused))
+    assert [n for _, _, n, _ in engine.worker.refused] == [last - 1, last]
+    assert await engine.fetch("SELECT checkpoint_id FROM checkpoints WHERE run_id = ?", second.run_id) == [
+        ("0001",)
+    ]

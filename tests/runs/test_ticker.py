@@ -475,10 +475,10 @@ async def test_a_date_that_could_not_be_stored_is_tried_again_and_others_do_not_
     unlucky, lucky = await create(made), await create(made)
     fire = store.Storage.cron_fire_if_current
 
-    async def full(storage: store.Storage, firing: Firing, *, claim: bool) -> Any:
+    async def full(storage: store.Storage, firing: Firing, **options: Any) -> Any:
         if firing.cron_id == unlucky.cron_id:
             raise database.FullDisk("the disk is full")
-        return await fire(storage, firing, claim=claim)
+        return await fire(storage, firing, **options)
 
     monkeypatch.setattr(store.Storage, "cron_fire_if_current", full)
     engine.now = FIRST

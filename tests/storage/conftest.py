@@ -14,6 +14,7 @@ from attrs import define, field
 
 from gatewayd import ids
 from gatewayd.checkpointing import operations
+from gatewayd.errors import GatewaydError
 from gatewayd.model.cron import Cron, Firing
 from gatewayd.model.event import Chunk, pack
 from gatewayd.model.run import Run, RunOutcome, RunRequest
@@ -105,13 +106,25 @@ class Desk:
     def checkpoint(self, run_id: str, checkpoint_id: str, parent: str | None = None) -> BaseException | None:
         thread_id = self.run(run_id).thread_id
         operation = operations.put(thread_id, "", checkpoint_id, parent, "msgpack", b"state", "{}")
-        return runs.run_checkpoint_apply(self.connection, operation, run_id)
+        return self.apply(operation, run_id)
 
     def write(self, run_id: str, checkpoint_id: str, task_id: str = "task") -> BaseException | None:
         thread_id = self.run(run_id).thread_id
         values = [(0, "channel", 1, "msgpack", run_id.encode())]
         operation = operations.writes(thread_id, "", checkpoint_id, task_id, "path", values)
-        return runs.run_checkpoint_apply(self.connection, operation, run_id)
+        return self.apply(operation, run_id)
+
+    def apply(self, operation: list[Any], run_id: str) -> BaseException | None:
+        """Apply an operation as the writer does; return why it was refused."""
+        self.connection.execute("SAVEPOINT operation")
+        try:
+            runs.run_checkpoint_apply(self.connection, operation, run_id)
+        except GatewaydError as error:
+            self.connection.execute("ROLLBACK TO operation")
+            return error
+        finally:
+            self.connection.execute("RELEASE operation")
+        return None
 
     def cron(self, thread_id: str | None = None, **changes: Any) -> Cron:
         """Store a cron that is due a minute from now."""

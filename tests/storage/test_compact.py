@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gatewayd.checkpointing import convert
 from gatewayd.errors import BadConfiguration, InsufficientStorage
 from gatewayd.storage import migrate
 from gatewayd.storage.sqlite import compact, database, space
@@ -86,3 +87,32 @@ def test_a_foreign_file_and_a_damaged_one_are_refused(path: Path) -> None:
     path.write_bytes(b"no database " * 1000)
     with pytest.raises(BadConfiguration, match="read as a database"):
         compact.compact(path)
+
+
+def test_rows_that_are_still_to_be_converted_keep_their_numbers(path: Path) -> None:
+    connection = database.opened(path)
+    for number in range(1, 21):
+        connection.execute(
+            "INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, run_id, format, type, checkpoint, metadata) "
+            "VALUES ('t', '', ?, '', 1, 'msgpack', ?, '{}')",
+            (f"{number:04}", bytes(2000)),
+        )
+    connection.execute("INSERT INTO conversions VALUES ('checkpoints', 10, 20)")
+    connection.execute("DELETE FROM checkpoints WHERE rowid <= 10")
+    connection.close()
+    compact.compact(path)
+    connection = database.connect(path)
+    converted = 0
+    while (found := convert.next_row(connection)) is not None:
+        if found.body:
+            manifest, portions = convert.cut_row(found, set())
+            for portion in portions:
+                convert.store_some(connection, found.thread_id, portion)
+            convert.finish(connection, found, manifest)
+            converted += 1
+    assert (
+        converted
+        == connection.execute("SELECT count(*) FROM checkpoints WHERE format = 2").fetchone()[0]
+        == 10
+    )
+    connection.close()

@@ -14,7 +14,7 @@ import pytest
 from gatewayd import ids
 from gatewayd.model.run import RunOutcome
 from gatewayd.storage import store
-from gatewayd.storage.sqlite import boots, crons, events, idempotency, runs, search, threads, webhooks
+from gatewayd.storage.sqlite import boots, crons, events, idempotency, runs, search, states, threads, webhooks
 
 GROWING = {
     "threads",
@@ -144,6 +144,7 @@ def test_no_trigger_reads_a_whole_table(desk: Any, analysed: bool) -> None:
 async def test_no_read_of_a_request_reads_a_whole_table(
     storage: store.Storage, desk: Any, monkeypatch: Any
 ) -> None:
+    states.prepare(desk.connection)  # its plans are looked at
     thread_id = crowd(desk)
     run_id = next(run_id for run_id, status in desk.runs(thread_id).items() if status == "success")
     asked: list[tuple[str, Any]] = []
@@ -160,7 +161,9 @@ async def test_no_read_of_a_request_reads_a_whole_table(
 
     monkeypatch.setattr(storage, "readers", Noted(noted, storage.readers.close))
     storage.scanner.on_statement = lambda sql: asked.append((sql, ()))
+    storage.states.scanner.on_statement = storage.scanner.on_statement
     await ask("thread_get", thread_id)
+    await ask("thread_find", thread_id)
     for fields in searches(thread_id):
         await ask("threads_search", store.ThreadSearch(**fields))
         await ask("threads_count", store.ThreadSearch(**fields))
@@ -238,7 +241,9 @@ def reading() -> set[str]:
         for name, function in inspect.getmembers(store.Storage, inspect.isfunction)
         if not name.startswith("_")
         and (
-            "self.readers.rows(" in (source := inspect.getsource(function)) or "self.scanner.read(" in source
+            "self.readers.rows(" in (source := inspect.getsource(function))
+            or "self.scanner.read(" in source
+            or "self._snapshots.read(" in source
         )
         and not name.startswith("assistant")
     }

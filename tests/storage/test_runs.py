@@ -477,7 +477,7 @@ def test_a_refused_checkpoint_leaves_nothing_and_is_no_progress(desk: Any, threa
     second = desk.create(thread_id, claim=True)
     before = desk.dump("checkpoints", "writes")
     assert isinstance(desk.checkpoint(second, "0001"), Conflict)
-    unknown = runs.run_checkpoint_apply(desk.connection, ["nonsense"], second)
+    unknown = desk.apply(["nonsense"], second)
     assert unknown is not None
     assert desk.dump("checkpoints", "writes") == before
     assert desk.fetch("SELECT progressed FROM runs WHERE run_id = ?", second) == [(0,)]

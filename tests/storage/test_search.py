@@ -13,7 +13,7 @@ from gatewayd import ids, wire
 from gatewayd.errors import Invalid
 from gatewayd.model.thread import Thread
 from gatewayd.storage import migrate
-from gatewayd.storage.sqlite import database, search, threads
+from gatewayd.storage.sqlite import database, search, states, threads
 from tests.storage import test_filters as model
 
 KEYS = ("thread_id", "status", "created_at", "updated_at", "state_updated_at")
@@ -26,6 +26,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connectio
     connection = database.connect(path)
     migrate.migrate(connection, path)
     connection.execute("PRAGMA synchronous = OFF")
+    states.prepare(connection)
     yield connection
     connection.close()
 

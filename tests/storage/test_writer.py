@@ -366,6 +366,61 @@ async def test_an_operation_that_is_too_large_for_the_disk_does_not_take_its_nei
     assert second("SELECT note FROM notes") == [("first",), ("last",)]
 
 
+async def test_nothing_of_a_chain_is_stored_behind_what_failed_in_this_batch_and_in_later_ones(
+    writer: Traced, second: Callable[[str], Any]
+) -> None:
+    chain, outcomes = database.Chain(), []
+
+    def post(function: Callable[..., Any], *args: Any) -> None:
+        writer.post(
+            function,
+            *args,
+            done=outcomes.append,
+            failed=lambda error: outcomes.append(type(error)),
+            chain=chain,
+        )
+
+    with held(writer):
+        post(insert, "first")
+        post(refuse, "second")
+        post(insert, "third")
+        other = writer.submit(insert, "other")
+    await other
+    post(insert, "fourth")
+    await writer.submit(insert, "another")
+    assert outcomes == ["FIRST", LookupError, LookupError, LookupError]
+    assert second("SELECT note FROM notes") == [("first",), ("other",), ("another",)]
+
+
+async def test_of_a_chain_on_a_full_disk_a_prefix_is_stored(
+    writer: Traced, second: Callable[[str], Any]
+) -> None:
+    def room(connection: sqlite3.Connection, pages: int) -> None:
+        (used,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {used + pages}")
+
+    chain, outcomes = database.Chain(), []
+
+    def post(function: Callable[..., Any], *args: Any) -> None:
+        writer.post(
+            function,
+            *args,
+            done=outcomes.append,
+            failed=lambda error: outcomes.append(type(error)),
+            chain=chain,
+        )
+
+    await writer.submit(room, 4)
+    with held(writer):
+        post(insert, "first")
+        post(fill, 400 * PAGE)
+        post(insert, "third")
+        other = writer.submit(insert, "other")
+    await other
+    assert outcomes == ["FIRST", database.FullDisk, database.FullDisk]
+    assert second("SELECT note FROM notes") == [("first",), ("other",)]
+
+
 async def test_a_batch_that_takes_long_is_logged_with_the_names_of_its_operations(
     writer: Traced, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,3 +150,8 @@ def test_credentials_are_never_allowed_together_with_any_origin():
     assert cors.allowed_origin(rules, "http://a.example") == "http://a.example"
     assert cors.allowed_origin(Cors(allow_origins=("*",)), "http://a.example") == "*"
     assert cors.allowed_origin(Cors(allow_origin_regex="http://a"), "http://a.evil.example") is None
+
+
+def test_an_integer_beyond_64_bits_that_came_as_a_float_is_refused_and_shown():
+    with pytest.raises(Invalid, match="greater than the maximum"):
+        parse.structure({"assistant_id": "a", "config": {"recursion_limit": 1e300}}, bodies.RunCreate)

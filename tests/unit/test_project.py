@@ -235,7 +235,7 @@ def test_an_own_store_or_checkpointer_is_said_to_be_not_supported_yet(write, sec
         ("checkpointer.ttl.mystery", {"checkpointer": {"ttl": {"strategy": "delete", "mystery": 1}}}),
         ("store.index.mystery", {"store": {"index": {"dims": 3, "embed": "x:y", "mystery": 1}}}),
         ("store.ttl.mystery", {"store": {"ttl": {"default_ttl": 5, "mystery": 1}}}),
-        ("checkpointer.serde", {"checkpointer": {"serde": {"pickle_fallback": True}}}),
+        ("checkpointer.serde.mystery", {"checkpointer": {"serde": {"pickle_fallback": True, "mystery": 1}}}),
         ("checkpointer.backend", {"checkpointer": {"backend": "mongo"}}),
         ("priority", {"priority": {"path": "./p.py:p"}}),
         ("http.configurable_headers", {"http": {"configurable_headers": {"includes": ["x-*"]}}}),
@@ -280,6 +280,35 @@ def test_the_stores_index_and_lives_are_read(write):
 )
 def test_an_index_or_life_that_can_not_be_is_refused_by_name(write, key, section):
     assert f": {key}: " in refusal(write(store=section))
+
+
+def test_what_checkpoints_may_hold_is_read_and_a_null_is_not_an_absence(write):
+    given = {
+        "allowed_json_modules": [["my_agent", "my_file", "SomeType"]],
+        "allowed_msgpack_modules": [["my_agent.my_file", "SomeType"]],
+        "pickle_fallback": True,
+    }
+    assert project.read(write(checkpointer={"serde": given})).serde == given
+    strict = {"allowed_json_modules": True, "allowed_msgpack_modules": None, "pickle_fallback": False}
+    assert project.read(write(checkpointer={"serde": strict})).serde == strict
+    assert project.read(write(checkpointer={"serde": None})).serde == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "serde"),
+    [
+        ("checkpointer.serde", []),
+        ("checkpointer.serde.allowed_json_modules", {"allowed_json_modules": "my_agent"}),
+        ("checkpointer.serde.allowed_json_modules[0]", {"allowed_json_modules": ["my_agent"]}),
+        ("checkpointer.serde.allowed_json_modules[0]", {"allowed_json_modules": [["SomeType"]]}),
+        ("checkpointer.serde.allowed_msgpack_modules", {"allowed_msgpack_modules": {}}),
+        ("checkpointer.serde.allowed_msgpack_modules[1]", {"allowed_msgpack_modules": [["a", "B"], ["a", "b", "C"]]}),
+        ("checkpointer.serde.allowed_msgpack_modules[0][1]", {"allowed_msgpack_modules": [["a", 5]]}),
+        ("checkpointer.serde.pickle_fallback", {"pickle_fallback": "yes"}),
+    ],
+)  # fmt: skip
+def test_a_serialiser_that_can_not_be_is_refused_by_name(write, key, serde):
+    assert f": {key}: " in refusal(write(checkpointer={"serde": serde}))
 
 
 def test_parts_of_the_api_are_switched_off(write):

@@ -340,7 +340,7 @@ def test_a_backlog_smaller_than_the_window_is_refused(folder):
         "GATEWAYD_API_KEYS",
         "LANGGRAPH_AUTH",
         "LANGGRAPH_AUTH_TYPE",
-        "LANGGRAPH_AES_KEY",
+        "LANGGRAPH_AES_JSON_KEYS",
         "LANGGRAPH_ENCRYPTION",
     ],
 )
@@ -348,6 +348,13 @@ def test_a_variable_that_asks_for_protection_is_refused_and_its_value_kept_secre
     detail = refusal(**{name: "s3cret"})
     assert detail.startswith(f"{name} is set (in the environment): ")
     assert "s3cret" not in detail
+
+
+def test_the_key_for_checkpoints_gives_a_warning_of_what_it_does_not_encrypt(folder):
+    _, served = settings.load({}, {"LANGGRAPH_AES_KEY": "0123456789abcdef"})
+    (warning,) = served.warnings
+    assert warning.startswith("LANGGRAPH_AES_KEY encrypts checkpoints and their writes only: ")
+    assert "0123456789abcdef" not in warning
 
 
 def test_the_reference_servers_word_for_no_authentication_is_accepted(folder):

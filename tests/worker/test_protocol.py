@@ -12,6 +12,7 @@ from langgraph.types import Interrupt
 
 from gatewayd import wire
 from gatewayd.model import event
+from gatewayd.model.state import Cut
 from gatewayd.worker.protocol import Protocol
 from gatewayd.worker.transformers import Transformers
 
@@ -129,7 +130,7 @@ class Counting(StreamTransformer):
 
 
 def test_a_graphs_own_transformers_push_to_channels_and_suppress_what_they_want() -> None:
-    made = Protocol(False, False, False, Transformers((Counting, ToolCallTransformer)))
+    made = Protocol(False, False, False, transformers=Transformers((Counting, ToolCallTransformer)))
     found = shapes(made, ((), "values", {"n": 1}), ((), "custom", "secret"))
     assert found == [
         ("custom", "", {"data": {"name": "progress", "payload": {"states": 1}}}),
@@ -137,3 +138,10 @@ def test_a_graphs_own_transformers_push_to_channels_and_suppress_what_they_want(
     ]
     (last,) = made.close("completed")
     assert wire.loads(last[3]) == {"data": {"name": "progress", "payload": "over"}}
+
+
+def test_a_whole_state_leaves_as_it_is_cut() -> None:
+    cut = Cut(b"manifest", 9000, [])
+    made = Protocol(False, False, False, lambda params: cut if params == {"data": {"n": 1}} else b"?")
+    items = [*made.shape((), "values", {"n": 1, "__interrupt__": ()}), *made.release()]
+    assert [(kind, data) for kind, _, _, data in items] == [("v2/values", cut)]

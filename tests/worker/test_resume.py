@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.constants import TAG_HIDDEN
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, Interrupt, Send
 
 from gatewayd.checkpointing import rows
 from gatewayd.worker import resume
+
+SERDE = JsonPlusSerializer()
 
 
 @pytest.mark.parametrize(
@@ -53,7 +56,7 @@ def test_other_namespaces_are_not_below_it(candidate: str, namespace: str) -> No
 
 
 def write(channel: str, stamp: int, *, run_id: str = "run", value: Any = None) -> rows.WriteRow:
-    kind, packed = resume.SERDE.dumps_typed(value)
+    kind, packed = SERDE.dumps_typed(value)
     return rows.WriteRow("task", 0, run_id, stamp, "", channel, rows.WHOLE, kind, packed)
 
 
@@ -62,7 +65,7 @@ def test_a_question_is_open_until_a_newer_answer() -> None:
     assert resume._question([asked], "task") == asked
     assert resume._question([asked, write(resume.RESUME, 5)], "task") == asked  # the answer to the one before
     assert resume._question([asked, write(resume.RESUME, 6)], "task") is None
-    assert list(resume._ids(asked)) == ["q"]
+    assert list(resume._ids(asked, SERDE)) == ["q"]
 
 
 def test_of_several_runs_questions_the_newest_counts() -> None:

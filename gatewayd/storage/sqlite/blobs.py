@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
+from typing import Any
 
+from gatewayd.blobs import sql as blobs_sql
 from gatewayd.blobs import sweep
 from gatewayd.checkpointing import sql as checkpoint_sql
+from gatewayd.errors import NotFound
+from gatewayd.storage.sqlite import events, runs, threads
 
-SOURCES = (*checkpoint_sql.SOURCES,)
+SOURCES = (*checkpoint_sql.SOURCES, events.SOURCE, runs.SOURCE, threads.SOURCE)
 """All tables whose rows have manifests."""
 
 
@@ -21,3 +26,20 @@ def blobs_sweep_begin(connection: sqlite3.Connection, after: int) -> sweep.Sweep
 def blobs_sweep_step(connection: sqlite3.Connection, begun: sweep.Sweep) -> bool:
     """Go on for a few milliseconds; True when the sweep of this family is over."""
     return sweep.step(connection, begun, SOURCES)
+
+
+def parts_store_if_running(
+    connection: sqlite3.Connection, thread_id: str, run_id: str, blobs: Sequence[Sequence[Any]]
+) -> None:
+    """
+    Store some of the blobs of a state whose record follows. Raises `NotFound` for a run that is not running any more.
+
+    If the record never comes they are garbage, and the mark is there already.
+    """
+    row = connection.execute(
+        "SELECT 1 FROM runs WHERE run_id = ? AND status = 'running'", (run_id,)
+    ).fetchone()
+    if row is None:
+        raise NotFound("the run is not running any more")
+    blobs_sql.store(connection, thread_id, blobs, ())
+    blobs_sql.mark(connection, thread_id)

@@ -103,6 +103,14 @@ def opened(path: Path) -> sqlite3.Connection:
 
 
 @define(eq=False)
+class Chain:
+    """Operations of which none is stored behind one that failed; the writer's thread alone looks at it."""
+
+    error: BaseException | None = field(default=None, init=False)
+    """Of the first that failed."""
+
+
+@define(eq=False)
 class _Operation:
     function: Callable[..., Any]
     args: tuple[Any, ...]
@@ -112,6 +120,7 @@ class _Operation:
     done: Callable[[Any], None] | None
     failed: Callable[[BaseException], None] | None = None
     early: Callable[[Any], None] | None = None
+    chain: Chain | None = None
     result: Any = None
     error: BaseException | None = None
 
@@ -175,15 +184,17 @@ class Writer:
         *args: Any,
         promise: bool = False,
         early: Callable[[T], None] | None = None,
+        done: Callable[[T], None] | None = None,
     ) -> asyncio.Future[T]:
         """
         Queue `function(connection, *args)`; the future gets its result after the commit, and the sync of a promise.
 
         `early(result)` of a promise is called in the event loop after the commit already: what may begin before the sync.
+        `done(result)` is called as for `post`, before the future has it.
         """
         assert self._loop is not None
         future: asyncio.Future[T] = self._loop.create_future()
-        self._put(_Operation(function, args, promise, 0, future, None, early=early))
+        self._put(_Operation(function, args, promise, 0, future, done, early=early))
         return future
 
     def post(
@@ -194,9 +205,14 @@ class Writer:
         weight: int = 0,
         promise: bool = False,
         failed: Callable[[BaseException], None] | None = None,
+        chain: Chain | None = None,
     ) -> None:
-        """Queue like `submit`; `done(result)` is called in the event loop, before anything queued later is settled."""
-        self._put(_Operation(function, args, promise, weight, None, done, failed))
+        """
+        Queue like `submit`; `done(result)` is called in the event loop, before anything queued later is settled.
+
+        Behind an operation of a `chain` that failed, none of it is stored: it fails with the same error.
+        """
+        self._put(_Operation(function, args, promise, weight, None, done, failed, chain=chain))
 
     def _put(self, operation: _Operation) -> None:
         with self._wake:
@@ -248,6 +264,9 @@ class Writer:
             for operation in batch:
                 operation.error = operation.result = None
                 self._run_together([operation])
+                _break([operation])
+        else:
+            _break(batch)
         self.space = space.measure(self.connection, self.space)
         if self._trimmer is not None:
             self._trimmer.after_batch(self.connection)
@@ -263,6 +282,7 @@ class Writer:
     def _run_together(self, batch: list[_Operation]) -> BaseException | None:
         """Run operations in one transaction; return why none of them is stored, or None."""
         execute = self.connection.execute
+        whole = {each.chain for each in batch if each.chain is not None and each.chain.error is None}
         try:
             execute("BEGIN IMMEDIATE")
             for operation in batch:
@@ -275,6 +295,8 @@ class Writer:
                     self.connection.rollback()
                 except sqlite3.Error:  # the next BEGIN fails, then, and so says every caller's error
                     log.exception("a transaction could not be rolled back")
+            for chain in whole:
+                chain.error = None
             for operation in batch:
                 operation.error = operation.error or failure
             return failure
@@ -294,8 +316,10 @@ class Writer:
         except OSError as error:
             log.critical("what is stored may not survive the loss of power: %s", error)
             failure = FullDisk(f"the disk did not confirm what was stored: {error}")
+            # It is committed, and everybody sees it: `done` is called as ever (who would store it anew would find it
+            # done, and tell nobody), only who waits for the promise itself does not get it.
             for operation in batch:
-                if operation.promise:
+                if operation.promise and operation.future is not None:
                     operation.error = operation.error or failure
 
     def _begin(self, batch: list[_Operation]) -> None:
@@ -307,6 +331,9 @@ class Writer:
                 log.exception("what follows the operation %s failed", operation.function.__name__)
 
     def _run_one(self, operation: _Operation) -> None:
+        if operation.chain is not None and operation.chain.error is not None:
+            operation.error = operation.chain.error
+            return
         execute = self.connection.execute
         execute("SAVEPOINT operation")
         try:
@@ -316,6 +343,7 @@ class Writer:
                 raise  # SQLite itself has rolled everything back (disk full, I/O error)
             execute("ROLLBACK TO operation")
             operation.error = _translated(error)
+            _break([operation])
         execute("RELEASE operation")
 
     def _deliver(self, batch: list[_Operation]) -> None:
@@ -342,6 +370,13 @@ class Writer:
 
 WriterFactory = Callable[[sqlite3.Connection], Writer]
 """Makes the writer of an open connection."""
+
+
+def _break(batch: Iterable[_Operation]) -> None:
+    """Have nothing stored of a chain behind an operation that failed."""
+    for operation in batch:
+        if operation.chain is not None and operation.chain.error is None:
+            operation.chain.error = operation.error
 
 
 def _translated(error: BaseException) -> BaseException:

@@ -9,10 +9,16 @@ from it. The thread knows up to which number its log is gone (`pruned_to`), each
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 
+import ormsgpack
+
+from gatewayd.blobs import sql as blobs_sql
+from gatewayd.blobs import sweep
 from gatewayd.model.event import Chunk
+from gatewayd.model.state import Parts
 
-COLUMNS = "thread_id, run_id, first_seq, last_seq, time_ms, records"
+COLUMNS = "thread_id, run_id, first_seq, last_seq, time_ms, records, parts"
 
 # The next chunks behind :after: as many as fit into :bytes together, one at least. The sizes are looked at first, so
 # that a small chunk before large ones does not make the page large. What is left of a deleted thread is nobody's: a
@@ -21,7 +27,7 @@ _PAGE = f"""
 SELECT {COLUMNS} FROM events WHERE {{whose}} AND last_seq > :after AND last_seq <= (
     SELECT max(last_seq) FROM (
         SELECT last_seq, size, sum(size) OVER (ORDER BY last_seq) AS total
-        FROM (SELECT last_seq, length(records) AS size FROM events WHERE {{whose}} AND last_seq > :after
+        FROM (SELECT last_seq, length(records) + joined AS size FROM events WHERE {{whose}} AND last_seq > :after
               ORDER BY last_seq LIMIT :chunks))
     WHERE total <= :bytes OR total = size)
 AND NOT EXISTS (SELECT 1 FROM threads WHERE threads.thread_id = :thread_id AND deleted_at IS NOT NULL)
@@ -71,10 +77,23 @@ PRUNE_BYTES = 2 << 20
 
 
 def append(connection: sqlite3.Connection, chunk: Chunk) -> None:
-    """Store one chunk; its numbers were given by `streams.log`."""
+    """Store one chunk; its numbers were given by `streams.log`. Raises `Rejected` if blobs would be missing."""
+    parts = None
+    if chunk.parts:
+        blobs_sql.store(connection, chunk.thread_id, chunk.blobs, [each.manifest for each in chunk.parts])
+        parts = ormsgpack.packb([tuple(each) for each in chunk.parts])
     connection.execute(
-        f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
-        (chunk.thread_id, chunk.run_id, chunk.first_seq, chunk.last_seq, chunk.time_ms, chunk.packed),
+        f"INSERT INTO events ({COLUMNS}, joined) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            chunk.thread_id,
+            chunk.run_id,
+            chunk.first_seq,
+            chunk.last_seq,
+            chunk.time_ms,
+            chunk.packed,
+            parts,
+            chunk.joined,
+        ),
     )
     if not chunk.run_id:  # no run's end will tell that there is something to remove one day
         keep_from(connection, chunk.thread_id, chunk.time_ms * 1000)
@@ -94,15 +113,16 @@ def prune_step(connection: sqlite3.Connection, thread_id: str, before: int, rows
     At most `rows` chunks and `PRUNE_BYTES`, or one chunk.
     """
     chunks = connection.execute(
-        "SELECT last_seq, time_ms, run_id, length(records) FROM events WHERE thread_id = ? ORDER BY last_seq LIMIT ?",
+        "SELECT last_seq, time_ms, run_id, length(records), parts IS NOT NULL FROM events WHERE thread_id = ? "
+        "ORDER BY last_seq LIMIT ?",
         (thread_id, rows + 1),
     ).fetchall()
     over: dict[str, int | None] = {}
-    boundary, size, since = 0, 0, None
+    boundary, size, since, parts = 0, 0, None, False
     done = (
         len(chunks) <= rows
     )  # else the last one is for the next step, as here it is the newest, which stays
-    for last_seq, time_ms, run_id, length in chunks[:-1]:
+    for last_seq, time_ms, run_id, length, has_parts in chunks[:-1]:
         if run_id not in over:
             over[run_id] = _over_since(connection, run_id, time_ms)
         ended_at = over[run_id]
@@ -110,10 +130,12 @@ def prune_step(connection: sqlite3.Connection, thread_id: str, before: int, rows
             done, since = True, ended_at
             del over[run_id]
             break
-        boundary, size = last_seq, size + length
+        boundary, size, parts = last_seq, size + length, parts or bool(has_parts)
         if size >= PRUNE_BYTES:
             done = False
             break
+    if parts:
+        blobs_sql.mark(connection, thread_id)
     if boundary:
         connection.execute("DELETE FROM events WHERE thread_id = ? AND last_seq <= ?", (thread_id, boundary))
         connection.executemany("UPDATE runs SET pruned = 1 WHERE run_id = ?", [(run_id,) for run_id in over])
@@ -135,6 +157,17 @@ def last_seq(connection: sqlite3.Connection, thread_id: str) -> int:
     return int(row[0]) if row else 0
 
 
-def chunk(row: tuple[str, str, int, int, int, bytes]) -> Chunk:
+def chunk(row: tuple[str, str, int, int, int, bytes, bytes | None]) -> Chunk:
     """Make the record of a row with `COLUMNS`."""
-    return Chunk(*row)
+    parts = row[6]
+    return Chunk(*row[:6], () if parts is None else [Parts(*each) for each in ormsgpack.unpackb(parts)])
+
+
+def _manifests(parts: bytes) -> Iterator[bytes]:
+    return (manifest for manifest, _ in ormsgpack.unpackb(parts))
+
+
+SOURCE = sweep.Source(
+    "events INDEXED BY events_with_parts", ("rowid",), (-1,), "parts", "parts IS NOT NULL", _manifests
+)
+"""Where the log has manifests."""

@@ -12,12 +12,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
+import zstandard
 from attrs import frozen
 
 from gatewayd import ids, wire
+from gatewayd.blobs import sql as blobs_sql
+from gatewayd.blobs import sweep
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.errors import Conflict, NotFound, UnknownInterrupt
-from gatewayd.model import states
+from gatewayd.model import state, states
 from gatewayd.model.assistant import Assistant
 from gatewayd.model.event import Chunk
 from gatewayd.model.run import RESUMING, Run, RunOutcome, RunRequest
@@ -26,7 +29,7 @@ from gatewayd.storage.sqlite import assistants, events, idempotency, slots, thre
 
 COLUMNS = (
     "runs.run_id, runs.thread_id, runs.assistant_id, runs.graph_id, runs.status, runs.created_at, runs.updated_at, "
-    "runs.started_at, runs.ended_at, runs.metadata, runs.kwargs, runs.multitask_strategy, runs.answers, "
+    "runs.started_at, runs.ended_at, runs.metadata, coalesce(runs.kwargs_zstd, runs.kwargs), runs.multitask_strategy, runs.answers, "
     "runs.attempt, runs.strikes, runs.suspicions, runs.executed_us, runs.cancel_action, runs.cancel_error, runs.result, runs.error, "
     "runs.log_from, runs.log_to, threads.ephemeral"
 )
@@ -63,8 +66,16 @@ FROM runs JOIN threads USING (thread_id)
     LEFT JOIN slots ON slots.thread_id = runs.thread_id AND slots.holder <> runs.run_id
 WHERE runs.run_id = ? AND runs.thread_id = ? AND threads.deleted_at IS NULL"""
 
+LARGE_KWARGS = 2048
+"""Bytes of kwargs from which on they are compressed; those without a large input are smaller."""
+
 INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
 """langgraph's interrupt ids: xxh3-128 in hex. A resume map has only such keys."""
+
+SOURCE = sweep.Source(
+    "runs INDEXED BY runs_with_parts", ("rowid",), (-1,), "result", "substr(result, 1, 1) = x'93'"
+)
+"""Where results have manifests."""
 
 THREAD_OR_ASSISTANT = "Thread or assistant not found."
 ALREADY_RUNNING = (
@@ -116,7 +127,7 @@ def record(row: tuple[Any, ...]) -> Run:
         started_at=row[7],
         ended_at=row[8],
         metadata=loads(row[9]),
-        kwargs=loads(row[10]),
+        kwargs=loads(_expanded(row[10])),
         multitask_strategy=row[11],
         answers=None if row[12] is None else loads(row[12]),
         attempt=row[13],
@@ -125,12 +136,25 @@ def record(row: tuple[Any, ...]) -> Run:
         executed_us=row[16],
         cancel_action=row[17],
         cancel_error=None if row[18] is None else loads(row[18]),
-        result=row[19],
+        result=state.loaded(row[19]),
         error=None if row[20] is None else loads(row[20]),
         log_from=row[21],
         log_to=row[22],
         ephemeral=bool(row[23]),
     )
+
+
+def _packed(kwargs: dict[str, Any]) -> tuple[str, bytes | None]:
+    """Return the columns kwargs and kwargs_zstd."""
+    text = wire.text(kwargs)
+    if len(text) < LARGE_KWARGS:
+        return text, None
+    return "{}", zstandard.ZstdCompressor(level=3).compress(text.encode())
+
+
+def _expanded(column: str | bytes) -> str | bytes:
+    """Return the JSON of a run's kwargs."""
+    return column if isinstance(column, str) else zstandard.ZstdDecompressor().decompress(column)
 
 
 def select(connection: sqlite3.Connection, tail: str, parameters: Iterable[Any]) -> list[Run]:
@@ -320,8 +344,8 @@ def _answers(command: dict[str, Any] | None, thread: Thread) -> dict[str, Any] |
 def _insert(connection: sqlite3.Connection, run: Run, now: int) -> None:
     connection.execute(
         """INSERT INTO runs (run_id, thread_id, assistant_id, graph_id, status, created_at, submitted_at, updated_at,
-               metadata, kwargs, multitask_strategy, answers, log_from, webhook)
-           VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+               metadata, kwargs, kwargs_zstd, multitask_strategy, answers, log_from, webhook)
+           VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         (
             run.run_id,
             run.thread_id,
@@ -331,7 +355,7 @@ def _insert(connection: sqlite3.Connection, run: Run, now: int) -> None:
             now,
             now,
             wire.text(run.metadata),
-            wire.text(run.kwargs),
+            *_packed(run.kwargs),
             run.multitask_strategy,
             None if run.answers is None else wire.text(run.answers),
             run.log_from,
@@ -471,28 +495,20 @@ def run_cancel_if_active(
     return run_find(connection, run_id) if row else None
 
 
-def run_checkpoint_apply(
-    connection: sqlite3.Connection, operation: list[Any], run_id: str
-) -> BaseException | None:
-    """Apply an operation of a run that is still running; the first one marks the run's progress."""
+def run_checkpoint_apply(connection: sqlite3.Connection, operation: list[Any], run_id: str) -> None:
+    """
+    Apply an operation of a run that is still running; the first one marks the run's progress.
+
+    Raises `NotFound` if it is not running, and what `checkpointing.sql.apply` raises.
+    """
     row = connection.execute(
         "SELECT progressed FROM runs WHERE run_id = ? AND status = 'running'", (run_id,)
     ).fetchone()
     if row is None:
-        return NotFound("the run is not running any more")
-    connection.execute("SAVEPOINT checkpoint")
-    try:
-        checkpoint_sql.apply(connection, operation, run_id)
-    except Exception as error:
-        if not connection.in_transaction:
-            raise  # SQLite itself has rolled everything back: the whole batch fails
-        connection.execute("ROLLBACK TO checkpoint")
-        connection.execute("RELEASE checkpoint")
-        return error
-    connection.execute("RELEASE checkpoint")
+        raise NotFound("the run is not running any more")
+    checkpoint_sql.apply(connection, operation, run_id)
     if not row[0]:
         run_progress(connection, run_id)
-    return None
 
 
 # ending
@@ -510,7 +526,8 @@ def run_finish_if_active(
     End a run: status, result, thread projection, last event, webhook and slot in one transaction.
 
     Only the given attempt may end it (0: whoever). A stored rollback is not overtaken: any other end is refused then.
-    False: it had ended already, or is to be rolled back; nothing was changed.
+    False: it had ended already, or is to be rolled back; nothing was changed. Raises `Rejected` if storage lacks some of
+    the pieces of the values or the result.
     """
     row = connection.execute(
         f"""UPDATE runs SET status = ?, ended_at = ?, updated_at = ?, boot = NULL, {EXECUTED}, result = ?, error = ?,
@@ -522,7 +539,7 @@ def run_finish_if_active(
             now,
             now,
             now,
-            outcome.result,
+            state.stored(outcome.result),
             None if outcome.error is None else wire.text(outcome.error),
             outcome.end_checkpoint_id,
             end.last_seq,
@@ -534,12 +551,15 @@ def run_finish_if_active(
     if row is None:
         return False
     thread_id, webhook = row
+    if isinstance(outcome.result, state.Parts) and (outcome.quiet or outcome.result != outcome.values):
+        blobs_sql.store(connection, thread_id, outcome.blobs, [outcome.result.manifest])
     events.append(connection, end)
     events.keep_from(connection, thread_id, now)
     if webhook is not None and (ended := run_find(connection, run_id)) is not None:
         webhooks.webhook_owe(connection, ended, webhook, outcome, now)
     if outcome.rollback:
         checkpoint_sql.run_delete(connection, run_id)
+        blobs_sql.mark(connection, thread_id)
         connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
     if not outcome.fenced:
         slots.slot_release(connection, thread_id, run_id)
@@ -562,6 +582,8 @@ def run_delete(
     run = run_find(connection, run_id)
     if run is None or run.thread_id != thread_id:
         return None
+    if isinstance(run.result, state.Parts):
+        blobs_sql.mark(connection, thread_id)
     connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
     if run.status == "pending":
         slots.slot_release(connection, thread_id, run_id)

@@ -23,6 +23,8 @@ class Scanner:
     count: int = 2
     on_statement: Callable[[str], None] | None = None
     """Told of every statement; for tests."""
+    prepare: Callable[[sqlite3.Connection], None] | None = None
+    """Called with every connection that is opened."""
     _pool: ThreadPoolExecutor = field(init=False)
     _local: threading.local = field(factory=threading.local, init=False)
     _connections: list[sqlite3.Connection] = field(factory=list, init=False)
@@ -53,6 +55,8 @@ class Scanner:
             found.execute("PRAGMA query_only = ON")
             found.execute("PRAGMA busy_timeout = 5000")
             found.execute("PRAGMA cache_size = -16384")
+            if self.prepare is not None:
+                self.prepare(found)
             found.set_trace_callback(self.on_statement)
         return found
 

@@ -22,12 +22,12 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from gatewayd import wire
 from gatewayd.errors import Invalid
 from gatewayd.model.thread import Thread
-from gatewayd.storage.sqlite import filters, threads
+from gatewayd.storage.sqlite import filters, states, threads
 
 FEW: Final = 2000
 """Threads with a tag that are fetched and sorted rather than met in the order asked for."""
@@ -71,6 +71,8 @@ class Search:
     descending: bool = True
     scan: int = 50_000
     """Candidates to look at, at most."""
+    values_shown: bool = True
+    """False: nobody will look at the values of what is found."""
 
 
 @frozen(kw_only=True)
@@ -88,11 +90,11 @@ def threads_search(connection: sqlite3.Connection, search: Search) -> Found:
     terms = _terms(search)
     if not search.ids and not terms.terms:
         page = _walk(connection, search, None, search.limit + 1, search.offset)
-        return Found(threads=_records(connection, page))
+        return Found(threads=_records(connection, search, page))
     scan = _Scan(connection, search, terms, enough=search.offset + search.limit + 1)
     complete = scan.run()
     return Found(
-        threads=_records(connection, scan.kept[search.offset :]),
+        threads=_records(connection, search, scan.kept[search.offset :]),
         scanned=None if complete else scan.scanned,
     )
 
@@ -137,18 +139,21 @@ def tags_of(metadata: dict[str, Any]) -> list[tuple[str, str | float]]:
 
 def _terms(search: Search) -> filters.Conditions:
     terms = filters.matches("metadata", search.metadata, containment=True)
-    of_values = filters.matches('CAST("values" AS TEXT)', search.values, containment=False)
+    of_values = filters.matches(states.VALUES, search.values, containment=False)
     for term in of_values.terms:
         terms.terms.append(term)
     terms.parameters += of_values.parameters
     return terms
 
 
-def _records(connection: sqlite3.Connection, page: list[Candidate]) -> list[Thread]:
+def _records(connection: sqlite3.Connection, search: Search, page: list[Candidate]) -> list[Thread]:
     sql = f"SELECT {threads.COLUMNS} FROM threads WHERE rowid IN (SELECT value FROM json_each(?))"
     rows = connection.execute(sql, (wire.text([row for row, _, _ in page]),))
     found = {row[0]: threads.record(row) for row in rows}
-    return [found[thread_id] for _, _, thread_id in page]
+    listed = [found[thread_id] for _, _, thread_id in page]
+    if search.values_shown:
+        return [threads.shown(connection, each) for each in listed]
+    return [evolve(each, values=None) for each in listed]
 
 
 def _order(search: Search) -> str:

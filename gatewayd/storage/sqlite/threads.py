@@ -13,12 +13,15 @@ from attrs import evolve
 
 from gatewayd import wire
 from gatewayd.blobs import sql as blobs_sql
+from gatewayd.blobs import sweep
 from gatewayd.errors import Conflict, NotFound
-from gatewayd.model import states
+from gatewayd.model import state, states
 from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.run import RunOutcome
+from gatewayd.model.state import State
 from gatewayd.model.thread import Thread
 from gatewayd.storage.sqlite import idempotency
+from gatewayd.storage.sqlite import states as state_rows
 
 COLUMNS = (
     "thread_id, status, created_at, updated_at, state_updated_at, metadata, config, "
@@ -26,6 +29,9 @@ COLUMNS = (
 )
 VISIBLE = "deleted_at IS NULL AND hidden_at IS NULL"
 FIND = f"SELECT {COLUMNS} FROM threads WHERE thread_id = ? AND {VISIBLE}"
+
+SOURCE = sweep.Source("threads", ("rowid",), (-1,), '"values"', """substr("values", 1, 1) = x'93'""")
+"""Where values have a manifest."""
 
 SWEPT = {"events": "records", "checkpoints": "checkpoint", "writes": "value", "runs": "kwargs"}
 """Tables whose rows go before their thread's row, and the column that may be large."""
@@ -44,7 +50,7 @@ def record(row: tuple[Any, ...]) -> Thread:
         state_updated_at=row[4],
         metadata=wire.loads(row[5]),
         config=wire.loads(row[6]),
-        values=row[7],
+        values=state.loaded(row[7]),
         interrupts=None if row[8] is None else wire.loads(row[8]),
         error=None if row[9] is None else wire.loads(row[9]),
     )
@@ -54,6 +60,19 @@ def thread_find(connection: sqlite3.Connection, thread_id: str) -> Thread | None
     """Return the thread, or None when there is none (or it has been deleted)."""
     row = connection.execute(FIND, (thread_id,)).fetchone()
     return record(row) if row else None
+
+
+def thread_shown(connection: sqlite3.Connection, thread_id: str) -> Thread | None:
+    """Do the same with the values joined."""
+    found = thread_find(connection, thread_id)
+    return None if found is None else shown(connection, found)
+
+
+def shown(connection: sqlite3.Connection, found: Thread) -> Thread:
+    """Return a thread with its values joined; in the transaction in which it was read."""
+    if not isinstance(found.values, state.Parts):
+        return found
+    return evolve(found, values=state_rows.joined(connection, found.thread_id, found.values))
 
 
 def thread_insert(
@@ -149,18 +168,49 @@ def thread_delete(connection: sqlite3.Connection, thread_id: str, now: int) -> d
 
 
 def thread_project(connection: sqlite3.Connection, thread_id: str, outcome: RunOutcome, now: int) -> None:
-    """Store what a run's end or a state update left: values, interrupts, next, error, and the status derived."""
+    """
+    Store what a run's end or a state update left: values, interrupts, next, error, and the status derived.
+
+    Raises `Rejected` if storage lacks some of the pieces of the values.
+    """
     error = outcome.thread_error or outcome.error
     interrupts = None if outcome.interrupts is None else wire.text(outcome.interrupts)
     next_nodes = None if outcome.next is None else wire.text(outcome.next)
+    if isinstance(outcome.values, state.Parts):
+        blobs_sql.store(connection, thread_id, outcome.blobs, [outcome.values.manifest])
+    if outcome.values is not None:
+        _mark_replaced(connection, thread_id, outcome.values)
     connection.execute(
         """UPDATE threads SET "values" = coalesce(?, "values"), interrupts = coalesce(?, interrupts, '{}'),
                next = coalesce(?, next), error = ?, state_updated_at = ?
            WHERE thread_id = ?""",
-        (outcome.values, interrupts, next_nodes, None if error is None else wire.text(error), now, thread_id),
+        (
+            state.stored(outcome.values),
+            interrupts,
+            next_nodes,
+            None if error is None else wire.text(error),
+            now,
+            thread_id,
+        ),
     )
     failed = outcome.status in states.FAILED
     thread_status_derive(connection, thread_id, now, failed=failed)
+
+
+def _mark_replaced(connection: sqlite3.Connection, thread_id: str, by: State) -> None:
+    """
+    Before a thread's values are replaced: if nothing else has them, there is something to sweep.
+
+    Mostly the run that has made them is still there, its result is the same, and a sweep would free nothing.
+    """
+    row = connection.execute(
+        """SELECT "values" IN (SELECT result FROM runs WHERE runs.thread_id = threads.thread_id
+               ORDER BY created_at DESC LIMIT 8), "values" = ?
+           FROM threads WHERE thread_id = ? AND substr("values", 1, 1) = x'93'""",
+        (state.stored(by), thread_id),
+    ).fetchone()
+    if row is not None and not any(row):
+        blobs_sql.mark(connection, thread_id)
 
 
 def thread_status_derive(

@@ -15,8 +15,10 @@ import attrs
 
 from gatewayd import ids, wire
 from gatewayd.errors import Conflict, NotFound
+from gatewayd.model import state
 from gatewayd.model.run import Run, RunOutcome
 from gatewayd.model.webhook import Attempt, Delivery
+from gatewayd.storage.sqlite import states
 
 COLUMNS = "delivery_id, url, run, status, error, created_at, state, attempts, due_at"
 # Parameters: now, the hosts to leave out as a JSON array, limit.
@@ -36,6 +38,13 @@ SELECT attempt, started_at, took_us, status, error FROM webhook_attempts WHERE d
 # A run's own result, if its row is still there, else the thread's values. Parameter: run_id, thread_id.
 VALUES = """
 SELECT (SELECT result FROM runs WHERE run_id = ?), (SELECT "values" FROM threads WHERE thread_id = ?)"""
+
+
+def webhook_values(connection: sqlite3.Connection, run: Run) -> bytes | None:
+    """Return the JSON of what a run has left: its result, or its thread's values; None when both are gone."""
+    found = connection.execute(VALUES, (run.run_id, run.thread_id)).fetchone()
+    left = state.loaded(next((each for each in found if each is not None), None))
+    return None if left is None else states.joined(connection, run.thread_id, left)
 
 
 def record(row: tuple[Any, ...]) -> Delivery:

@@ -1,0 +1,81 @@
+"""Joining whole states for those who read them, cheaply for those who read the same ones or the next ones.
+
+What a state's manifest refers to — large pieces, each of them many elements of a list — is kept for a while. The next
+state of the thread refers to the same ones and a few new ones, which have just come by on their way to storage (`take`).
+So to a reader who follows a conversation nothing is read back from disk, and of many who follow it the first one
+joins for all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from attrs import define, field
+
+from gatewayd.blobs import cut, join, kept
+from gatewayd.model.event import Chunk
+from gatewayd.model.state import State
+from gatewayd.storage.sqlite import scanner
+from gatewayd.storage.sqlite import states as rows
+
+PIECES_BYTES = 32 << 20
+"""What is kept of pieces …"""
+WHOLE_BYTES = 16 << 20
+"""… and of whole states."""
+
+
+@define(eq=False)
+class States:
+    """Joins the states of all threads."""
+
+    scanner: scanner.Scanner
+    reads: int = field(default=0, init=False)
+    """How often storage had to be asked."""
+    _pieces: kept.Kept = field(factory=lambda: kept.Kept(PIECES_BYTES), init=False)
+    _whole: kept.Kept = field(factory=lambda: kept.Kept(WHOLE_BYTES), init=False)
+    _under_way: dict[tuple[str, bytes], asyncio.Task[bytes]] = field(factory=dict, init=False)
+
+    async def joined(self, thread_id: str, state: State) -> bytes:
+        """Return the JSON of a thread's state. Raises `blobs.join.Missing` if it has been removed meanwhile."""
+        if isinstance(state, bytes):
+            return state
+        manifest = state.manifest
+        found = self._whole.get(manifest)
+        if found is not None:
+            return found
+        task = self._under_way.get((thread_id, manifest))
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._join(thread_id, manifest))
+            self._under_way[thread_id, manifest] = task
+            task.add_done_callback(lambda _: self._under_way.pop((thread_id, manifest)))
+        return await asyncio.shield(task)  # others may wait for it, too
+
+    async def _join(self, thread_id: str, manifest: bytes) -> bytes:
+        content: dict[bytes, bytes] = {}
+        missing = []
+        for address in cut.references(manifest):
+            piece = self._pieces.get(address)
+            if piece is None:
+                missing.append(address)
+            else:
+                content[address] = piece
+        if missing:
+            self.reads += 1
+            content |= await self.scanner.read(rows.contents, thread_id, missing)
+            for address in missing:
+                self._pieces.put(address, content[address])
+        found = join.assembled(manifest, lambda address: (content[address],))
+        self._whole.put(manifest, found)
+        return found
+
+    def take(self, chunk: Chunk) -> None:
+        """Keep the pieces that have come with a chunk: somebody is about to read it."""
+        joiner = join.Joiner(chunk.thread_id, lambda *_: [])
+        joiner.take(cut.Blob(*blob) for blob in chunk.blobs if blob[1] != cut.SEGMENT)
+        for address, content in joiner.content.items():
+            self._pieces.put(address, content)
+        for address, kind, body in chunk.blobs:
+            if kind == cut.SEGMENT:
+                below = [self._pieces.get(child) for child in cut.split(body)]
+                if None not in below:
+                    self._pieces.put(address, b"".join(filter(None, below)))

@@ -1,0 +1,96 @@
+"""Between the commit of a promise and its sync: what ends in this time is heard of, and a sync that fails loses nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from functools import partial
+from typing import Any
+
+import pytest
+
+from gatewayd import ids
+from gatewayd.errors import InsufficientStorage
+from gatewayd.storage.sqlite import database
+
+
+def broken(_: int) -> None:
+    raise OSError(5, "Input/output error")
+
+
+async def test_who_waits_for_a_run_that_ends_before_its_creation_is_answered_hears_of_it(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, ended = threading.Event(), threading.Event()
+    deliver = database.Writer._deliver
+
+    def delivering(writer: database.Writer, batch: list[Any]) -> None:
+        deliver(writer, batch)
+        if any(operation.function.__name__ == "run_finish_if_active" for operation in batch):
+            ended.set()
+
+    monkeypatch.setattr(database.Writer, "_deliver", delivering)
+    monkeypatch.setattr(database, "SYNC", lambda _: go_on.wait(20))
+    creating = asyncio.ensure_future(engine.runs.create(engine.request(ids.new_id()), follow=True))
+    await engine.workers.board.until(lambda: bool(engine.worker.runs))
+    (run_id,) = engine.worker.runs
+    engine.worker.end(run_id)
+    go_on.set()
+    assert ended.wait(20)  # the loop is held up meanwhile: it settles the creation and the end in one turn
+    admitted = await creating
+    async with asyncio.timeout(5):
+        assert (await admitted.ended).status == "success"
+
+
+async def test_the_end_of_a_run_that_the_disk_does_not_confirm_is_told_all_the_same(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admitted = await engine.runs.create(engine.request(ids.new_id()), follow=True)
+    run = admitted.run
+    await engine.worker.started(run.run_id)
+    monkeypatch.setattr(database, "SYNC", broken)
+    engine.worker.end(run.run_id)
+    async with asyncio.timeout(5):
+        assert (await admitted.ended).status == "success"
+    await engine.landed()
+    assert (await engine.kinds(run)).count("end") == 1
+
+
+async def test_runs_that_the_disk_does_not_confirm_are_executed_and_not_left_running_for_ever(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "SYNC", broken)
+    with pytest.raises(InsufficientStorage, match="did not confirm"):
+        await engine.runs.create_all([engine.request(ids.new_id()), engine.request(ids.new_id())])
+    await engine.workers.board.until(lambda: len(engine.worker.runs) == 2)
+    for run_id in list(engine.worker.runs):
+        engine.worker.end(run_id)
+    await engine.landed()
+    assert await engine.fetch("SELECT status FROM runs") == [("success",)] * 2
+
+
+async def test_a_run_that_is_superseded_by_an_unconfirmed_one_is_stopped(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await engine.executing()
+    monkeypatch.setattr(database, "SYNC", broken)
+    with pytest.raises(InsufficientStorage):
+        await engine.create(first.thread_id, multitask_strategy="interrupt")
+    await engine.workers.board.until(lambda: bool(engine.worker.cancels))
+    engine.worker.end(first.run_id, "cancelled")
+    await engine.workers.board.until(lambda: any(run != first.run_id for run in engine.worker.runs))
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_a_cancel_or_removal_that_the_disk_does_not_confirm_is_carried_out(
+    engine: Any, monkeypatch: pytest.MonkeyPatch, deleted: bool
+) -> None:
+    run = await engine.executing()
+    monkeypatch.setattr(database, "SYNC", broken)
+    runs = engine.runs
+    call = runs.delete_run if deleted else partial(runs.cancel, action="interrupt")
+    with pytest.raises(InsufficientStorage):
+        await call(run.thread_id, run.run_id)
+    await engine.workers.board.until(lambda: (run.run_id, 1) in engine.worker.cancels)
+    engine.worker.end(run.run_id, "cancelled")
+    await engine.landed()

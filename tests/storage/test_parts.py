@@ -1,0 +1,349 @@
+"""Whole states in parts: read as they were, freed when nothing has them, never stored without their pieces."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gatewayd import wire
+from gatewayd.blobs import cut
+from gatewayd.errors import Rejected
+from gatewayd.model.event import Chunk, pack
+from gatewayd.model.run import RunOutcome
+from gatewayd.model.state import Parts
+from gatewayd.storage import store
+from gatewayd.storage.sqlite import blobs, events, operations, runs, states, threads
+
+
+def said(number: int) -> bytes:
+    return wire.dumps({"text": f"{random.Random(number).randbytes(200).hex()}", "n": number})
+
+
+def conversation(length: int, seed: int = 0) -> tuple[list[cut.Piece], bytes]:
+    """Return a state in pieces and as JSON."""
+    said_ = [said(seed + number) for number in range(length)]
+    elements = [said_[0], *(b"," + one for one in said_[1:])]
+    return [b'{"messages":[', elements, b"]}"], b'{"messages":[' + b",".join(said_) + b"]}"
+
+
+def sliced(length: int, seed: int = 0) -> tuple[Parts, list[Any], bytes]:
+    """Return a state in parts, the blobs that it needs, and its JSON."""
+    pieces, data = conversation(length, seed)
+    cutter = cut.Cutter()
+    manifest = cutter.manifest(pieces)
+    return Parts(manifest, len(data)), [tuple(blob) for blob in cutter.blobs.values()], data
+
+
+def finished(desk: Any, thread_id: str, length: int, seed: int = 0, **changes: Any) -> str:
+    """Have a run end on a thread, with an event, values and a result in parts."""
+    run_id: str = desk.create(thread_id, claim=True)
+    assert desk.run(run_id).status == "running"
+    parts, needed, _ = sliced(length, seed)
+    emit(desk, thread_id, run_id, parts, needed)
+    outcome = {"values": parts, "result": parts, **changes}
+    assert desk.finish(run_id, **outcome)
+    return run_id
+
+
+def emit(desk: Any, thread_id: str, run_id: str, parts: Parts, needed: Any) -> None:
+    chunk = desk.chunk(thread_id, run_id, [("values", "", 3, b"{}")])
+    packed = pack([("values", "", 3, 0)])
+    numbers = (chunk.first_seq, chunk.last_seq, chunk.time_ms)
+    events.append(desk.connection, Chunk(thread_id, run_id, *numbers, packed, [parts], needed))
+
+
+def swept(desk: Any) -> None:
+    """Sweep all families as far as that is possible."""
+    after = 0
+    while begun := blobs.blobs_sweep_begin(desk.connection, after):
+        while not blobs.blobs_sweep_step(desk.connection, begun):
+            pass
+        after = begun.family_id
+
+
+def count(desk: Any, table: str = "blobs") -> int:
+    return int(desk.fetch(f"SELECT count(*) FROM {table}")[0][0])
+
+
+def shown(desk: Any, thread_id: str) -> bytes | None:
+    found = threads.thread_shown(desk.connection, thread_id)
+    assert found is not None
+    assert found.values is None or isinstance(found.values, bytes)
+    return found.values
+
+
+def removed(desk: Any, thread_id: str) -> None:
+    threads.thread_delete(desk.connection, thread_id, desk.tick())
+    while not threads.thread_sweep_step(desk.connection, thread_id, 100):
+        pass
+
+
+async def test_states_in_parts_are_read_as_they_were(storage: store.Storage, desk: Any) -> None:
+    thread_id = desk.thread()
+    run_id = finished(desk, thread_id, 90)
+    _, _, data = sliced(90)
+    run = await storage.run_get(thread_id, run_id)
+    assert run is not None
+    assert isinstance(run.result, Parts)
+    assert await storage.state_joined(thread_id, run.result) == data
+    assert (await storage.thread_get(thread_id)).values == data
+    assert (await storage.thread_patch(thread_id, {"a": 1}, desk.tick())).values == data
+    assert (await storage.thread_create(thread_id, {}, do_nothing=True, now=desk.tick())).values == data
+    assert await storage.webhook_values(run) == data
+    found = await storage.threads_search(store.ThreadSearch(metadata={}, values={}))
+    assert [each.values for each in found.threads] == [data]
+    found = await storage.threads_search(store.ThreadSearch(metadata={}, values={}, values_shown=False))
+    assert [each.values for each in found.threads] == [None]
+    page = await storage.events_page(thread_id, 0)
+    records = [record for chunk in page for record in (await storage.chunk_joined(chunk)).records]
+    assert [(record.kind, record.data) for record in records] == [("values", data), ("end", b"{}")]
+    # What costs a reader nothing to leave out is left out.
+    left = [await storage.chunk_joined(chunk, {"end"}) for chunk in page]
+    assert [record.kind for chunk in left for record in chunk.records] == ["end"]
+    with pytest.raises(RuntimeError):
+        _ = page[0].records
+
+
+async def test_a_result_outlives_its_run_in_webhooks_as_the_threads_values(
+    storage: store.Storage, desk: Any
+) -> None:
+    thread_id = desk.thread()
+    run = desk.run(finished(desk, thread_id, 20))
+    runs.run_delete(desk.connection, thread_id, run.run_id, desk.tick())
+    swept(desk)
+    assert await storage.webhook_values(run) == sliced(20)[2]
+
+
+async def test_searches_by_values_find_them_in_parts(storage: store.Storage, desk: Any) -> None:
+    in_parts, inline, other = desk.thread(), desk.thread(), desk.thread()
+    finished(desk, in_parts, 9)
+    finished(desk, other, 9, seed=5)
+    data = sliced(9)[2]
+    finished(desk, inline, 3, values=data, result=data)
+    wanted = {"messages": wire.loads(data)["messages"]}
+    found = await storage.threads_search(store.ThreadSearch(metadata={}, values=wanted))
+    assert {each.thread_id for each in found.threads} == {in_parts, inline}
+    found = await storage.threads_search(store.ThreadSearch(metadata={}, values={"messages": []}))
+    assert found.threads == []
+
+
+def test_nothing_is_stored_without_its_pieces(desk: Any) -> None:
+    thread_id = desk.thread()
+    run_id = desk.create(thread_id, claim=True)
+    parts, needed, data = sliced(30)
+    attempts = (
+        lambda some: emit(desk, thread_id, run_id, parts, some),
+        lambda some: desk.finish(run_id, values=parts, blobs=some),
+        lambda some: desk.finish(run_id, result=parts, blobs=some),
+    )
+    desk.connection.execute("BEGIN")
+    for some in ((), needed[:-1], needed[1:]):
+        for attempt in attempts:
+            desk.connection.execute("SAVEPOINT one")
+            with pytest.raises(Rejected):
+                attempt(some)
+            desk.connection.execute("ROLLBACK TO one")
+    desk.connection.execute("COMMIT")
+    assert desk.run(run_id).status == "running"
+    assert desk.finish(run_id, values=parts, blobs=needed)
+    assert shown(desk, thread_id) == data
+
+
+def test_pieces_sent_ahead_are_stored_for_a_running_run_only(desk: Any) -> None:
+    thread_id = desk.thread()
+    run_id = desk.create(thread_id, claim=True)
+    parts, needed, data = sliced(30)
+    blobs.parts_store_if_running(desk.connection, thread_id, run_id, needed[:20])
+    assert desk.finish(run_id, values=parts, blobs=needed[20:])
+    swept(desk)
+    assert shown(desk, thread_id) == data
+    with pytest.raises(store.NotFound):
+        blobs.parts_store_if_running(desk.connection, thread_id, run_id, needed)
+
+
+def test_what_a_thread_had_goes_with_it(desk: Any) -> None:
+    thread_id = desk.thread()
+    for length in (20, 22, 24):
+        finished(desk, thread_id, length)
+    assert count(desk)
+    removed(desk, thread_id)
+    swept(desk)
+    assert [count(desk, table) for table in ("blobs", "families", "thread_families")] == [0, 0, 0]
+
+
+def test_what_only_old_events_had_goes_when_they_are_pruned(desk: Any) -> None:
+    thread_id = desk.thread()
+    run_id = desk.create(thread_id, claim=True)
+    emit(desk, thread_id, run_id, *sliced(40, seed=100)[:2])
+    desk.finish(run_id)
+    finished(desk, thread_id, 10)
+    before = count(desk)
+    swept(desk)
+    assert count(desk) == before
+    while not events.prune_step(desk.connection, thread_id, desk.tick() + 10**9, 1):
+        pass
+    swept(desk)
+    assert count(desk) < before - 40
+    assert shown(desk, thread_id) == sliced(10)[2]
+
+
+def test_what_only_deleted_or_undone_runs_had_goes(desk: Any) -> None:
+    thread_id = desk.thread()
+    finished(desk, thread_id, 10)
+    kept = count(desk)
+    run_id = desk.create(thread_id, claim=True)
+    parts, needed, _ = sliced(30, seed=300)
+    assert desk.finish(run_id, result=parts, blobs=needed)
+    assert runs.run_delete(desk.connection, thread_id, run_id, desk.tick())
+    swept(desk)
+    assert count(desk) == kept
+    undone = desk.create(thread_id, claim=True)
+    desk.cancel(undone, "rollback")
+    assert desk.finish(undone, "interrupted", rollback=True, result=parts, blobs=needed)
+    swept(desk)
+    assert count(desk) == kept
+
+
+def garbage(desk: Any) -> int:
+    return int(desk.fetch("SELECT coalesce(sum(garbage), 0) FROM families")[0][0])
+
+
+def test_values_that_are_replaced_are_looked_for_only_if_nothing_else_has_them(desk: Any) -> None:
+    thread_id = desk.thread()
+    first = finished(desk, thread_id, 10)
+    finished(desk, thread_id, 12)
+    assert garbage(desk) == 0, "the first run's result keeps them: a sweep would free nothing"
+    finished(desk, thread_id, 9, seed=200)
+    runs.run_delete(desk.connection, thread_id, first, desk.tick())
+    swept(desk)
+    assert garbage(desk) == 0
+    parts, needed, _ = sliced(20, seed=400)
+    updated(desk, thread_id, parts, needed)
+    finished(desk, thread_id, 9, seed=200)
+    assert garbage(desk) == 1, "nothing but the thread had what the update left"
+    swept(desk)
+    assert not [
+        one for one in cut.references(parts.manifest) if desk.fetch("SELECT 1 FROM blobs WHERE hash = ?", one)
+    ]
+
+
+def updated(desk: Any, thread_id: str, parts: Parts, needed: Any) -> None:
+    desk.connection.execute("INSERT INTO slots VALUES (?, 'op', 'operation', 1)", (thread_id,))
+    told = desk.chunk(thread_id, "", [("state_update", "", 2, b"{}")])
+    outcome = RunOutcome(status="success", values=parts, blobs=needed)
+    operations.state_update_if_held(desk.connection, thread_id, "op", [], outcome, told, desk.tick())
+
+
+def copied(desk: Any, source: str) -> str:
+    target = desk.thread()
+    threads.thread_delete(desk.connection, target, desk.tick())
+    for each in (source, target):
+        desk.connection.execute("INSERT INTO slots VALUES (?, 'op', 'operation', 1)", (each,))
+    position = None
+    while position := operations.thread_copy_step(desk.connection, source, target, "op", position):
+        pass
+    operations.thread_copy_end(desk.connection, source, target, "op", desk.tick())
+    return str(target)
+
+
+def test_a_copy_has_the_values_and_not_their_bytes(desk: Any) -> None:
+    source = desk.thread()
+    finished(desk, source, 50)
+    before = count(desk)
+    target = copied(desk, source)
+    assert count(desk) == before
+    removed(desk, source)
+    swept(desk)
+    assert shown(desk, target) == sliced(50)[2]
+    removed(desk, target)
+    swept(desk)
+    assert count(desk) == 0
+
+
+def test_a_page_of_events_is_measured_by_its_states_joined(desk: Any) -> None:
+    thread_id = desk.thread()
+    run_id = desk.create(thread_id, claim=True)
+    for length in range(300, 310):
+        emit(desk, thread_id, run_id, *sliced(length)[:2])
+    names = {"thread_id": thread_id, "run_id": run_id, "after": 0, "bytes": 400_000, "chunks": 200}
+    page = [events.chunk(row) for row in desk.connection.execute(events.PAGE, names)]
+    assert len(page) == 400_000 // page[0].size < 10
+    assert page[0].weight < 2000
+    parts, needed, _ = sliced(300)
+    bodies = sum(len(body) for _, _, body in needed)
+    on_the_way = Chunk(thread_id, run_id, 1, 1, 1, pack([("values", "", 3, 0)]), [parts], needed)
+    assert on_the_way.weight > bodies, "the writer's backlog counts what waits for it"
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["turn", "turn", "turn", "delete run", "update", "prune", "copy", "remove", "sweep"]),
+        st.integers(0, 5),
+        st.integers(1, 30),
+    ),
+    max_size=25,
+)
+
+
+def read_all(desk: Any, thread_id: str) -> None:
+    for run_id in desk.runs(thread_id):
+        result = desk.run(run_id).result
+        assert isinstance(result, Parts)
+        assert states.joined(desk.connection, thread_id, result)
+    for row in desk.fetch(f"SELECT {events.COLUMNS} FROM events WHERE thread_id = ?", thread_id):
+        for parts in events.chunk(row).parts:
+            assert states.joined(desk.connection, thread_id, parts)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(steps=STEPS)
+def test_no_sequence_loses_a_piece_or_leaves_garbage(desk: Any, steps: list[tuple[str, int, int]]) -> None:
+    wanted: dict[str, bytes | None] = {desk.thread(): None}
+    for what, number, length in steps:
+        thread_id = list(wanted)[number % len(wanted)]
+        seed = number * 10
+        match what:
+            case "turn":
+                finished(desk, thread_id, length, seed)
+                wanted[thread_id] = sliced(length, seed)[2]
+            case "delete run" if mine := list(desk.runs(thread_id)):
+                runs.run_delete(desk.connection, thread_id, mine[number % len(mine)], desk.tick())
+            case "update":
+                parts, needed, data = sliced(length, seed)
+                updated(desk, thread_id, parts, needed)
+                wanted[thread_id] = data
+            case "prune":
+                while not events.prune_step(desk.connection, thread_id, desk.tick() + 10**9, 2):
+                    pass
+            case "copy" if len(wanted) < 5:
+                wanted[copied(desk, thread_id)] = wanted[thread_id]
+            case "remove" if len(wanted) > 1:
+                removed(desk, thread_id)
+                del wanted[thread_id]
+            case "sweep":
+                swept(desk)
+        assert {each: shown(desk, each) for each in wanted} == wanted
+    swept(desk)
+    assert {each: shown(desk, each) for each in wanted} == wanted
+    for thread_id in wanted:
+        read_all(desk, thread_id)
+        removed(desk, thread_id)
+    swept(desk)
+    assert [count(desk, table) for table in ("blobs", "families", "thread_families")] == [0, 0, 0]
+
+
+def test_a_large_input_is_compressed_and_read_as_it_was(desk: Any) -> None:
+    thread_id = desk.thread()
+    kwargs = {"input": {"text": "word " * 1000}, "command": None}
+    large = desk.create(thread_id, kwargs=kwargs)
+    small = desk.create(thread_id)
+    assert desk.run(large).kwargs["input"] == kwargs["input"]
+    rows = desk.fetch("SELECT length(kwargs), length(kwargs_zstd) FROM runs ORDER BY rowid")
+    assert rows[0][0] == 2
+    assert rows[0][1] < 1000
+    assert rows[1][1] is None
+    assert desk.run(small).kwargs["input"] == {}
