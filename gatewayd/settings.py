@@ -227,6 +227,12 @@ class Settings:
     heartbeat_s: float = _setting(5.0, _seconds(0.01, 300))
     """Seconds of silence after which a stream sends a heartbeat. Default: 5. Set by GATEWAYD_HEARTBEAT_S."""
 
+    ping_s: float = _setting(20.0, _seconds(0.01, 300))
+    """
+    Seconds of silence after which the client of a WebSocket is sent a PING, which it has to answer in half that time.
+    Default: 20. Set by GATEWAYD_PING_S.
+    """
+
     linger_s: float = _setting(120.0, _seconds(0, 30 * DAY_S))
     """
     Seconds for which an ended stateless run can still be fetched before its thread is deleted. Default: 120. Set by

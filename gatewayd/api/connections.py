@@ -8,7 +8,7 @@ a head that is out, the connection is aborted, so that the terminating chunk is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Protocol
 
 from aiohttp import web
@@ -104,32 +104,9 @@ class Lasting:
 
     async def send(self, data: bytes) -> None:
         """Write and wait until the client has taken enough of it. Raises `ClientGone`."""
-        before = self._unsent() + len(data)
-        try:
-            async with asyncio.timeout(self.write_timeout_s):
-                await self.response.write(data)
-                return
-        except TimeoutError:
-            pass
-        except ConnectionError as error:
-            raise ClientGone from error
-        while (left := self._unsent()) < before:  # slow, but it takes something
-            before = left
-            try:
-                async with asyncio.timeout(self.write_timeout_s):
-                    await self.response.drain()
-                    return
-            except TimeoutError:
-                pass
-            except ConnectionError as error:
-                raise ClientGone from error
-        raise ClientGone("the client takes nothing")
-
-    def _unsent(self) -> int:
-        transport = self.request.transport
-        if transport is None:
-            raise ClientGone
-        return int(transport.get_write_buffer_size())
+        await taken(
+            self.request, self.response, lambda: self.response.write(data), len(data), self.write_timeout_s
+        )
 
     async def finish(self, data: bytes = b"") -> None:
         """Write the last bytes and end the body."""
@@ -151,6 +128,48 @@ class Lasting:
         self.next_beat += self.beat_s * max(1, -(-(now - self.next_beat) // self.beat_s))
         await self.send(self.beat)
         return True
+
+
+async def taken(
+    request: web.Request,
+    response: web.StreamResponse,
+    write: Callable[[], Awaitable[None]],
+    size: int,
+    limit_s: float,
+) -> None:
+    """
+    Write about `size` bytes, and wait until the client has taken enough of what is unsent. Raises `ClientGone`.
+
+    That is raised when the client has left, or takes nothing for `limit_s` seconds; one that takes something has time.
+    """
+    before = unsent(request) + size
+    try:
+        async with asyncio.timeout(limit_s):
+            await write()
+            return
+    except TimeoutError:
+        pass
+    except ConnectionError as error:
+        raise ClientGone from error
+    while (left := unsent(request)) < before:  # slow, but it takes something
+        before = left
+        try:
+            async with asyncio.timeout(limit_s):
+                await response.drain()
+                return
+        except TimeoutError:
+            pass
+        except ConnectionError as error:
+            raise ClientGone from error
+    raise ClientGone("the client takes nothing")
+
+
+def unsent(request: web.Request) -> int:
+    """Return how many bytes the client has still to take. Raises `ClientGone`."""
+    transport = request.transport
+    if transport is None:
+        raise ClientGone
+    return int(transport.get_write_buffer_size())
 
 
 async def lifetime(app: web.Application) -> AsyncIterator[None]:

@@ -1,12 +1,14 @@
 """``/threads/{thread_id}/stream/events``: the events of protocol v2, as server-sent events or over a WebSocket.
 
-A stream of events belongs to a thread and not to a run: it begins with what is kept (all that is active or has ended
-lately, or what is newer than ``since``), goes on with what comes, over the ends of runs and the starts of others, and
+A stream of events belongs to a thread and not to a run: it begins with what is kept (what is active or has ended
+lately, of all but the last of those only how they stood; or what is newer than ``since``), goes on with what comes, over the ends of runs and the starts of others, and
 never ends by itself. What the client sees when:
 
     the thread does not exist yet      an open, silent stream; `run.start` makes the thread
     a run is cancelled or undone       its end, `interrupted`
-    the thread is deleted              nothing of it any more; the stream stays open for one that is made under its id
+    a run is deleted while it runs     its end, `interrupted`
+    the thread is deleted              the end of the run that executes, `interrupted`, and nothing of it any more;
+                                       the stream stays open for a thread that is made under its id
     the client is slow                 its own stream is late; one page is held for it
     the client takes nothing           it is cut off after `write_timeout_s`
     the server stops, or dies          the connection is cut, so that the client comes back for the rest
@@ -30,7 +32,8 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     params = await parse.rejecting_object(request)
     wanted = subscriptions.parse(params)
     services = request.app[keys.SERVICES]
-    after, gap = await replay.begin(services, thread_id, subscriptions.since(params))
+    start = await replay.begin(services, thread_id, subscriptions.since(params))
+    after, gap = start.after, start.gap
     out = sse.open_stream(request, {})
     try:
         async with out:
@@ -39,13 +42,15 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
             while True:
                 with hub.Cursor(services.hub, thread_id, after) as cursor:
                     while not cursor.parted:
-                        frames = v2.frames(await sse.next_page(cursor, out), wanted)
+                        frames = v2.frames(await sse.next_page(cursor, out), wanted, start.trim)
                         if cursor.gap is not None:
                             gap = await replay.state(services, thread_id, cursor.position)
                             frames = _frame(gap, wanted)
                         if frames:
                             await out.send(frames)
                             await out.beat_if_due()
+                    if frames := v2.frames(cursor.farewell(), wanted):
+                        await out.send(frames)
                 after = 0  # of the thread that may be made under this id
     except connections.ClientGone:
         pass

@@ -1,25 +1,40 @@
-"""Where a reader of protocol v2 begins, and what it is told in place of what is not kept any more."""
+"""Where a reader of protocol v2 begins, and what it is told in place of what is not kept any more or not shown to it."""
 
 from __future__ import annotations
+
+from attrs import frozen
 
 from gatewayd import wire
 from gatewayd.api import keys
 from gatewayd.model import state as states
-from gatewayd.streams import subscriptions, v2
+from gatewayd.streams import subscriptions, trimming, v2
 from gatewayd.streams.convert import to_v2
 
 
-async def begin(services: keys.Services, thread_id: str, since: int | None) -> tuple[int, v2.View | None]:
-    """Return behind which number a reader starts, and the event that tells it of a gap."""
+@frozen
+class Beginning:
+    """The beginning of one reader."""
+
+    after: int
+    """The number behind which it starts."""
+    gap: v2.View | None = None
+    """The event that tells it of what is not kept."""
+    trim: trimming.Trim = trimming.NOTHING
+    """What of runs that have ended is left out."""
+
+
+async def begin(services: keys.Services, thread_id: str, since: int | None) -> Beginning:
+    """Return where a reader begins that knows everything up to `since`; None: nothing."""
     storage = services.storage
     if since is None:
         moment = services.runs.now() - int(services.settings.replay_window_s * 1e6)
-        return await subscriptions.replay_start(storage, thread_id, moment), None
+        after = await subscriptions.replay_start(storage, thread_id, moment)
+        return Beginning(after, trim=await trimming.trim(storage, thread_id, after))
     last, _ = await storage.events_last(thread_id)
     gone_to = await storage.events_gap(thread_id, since)
     if gone_to is None:
-        return min(since, last), None  # a number from the future must not hide what comes
-    return gone_to, await state(services, thread_id, gone_to)
+        return Beginning(min(since, last))  # a number from the future must not hide what comes
+    return Beginning(gone_to, await state(services, thread_id, gone_to))
 
 
 async def state(services: keys.Services, thread_id: str, gone_to: int) -> v2.View:

@@ -13,7 +13,8 @@ is sent everything kept up to there before its answer, neither misses an event n
 What happens on each failure: a bad frame is answered with an error and the connection stays; a command that fails
 unexpectedly, or a log that can't be read, is told by an error without an id, then the connection is closed with 1011;
 at the server's stop the connection is cut. A client that takes nothing for `write_timeout_s`, or does not answer a PING
-within half an interval, is cut off. Memory: one page of events for the session, and what the socket's buffer holds.
+within half an interval, is cut off: its connection is aborted, since an orderly close waits behind what it does not
+take. Memory: one page of events for the session, and what the socket's buffer holds.
 """
 
 from __future__ import annotations
@@ -30,15 +31,18 @@ from gatewayd import ids, tasks, wire
 from gatewayd.api import commands, connections, keys, replay
 from gatewayd.errors import Rejected
 from gatewayd.model.event import Chunk
-from gatewayd.streams import hub, subscriptions, v2
+from gatewayd.streams import hub, subscriptions, trimming, v2
 
 log = logging.getLogger(__name__)
 
-PING_S: Final = 20.0
-"""Seconds between two PINGs."""
-
 INVALID_THREAD: Final = 4422
 """Close code for what HTTP would answer with 422; clients do not come back after it."""
+
+CLOSE_S: Final = 10.0
+"""Seconds that a client has to answer a close."""
+
+NO_CHANNELS: Final = "subscription.subscribe requires a non-empty channels array."
+UNSUPPORTED: Final = "subscription.subscribe received an unsupported channel."
 
 LARGEST_COMMAND: Final = 16 << 20
 """Bytes of one frame from a client."""
@@ -46,7 +50,10 @@ LARGEST_COMMAND: Final = 16 << 20
 
 async def serve(request: web.Request) -> web.StreamResponse:
     """Serve one connection until it is over."""
-    socket = web.WebSocketResponse(heartbeat=PING_S, max_msg_size=LARGEST_COMMAND)
+    settings = request.app[keys.SERVICES].settings
+    socket = web.WebSocketResponse(
+        heartbeat=settings.ping_s, max_msg_size=LARGEST_COMMAND, autoclose=False, timeout=CLOSE_S
+    )
     await socket.prepare(request)
     thread_id = ids.parse_uuid(request.match_info["thread_id"])
     if thread_id is None:
@@ -66,6 +73,7 @@ async def serve(request: web.Request) -> web.StreamResponse:
     finally:
         opened.remove(session)
         await group.stop()
+        session.drop_unsent()
     return socket
 
 
@@ -88,23 +96,49 @@ class Session:
         if (transport := self.request.transport) is not None:
             transport.abort()
 
+    def drop_unsent(self) -> None:
+        """Cut a connection that would stand until the client takes what is left."""
+        transport = self.request.transport
+        if transport is not None and transport.get_write_buffer_size():
+            transport.abort()
+
     async def give_up(self) -> None:
         """Tell the client that the stream is broken, and close it."""
         answer = commands.failure(None, commands.Refused("unknown_error", "The stream broke; reconnect."))
         with contextlib.suppress(connections.ClientGone, ConnectionError, RuntimeError):
             async with self._sending:
                 await self._send(wire.dumps(answer))
-            await self.socket.close(code=WSCloseCode.INTERNAL_ERROR, message=b"thread stream ended")
+        await self._close(WSCloseCode.INTERNAL_ERROR, b"thread stream ended")
+
+    async def _close(self, code: int, message: bytes = b"") -> None:
+        """Close in order, but do not wait for a client that does not take what is before it."""
+        try:
+            async with asyncio.timeout(self._limit_s + CLOSE_S):
+                await self.socket.close(code=code, message=message)
+        except (TimeoutError, ConnectionError):
+            self.abort()
+
+    @property
+    def _limit_s(self) -> float:
+        return self.request.app[keys.SERVICES].settings.write_timeout_s
 
     async def run(self, group: tasks.Group) -> None:
         """Answer commands and send events until the client has left. Raises `ClientGone`."""
         pump = group.spawn(self._pump(), "pump", awaited=True)
         pump.add_done_callback(self._pump_over)
-        async for frame in self.socket:
-            if frame.type is not WSMsgType.TEXT:
-                await self.socket.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"text frames only")
-                break
-            await self._command(frame.data)
+        while True:
+            frame = await self.socket.receive()
+            match frame.type:
+                case WSMsgType.TEXT:
+                    await self._command(frame.data)
+                    continue
+                case WSMsgType.BINARY:
+                    await self._close(WSCloseCode.UNSUPPORTED_DATA, b"text frames only")
+                case WSMsgType.CLOSE:
+                    await self._close(frame.data or WSCloseCode.OK)
+                case WSMsgType.ERROR:  # no PONG has come, or no frame
+                    self.abort()
+            break
         if self._failure is not None:
             raise self._failure
 
@@ -113,28 +147,34 @@ class Session:
         if pump.cancelled():
             return
         self._failure = pump.exception()
-        if not isinstance(self._failure, connections.ClientGone | None):
-            log.error("the events of a WebSocket broke off", exc_info=self._failure)
+        if isinstance(self._failure, connections.ClientGone):
+            return  # it has been cut
+        log.error("the events of a WebSocket broke off", exc_info=self._failure)
         self.request.app[keys.TASKS].spawn(self.give_up(), "close a broken WebSocket")
 
     # sending
 
     async def _send(self, data: bytes) -> None:
         """Send one frame; the lock must be held. Raises `ClientGone`."""
-        limit = self.request.app[keys.SERVICES].settings.write_timeout_s
+        text = data.decode()
         try:
-            async with asyncio.timeout(limit):
-                await self.socket.send_str(data.decode())
-        except (TimeoutError, ConnectionError) as error:
+            await connections.taken(
+                self.request, self.socket, lambda: self.socket.send_str(text), len(data), self._limit_s
+            )
+        except connections.ClientGone:
             self.abort()
-            raise connections.ClientGone from error
+            raise
 
     async def _send_events(
-        self, chunks: list[Chunk], wanted: list[v2.Filter], through: int | None = None
+        self,
+        chunks: list[Chunk],
+        wanted: list[v2.Filter],
+        through: int | None = None,
+        trim: trimming.Trim | None = None,
     ) -> int:
         """Send the events that the filters let through, those up to a number only; return how many."""
         sent = 0
-        for shown in v2.views(chunks, wanted):
+        for shown in v2.views(chunks, wanted, trim):
             if through is not None and shown.record.seq > through:
                 break
             if (data := shown.encoded()) is not None:
@@ -157,6 +197,8 @@ class Session:
                                 await self._send(gap.encoded() or b"{}")
                         await self._send_events(chunks, list(self._filters.values()))
                         self.position = cursor.position
+                async with self._sending:
+                    await self._send_events(cursor.farewell(), list(self._filters.values()))
             self.position = 0  # of the thread that may be made under this id
 
     # commands
@@ -188,8 +230,9 @@ class Session:
                 await self._subscribe(given, subscriptions.since(given.params))
                 return None
             case "subscription.unsubscribe":
-                if self._filters.pop(str(given.params.get("subscription_id")), None) is None:
-                    raise commands.Refused("no_such_subscription", "Unknown subscription.")
+                subscription_id = str(given.params.get("subscription_id"))
+                if self._filters.pop(subscription_id, None) is None:
+                    raise commands.Refused("no_such_subscription", f"Unknown subscription: {subscription_id}")
                 return commands.Done(result={}, applied_through=self.position or 0)
         return await commands.carry_out(self.request, self.thread_id, given)
 
@@ -197,11 +240,13 @@ class Session:
         """Send what is kept, answer, and let the pump go on from there."""
         try:
             wanted = subscriptions.parse(given.params)
-        except Rejected as error:
-            raise commands.Refused("invalid_argument", error.detail) from None
+        except Rejected:
+            named = isinstance(given.params.get("channels"), list) and given.params["channels"]
+            raise commands.Refused("invalid_argument", UNSUPPORTED if named else NO_CHANNELS) from None
         services = self.request.app[keys.SERVICES]
         async with self._sending:
-            after, gap = await replay.begin(services, self.thread_id, since)
+            start = await replay.begin(services, self.thread_id, since)
+            after, gap = start.after, start.gap
             through = self.position
             if through is None:
                 through, _ = await services.storage.events_last(self.thread_id)
@@ -214,7 +259,7 @@ class Session:
                     break
                 page[0] = page[0].behind(after)
                 page = [await services.storage.chunk_joined(chunk) for chunk in page]
-                count += await self._send_events(page, [wanted], through)
+                count += await self._send_events(page, [wanted], through, start.trim)
                 after = page[-1].last_seq
             subscription_id = ids.new_id()
             self._filters[subscription_id] = wanted

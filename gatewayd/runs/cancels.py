@@ -16,10 +16,12 @@ from attrs import define
 
 from gatewayd import tasks
 from gatewayd.errors import NotFound
+from gatewayd.model.event import Item
 from gatewayd.model.run import CancelAction, Run
 from gatewayd.runs import endings, flight, waiters
 from gatewayd.storage import store
 from gatewayd.streams import log as stream_log
+from gatewayd.streams import v2
 from gatewayd.workers import supervisor
 
 log = logging.getLogger(__name__)
@@ -121,19 +123,39 @@ class Cancels:
 
     async def delete_run(self, thread_id: str, run_id: str) -> None:
         """Remove a run's record; if it executes, it is stopped. Raises `NotFound`."""
+        found = await self.storage.run_get(thread_id, run_id)
+        if found is None:
+            raise NotFound("Run not found")
 
         def stored(run: Run | None) -> None:
             if run is not None:
                 self._vanished(run.thread_id, [run.run_id])
 
-        if await self.storage.run_delete(thread_id, run_id, self.now(), early=stored) is None:
+        await self.log.open(thread_id)
+        try:
+            end = self.log.chunk(thread_id, run_id, _ended(found.graph_id))
+            run = await self.storage.run_delete(
+                thread_id, run_id, self.now(), end, self.log.hub.publish, early=stored
+            )
+        finally:
+            self.log.close(thread_id)
+        if run is None:
             raise NotFound("Run not found")
 
     async def delete_thread(self, thread_id: str) -> None:
         """Delete a thread with all its runs; those that execute are stopped. Raises `NotFound`."""
-        self._vanished(thread_id, await self.storage.thread_delete(thread_id, self.now()))
+        farewell = None
+        await self.log.open(thread_id)
+        try:
+            active = await self.storage.thread_delete(thread_id, self.now())
+            for run_id, graph_id in active.items():
+                if graph_id is not None:
+                    farewell = self.log.chunk(thread_id, run_id, _ended(graph_id))
+        finally:
+            self.log.close(thread_id)
+        self._vanished(thread_id, list(active))
         self.log.forget(thread_id)
-        self.log.hub.forget(thread_id)
+        self.log.hub.forget(thread_id, farewell)
 
     async def delete_thread_if_expired(self, expired: store.Expired) -> bool:
         """Delete a thread whose time is over, unless somebody works on it or has done so since; tell whether."""
@@ -155,3 +177,8 @@ class Cancels:
             self.waiting.tell(run_id, waiters.DELETED)
         self.log.hub.nudge(thread_id)
         self.freed()
+
+
+def _ended(graph_id: str) -> list[Item]:
+    """Return what readers are told of a run that is deleted while it executes."""
+    return v2.end_items(graph_id, "interrupted", None, None, None, {})

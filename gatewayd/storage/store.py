@@ -308,8 +308,8 @@ class Storage:
             )
         return await self._shown(await self.writer.submit(threads.thread_patch, thread_id, metadata, now))
 
-    async def thread_delete(self, thread_id: str, now: int) -> list[str]:
-        """Mark the thread deleted and return the ids of its active runs. Raises `NotFound`."""
+    async def thread_delete(self, thread_id: str, now: int) -> dict[str, str | None]:
+        """Mark the thread deleted and return its active runs and their graphs. Raises `NotFound`."""
         return await self.writer.submit(threads.thread_delete, thread_id, now)
 
     async def threads_search(self, wanted: ThreadSearch) -> ThreadsFound:
@@ -570,10 +570,23 @@ class Storage:
         )
 
     async def run_delete(
-        self, thread_id: str, run_id: str, now: int, early: Callable[[Run | None], None] | None = None
+        self,
+        thread_id: str,
+        run_id: str,
+        now: int,
+        end: Chunk,
+        published: Callable[[Chunk], None],
+        early: Callable[[Run | None], None] | None = None,
     ) -> Run | None:
-        """Remove a run's row and return it as it was. `early` as for `run_create`."""
-        return await self.writer.submit(runs.run_delete, thread_id, run_id, now, promise=True, early=early)
+        """Remove a run's row and return it as it was. `early` as for `run_create`; `published` if its end is stored."""
+
+        def done(run: Run | None) -> None:
+            if run is not None and runs.deletion_is_told(run):
+                published(end)
+
+        return await self.writer.submit(
+            runs.run_delete, thread_id, run_id, now, end, promise=True, early=early, done=done
+        )
 
     def run_finish_if_active(
         self,
@@ -787,6 +800,12 @@ class Storage:
         """Return the number of the first event of the thread's runs that are active or ended since then (µs)."""
         rows = await self.readers.rows(events.REPLAY_START, {"thread_id": thread_id, "since": since})
         return rows[0][0]  # type: ignore[no-any-return]
+
+    async def runs_over_before_the_last(self, thread_id: str, after: int) -> list[str]:
+        """Return the runs of a thread that have ended behind a number, but for the one that ended last."""
+        return [
+            run_id for (run_id,) in await self.readers.rows(events.OVER_BEFORE_THE_LAST, (thread_id, after))
+        ]
 
     async def events_gap(self, thread_id: str, after: int) -> int | None:
         """Return up to which number a thread's events behind `after` are not kept any more; None: they are."""

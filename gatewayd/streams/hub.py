@@ -34,6 +34,8 @@ class Topic:
     tail: deque[Chunk] = field(factory=deque)
     held: int = 0
     """Bytes in the tail."""
+    farewell: Chunk | None = None
+    """The last that a deleted thread's readers are told; it is stored nowhere."""
     readers: int = 0
     nudges: int = 0
     """How often the cursors were told to look elsewhere."""
@@ -124,10 +126,15 @@ class Hub:
             topic.nudges += 1
             topic.wake()
 
-    def forget(self, thread_id: str) -> None:
-        """Part with the cursors of a deleted thread: nothing reaches them, and no new one gets what they have."""
+    def forget(self, thread_id: str, farewell: Chunk | None = None) -> None:
+        """
+        Part with the cursors of a deleted thread: no new one gets what they have, and nothing reaches them any more.
+
+        But `farewell`: that each of them is told, wherever it stands.
+        """
         self.nudge(thread_id)
-        self._topics.pop(thread_id, None)
+        if (topic := self._topics.pop(thread_id, None)) is not None:
+            topic.farewell = farewell
 
     def join(self, thread_id: str) -> Topic:
         """Return the thread's topic, with one reader more."""
@@ -205,6 +212,11 @@ class Cursor:
         """Whether the thread was deleted: nothing comes here any more, though another thread may have its id."""
         return not self.hub.has(self.thread_id, self._topic)
 
+    def farewell(self) -> list[Chunk]:
+        """Return what is left to say when the thread was deleted."""
+        last = self._topic.farewell
+        return [] if last is None else [last]
+
     async def page(self) -> list[Chunk]:
         """Return the next chunks, oldest first, as soon as there are any."""
         before = self.position
@@ -230,6 +242,8 @@ class Cursor:
                     return chunks
             else:
                 chunks = await self.hub.storage.events_page(self.thread_id, self.position, self.run_id)
+                if self.parted:  # meanwhile: these are of a thread that is gone, or of the one under its id
+                    return []
                 if await self._passed_over(chunks):
                     return []
                 if chunks:

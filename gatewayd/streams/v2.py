@@ -12,7 +12,7 @@ are converted on reading (`convert.to_v2`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from attrs import field, frozen
 
@@ -192,12 +192,23 @@ def _name(shown: View) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def views(chunks: Iterable[Chunk], filters: Sequence[Filter]) -> Iterator[View]:
-    """Yield the events of chunks that one of the filters lets through."""
+class Passing(Protocol):
+    """What lets events through or keeps them back."""
+
+    def passes(self, shown: View) -> bool:
+        """Whether the event is shown."""
+
+
+def views(
+    chunks: Iterable[Chunk], filters: Sequence[Filter], besides: Passing | None = None
+) -> Iterator[View]:
+    """Yield the events of chunks that one of the filters lets through, and `besides` too."""
     for chunk in chunks:
         for record in chunk.records:
             shown = view(record)
-            if shown is not None and any(each.passes(shown) for each in filters):
+            if shown is None or (besides is not None and not besides.passes(shown)):
+                continue
+            if any(each.passes(shown) for each in filters):
                 yield shown
 
 
@@ -206,10 +217,10 @@ def frame(method: str, seq: int, data: bytes) -> bytes:
     return b"event: %b\r\ndata: %b\r\nid: %d\r\n\r\n" % (method.encode(), data, seq)
 
 
-def frames(chunks: Iterable[Chunk], wanted: Filter) -> bytes:
-    """Return the frames of the events that a filter lets through, joined."""
+def frames(chunks: Iterable[Chunk], wanted: Filter, besides: Passing | None = None) -> bytes:
+    """Return the frames of the events that a filter lets through (and `besides`), joined."""
     parts = []
-    for shown in views(chunks, (wanted,)):
+    for shown in views(chunks, (wanted,), besides):
         if (data := shown.encoded()) is not None:
             parts.append(frame(shown.method, shown.record.seq, data))
     return b"".join(parts)

@@ -13,7 +13,8 @@ from aiohttp import ClientConnectionError, ClientPayloadError, ClientResponse, W
 from aiohttp.test_utils import TestClient, TestServer
 
 from gatewayd import app, ids, wire
-from gatewayd.streams import v2
+from gatewayd.storage import store
+from gatewayd.streams import hub, v2
 from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
@@ -151,6 +152,41 @@ async def test_a_question_can_be_answered_as_soon_as_it_is_seen_and_once(tmp_pat
         assert told["params"]["data"] == {"interrupt_ids": [data["interrupt_id"]]}
         (again,) = [event for event in rest if event["method"] == "input.requested"]
         assert again["params"]["data"]["payload"] == {"question": "second", "after": "yes"}
+
+
+@pytest.mark.parametrize("strict", [True, False])
+async def test_answers_of_which_one_answers_nothing_are_refused_together(
+    tmp_path: Path, strict: bool
+) -> None:
+    async with opened(tmp_path) as client:
+        events = await client.until_end(
+            await client.start("parallel_questions", {"word": "w", "path": []}),
+            channels=["input", "lifecycle"],
+        )
+        asked = [event["params"]["data"]["interrupt_id"] for event in events if "input" in event["method"]]
+        answers = [{"namespace": [], "interrupt_id": name, "response": 1} for name in (asked[0], "nothing")]
+        refused = await client.command("input.respond", responses=answers, strict_resume=strict)
+        assert (refused["error"], refused["message"]) == (
+            "no_such_interrupt",
+            "Unknown or already-consumed interrupt: nothing",
+        )
+        async with client.http.get(f"/threads/{client.thread_id}/runs") as response:
+            assert len(await response.json()) == 1
+        taken = await client.command("input.respond", responses=answers[:1], strict_resume=strict)
+        assert taken["type"] == "success"
+
+
+async def test_of_two_spellings_of_the_strategy_the_wires_own_counts(tmp_path: Path) -> None:
+    async with opened(tmp_path) as client:
+        first = await client.start("waiting", {"word": "w", "path": []})
+        second = {"assistant_id": "steps", "input": {"word": "x", "path": []}}
+        for spelling in ("multitask_strategy", "multitaskStrategy"):
+            refused = await client.command("run.start", **second, **{spelling: "reject"})
+            assert (refused["error"], refused["message"][:4]) == ("unknown_error", "409:")
+        both = {"multitask_strategy": "interrupt", "multitaskStrategy": "reject"}
+        run_id = (await client.command("run.start", **second, **both))["result"]["run_id"]
+        assert (await client.until_end(first))[-1]["params"]["data"]["event"] == "interrupted"
+        assert (await client.until_end(run_id))[-1]["params"]["data"]["event"] == "completed"
 
 
 async def test_input_for_a_thread_that_waits_is_the_answer(tmp_path: Path) -> None:
@@ -316,6 +352,129 @@ async def test_an_open_stream_goes_on_with_the_thread_that_is_made_under_a_delet
             assert deleted.status == 204
         second = await client.start("steps", given)
         assert outline(await read_until_end(response, second)) == ["lifecycle:running", "lifecycle:completed"]
+
+
+async def test_of_earlier_runs_only_how_they_stood_is_replayed_and_of_the_last_everything(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as client:
+        first = await client.start("deep_questions", {"word": "w", "path": []})
+        whole = await client.until_end(first)
+        second = await client.start("deep_questions", {"word": "answer"})
+        everything = await client.until_end(second, since=0)
+        last = [event for event in everything if event["seq"] > whole[-1]["seq"]]
+        assert everything == whole + last
+        *replayed, again = await client.until_end(second)
+        assert again == last[-1]
+        assert replayed[-len(last) + 1 :] == last[:-1]
+        shown = replayed[: -len(last) + 1]
+        namespaces = {tuple(event["params"]["namespace"]) for event in whole if event["method"] == "values"}
+        assert len(namespaces) > 1
+        for namespace in namespaces:
+            here = [event for event in whole if tuple(event["params"]["namespace"]) == namespace]
+            state = [event for event in here if event["method"] == "values"][-1]
+            place = [event for event in here[: here.index(state)] if event["method"] == "checkpoints"][-1]
+            kept = [event for event in shown if tuple(event["params"]["namespace"]) == namespace]
+            told = [event for event in here if event["method"] in {"lifecycle", "input.requested"}]
+            assert kept == sorted([*told, place, state], key=lambda event: int(event["seq"]))
+        assert len(shown) < len(whole)
+        async with client.http.ws_connect(f"/threads/{client.thread_id}/stream/events") as socket:
+            await socket.send_json({"id": 1, "method": "subscription.subscribe", "params": {"channels": ALL}})
+            got = [await socket.receive_json() for _ in range(len(shown) + len(last) + 1)]
+            assert got[:-1] == shown + last
+            assert got[-1]["result"]["replayed_events"] == len(shown) + len(last)
+
+
+@pytest.mark.parametrize("over", ["sse", "websocket"])
+async def test_nothing_of_a_deleted_thread_is_shown_to_who_waits_for_the_next_one_under_its_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over: str
+) -> None:
+    """Interleaving: the stream looks into the log after the deletion, and before the thread is made again."""
+    read, forget = store.Storage.events_page, hub.Hub.forget
+    deleted, looked = asyncio.Event(), asyncio.Event()
+
+    def parting(self: hub.Hub, *about: Any) -> None:
+        deleted.set()
+        forget(self, *about)
+
+    async def watched(self: store.Storage, *where: Any) -> list[Any]:
+        late = deleted.is_set()
+        found = await read(self, *where)
+        if late:
+            looked.set()
+        return found
+
+    given = {"word": "w", "path": []}
+    async with opened(tmp_path) as client, reading(client, over) as events:
+        first = await client.start("steps", given)
+        while not is_end(await anext(events), first):
+            pass
+        monkeypatch.setattr(store.Storage, "events_page", watched)
+        monkeypatch.setattr(hub.Hub, "forget", parting)
+        async with client.http.delete(f"/threads/{client.thread_id}") as answer:
+            assert answer.status == 204
+        async with asyncio.timeout(20):
+            await looked.wait()
+            second = await client.start("steps", given)
+            seen = [await anext(events)]
+            while not is_end(seen[-1], second):
+                seen.append(await anext(events))
+        assert not [event for event in seen if first in event["event_id"]]
+        assert seen == await client.until_end(second, since=0)
+
+
+@asynccontextmanager
+async def reading(client: Client, over: str) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+    """Yield the events of the thread as they come, all of them."""
+
+    async def of_stream(response: ClientResponse) -> AsyncIterator[dict[str, Any]]:
+        async for line in response.content:
+            if line.startswith(b"data: "):
+                yield wire.loads(line[6:])
+
+    async def of_socket(socket: Any) -> AsyncIterator[dict[str, Any]]:
+        while True:
+            yield await socket.receive_json(timeout=20)
+
+    if over == "sse":
+        async with client.stream() as response:
+            yield of_stream(response)
+    else:
+        async with client.http.ws_connect(f"/threads/{client.thread_id}/stream/events") as socket:
+            await socket.send_json({"id": 1, "method": "subscription.subscribe", "params": {"channels": ALL}})
+            assert (await socket.receive_json())["type"] == "success"
+            yield of_socket(socket)
+
+
+@pytest.mark.parametrize("what", ["run", "thread", "rollback"])
+async def test_who_has_seen_a_run_begin_sees_it_end_when_it_is_deleted_or_undone(
+    tmp_path: Path, what: str
+) -> None:
+    async with opened(tmp_path) as client:
+        path = f"/threads/{client.thread_id}"
+        async with (
+            client.stream(channels=["lifecycle"]) as response,
+            client.http.ws_connect(f"{path}/stream/events") as socket,
+        ):
+            subscribe = {"id": 1, "method": "subscription.subscribe", "params": {"channels": ["lifecycle"]}}
+            await socket.send_json(subscribe)
+            assert (await socket.receive_json())["type"] == "success"
+            run_id = await client.start("waiting", {"word": "w", "path": []})
+            begun = await socket.receive_json()
+            assert begun["event_id"] == f"synth:{run_id}:lc||running"
+            method, where = {
+                "run": ("DELETE", f"{path}/runs/{run_id}"),
+                "thread": ("DELETE", path),
+                "rollback": ("POST", f"{path}/runs/{run_id}/cancel?action=rollback&wait=1"),
+            }[what]
+            async with client.http.request(method, where) as answer:
+                assert answer.status in {200, 204}
+            seen = [begun, await socket.receive_json(timeout=20)]
+            assert seen == await read_until_end(response, run_id)
+            assert outline(seen) == ["lifecycle:running", "lifecycle:interrupted"]
+            assert seen[0]["seq"] < seen[1]["seq"]
+            if what != "thread":  # who comes later sees the same
+                assert await client.until_end(run_id, since=0, channels=["lifecycle"]) == seen
 
 
 async def test_streams_and_sockets_are_cut_when_the_server_stops(tmp_path: Path) -> None:

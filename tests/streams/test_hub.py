@@ -432,6 +432,38 @@ async def test_the_cursors_of_a_forgotten_thread_return_and_no_new_one_gets_what
     assert (bench.hub.held, bench.hub._topics) == (0, {})
 
 
+async def test_a_page_that_is_read_while_the_thread_is_deleted_is_shown_to_nobody(bench: Any) -> None:
+    """Interleaving: the page has been read, of the thread or already of the one under its id, when the reader parts."""
+    await bench.emit()
+    bench.gated.stopping = True
+    with bench.cursor() as cursor:
+        reading = asyncio.ensure_future(cursor.page())
+        await bench.gated.stopped()
+        bench.gated.go()
+        await bench.gated.stopped()  # it holds what it has read
+        bench.hub.forget("thread")
+        bench.gated.release()
+        assert await reading == []
+        assert cursor.parted
+
+
+async def test_every_reader_of_a_forgotten_thread_is_told_the_last_thing_wherever_it_stands(
+    bench: Any,
+) -> None:
+    bench.hub.budget = 0
+    with bench.cursor() as ahead, bench.cursor() as behind:
+        await bench.emit()
+        await ahead.page()
+        await bench.log.open("thread")
+        last = bench.log.chunk("thread", "run", [("end", "", 7, b"{}")])
+        bench.hub.forget("thread", last)
+        for cursor in (ahead, behind):
+            assert cursor.parted
+            assert cursor.farewell() == [last]
+        with bench.cursor() as new:
+            assert new.farewell() == []
+
+
 # events that were removed before a reader came to them
 
 

@@ -18,6 +18,8 @@ from tests.wire.scenario import scenario
 CHANNELS: Final = ["values", "messages", "lifecycle", "input"]
 """Those on which the reference says something for every graph."""
 ENDS: Final = {"completed", "failed", "interrupted"}
+LONG: Final = {"left": 30, "pause": 0.5, "seen": ["one"]}
+SHORT: Final = {"left": 3, "pause": 0.5, "seen": ["one"]}
 QUIET_S: Final = 1.0
 """How long nothing must come after the end of a run: the reference sends the last state of one that asks behind it."""
 
@@ -30,31 +32,55 @@ async def command(c: Conversation, thread: str, method: str, **params: Any) -> A
     return answer
 
 
-async def events(c: Conversation, thread: str, ends: int, **asked: Any) -> dict[str, list[Any]]:
-    """Write down a thread's events up to so many ends of runs, by channel."""
+async def events(
+    c: Conversation, thread: str, ends: int, *, after: int | None = None, **asked: Any
+) -> dict[str, list[Any]]:
+    """Write down a thread's events up to so many ends of runs, by channel; `after`: from behind this number."""
+    step, found = await read(c, thread, ends, after=after, **asked)
+    c.steps.append(step)
+    return found
+
+
+async def read(
+    c: Conversation,
+    thread: str,
+    ends: int,
+    *,
+    after: int | None = None,
+    opened: asyncio.Event | None = None,
+    **asked: Any,
+) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Return the exchange that reads a thread's events, and these; numbers of events are not written down."""
     body = {"channels": CHANNELS, **asked}
+    sent = body if after is None else {**body, "since": after}
     found: dict[str, list[Any]] = {}
-    async with c.stream(f"/threads/{thread}/stream/events", body, record=False) as stream:
+    async with c.stream(f"/threads/{thread}/stream/events", sent, record=False) as stream:
+        if opened is not None:
+            opened.set()
         step = {"ask": f"POST /threads/{thread}/stream/events", "body": body, "status": stream.status}
         reading = aiter(stream)
         while True:
             try:
-                async with asyncio.timeout(30 if ends else QUIET_S):
-                    name, event = await anext(reading)
+                async with asyncio.timeout(30 if ends > 0 else QUIET_S):
+                    _, event = await anext(reading)
             except TimeoutError:
-                assert not ends, f"the end of a run never came: {found}"
+                assert ends <= 0, f"the end of a run never came: {found}"
                 break
-            params = event["params"]
-            synthetic = event["event_id"].startswith("synth:")
-            if synthetic and name == "lifecycle":
-                c.name("run", event["event_id"].split(":")[1])
-            shown = {"id": event["event_id"] if synthetic else "", **params}
-            del shown["timestamp"]
-            found.setdefault(name, []).append(shown)
-            if name == "lifecycle" and not params["namespace"] and params["data"]["event"] in ENDS:
-                ends -= 1
-    c.steps.append({**step, "answer": found})
-    return found
+            ends -= noted(c, found, event)
+            step["last"] = event["seq"]
+    return {**step, "answer": found}, found
+
+
+def noted(c: Conversation, found: dict[str, list[Any]], event: dict[str, Any]) -> bool:
+    """Add an event to those of its channel; True if it is the end of a run."""
+    name, params = event["method"], event["params"]
+    synthetic = event["event_id"].startswith("synth:")
+    if synthetic and name == "lifecycle":
+        c.name("run", event["event_id"].split(":")[1])
+    shown = {"id": event["event_id"] if synthetic else "", **params}
+    del shown["timestamp"]
+    found.setdefault(name, []).append(shown)
+    return name == "lifecycle" and not params["namespace"] and params["data"]["event"] in ENDS
 
 
 async def started(c: Conversation, assistant: str, given: Any) -> tuple[str, dict[str, list[Any]]]:
@@ -98,10 +124,11 @@ async def answered(c: Conversation, graph: str, given: Any, response: Any) -> No
     thread, found = await started(c, graph, given)
     asked = found["input.requested"][0]["data"]
     await command(c, thread, "input.respond", namespace=[], interrupt_id="nothing", response="x")
+    last = c.steps[-2]["last"]
     await command(
         c, thread, "input.respond", namespace=[], interrupt_id=asked["interrupt_id"], response=response
     )
-    await events(c, thread, 2)
+    await events(c, thread, 1, after=last)
     await command(
         c, thread, "input.respond", namespace=[], interrupt_id=asked["interrupt_id"], response=response
     )
@@ -150,3 +177,119 @@ async def protocol_runs_make_their_thread(c: Conversation) -> None:
     started_ = await command(c, thread, "run.start", assistant_id="countdown", input=COUNT["input"])
     await events(c, thread, 1)
     await c.get(f"/threads/{thread}/runs/{started_['result']['run_id']}")
+
+
+@scenario
+async def protocol_filters(c: Conversation) -> None:
+    thread, _ = await started(c, "nested", COUNT["input"])
+    asked: tuple[dict[str, Any], ...] = (
+        {"namespaces": [[]], "depth": 0},
+        {"namespaces": [["inner"]]},
+        {"namespaces": [["inner"]], "depth": 0, "channels": ["values"]},
+        {"namespaces": [["inn"]]},
+        {"namespaces": [["inner"], []], "depth": 0},
+        {"namespaces": "all", "depth": "x", "since": "y"},
+        {"channels": ["lifecycle"]},
+        {"channels": ["input", "custom:progress"]},
+    )
+    read_ = await asyncio.gather(*(read(c, thread, 0, **each) for each in asked))
+    c.steps += [step for step, _ in read_]
+
+
+@scenario
+async def protocol_custom_events(c: Conversation) -> None:
+    thread = await c.thread()
+    await command(c, thread, "run.start", assistant_id="crier", input=COUNT["input"])
+    await events(c, thread, 1, channels=["custom", "updates", "lifecycle"])
+    await events(c, thread, 1, channels=["custom:progress", "lifecycle"])
+    await events(c, thread, 1, channels=["custom:nothing", "lifecycle"])
+
+
+@scenario
+async def protocol_tools(c: Conversation) -> None:
+    thread = await c.thread()
+    await command(c, thread, "run.start", assistant_id="calculator", input=says("six times seven")["input"])
+    await events(c, thread, 1, channels=[*CHANNELS, "tools"])
+
+
+@scenario
+async def protocol_cancels(c: Conversation) -> None:
+    for action in ("interrupt", "rollback"):
+        thread, opened = await c.thread(), asyncio.Event()
+        ends = 1 if action == "interrupt" else 0
+        answer = await command(c, thread, "run.start", assistant_id="slow", input=LONG)
+        run = answer["result"]["run_id"]
+        await c.until(f"/threads/{thread}/runs/{run}", lambda shown: shown["status"] == "running")
+        reading = asyncio.ensure_future(read(c, thread, ends, opened=opened, channels=["lifecycle"]))
+        await opened.wait()
+        await c.post(f"/threads/{thread}/runs/{run}/cancel?wait=1&action={action}", {})
+        step, _ = await reading
+        c.steps.append(step)
+
+
+async def double_texting(c: Conversation, strategy: str) -> None:
+    thread = await c.thread()
+    answer = await command(c, thread, "run.start", assistant_id="slow", input=SHORT)
+    run = answer["result"]["run_id"]
+    await c.until(f"/threads/{thread}/runs/{run}", lambda shown: shown["status"] == "running")
+    second = {"assistant_id": "countdown", "input": COUNT["input"], "multitaskStrategy": strategy}
+    await command(c, thread, "run.start", **second)
+    await c.until(f"/threads/{thread}", lambda shown: shown["status"] != "busy")
+    await events(c, thread, 0, channels=["lifecycle"])
+
+
+@scenario
+async def protocol_double_texting_rejected(c: Conversation) -> None:
+    await double_texting(c, "reject")
+
+
+@scenario
+async def protocol_double_texting_interrupting(c: Conversation) -> None:
+    await double_texting(c, "interrupt")
+
+
+@scenario
+async def protocol_two_readers(c: Conversation) -> None:
+    thread, opened = await c.thread(), [asyncio.Event(), asyncio.Event()]
+    reading = [
+        asyncio.ensure_future(read(c, thread, 1, opened=opened[0])),
+        asyncio.ensure_future(read(c, thread, 1, opened=opened[1], channels=["lifecycle"])),
+    ]
+    for each in opened:
+        await each.wait()
+    await command(c, thread, "run.start", assistant_id="nested", input=COUNT["input"])
+    c.steps += [step for step, _ in await asyncio.gather(*reading)]
+
+
+@scenario
+async def protocol_second_run(c: Conversation) -> None:
+    thread, _ = await started(c, "countdown", COUNT["input"])
+    last = c.steps[-1]["last"]
+    await command(c, thread, "run.start", assistant_id="countdown", input=COUNT["input"])
+    await events(c, thread, 1, after=last)
+    await events(c, thread, 2)
+
+
+@scenario
+async def protocol_runs_of_v1(c: Conversation) -> None:
+    for graph, given in (
+        ("countdown", COUNT["input"]),
+        ("nested", COUNT["input"]),
+        ("ask", {"topic": "tea"}),
+    ):
+        thread = await c.thread()
+        body = {
+            "assistant_id": graph,
+            "input": given,
+            "stream_mode": ["values", "updates", "custom", "tasks"],
+        }
+        body |= {"stream_resumable": True, "stream_subgraphs": True}
+        await c.events(f"/threads/{thread}/runs/stream", body)
+        await events(c, thread, 1, channels=[*CHANNELS, "updates", "custom", "tasks"])
+
+
+@scenario
+async def protocol_runs_read_over_v1(c: Conversation) -> None:
+    thread, _ = await started(c, "countdown", COUNT["input"])
+    runs = await c.get(f"/threads/{thread}/runs", record=False)
+    await c.events(f"/threads/{thread}/runs/{runs[0]['run_id']}/stream", headers={"Last-Event-ID": "-1"})

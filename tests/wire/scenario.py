@@ -21,6 +21,7 @@ MODULES: Final = (
     "asked_of_modes",
     "asked_of_readers",
     "asked_of_protocol",
+    "asked_of_sockets",
     "asked_of_search",
     "asked_of_store",
 )

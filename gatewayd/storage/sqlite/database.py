@@ -184,15 +184,17 @@ class Writer:
         *args: Any,
         promise: bool = False,
         early: Callable[[T], None] | None = None,
+        done: Callable[[T], None] | None = None,
     ) -> asyncio.Future[T]:
         """
         Queue `function(connection, *args)`; the future gets its result after the commit, and the sync of a promise.
 
         `early(result)` of a promise is called in the event loop after the commit already: what may begin before the sync.
+        `done(result)` is called as for `post`, before the future has it.
         """
         assert self._loop is not None
         future: asyncio.Future[T] = self._loop.create_future()
-        self._put(_Operation(function, args, promise, 0, future, None, early=early))
+        self._put(_Operation(function, args, promise, 0, future, done, early=early))
         return future
 
     def post(

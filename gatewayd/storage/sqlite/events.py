@@ -58,6 +58,11 @@ The run whose questions wait for an answer belongs to them however old it is: cl
 it, only by its event.
 """
 
+OVER_BEFORE_THE_LAST = """
+SELECT run_id FROM runs WHERE thread_id = ? AND ended_at IS NOT NULL AND log_to > ?
+ORDER BY log_to DESC LIMIT -1 OFFSET 1"""
+"""Of the runs that have ended behind a number all but the one that ended last."""
+
 GAP_OF_RUN = """
 SELECT min(threads.pruned_to, runs.log_to), runs.attempt FROM runs JOIN threads USING (thread_id)
 WHERE runs.run_id = ? AND runs.thread_id = ? AND runs.pruned AND min(threads.pruned_to, runs.log_to) > ?"""

@@ -570,10 +570,13 @@ def run_finish_if_active(
     return True
 
 
-def run_delete(connection: sqlite3.Connection, thread_id: str, run_id: str, now: int) -> Run | None:
+def run_delete(
+    connection: sqlite3.Connection, thread_id: str, run_id: str, now: int, end: Chunk | None = None
+) -> Run | None:
     """
     Remove a run's row, whatever its status; its checkpoints stay. Return it as it was, None if there is none.
 
+    `end` tells its readers that it is over; it is stored if the run has begun and has not ended (`deletion_is_told`).
     The slot of one that executes is freed when nothing of it executes any more.
     """
     run = run_find(connection, run_id)
@@ -584,6 +587,13 @@ def run_delete(connection: sqlite3.Connection, thread_id: str, run_id: str, now:
     connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
     if run.status == "pending":
         slots.slot_release(connection, thread_id, run_id)
+    if end is not None and deletion_is_told(run):
+        events.append(connection, end)
     events.keep_from(connection, thread_id, now)
     threads.thread_status_derive(connection, thread_id, now)
     return run
+
+
+def deletion_is_told(run: Run) -> bool:
+    """Whether readers may have seen the beginning of a run that is deleted, and not its end."""
+    return run.active and run.attempt > 0

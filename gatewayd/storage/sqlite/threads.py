@@ -146,11 +146,11 @@ def thread_patch(
     return record(row)
 
 
-def thread_delete(connection: sqlite3.Connection, thread_id: str, now: int) -> list[str]:
+def thread_delete(connection: sqlite3.Connection, thread_id: str, now: int) -> dict[str, str | None]:
     """
     Mark a thread deleted; return the ids of its active runs, which are to be stopped where they execute.
 
-    Raises `NotFound`.
+    With each comes the name of its graph, None for one that has never started. Raises `NotFound`.
     """
     # Without its values: SQLite makes room for a row's new form before it gives up the old one, and there may be none.
     row = connection.execute(
@@ -160,11 +160,11 @@ def thread_delete(connection: sqlite3.Connection, thread_id: str, now: int) -> l
     if row is None:
         raise NotFound(f"Thread with ID {thread_id} not found")
     active = connection.execute(
-        "DELETE FROM runs WHERE thread_id = ? AND ended_at IS NULL RETURNING run_id",
+        "DELETE FROM runs WHERE thread_id = ? AND ended_at IS NULL RETURNING run_id, iif(attempt, graph_id, NULL)",
         (thread_id,),
     ).fetchall()
     connection.execute("DELETE FROM slots WHERE thread_id = ?", (thread_id,))
-    return [run_id for (run_id,) in active]
+    return dict(active)
 
 
 def thread_project(connection: sqlite3.Connection, thread_id: str, outcome: RunOutcome, now: int) -> None:

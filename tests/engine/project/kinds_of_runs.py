@@ -284,3 +284,14 @@ talking = (
     .add_edge("speak", "route")
     .compile()
 )
+
+
+# One that never ends by itself.
+
+
+async def wait_for_ever(state: State) -> State:
+    await asyncio.Event().wait()
+    raise AssertionError("nobody sets it")
+
+
+waiting = StateGraph(State).add_node("wait", wait_for_ever).add_edge(START, "wait").compile()
