@@ -346,7 +346,7 @@ class RunManager:
                 parts, blobs = more or ((), ())
                 states = [Parts(*each) for each in parts]
                 chunk = self.log.number(here.run.thread_id, run_id, count, packed, states, blobs)
-                self.log.append(chunk, stored, stored)
+                self.log.append(chunk, stored, stored, here.chain)
             case ["parts", _, _, _, blobs]:
                 self.storage.parts_store_if_running(
                     here.run.thread_id, run_id, blobs, size, lambda _: stored(), stored

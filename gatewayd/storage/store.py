@@ -731,10 +731,14 @@ class Storage:
     # what comes from workers: posted in the order of arrival, `done` runs after the commit
 
     def events_append(
-        self, chunk: Chunk, done: Callable[[None], None], failed: Callable[[BaseException], None]
+        self,
+        chunk: Chunk,
+        done: Callable[[None], None],
+        failed: Callable[[BaseException], None],
+        chain: Chain | None = None,
     ) -> None:
-        """Store a chunk of events; `failed` if it was not stored."""
-        self.writer.post(events.append, chunk, done=done, failed=failed, weight=chunk.weight)
+        """Store a chunk of events; `failed` if it was not stored, or something before it in `chain` was not."""
+        self.writer.post(events.append, chunk, done=done, failed=failed, weight=chunk.weight, chain=chain)
 
     def parts_store_if_running(
         self,

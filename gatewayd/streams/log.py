@@ -110,12 +110,20 @@ class Log:
         return self.number(thread_id, run_id, len(items), event.pack(items))
 
     def append(
-        self, chunk: Chunk, committed: Callable[[], None], failed: Callable[[BaseException], None]
+        self,
+        chunk: Chunk,
+        committed: Callable[[], None],
+        failed: Callable[[BaseException], None],
+        chain: store.Chain | None = None,
     ) -> None:
-        """Have a chunk stored, then published; `committed` is called after both, or `failed` if it was not stored."""
+        """
+        Have a chunk stored, then published; `committed` is called after both, or `failed` if it was not stored.
+
+        With `chain` it is not stored behind anything of its run that was not.
+        """
 
         def done(_: None) -> None:
             self.hub.publish(chunk)
             committed()
 
-        self.storage.events_append(chunk, done, failed)
+        self.storage.events_append(chunk, done, failed, chain)

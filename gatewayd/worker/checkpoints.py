@@ -42,6 +42,11 @@ from gatewayd.checkpointing import operations, pieces, rows, search, sql
 from gatewayd.errors import GatewaydError
 from gatewayd.worker import reader as reading
 
+Found = tuple[rows.CheckpointRow, Sequence[rows.WriteRow]]
+"""A checkpoint's row and those of its writes that count."""
+Page = tuple[Sequence[rows.CheckpointRow], list[Found], dict[str, join.Joiner]]
+"""Rows, the same with their writes, and what joins them, by thread."""
+
 
 class SinkFailed(GatewaydError):
     """An operation of this run was refused or could not be delivered; nothing after it is stored."""
@@ -376,7 +381,12 @@ class Saver(BaseCheckpointSaver[str]):
         row = self._row(config)
         if row is None:
             return None
-        return self._tuple(row, config if config["configurable"].get("checkpoint_id") else None)
+        place = config if config["configurable"].get("checkpoint_id") else None
+        try:
+            return self._tuple(row, place)
+        except join.Missing:  # row and pieces were removed between two reads, or the row says so again
+            again = self._row(config)
+            return None if again is None else self._tuple(again, place)
 
     def _row(self, config: RunnableConfig) -> rows.CheckpointRow | None:
         place = config["configurable"]
@@ -429,24 +439,32 @@ class Saver(BaseCheckpointSaver[str]):
         left = limit
         while left is None or left > 0:
             size = search.PAGE if left is None else min(left, search.PAGE)
-            page = [rows.CheckpointRow._make(row) for row in self._reader.fetch(*wanted.page(last, size))]
-            yield from self._page(page)
+            page, found, joiners = self._page(wanted, last, size)
+            for row, writes in found:
+                yield self._joined(row, writes, joiners[row.thread_id])
             if len(page) < size:
                 return
             last = page[-1]
             left = None if left is None else left - size
 
-    def _page(self, page: Sequence[rows.CheckpointRow]) -> Iterator[CheckpointTuple]:
-        """Yield the tuples of one page; what rows of a thread share is read once."""
-        found = [(row, rows.newest(self._write_rows(row))) for row in page]
+    def _page(self, wanted: search.Search, last: rows.CheckpointRow | None, size: int) -> Page:
+        """Read a page, again if some of it was removed meanwhile: then its pieces may have gone before they were read."""
+        try:
+            return self._loaded(wanted, last, size)
+        except join.Missing:
+            return self._loaded(wanted, last, size)
+
+    def _loaded(self, wanted: search.Search, last: rows.CheckpointRow | None, size: int) -> Page:
+        """Return the rows of a page, with their writes, and what gives their pieces: those of a thread are read once."""
+        page = [rows.CheckpointRow._make(row) for row in self._reader.fetch(*wanted.page(last, size))]
+        found: list[Found] = [(row, rows.newest(self._write_rows(row))) for row in page]
         joiners: dict[str, join.Joiner] = {}
         for thread_id in {row.thread_id for row in page}:
             joiners[thread_id] = joiner = self._joiner(thread_id)
             mine = [(row, writes) for row, writes in found if row.thread_id == thread_id]
             self._load(joiner, [row for row, _ in mine])
             self._load(joiner, [write for _, writes in mine for write in writes])
-        for row, writes in found:
-            yield self._joined(row, writes, joiners[row.thread_id])
+        return page, found, joiners
 
     def _history(self, config: RunnableConfig, channels: Sequence[str]) -> dict[str, DeltaChannelHistory]:
         collected: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}  # newest first
