@@ -244,6 +244,7 @@ ANSWERS: Final[dict[str, tuple[Answer, ...]]] = {
     "POST /threads/prune": (Answer(Pruned),),
     "GET /threads/{thread_id}": (Answer(Thread),),
     "PATCH /threads/{thread_id}": (Answer(Thread), NOTHING),
+    "PATCH /threads/{thread_id}/state": (NOTHING,),
     "DELETE /threads/{thread_id}": (NOTHING,),
     "POST /threads/{thread_id}/copy": (Answer(Thread),),
     "GET /threads/{thread_id}/storage": (Answer(Object),),

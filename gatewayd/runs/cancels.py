@@ -62,13 +62,15 @@ class Cancels:
         kind = "UserInterrupt" if action == "interrupt" else "UserRollback"
         error = why or {"error": kind, "message": f"{action} {REQUESTED}"}
 
-        def stored(marked: Run | None) -> None:
-            if marked is not None:
-                self.carry_out(marked)
-
-        marked = await self.storage.run_cancel_if_active(run_id, action, error, self.now(), early=stored)
+        try:
+            marked = await self.storage.run_cancel_if_active(run_id, action, error, self.now())
+        except store.Unconfirmed as unconfirmed:
+            if unconfirmed.result is not None:
+                self.carry_out(unconfirmed.result)
+            raise
         if marked is None:
             raise NotFound(NO_MATCH)
+        self.carry_out(marked)
         return marked
 
     def carry_out(self, run: Run) -> None:
@@ -127,20 +129,19 @@ class Cancels:
         if found is None:
             raise NotFound("Run not found")
 
-        def stored(run: Run | None) -> None:
-            if run is not None:
-                self._vanished(run.thread_id, [run.run_id])
-
         await self.log.open(thread_id)
         try:
             end = self.log.chunk(thread_id, run_id, _ended(found.graph_id))
-            run = await self.storage.run_delete(
-                thread_id, run_id, self.now(), end, self.log.hub.publish, early=stored
-            )
+            run = await self.storage.run_delete(thread_id, run_id, self.now(), end, self.log.hub.publish)
+        except store.Unconfirmed as unconfirmed:
+            if unconfirmed.result is not None:
+                self._vanished(thread_id, [run_id])
+            raise
         finally:
             self.log.close(thread_id)
         if run is None:
             raise NotFound("Run not found")
+        self._vanished(thread_id, [run_id])
 
     async def delete_thread(self, thread_id: str) -> None:
         """Delete a thread with all its runs; those that execute are stopped. Raises `NotFound`."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -144,11 +144,24 @@ class RunManager:
     async def _create(self, request: RunRequest, follow: bool) -> Admission:
         claim = self.places() > 0
         admitted: list[Admission] = []
+
+        def stored(created: store.Created) -> None:
+            admitted.append(self._begin(created, follow))
+
         with self.reserved(int(claim)):
-            await self.storage.run_create(
-                request, claim=claim, early=lambda created: admitted.append(self._admitted(created, follow))
-            )
+            creation = self.storage.run_create(request, claim=claim, early=stored)
+            self._supersede([await self._stored(creation)])
         return admitted[0]
+
+    async def _stored(self, creation: Awaitable[T]) -> T:
+        """Wait for a creation; what it supersedes is seen to also if the disk does not confirm it."""
+        try:
+            return await creation
+        except store.Unconfirmed as error:
+            result = error.result.created if isinstance(error.result, store.Fired) else error.result
+            if result is not None:
+                self._supersede(result if isinstance(result, list) else [result])
+            raise
 
     async def create_all(self, requests: Sequence[RunRequest]) -> list[Admission]:
         """Admit all of several runs, or none. Raises what `create` raises."""
@@ -159,10 +172,11 @@ class RunManager:
         admitted: list[Admission] = []
 
         def stored(created: Sequence[store.Created]) -> None:
-            admitted.extend(self._admitted(each, follow=False) for each in created)
+            admitted.extend(self._begin(each, follow=False) for each in created)
 
         with self.reserved(claim):
-            await self.storage.runs_create_all(requests, claim=claim, early=stored)
+            creation = self.storage.runs_create_all(requests, claim=claim, early=stored)
+            self._supersede(await self._stored(creation))
         return admitted
 
     async def fire(self, firing: Firing) -> store.Fired:
@@ -178,14 +192,18 @@ class RunManager:
 
         def stored(fired: store.Fired) -> None:
             if fired.created is not None:
-                self._admitted(fired.created, follow=False)
+                self._begin(fired.created, follow=False)
 
         with self.reserved(int(claim)):
-            return await self.storage.cron_fire_if_current(firing, claim=claim, early=stored)
+            taking = self.storage.cron_fire_if_current(firing, claim=claim, early=stored)
+            fired = await self._stored(taking)
+        if fired.created is not None:
+            self._supersede([fired.created])
+        return fired
 
-    def _admitted(self, created: store.Created, follow: bool) -> Admission:
+    def _begin(self, created: store.Created, follow: bool) -> Admission:
         """
-        See to what the creation of a run in storage asks for.
+        See to a new run itself.
 
         Called when it is committed and may not be synced yet: the run may end before its creation is answered, and
         what is committed happens, also if the disk does not confirm it.
@@ -196,14 +214,24 @@ class RunManager:
             again = None if work is None else self._tasks.spawn(work, f"wait for {run.run_id}")
             return Admission(run=run, ended=again, repeated=True)
         ended = self.waiting.follow(run.run_id) if follow else None
-        for victim in created.cancelled:
-            self.cancelling.carry_out(victim)
         if created.started:
             self.dispatch(run, fresh=True)
             run = attrs.evolve(run, status="pending", attempt=0, started_at=None)  # what was admitted
         else:
             self._waits()
         return Admission(run=run, ended=ended)
+
+    def _supersede(self, created: Iterable[store.Created]) -> None:
+        """
+        Carry out the cancels of runs that new ones take the place of.
+
+        Not before the creation is settled: what was stored before it, the start of such a run for one, has been seen to
+        by then, and a cancel finds the run where it is.
+        """
+        for each in created:
+            if not each.repeated:
+                for victim in each.cancelled:
+                    self.cancelling.carry_out(victim)
 
     async def queue_place(self, thread_id: str, run_id: str) -> tuple[QueuePlace, str | None]:
         """

@@ -70,6 +70,7 @@ EVENT_PAGE_BYTES = 256 * 1024
 EVENT_PAGE_CHUNKS = 200
 
 Created = runs.Created
+Unconfirmed = database.Unconfirmed
 Claimed = runs.Claimed
 ThreadSearch = search.Search
 ThreadsFound = search.Found
@@ -562,12 +563,9 @@ class Storage:
         action: str,
         error: dict[str, str],
         now: int,
-        early: Callable[[Run | None], None] | None = None,
     ) -> Run | None:
-        """Store the wish to end a run; None if it has ended. `early` as for `run_create`."""
-        return await self.writer.submit(
-            runs.run_cancel_if_active, run_id, action, error, now, promise=True, early=early
-        )
+        """Store the wish to end a run; None if it has ended. Raises `Unconfirmed`."""
+        return await self.writer.submit(runs.run_cancel_if_active, run_id, action, error, now, promise=True)
 
     async def run_delete(
         self,
@@ -576,17 +574,14 @@ class Storage:
         now: int,
         end: Chunk,
         published: Callable[[Chunk], None],
-        early: Callable[[Run | None], None] | None = None,
     ) -> Run | None:
-        """Remove a run's row and return it as it was. `early` as for `run_create`; `published` if its end is stored."""
+        """Remove a run's row and return it as it was; `published` if its end is stored."""
 
         def done(run: Run | None) -> None:
             if run is not None and runs.deletion_is_told(run):
                 published(end)
 
-        return await self.writer.submit(
-            runs.run_delete, thread_id, run_id, now, end, promise=True, early=early, done=done
-        )
+        return await self.writer.submit(runs.run_delete, thread_id, run_id, now, end, promise=True, done=done)
 
     def run_finish_if_active(
         self,

@@ -61,6 +61,14 @@ UNWRITABLE = frozenset(
 """SQLite's codes for a file that can't be written or can't grow."""
 
 
+class Unconfirmed(errors.InsufficientStorage):
+    """What was asked for is stored, but the disk has not confirmed it; `result` is what there is to follow from it."""
+
+    def __init__(self, detail: str, result: Any) -> None:
+        super().__init__(detail)
+        self.result = result
+
+
 class FullDisk(errors.InsufficientStorage):
     """The file system has no room for what should be stored; nothing of it was."""
 
@@ -315,12 +323,12 @@ class Writer:
             SYNC(self._log_file)
         except OSError as error:
             log.critical("what is stored may not survive the loss of power: %s", error)
-            failure = FullDisk(f"the disk did not confirm what was stored: {error}")
+            detail = f"the disk did not confirm what was stored: {error}"
             # It is committed, and everybody sees it: `done` is called as ever (who would store it anew would find it
             # done, and tell nobody), only who waits for the promise itself does not get it.
             for operation in batch:
-                if operation.promise and operation.future is not None:
-                    operation.error = operation.error or failure
+                if operation.promise and operation.future is not None and operation.error is None:
+                    operation.error = Unconfirmed(detail, operation.result)
 
     def _begin(self, batch: list[_Operation]) -> None:
         for operation in batch:
