@@ -468,9 +468,9 @@ async def test_a_run_deleted_while_it_executes_is_stopped_and_its_place_is_free_
         reading = asyncio.ensure_future(cursor.page())
         await engine.runs.delete_run(run.thread_id, run.run_id)
         assert (await ended).status == "deleted"
-        assert await reading == []  # the reader looks elsewhere, and finds no run
-        (last,) = await cursor.page()
+        (last,) = await reading
         assert [record.kind for record in last.records] == ["v2/lifecycle=interrupted"]
+        assert await cursor.page() == []  # the reader looks elsewhere, and finds no run
     assert await engine.run(run) is None
     assert engine.worker.cancels == [(run.run_id, 1)]
     assert engine.worker.free == 9

@@ -11,6 +11,7 @@ import pytest
 
 from gatewayd import ids
 from gatewayd.errors import InsufficientStorage
+from gatewayd.runs import claims
 from gatewayd.storage.sqlite import database
 
 
@@ -94,3 +95,25 @@ async def test_a_cancel_or_removal_that_the_disk_does_not_confirm_is_carried_out
     await engine.workers.board.until(lambda: (run.run_id, 1) in engine.worker.cancels)
     engine.worker.end(run.run_id, "cancelled")
     await engine.landed()
+
+
+async def test_a_cancel_that_is_stored_together_with_the_start_of_its_run_reaches_it(engine: Any) -> None:
+    run = await engine.create(after_s=1.0)
+    engine.now += 2_000_000
+    with engine.writer_held():
+        starting = asyncio.ensure_future(claims._claim(engine.runs))
+        await queued(engine, 1)
+        cancelling = asyncio.ensure_future(engine.runs.cancel(run.thread_id, run.run_id, "interrupt"))
+        await queued(engine, 2)
+    await asyncio.gather(starting, cancelling)
+    await engine.workers.board.until(lambda: (run.run_id, 1) in engine.worker.cancels)
+    engine.worker.end(run.run_id, "cancelled")
+    await engine.landed()
+    assert await engine.status(run) == "interrupted"
+
+
+async def queued(engine: Any, count: int) -> None:
+    """Wait until so many operations wait for the writer."""
+    async with asyncio.timeout(20):
+        while len(engine.storage.writer._queue) < count:  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0)
