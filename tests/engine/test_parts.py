@@ -177,11 +177,11 @@ async def test_a_run_whose_pieces_are_not_there_ends_with_its_state_computed_ane
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         real, lost = store.Storage.events_append, []
 
-        def lose(storage: store.Storage, chunk: Any, done: Any, failed: Any) -> None:
+        def lose(storage: store.Storage, chunk: Any, *rest: Any) -> None:
             if chunk.parts:
                 lost.append(chunk)
                 chunk.packed, chunk.parts, chunk.blobs = event.pack([]), (), ()
-            real(storage, chunk, done, failed)
+            real(storage, chunk, *rest)
 
         monkeypatch.setattr(store.Storage, "events_append", lose)
         thread_id = ids.new_id()
