@@ -77,7 +77,8 @@ async def test_prometheus_can_read_the_text_whose_numbers_are_those_of_the_parts
         family, sample = f"gatewayd_{name}", f"gatewayd_{name}_total"
         assert value(found, family, sample) > value(before, family, sample), name
     assert value(found, "gatewayd_writer_longest_seconds") > 0
-    assert value(found, "lg_api_workers_max") == value(found, "lg_api_workers_available") == 10
+    assert value(found, "lg_api_workers_max") == 10
+    assert value(found, "lg_api_workers_available") in (9, 10)  # the run's place may not be free yet
     assert {"process_resident_memory_bytes", "python_info", "target_info"} <= found.keys()
 
 

@@ -52,8 +52,9 @@ async def test_the_second_click_ends_unexecuted_and_answers_nothing(tmp_path: Pa
 async def test_the_second_click_says_how_the_thread_stands(tmp_path: Path) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await begun(daemon)
-        first = await daemon.create(answer(thread_id, "yes"))
-        second = await daemon.create(answer(thread_id, "yes"))
+        # Both are on their way before the first can have been executed.
+        clicks = [daemon.create(answer(thread_id, "yes")) for _ in range(2)]
+        first, second = await asyncio.gather(*clicks)
         results = [wire.loads((await each.ended).result) for each in (first, second)]
         assert results[0] == results[1]
         assert [one["value"] for one in results[1]["__interrupt__"]] == [

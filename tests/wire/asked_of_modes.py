@@ -123,7 +123,7 @@ async def stream_events_with_others(c: Conversation) -> None:
 async def stream_events_of_all_kinds(c: Conversation) -> None:
     await streamed(c, "placed", stream_mode="events", **says("hello"))
     await streamed(c, "jumper", input={"left": 0, "seen": []}, stream_mode=["events"])
-    await streamed(c, "herald", input={"left": 0, "seen": []}, stream_mode=["events", "custom"])
+    await streamed(c, "herald", input={"left": 0, "seen": []}, stream_mode=["events"])
     await streamed(c, "quiet", stream_mode="events", **says("hello"))
     await streamed(c, "odd", input={}, stream_mode="events")
     await c.events("/runs/stream", {**COUNT, "stream_mode": "events"})
