@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -142,41 +142,46 @@ class RunManager:
         return await self._owned(work, name)
 
     async def _create(self, request: RunRequest, follow: bool) -> Admission:
-        claim = self.places() > 0
         admitted: list[Admission] = []
+        with self._creating(1) as (claim, created):
 
-        def stored(created: store.Created) -> None:
-            admitted.append(self._begin(created, follow))
+            def stored(run: store.Created) -> None:
+                created.append(run)
+                admitted.append(self._begin(run, follow))
 
-        with self.reserved(int(claim)):
-            creation = self.storage.run_create(request, claim=claim, early=stored)
-            self._supersede([await self._stored(creation)])
+            await self.storage.run_create(request, claim=claim > 0, early=stored)
         return admitted[0]
 
-    async def _stored(self, creation: Awaitable[T]) -> T:
-        """Wait for a creation; what it supersedes is seen to also if the disk does not confirm it."""
+    @contextlib.contextmanager
+    def _creating(self, most: int) -> Iterator[tuple[int, list[store.Created]]]:
+        """
+        Promise free places to as many new runs, `most` at most; what they supersede is cancelled at the end.
+
+        Not before the creation is settled, with an error or without: what was stored before it, the start of such a run
+        for one, has been seen to by then, and a cancel finds the run where it is.
+        """
+        created: list[store.Created] = []
+        claim = min(most, max(0, self.places()))
         try:
-            return await creation
-        except store.Unconfirmed as error:
-            result = error.result.created if isinstance(error.result, store.Fired) else error.result
-            if result is not None:
-                self._supersede(result if isinstance(result, list) else [result])
-            raise
+            with self.reserved(claim):
+                yield claim, created
+        finally:
+            for victim in (victim for each in created if not each.repeated for victim in each.cancelled):
+                self.cancelling.carry_out(victim)
 
     async def create_all(self, requests: Sequence[RunRequest]) -> list[Admission]:
         """Admit all of several runs, or none. Raises what `create` raises."""
         return await self._owned(self._create_all(requests), "create runs")
 
     async def _create_all(self, requests: Sequence[RunRequest]) -> list[Admission]:
-        claim = min(len(requests), max(0, self.places()))
         admitted: list[Admission] = []
+        with self._creating(len(requests)) as (claim, created):
 
-        def stored(created: Sequence[store.Created]) -> None:
-            admitted.extend(self._begin(each, follow=False) for each in created)
+            def stored(runs: Sequence[store.Created]) -> None:
+                created.extend(runs)
+                admitted.extend(self._begin(each, follow=False) for each in runs)
 
-        with self.reserved(claim):
-            creation = self.storage.runs_create_all(requests, claim=claim, early=stored)
-            self._supersede(await self._stored(creation))
+            await self.storage.runs_create_all(requests, claim=claim, early=stored)
         return admitted
 
     async def fire(self, firing: Firing) -> store.Fired:
@@ -188,18 +193,14 @@ class RunManager:
         return await self._owned(self._fire(firing), f"fire cron {firing.cron_id}")
 
     async def _fire(self, firing: Firing) -> store.Fired:
-        claim = self.places() > 0
+        with self._creating(1) as (claim, created):
 
-        def stored(fired: store.Fired) -> None:
-            if fired.created is not None:
-                self._begin(fired.created, follow=False)
+            def stored(fired: store.Fired) -> None:
+                if fired.created is not None:
+                    created.append(fired.created)
+                    self._begin(fired.created, follow=False)
 
-        with self.reserved(int(claim)):
-            taking = self.storage.cron_fire_if_current(firing, claim=claim, early=stored)
-            fired = await self._stored(taking)
-        if fired.created is not None:
-            self._supersede([fired.created])
-        return fired
+            return await self.storage.cron_fire_if_current(firing, claim=claim > 0, early=stored)
 
     def _begin(self, created: store.Created, follow: bool) -> Admission:
         """
@@ -220,18 +221,6 @@ class RunManager:
         else:
             self._waits()
         return Admission(run=run, ended=ended)
-
-    def _supersede(self, created: Iterable[store.Created]) -> None:
-        """
-        Carry out the cancels of runs that new ones take the place of.
-
-        Not before the creation is settled: what was stored before it, the start of such a run for one, has been seen to
-        by then, and a cancel finds the run where it is.
-        """
-        for each in created:
-            if not each.repeated:
-                for victim in each.cancelled:
-                    self.cancelling.carry_out(victim)
 
     async def queue_place(self, thread_id: str, run_id: str) -> tuple[QueuePlace, str | None]:
         """
