@@ -166,6 +166,7 @@ class Writer:
     _thread: threading.Thread | None = field(default=None, init=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _closing: bool = field(default=False, init=False)
+    _path: Path = field(init=False)
     _log_file: int | None = field(default=None, init=False)
     """Descriptor of the write-ahead log, for syncing."""
     _settled: list[Callable[[], None]] = field(factory=list, init=False)
@@ -177,7 +178,8 @@ class Writer:
         """Start the thread; results are delivered into the running event loop."""
         self._loop = asyncio.get_running_loop()
         self.space = space.measure(self.connection)
-        self._trimmer = wal.Trimmer(Path(self.connection.execute("PRAGMA database_list").fetchone()[2]))
+        self._path = Path(self.connection.execute("PRAGMA database_list").fetchone()[2])
+        self._trimmer = wal.Trimmer(self._path)
         self._trimmer.start()
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
         self._thread.start()
@@ -318,8 +320,7 @@ class Writer:
             self._tell(self._begin, early)
         try:
             if self._log_file is None:
-                path = self.connection.execute("PRAGMA database_list").fetchone()[2]
-                self._log_file = os.open(f"{path}-wal", os.O_RDWR)
+                self._log_file = os.open(f"{self._path}-wal", os.O_RDWR)
             SYNC(self._log_file)
         except OSError as error:
             log.critical("what is stored may not survive the loss of power: %s", error)
