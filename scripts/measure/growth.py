@@ -111,8 +111,8 @@ class Sink:
             await self._last
 
     def committed_blocking(self) -> None:
-        """Nothing here reads from another thread."""
-        raise NotImplementedError
+        """Wait for the last one, where one may wait in a thread: the loop's own would wait for itself."""
+        raise RuntimeError("the graph that is measured has asynchronous nodes only")
 
 
 async def turn(saver: Any, number: int, size: int) -> None:

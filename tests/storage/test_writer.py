@@ -72,6 +72,12 @@ def refuse(connection: sqlite3.Connection, value: str) -> None:
     raise LookupError(value)
 
 
+def room(connection: sqlite3.Connection, pages: int) -> None:
+    """Leave so many free pages on the disk."""
+    (used,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {used + pages}")
+
+
 def fill(connection: sqlite3.Connection, size: int) -> None:
     connection.execute("INSERT INTO notes VALUES (zeroblob(?))", (size,))
 
@@ -297,10 +303,6 @@ async def test_closing_writes_what_waits_truncates_the_log_and_admits_nothing_mo
 async def test_a_full_disk_refuses_what_has_no_room_loses_nothing_and_passes(
     writer: Traced, second: Callable[[str], Any]
 ) -> None:
-    def room(connection: sqlite3.Connection, pages: int) -> None:
-        (used,) = connection.execute("PRAGMA page_count").fetchone()
-        connection.execute(f"PRAGMA max_page_count = {used + pages}")
-
     await writer.submit(insert, "acknowledged")
     await writer.submit(room, 3)
     with pytest.raises(database.FullDisk) as raised:
@@ -332,10 +334,6 @@ async def test_a_full_disk_refuses_what_has_no_room_loses_nothing_and_passes(
 async def test_in_a_batch_on_a_full_disk_answer_and_table_agree_for_every_operation(
     writer: Traced, second: Callable[[str], Any]
 ) -> None:
-    def room(connection: sqlite3.Connection, pages: int) -> None:
-        (used,) = connection.execute("PRAGMA page_count").fetchone()
-        connection.execute(f"PRAGMA max_page_count = {used + pages}")
-
     await writer.submit(room, 4)
     with held(writer):
         small = [writer.submit(insert, f"small {number}") for number in range(3)]
@@ -351,10 +349,6 @@ async def test_in_a_batch_on_a_full_disk_answer_and_table_agree_for_every_operat
 async def test_an_operation_that_is_too_large_for_the_disk_does_not_take_its_neighbours_with_it(
     writer: Traced, second: Callable[[str], Any]
 ) -> None:
-    def room(connection: sqlite3.Connection, pages: int) -> None:
-        (used,) = connection.execute("PRAGMA page_count").fetchone()
-        connection.execute(f"PRAGMA max_page_count = {used + pages}")
-
     await writer.submit(room, 4)
     with held(writer):
         first = writer.submit(insert, "first")
@@ -395,10 +389,6 @@ async def test_nothing_of_a_chain_is_stored_behind_what_failed_in_this_batch_and
 async def test_of_a_chain_on_a_full_disk_a_prefix_is_stored(
     writer: Traced, second: Callable[[str], Any]
 ) -> None:
-    def room(connection: sqlite3.Connection, pages: int) -> None:
-        (used,) = connection.execute("PRAGMA page_count").fetchone()
-        connection.execute(f"PRAGMA max_page_count = {used + pages}")
-
     chain, outcomes = database.Chain(), []
 
     def post(function: Callable[..., Any], *args: Any) -> None:
