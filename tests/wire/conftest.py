@@ -24,22 +24,12 @@ START_S = 90.0
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the URL of a gatewayd that serves the project."""
-    yield from _serve(tmp_path_factory, "langgraph.json")
-
-
-@pytest.fixture(scope="session")
-def served_more(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the URL of one with graphs that the recordings of the reference do not know."""
-    yield from _serve(tmp_path_factory, "clients.json")
-
-
-def _serve(tmp_path_factory: pytest.TempPathFactory, config: str) -> Iterator[str]:
     if elsewhere := os.environ.get("WIRE_URL"):
         yield elsewhere
         return
     folder = tmp_path_factory.mktemp("wire")
     port = daemon.free_port()
-    command = [sys.executable, *daemon.SERVE, "--config", str(PROJECT / config)]
+    command = [sys.executable, *daemon.SERVE, "--config", str(PROJECT / "langgraph.json")]
     command += ["--data-dir", str(folder / "data"), "--port", str(port)]
     log = folder / "gatewayd.log"
     with log.open("wb") as output:

@@ -25,8 +25,8 @@ HELLO: dict[str, Any] = {"messages": [{"role": "user", "content": "hello"}]}
 
 
 @pytest.fixture
-async def client(served_more: str) -> AsyncIterator[LangGraphClient]:
-    async with get_client(url=served_more) as made:
+async def client(served: str) -> AsyncIterator[LangGraphClient]:
+    async with get_client(url=served) as made:
         yield made
 
 
@@ -295,9 +295,7 @@ async def test_a_cancelled_run_ends_as_interrupted_and_the_next_one_is_answered(
     assert text_of(output["messages"][-1]) == "You said hello"
 
 
-async def test_a_reader_that_is_cut_goes_on_where_it_was(
-    served_more: str, transport: Any, tmp_path: Path
-) -> None:
+async def test_a_reader_that_is_cut_goes_on_where_it_was(served: str, transport: Any, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     arrived = asyncio.Event()
 
@@ -310,9 +308,9 @@ async def test_a_reader_that_is_cut_goes_on_where_it_was(
         return seen
 
     async with (
-        cable.Cable(urlsplit(served_more).port or 0) as cord,
+        cable.Cable(urlsplit(served).port or 0) as cord,
         get_client(url=cord.url) as client,
-        get_client(url=served_more) as beside,
+        get_client(url=served) as beside,
         client.threads.stream(assistant_id="patient", transport=transport) as thread,
     ):
         started = await thread.run.start(input={**HELLO, "gate": str(gate)})

@@ -19,14 +19,14 @@ pytestmark = [pytest.mark.xdist_group("clients"), pytest.mark.timeout(40)]
 
 
 @pytest.fixture
-def client(served_more: str) -> Iterator[SyncLangGraphClient]:
-    with get_sync_client(url=served_more) as made:
+def client(served: str) -> Iterator[SyncLangGraphClient]:
+    with get_sync_client(url=served) as made:
         yield made
 
 
 @pytest.fixture
-async def async_client(served_more: str) -> AsyncIterator[LangGraphClient]:
-    async with get_client(url=served_more) as made:
+async def async_client(served: str) -> AsyncIterator[LangGraphClient]:
+    async with get_client(url=served) as made:
         yield made
 
 
