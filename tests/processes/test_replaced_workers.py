@@ -157,11 +157,13 @@ async def test_workers_share_the_runs_and_are_recycled_while_each_thread_keeps_i
 
 
 async def test_a_daemon_whose_terminal_hangs_up_stops(tmp_path: Path) -> None:
+    def in_its_terminal() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests themselves run under nohup
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
     async with daemon.Daemon(conftest.PROJECT, tmp_path / "data") as served:
         outer, inner = pty.openpty()
-        await served.spawn(
-            stdin=inner, start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        )
+        await served.spawn(stdin=inner, start_new_session=True, preexec_fn=in_its_terminal)
         os.close(inner)
         await served.until((served.data_dir / "reload.json").exists, "it expects the signal")
         os.close(outer)

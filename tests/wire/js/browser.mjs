@@ -65,7 +65,8 @@ export class Browser {
     const query = new URLSearchParams({ url: process.env.URL, ...asked });
     const tab = new Tab(page);
     await page.goto(`http://127.0.0.1:${this.server.address().port}/?${query}`);
-    await tab.idle();
+    // On a thread of its own nothing goes on; on one that is given, a run may, and then the page shows that.
+    await (asked.thread === undefined ? tab.idle() : tab.until({}));
     return tab;
   }
 }
