@@ -3,7 +3,7 @@
 ``CRASH_AT=run_finish_if_active:before:2`` in the environment means: SIGKILL to this process when the second operation
 of this name is about to be committed ("before": its statements have been executed, the transaction is open) or right
 after the commit ("after": nobody has been told yet). The product knows nothing of it: the point is in the writer that
-this program gives to it.
+this program gives to it. ``CRASH_WHEN`` may name a FIFO: at the point, the writer waits until somebody has opened it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 from gatewayd import daemon, logs, project, settings
@@ -40,6 +41,9 @@ class CrashingWriter(database.Writer):
 
 
 def _die() -> None:
+    if gate := os.environ.get("CRASH_WHEN"):
+        with Path(gate).open("rb"):
+            pass
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -21,13 +21,19 @@ class Served(daemon.Daemon):
     http: aiohttp.ClientSession
 
     async def start(
-        self, until: str = "serving", timeout_s: float = 90.0, *, crash_at: str | None = None
+        self,
+        until: str = "serving",
+        timeout_s: float = 90.0,
+        *,
+        crash_at: str | None = None,
+        crash_when: Path | None = None,
     ) -> None:
-        """Start it; `crash_at` is a point as `launcher.py` knows them, for this boot only."""
+        """Start it; `crash_at` and `crash_when` are as `launcher.py` knows them, for this boot only."""
         self.launcher = list(daemon.SERVE) if crash_at is None else [str(LAUNCHER)]
-        self.environment.pop("CRASH_AT", None)
-        if crash_at is not None:
-            self.environment["CRASH_AT"] = crash_at
+        for name, value in (("CRASH_AT", crash_at), ("CRASH_WHEN", crash_when)):
+            self.environment.pop(name, None)
+            if value is not None:
+                self.environment[name] = str(value)
         await super().start(until, timeout_s)
 
     async def crashed(self, timeout_s: float = 90.0) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -105,13 +107,18 @@ async def test_every_kind_of_call_ends_as_if_the_daemon_had_not(make: Make, sign
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("client", ["async", pytest.param("sync", marks=pytest.mark.storm)])
 async def test_a_stream_survives_a_kill_right_after_its_run_was_accepted(
-    make: Make, client: str, when: str
+    make: Make, tmp_path: Path, client: str, when: str
 ) -> None:
     """The client has the head of its answer; the run's first events are just being stored."""
     served = make()
-    await served.start(crash_at=f"append:{when}:1")
+    gate = tmp_path / "head"
+    os.mkfifo(gate)
+    await served.start(crash_at=f"append:{when}:1", crash_when=gate)
     thread_id = await served.thread()
     async with scripts.Script(served.url, [walk("it", client, "stream", thread_id, 5)]) as script:
+        # A run begins before its record is on the disk: without the gate its first events may be there before the head.
+        await script.until(lambda: script.calls["it"].created, "the head of the answer")
+        (await asyncio.to_thread(gate.open, "wb")).close()
         await served.crashed()
         await served.start("started")
         await script.end()

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,17 @@ class Story:
                 left.add(pid)
                 pid = mark.pid
         return bad
+
+    def repeated(self, stood: Stood, steps: int, deaths: int) -> set[int]:
+        """Return which steps of graph `steps` were begun again, in no more than one row for each death of a worker."""
+        again: list[int] = []
+        for number in range(steps):
+            begun = self.count(stood, f"step{number} start")
+            assert 1 <= begun <= deaths + 1, f"step {number} was begun {begun} times"
+            again += [number] * (begun > 1)
+        rows = sum(here != before + 1 for before, here in pairwise([-2, *again]))
+        assert rows <= deaths, f"more than {deaths} rows in {again}"
+        return set(again)
 
     # whether the server is awake
 
