@@ -1,6 +1,8 @@
 """The seam: everything that is stored, behind one operation per state change.
 
-Above this package nobody knows SQL. `store.Storage` offers named operations; each is one function run in the writer's
+Above this package nobody knows SQL. `store.Storage` offers named operations, put together from one class for each
+noun (`boots`, `assistants`, `threads`, `runs`, `events`, `operations`, `retention`, `crons`, `webhooks`), which all
+stand on the `desk`: writer, readers, room. Each operation is one function run in the writer's
 thread inside one transaction, or a short read on a read-only connection. Names say object, verb and condition
 (`run_finish_if_active`): the condition is the statement's WHERE, so two callers racing get one winner.
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gatewayd.model.event import Chunk, pack
-from gatewayd.storage import store
+from gatewayd.storage import events, store
 
 THREAD, OTHER = "thread", "other"
 
@@ -40,7 +40,7 @@ SIZES = {
     "one tiny before large ones": [100] + [200_000] * 40,
     "tiny and large in turn": [100, 300_000, 100, 100, 200_000] * 10,
     "larger than a page": [400_000] * 5,
-    "just half a page": [store.EVENT_PAGE_BYTES // 2 - 50] * 10,
+    "just half a page": [events.EVENT_PAGE_BYTES // 2 - 50] * 10,
 }
 
 
@@ -52,10 +52,10 @@ async def test_a_page_is_never_larger_than_its_bound_except_for_a_single_chunk(
     await fill(storage, stored)
     found = await pages(storage)
     for page in found:
-        assert len(page) == 1 or sum(len(one.packed) for one in page) <= store.EVENT_PAGE_BYTES
-        assert len(page) <= store.EVENT_PAGE_CHUNKS
+        assert len(page) == 1 or sum(len(one.packed) for one in page) <= events.EVENT_PAGE_BYTES
+        assert len(page) <= events.EVENT_PAGE_CHUNKS
     assert [one.packed for page in found for one in page] == [one.packed for one in stored]
-    small = min(len(stored), store.EVENT_PAGE_CHUNKS, store.EVENT_PAGE_BYTES // (max(sizes) + 50))
+    small = min(len(stored), events.EVENT_PAGE_CHUNKS, events.EVENT_PAGE_BYTES // (max(sizes) + 50))
     assert len(found[0]) >= max(1, small)  # and not needlessly small
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gatewayd import wire
 from gatewayd.blobs import cut
-from gatewayd.errors import Rejected
+from gatewayd.errors import NotFound, Rejected
 from gatewayd.model.event import Chunk, pack
 from gatewayd.model.run import RunOutcome
 from gatewayd.model.state import Parts
@@ -161,7 +161,7 @@ def test_pieces_sent_ahead_are_stored_for_a_running_run_only(desk: Any) -> None:
     assert desk.finish(run_id, values=parts, blobs=needed[20:])
     swept(desk)
     assert shown(desk, thread_id) == data
-    with pytest.raises(store.NotFound):
+    with pytest.raises(NotFound):
         blobs.parts_store_if_running(desk.connection, thread_id, run_id, needed)
 
 

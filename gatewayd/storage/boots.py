@@ -1,0 +1,35 @@
+"""What is done once for each start of the daemon, and looking whether all is well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gatewayd.model.run import Run
+from gatewayd.storage import desk
+from gatewayd.storage.sqlite import boots, invariants
+
+
+class Boots(desk.Desk):
+    """Operations of a start, and on the whole file."""
+
+    __slots__ = ()
+
+    async def orphans_park(self, now: int, policies: Mapping[str, str], default: str) -> list[Run]:
+        """Make the running runs of earlier boots pending again, by graph id or default policy; return them."""
+        return await self.writer.submit(boots.orphans_park, self.boot, now, policies, default, promise=True)
+
+    async def runs_cancelled_pending(self) -> list[Run]:
+        """Return pending runs whose cancel was stored before the stop."""
+        return await self.writer.submit(boots.runs_cancelled_pending)
+
+    async def invariants_check(self, *, whole: bool) -> list[invariants.Violation]:
+        """Return what is wrong with the tables: in the rows of active runs, or in all (slow, for a quiet file)."""
+        return await self.writer.submit(invariants.invariants_check, whole)
+
+    async def invariants_repair(self, now: int) -> list[invariants.Violation]:
+        """Derive anew what is derived and wrong in the rows of active runs; return what was and is wrong."""
+        return await self.writer.submit(invariants.invariants_repair, now, promise=True)
+
+    async def counters(self) -> dict[str, int]:
+        """Return n_pending and n_running."""
+        return await self.writer.submit(boots.counters)

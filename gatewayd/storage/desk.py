@@ -1,0 +1,70 @@
+"""What all operations stand on: one file, its writer and readers, and whether there is room in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import define, evolve, field
+
+from gatewayd.blobs.join import Missing
+from gatewayd.errors import InsufficientStorage
+from gatewayd.model.idempotency import Idempotency
+from gatewayd.model.state import Parts, State
+from gatewayd.model.thread import Thread
+from gatewayd.storage import room as room_
+from gatewayd.storage import states as states_
+from gatewayd.storage.sqlite import database, idempotency, space, threads
+from gatewayd.storage.sqlite import scanner as scanner_
+from gatewayd.storage.sqlite import states as state_rows
+
+
+@define(eq=False)
+class Desk:
+    """One open file."""
+
+    path: Path
+    writer: database.Writer
+    readers: database.Readers
+    scanner: scanner_.Scanner
+    boot: int
+    opened_at: int
+    """Moment of this start, in µs."""
+    room: room_.Room
+    """Asked before anything new is admitted."""
+    states: states_.States = field(init=False)
+    """Joins whole states."""
+    _snapshots: scanner_.Scanner = field(init=False)
+    """Reads of rows with their states; apart from `scanner`, which may be busy with a search."""
+
+    def __attrs_post_init__(self) -> None:
+        self.scanner.prepare = state_rows.prepare
+        self._snapshots = scanner_.Scanner(self.path, prepare=state_rows.prepare)
+        self.states = states_.States(self._snapshots)
+
+    @property
+    def space(self) -> space.Space:
+        """What the file takes, as of the last write."""
+        return self.writer.space
+
+    async def _require_room(self, once: Idempotency | None = None) -> None:
+        """
+        Raise `InsufficientStorage` when there is no room for what is to be made.
+
+        A request that has made its thing before makes nothing now and gets its answer.
+        """
+        lacking = self.room.lacking(self.writer.space.used)
+        if lacking is not None and not await self.writer.submit(idempotency.made, once):
+            raise InsufficientStorage(lacking)
+
+    async def _shown(self, found: Thread) -> Thread:
+        """Return a thread with its values joined: as it is now, or without any if it has gone meanwhile."""
+        if not isinstance(found.values, Parts):
+            return found
+        return await self._snapshots.read(threads.thread_shown, found.thread_id) or evolve(found, values=None)
+
+    async def state_joined(self, thread_id: str, state: State | None) -> bytes | None:
+        """Return the JSON of a state of this thread; None if there is none, or it has been removed meanwhile."""
+        try:
+            return None if state is None else await self.states.joined(thread_id, state)
+        except Missing:
+            return None

@@ -1,0 +1,176 @@
+"""The operations on runs, from their admission to their end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from gatewayd.checkpointing import sql as checkpoint_sql
+from gatewayd.model.event import Chunk
+from gatewayd.model.run import QueuePlace, Run, RunOutcome, RunRequest
+from gatewayd.storage import desk
+from gatewayd.storage.sqlite import idempotency, queue, runs, slots
+
+RUN_LOG_END = (
+    "SELECT runs.ended_at IS NULL, runs.log_to FROM runs JOIN threads USING (thread_id) "
+    "WHERE runs.run_id = ? AND runs.thread_id = ? AND threads.deleted_at IS NULL"
+)
+
+RUNS_ACTIVE = (
+    "SELECT runs.thread_id, runs.run_id FROM runs JOIN threads USING (thread_id) "
+    "WHERE runs.ended_at IS NULL AND runs.status IN (?, ?) AND threads.deleted_at IS NULL"
+)
+
+
+class Runs(desk.Desk):
+    """Operations on runs."""
+
+    __slots__ = ()
+
+    async def run_create(
+        self, request: RunRequest, *, claim: bool, early: Callable[[runs.Created], None] | None = None
+    ) -> runs.Created:
+        """
+        Admit a run; see `runs.run_create`. Raises `NotFound`, `Conflict`, `InsufficientStorage`.
+
+        `early` is called when the run is stored and not yet synced.
+        """
+        await self._require_room(request.once)
+        return await self.writer.submit(runs.run_create, request, self.boot, claim, promise=True, early=early)
+
+    async def runs_create_all(
+        self,
+        requests: Sequence[RunRequest],
+        *,
+        claim: int,
+        early: Callable[[list[runs.Created]], None] | None = None,
+    ) -> list[runs.Created]:
+        """Admit all or none; see `runs.runs_create_all`. Raises what `run_create` raises; `early` as there."""
+        await self._require_room(requests[0].once if requests else None)
+        return await self.writer.submit(
+            runs.runs_create_all, requests, self.boot, claim, promise=True, early=early
+        )
+
+    async def run_queue_place(self, thread_id: str, run_id: str) -> QueuePlace | None:
+        """Return where a run of this thread stands among those that wait, or None."""
+        rows = await self.readers.rows(runs.QUEUE_PLACE, (run_id, thread_id))
+        if not rows:
+            return None
+        status, due_at, position, holder, suspect = rows[0]
+        return QueuePlace(
+            status=status, due_at=due_at, position=position, holder=holder, suspect=bool(suspect)
+        )
+
+    async def idempotency_sweep_step(self, before: int, rows: int) -> int:
+        """Forget some requests that are older than `before`; return how many."""
+        return await self.writer.submit(idempotency.idempotency_sweep_step, before, rows)
+
+    async def run_get(self, thread_id: str, run_id: str) -> Run | None:
+        """Return a run of this thread, or None."""
+        rows = await self.readers.rows(
+            f"{runs.SELECT} WHERE runs.run_id = ? AND runs.thread_id = ? AND threads.deleted_at IS NULL",
+            (run_id, thread_id),
+        )
+        return runs.record(rows[0]) if rows else None
+
+    async def run_get_anywhere(self, run_id: str) -> Run | None:
+        """Return the run whatever its thread, or None."""
+        rows = await self.readers.rows(
+            f"{runs.SELECT} WHERE runs.run_id = ? AND threads.deleted_at IS NULL", (run_id,)
+        )
+        return runs.record(rows[0]) if rows else None
+
+    async def runs_list(self, thread_id: str, *, status: str | None, limit: int, offset: int) -> list[Run]:
+        """Return a thread's runs, latest due time first."""
+        sql, parameters = runs.list_statement(thread_id, status, limit, offset)
+        return [runs.record(row) for row in await self.readers.rows(sql, parameters)]
+
+    async def run_log_end(self, thread_id: str, run_id: str) -> tuple[bool, int | None] | None:
+        """Return whether a run is active and the number of its last event; None: there is no such run."""
+        rows = await self.readers.rows(RUN_LOG_END, (run_id, thread_id))
+        return (bool(rows[0][0]), rows[0][1]) if rows else None
+
+    async def runs_queue(self, now: int) -> queue.Queue:
+        """Return how many runs wait and execute."""
+        (row,) = await self.readers.rows(queue.QUEUE, {"now": now})
+        return queue.of_row(row)
+
+    async def runs_active(self, status: str | None) -> list[tuple[str, str]]:
+        """Return thread and run ids of all pending and running runs, or of those with one of these statuses."""
+        statuses = ("pending", "running") if status is None else (status, status)
+        rows = await self.readers.rows(RUNS_ACTIVE, statuses)
+        return [(thread_id, run_id) for thread_id, run_id in rows]
+
+    async def runs_claim_due(
+        self, now: int, limit: int, suspects: int, besides: Collection[str] = ()
+    ) -> runs.Claimed:
+        """Start due runs whose thread is free, none of `besides`."""
+        return await self.writer.submit(
+            runs.runs_claim_due, self.boot, now, limit, suspects, frozenset(besides)
+        )
+
+    async def run_park_if_running(self, run_id: str, attempt: int, *, died: bool, now: int) -> Run | None:
+        """Make a running run pending again; None if it is not running in that attempt."""
+        return await self.writer.submit(runs.run_park_if_running, run_id, attempt, died, now)
+
+    async def run_cancel_if_active(
+        self,
+        run_id: str,
+        action: str,
+        error: dict[str, str],
+        now: int,
+    ) -> Run | None:
+        """Store the wish to end a run; None if it has ended. Raises `Unconfirmed`."""
+        return await self.writer.submit(runs.run_cancel_if_active, run_id, action, error, now, promise=True)
+
+    async def run_delete(
+        self,
+        thread_id: str,
+        run_id: str,
+        now: int,
+        end: Chunk,
+        published: Callable[[Chunk], None],
+    ) -> Run | None:
+        """Remove a run's row and return it as it was; `published` if its end is stored."""
+
+        def done(run: Run | None) -> None:
+            if run is not None and runs.deletion_is_told(run):
+                published(end)
+
+        return await self.writer.submit(runs.run_delete, thread_id, run_id, now, end, promise=True, done=done)
+
+    def run_finish_if_active(
+        self,
+        run_id: str,
+        attempt: int,
+        outcome: RunOutcome,
+        end: Chunk,
+        now: int,
+        done: Callable[[bool], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """End a run (see `runs.run_finish_if_active`); `done` after the commit, else `failed`."""
+        self.writer.post(
+            runs.run_finish_if_active,
+            run_id,
+            attempt,
+            outcome,
+            end,
+            now,
+            done=done,
+            failed=failed,
+            promise=True,
+        )
+
+    def slot_release(
+        self,
+        thread_id: str,
+        holder: str,
+        done: Callable[[None], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """Free a thread's slot if this is its holder."""
+        self.writer.post(slots.slot_release, thread_id, holder, done=done, failed=failed)
+
+    async def run_checkpoints_delete(self, run_id: str) -> None:
+        """Remove the checkpoints and writes that a run has made (the first half of a rollback)."""
+        await self.writer.submit(checkpoint_sql.run_delete, run_id, promise=True)
