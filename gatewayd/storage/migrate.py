@@ -60,8 +60,12 @@ def scripts() -> list[Script]:
 def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
     """Raise `BadConfiguration` if the file is neither empty nor ours."""
     try:
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        connection.execute("BEGIN")  # another process may be making the tables: both answers are of one moment
+        try:
+            (application,) = connection.execute("PRAGMA application_id").fetchone()
+            tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        finally:
+            connection.execute("ROLLBACK")
     except sqlite3.DatabaseError as error:
         raise errors.BadConfiguration(f"{path} can't be read as a database: {error}") from error
     if application != APPLICATION_ID and (application or tables):

@@ -194,6 +194,22 @@ async def test_opening_a_refused_file_leaves_no_connection_behind(path: Path) ->
     alone.close()
 
 
+def test_a_file_whose_tables_another_process_is_just_making_is_not_taken_for_foreign(path: Path) -> None:
+    theirs = database.connect(path)
+    ours = sqlite3.connect(path, isolation_level=None)
+
+    def overtake(statement: str) -> None:
+        if "sqlite_schema" in statement:
+            ours.set_trace_callback(None)
+            migrate.migrate(theirs, path)
+
+    ours.set_trace_callback(overtake)
+    migrate.refuse_foreign(ours, path)
+    assert migrate.migrate(ours, path) == 0
+    ours.close()
+    theirs.close()
+
+
 def test_of_two_processes_each_script_is_applied_by_one_and_both_go_on(path: Path) -> None:
     text = (
         "import sys, pathlib\n"
