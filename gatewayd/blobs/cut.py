@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
 import ormsgpack
-import zstandard
 from attrs import define, field
 
+from gatewayd.blobs import codec
 from gatewayd.blobs.seal import Seal
 
 LONE: Final = 256
@@ -20,16 +19,9 @@ SHARED: Final = 512
 FANOUT: Final = 8
 """Children of a segment."""
 HASH_BYTES: Final = 16
-COMPRESS: Final = 200
-"""Bodies of this many bytes are compressed, if that makes them smaller by an eighth."""
-LEVEL: Final = 3
 
 SEGMENT: Final = 0
-"""Kind of a blob: the hashes of its children, one after the other."""
-PLAIN: Final = 1
-"""Kind of a blob or body: the content as it is."""
-ZSTD: Final = 2
-"""Kind of a blob or body: the content in a zstd frame."""
+"""Kind of a blob: the hashes of its children, one after the other. The kinds of contents are in `codec`."""
 SEALED: Final = 3
 """Kind of a manifest's body: sealed, in front of the content its kind as one byte. All its blobs' bodies are sealed too."""
 
@@ -91,7 +83,7 @@ class Cutter:
         if literal:
             body.append(b"".join(literal))
         referred = b"".join(hashes)
-        kind, packed = self._packed(ormsgpack.packb(body))
+        kind, packed = codec.packed(ormsgpack.packb(body))
         if self.seal is not None:
             kind, packed = SEALED, self.seal.close(bytes([kind]) + packed, referred)
         return ormsgpack.packb([referred, kind, packed])
@@ -128,7 +120,7 @@ class Cutter:
     def _data(self, content: bytes) -> bytes:
         address = self._address(content, b"data")
         if address not in self.known and address not in self.blobs:
-            kind, body = self._packed(content)
+            kind, body = codec.packed(content)
             if self.seal is not None:
                 body = self.seal.close(body, address + bytes([kind]))
                 self.seal.remember(address, content)
@@ -145,13 +137,6 @@ class Cutter:
         key = b"" if self.seal is None else self.seal.address_key
         return blake2b(content, digest_size=HASH_BYTES, key=key, person=person).digest()
 
-    def _packed(self, content: bytes) -> tuple[int, bytes]:
-        if len(content) >= COMPRESS:
-            smaller = _compressor().compress(content)
-            if len(smaller) <= len(content) * 7 // 8:
-                return ZSTD, smaller
-        return PLAIN, content
-
 
 def references(manifest: bytes) -> list[bytes]:
     """Return the hashes that a manifest has, in order."""
@@ -162,14 +147,3 @@ def references(manifest: bytes) -> list[bytes]:
 def split(hashes: bytes) -> list[bytes]:
     """Return the hashes that stand one after the other."""
     return [hashes[start : start + HASH_BYTES] for start in range(0, len(hashes), HASH_BYTES)]
-
-
-_local = threading.local()
-
-
-def _compressor() -> zstandard.ZstdCompressor:
-    """Return this thread's compressor: making one costs more than using it, and two must not use one at once."""
-    made: zstandard.ZstdCompressor | None = getattr(_local, "compressor", None)
-    if made is None:
-        made = _local.compressor = zstandard.ZstdCompressor(level=LEVEL)
-    return made

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import ormsgpack
-import zstandard
 from attrs import define, field
 
-from gatewayd.blobs import cut, sql
+from gatewayd.blobs import codec, cut, sql
 from gatewayd.blobs.seal import Seal, opened
 from gatewayd.errors import GatewaydError
 
@@ -72,7 +70,6 @@ class Joiner:
         self._take(blobs, sealed=self.seal is not None)
 
     def _take(self, blobs: Iterable[cut.Blob | tuple[Any, ...]], *, sealed: bool) -> None:
-        decompress = _decompressor().decompress
         for address, kind, body in blobs:
             if kind == cut.SEGMENT:
                 self.content[address] = body
@@ -80,13 +77,13 @@ class Joiner:
             elif sealed:
                 self.content[address] = self._opened_blob(address, kind, body)
             else:
-                self.content[address] = decompress(body) if kind == cut.ZSTD else body
+                self.content[address] = codec.unpacked(kind, body)
 
     def _opened_blob(self, address: bytes, kind: int, body: bytes) -> bytes:
         content = None if self.seal is None else self.seal.remembered(address)
         if content is None:
             packed = opened(self.seal, body, address + bytes([kind]))
-            content = _decompressor().decompress(packed) if kind == cut.ZSTD else packed
+            content = codec.unpacked(kind, packed)
             if self.seal is not None:
                 self.seal.remember(address, content)
         return content
@@ -119,9 +116,7 @@ def unpacked(manifest: bytes, seal: Seal | None) -> list[bytes | int]:
     if kind == cut.SEALED:
         inner = opened(seal, packed, hashes)
         kind, packed = inner[0], inner[1:]
-    items: list[bytes | int] = ormsgpack.unpackb(
-        _decompressor().decompress(packed) if kind == cut.ZSTD else packed
-    )
+    items: list[bytes | int] = ormsgpack.unpackb(codec.unpacked(kind, packed))
     return items
 
 
@@ -165,14 +160,3 @@ def _segments(thread_id: str, fetch: Fetch, hashes: Sequence[bytes]) -> dict[byt
         rows = fetch(sql.select_segments(len(some)), (thread_id, *some))
         segments.update((address, body) for address, body in rows)
     return segments
-
-
-_local = threading.local()
-
-
-def _decompressor() -> zstandard.ZstdDecompressor:
-    """Return this thread's decompressor: one must not be used by two at once."""
-    made: zstandard.ZstdDecompressor | None = getattr(_local, "decompressor", None)
-    if made is None:
-        made = _local.decompressor = zstandard.ZstdDecompressor()
-    return made

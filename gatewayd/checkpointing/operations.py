@@ -10,7 +10,7 @@
     ["copy_thread", source_thread_id, target_thread_id]
     ["prune", thread_id, [[checkpoint_ns, latest_checkpoint_id, [older id to keep, …]], …]]
 
-`checkpoint` and `value` are bytes, `metadata` is JSON text, `idx` and `format` are integers, `blobs` are those that
+`checkpoint` and `value` are bytes, `metadata` is JSON, packed (`blobs.codec.column`), `idx` and `format` are integers, `blobs` are those that
 the values need and storage may not have yet, ``[[hash, kind, body], …]`` (`gatewayd.blobs`), left out if none; all else is text. The run
 that sends an operation is not in it: see the package's docstring.
 """
@@ -22,7 +22,7 @@ from typing import Any
 
 import ormsgpack
 
-from gatewayd.blobs import cut
+from gatewayd.blobs import codec, cut
 from gatewayd.checkpointing import rows
 
 Operation = list[Any]
@@ -42,7 +42,7 @@ def put(
     version: int = rows.WHOLE,
     blobs: Iterable[cut.Blob] = (),
 ) -> Operation:
-    """Store a checkpoint in storage format `version`, or replace the same run's."""
+    """Store a checkpoint in storage format `version`, or replace the same run's; `metadata` is JSON."""
     return [
         "put",
         thread_id,
@@ -52,7 +52,7 @@ def put(
         version,
         kind,
         checkpoint,
-        metadata,
+        codec.column(metadata.encode()),
         *_carried(blobs),
     ]
 

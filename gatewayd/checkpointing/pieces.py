@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any, Final, NoReturn, TypeVar
 
-from gatewayd.blobs import cut, join
+from gatewayd.blobs import codec, cut, join
 from gatewayd.blobs import seal as sealing
 from gatewayd.checkpointing import rows, split
 from gatewayd.errors import GatewaydError
@@ -25,9 +25,11 @@ Row = TypeVar("Row", rows.CheckpointRow, rows.WriteRow)
 def pack(kind: str, data: bytes, cutter: cut.Cutter) -> tuple[int, str, bytes]:
     """Return format, type and column of a value whose tag is `kind`; its new blobs are in the cutter."""
     if len(data) <= SMALL:
+        packed = codec.column(data)
+        version, column = (rows.WHOLE, data) if packed[0] == codec.PLAIN else (rows.PACKED, packed)
         if cutter.seal is None:
-            return rows.WHOLE, kind, data
-        return rows.WHOLE, kind + sealing.TAG, cutter.seal.close(data)
+            return version, kind, column
+        return version, kind + sealing.TAG, cutter.seal.close(column)
     return rows.PIECES, kind, cutter.manifest(_pieces(data) if kind == MSGPACK else [[bytes(data)]])
 
 
@@ -41,7 +43,7 @@ def _pieces(data: bytes) -> list[cut.Piece]:
 
 def manifest(row: rows.CheckpointRow | rows.WriteRow) -> bytes | None:
     """Return the row's manifest, None if it has its value in one piece; raises GatewaydError for unknown formats."""
-    if row.format == rows.WHOLE:
+    if row.format in (rows.WHOLE, rows.PACKED):
         return None
     if row.format != rows.PIECES:
         _refuse(row.format)
@@ -53,7 +55,7 @@ def whole(row: Row, joiner: join.Joiner) -> Row:
     """Return the row with its value in one piece and in the clear. Raises `join.Missing` and `seal.Locked`."""
     found = manifest(row)
     sealed = row.type.endswith(sealing.TAG)
-    if found is None and not sealed:
+    if row.format == rows.WHOLE and not sealed:
         return row
     column = COLUMN[type(row)]
     value = getattr(row, column) if found is None else joiner.join(found)
@@ -61,6 +63,8 @@ def whole(row: Row, joiner: join.Joiner) -> Row:
     # what another saver has stored with langgraph's `EncryptedSerializer`.
     if sealed:
         value = sealing.opened(joiner.seal, value)
+    if row.format == rows.PACKED:
+        value = codec.content(value)
     changes: dict[str, Any] = {
         "format": rows.WHOLE,
         "type": row.type.removesuffix(sealing.TAG),
@@ -79,5 +83,5 @@ def prove(kind: str, version: int, column: bytes, seal: sealing.Seal | None) -> 
 
 def _refuse(version: int) -> NoReturn:
     raise GatewaydError(
-        f"This checkpoint has storage format {version}; this version reads up to {rows.PIECES}"
+        f"This checkpoint has storage format {version}; this version reads up to {rows.PACKED}"
     )

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from gatewayd.blobs import codec
+
 WHOLE = 1
 """Storage format: the serialiser's output in one piece."""
 PIECES = 2
 """Storage format: a manifest of blobs (`gatewayd.blobs`) that make up the serialiser's output."""
+PACKED = 3
+"""Storage format: the serialiser's output in one piece, compressed (`blobs.codec.column`)."""
 
 OPERATION = ""
 """Stands for the run of rows that an operation of the server has made (a state update)."""
 
 
 class CheckpointRow(NamedTuple):
-    """A row of `checkpoints`, its fields in the order of the table's columns."""
+    """A row of `checkpoints`, as `CHECKPOINT` selects it."""
 
     thread_id: str
     checkpoint_ns: str
@@ -25,7 +29,17 @@ class CheckpointRow(NamedTuple):
     format: int
     type: str
     checkpoint: bytes
-    metadata: str
+    metadata: bytes | str
+    """Packed (`blobs.codec.column`), or of older rows JSON text."""
+
+    @property
+    def told(self) -> bytes | str:
+        """The metadata as JSON."""
+        return codec.content(self.metadata) if isinstance(self.metadata, bytes) else self.metadata
+
+
+CHECKPOINT = ", ".join((*CheckpointRow._fields[:-1], "coalesce(metadata_packed, metadata)"))
+"""The columns of a row, in a SELECT from `checkpoints`."""
 
 
 class WriteRow(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any
 from attrs import field, frozen
 
 from gatewayd import wire
-from gatewayd.checkpointing import rows
+from gatewayd.checkpointing import rows, sql
 
 PAGE = 20
 """Checkpoints a page; each may be a whole state."""
@@ -46,7 +46,7 @@ class Search:
                 clauses.append(clause)
                 params.append(value)
         for key, value in self.filter.items():
-            clauses.append("json_extract(metadata, ?) IS ?")
+            clauses.append(f"json_extract({sql.METADATA}, ?) IS ?")
             params += [_path(key), _comparable(value)]
         if after is not None:
             clauses.append("(checkpoint_id, thread_id, checkpoint_ns) < (?, ?, ?)")
@@ -54,7 +54,7 @@ class Search:
         where = f"WHERE {' AND '.join(clauses)}" if clauses else ""
         # The page is chosen by rowid first: a sorter would otherwise carry every state of the thread.
         statement = (
-            f"SELECT {', '.join(rows.CheckpointRow._fields)} FROM checkpoints WHERE rowid IN "
+            f"SELECT {rows.CHECKPOINT} FROM checkpoints WHERE rowid IN "
             f"(SELECT rowid FROM checkpoints {where} {_ORDER} LIMIT ?) {_ORDER}"
         )
         return statement, [*params, limit]

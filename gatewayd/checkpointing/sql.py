@@ -7,6 +7,7 @@ statements give whole `rows.CheckpointRow` and `rows.WriteRow`.
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 
 from gatewayd import wire
+from gatewayd.blobs import codec, sweep
 from gatewayd.blobs import sql as blobs_sql
-from gatewayd.blobs import sweep
 from gatewayd.checkpointing import rows
 from gatewayd.errors import Conflict, Rejected
 
@@ -29,7 +30,11 @@ STEP_ROWS = 100
 STEP_BYTES = 1 << 20
 """… and what they may hold together, beside a single larger one: a few milliseconds of the writer's time."""
 
-_CHECKPOINT = ", ".join(rows.CheckpointRow._fields)
+METADATA = "iif(metadata_packed IS NULL, metadata, metadata_json(metadata_packed))"
+"""The JSON of a checkpoint's metadata as text, in statements on a connection that was made ready by `prepare`."""
+
+_CHECKPOINT = rows.CHECKPOINT
+_COLUMNS = ", ".join((*rows.CheckpointRow._fields, "metadata_packed"))
 _WRITE = ", ".join(rows.WriteRow._fields)
 
 # Parameters: thread_id, checkpoint_ns.
@@ -64,20 +69,20 @@ NEWEST = {
 }
 
 # Channels that were delta channels at some checkpoint of a namespace. Parameters: thread_id, checkpoint_ns.
-DELTA_CHANNELS = """
+DELTA_CHANNELS = f"""
 SELECT DISTINCT counter.key
-FROM checkpoints, json_each(checkpoints.metadata, '$.counters_since_delta_snapshot') AS counter
+FROM checkpoints, json_each({METADATA}, '$.counters_since_delta_snapshot') AS counter
 WHERE thread_id = ? AND checkpoint_ns = ?"""
 
 # Whether the run has stored anything, in any namespace. Parameters: run_id, run_id.
 RUN_HAS_BEGUN = """
 SELECT EXISTS (SELECT 1 FROM checkpoints WHERE run_id = ?) OR EXISTS (SELECT 1 FROM writes WHERE run_id = ?)"""
 
-_PUT = f"INSERT OR IGNORE INTO checkpoints ({_CHECKPOINT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT = f"INSERT OR IGNORE INTO checkpoints ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '{{}}', ?)"
 
 # The WHERE keeps another run's row; then no row is changed and `_put` raises.
 _PUT_AGAIN = """
-UPDATE checkpoints SET parent_checkpoint_id = ?, format = ?, type = ?, checkpoint = ?, metadata = ?
+UPDATE checkpoints SET parent_checkpoint_id = ?, format = ?, type = ?, checkpoint = ?, metadata = '{}', metadata_packed = ?
 WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ? AND run_id = ?"""
 
 # The clock orders the writes of different tasks; a task's own rows rise even if the clock is set back.
@@ -104,11 +109,11 @@ DELETE FROM writes WHERE run_id = ? AND NOT EXISTS (
 
 # By langgraph's word a run's checkpoints are those whose metadata name it; beyond the column that is looked for among
 # the sender's own rows only, so that no call reads the whole table. Parameters: JSON list of runs, sender, JSON list.
-_DOOMED = """
+_DOOMED = f"""
 SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints WHERE run_id IN (SELECT value FROM json_each(?))
 UNION
 SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints
-WHERE run_id = ? AND json_extract(metadata, '$.run_id') IN (SELECT value FROM json_each(?))"""
+WHERE run_id = ? AND json_extract({METADATA}, '$.run_id') IN (SELECT value FROM json_each(?))"""
 
 _THREAD_HOLDS = """
 SELECT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = ?) OR EXISTS (SELECT 1 FROM writes WHERE thread_id = ?)"""
@@ -119,10 +124,11 @@ _RUN_THREADS = (
 
 _COPIED_RUN = "CASE WHEN run_id = '' OR run_id LIKE 'copy:%' THEN run_id ELSE 'copy:' || run_id END"
 _CHECKPOINTS_COPY = f"""
-INSERT INTO checkpoints ({_CHECKPOINT})
+INSERT INTO checkpoints ({_COLUMNS})
 SELECT :target, checkpoint_ns, checkpoint_id, parent_checkpoint_id, {_COPIED_RUN}, format, type, checkpoint,
     CASE WHEN json_type(metadata, '$.thread_id') IS NULL THEN metadata
-         ELSE json_set(metadata, '$.thread_id', :target) END
+         ELSE json_set(metadata, '$.thread_id', :target) END,
+    iif(metadata_packed IS NULL, NULL, metadata_moved(metadata_packed, :target))
 FROM checkpoints WHERE thread_id = :source"""
 _WRITES_COPY = f"""
 INSERT INTO writes (thread_id, checkpoint_ns, checkpoint_id, {_WRITE})
@@ -202,6 +208,29 @@ SOURCES = (
     ),
 )
 """Where manifests are."""
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Give a connection the SQL functions for packed metadata."""
+    connection.create_function("metadata_json", 1, _metadata_json, deterministic=True)
+    connection.create_function("metadata_moved", 2, _metadata_moved, deterministic=True)
+
+
+def _metadata_json(packed: bytes) -> str:
+    return codec.content(packed).decode()
+
+
+def _metadata_moved(packed: bytes, thread_id: str) -> bytes:
+    """Return a checkpoint's metadata as a copy in another thread has them: with its id, if they have one."""
+    told = codec.content(packed)
+    if b'"thread_id"' not in told:
+        return packed
+    metadata = json.loads(told)
+    if "thread_id" not in metadata:
+        return packed
+    return codec.column(
+        json.dumps({**metadata, "thread_id": thread_id}, separators=(",", ":")).encode(), hasty=True
+    )
 
 
 def apply(connection: sqlite3.Connection, operation: Operation, run_id: str) -> None:

@@ -419,7 +419,7 @@ class Saver(BaseCheckpointSaver[str]):
         return CheckpointTuple(
             config or _config(*row[:3]),
             self._checkpoint(row, joiner),
-            json.loads(row.metadata),
+            json.loads(row.told),
             _config(row.thread_id, row.checkpoint_ns, row.parent_checkpoint_id)
             if row.parent_checkpoint_id
             else None,

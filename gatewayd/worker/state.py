@@ -16,7 +16,7 @@ from gatewayd.checkpointing import operations
 from gatewayd.model import selection
 from gatewayd.worker import checkpoints, graphs, parts, projection, reader, resume, serialise
 
-CHECKPOINTS_SIZE = "SELECT count(*), coalesce(sum(length(checkpoint) + length(metadata)), 0) FROM checkpoints WHERE thread_id = ?"
+CHECKPOINTS_SIZE = "SELECT count(*), coalesce(sum(length(checkpoint) + length(coalesce(metadata_packed, metadata))), 0) FROM checkpoints WHERE thread_id = ?"
 WRITES_SIZE = "SELECT count(*), coalesce(sum(length(value)), 0) FROM writes WHERE thread_id = ?"
 
 

@@ -20,10 +20,19 @@ CREATE TABLE blobs (
     blob_id   INTEGER PRIMARY KEY,
     family_id INTEGER NOT NULL,
     hash      BLOB NOT NULL,                   -- of the content, 16 bytes
-    kind      INTEGER NOT NULL CHECK (kind IN (0, 1, 2)), -- 0: hashes of its children; 1: as it is; 2: in a zstd frame
+    kind      INTEGER NOT NULL CHECK (kind IN (0, 1, 2, 5)), -- 0: hashes of its children; 1: as it is; 2: in a zstd
+                                               -- frame; 5: in one with the dictionary (see gatewayd/blobs/codec.py)
     body      BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX blobs_by_hash ON blobs (family_id, hash);
+
+-- Metadata of a checkpoint: their kind as one byte (1, 2 or 5 as above), then the JSON in that form; `metadata` is '{}'
+-- then. NULL: they are in `metadata`.
+ALTER TABLE checkpoints ADD COLUMN metadata_packed BLOB;
+
+-- The column `format` of checkpoints and writes. 1: the value in one piece; 2: a manifest of blobs; 3: the value in one
+-- piece, in front of it its kind as one byte (1, 2 or 5 as above). A sealed value (type …+aes) of formats 1 and 3 is sealed
+-- in that form.
 
 -- Rows stored before this migration in one piece, converted in small steps: what is left to look at, by rowid.
 CREATE TABLE conversions (

@@ -9,8 +9,9 @@ ALTER TABLE events ADD COLUMN parts BLOB;
 -- Bytes of the JSON of all of them: what the chunk is when it is read.
 ALTER TABLE events ADD COLUMN joined INTEGER NOT NULL DEFAULT 0;
 
--- Large kwargs (they have the input) as a zstd frame of the JSON; `kwargs` is '{}' then. NULL: they are in `kwargs`.
-ALTER TABLE runs ADD COLUMN kwargs_zstd BLOB;
+-- Kwargs: their kind as one byte (1, 2 or 5 as in `blobs`), then the JSON in that form; `kwargs` is '{}' then. NULL: they
+-- are in `kwargs`.
+ALTER TABLE runs ADD COLUMN kwargs_packed BLOB;
 
 -- Where the sweep of blobs looks for manifests.
 CREATE INDEX events_with_parts ON events (thread_id) WHERE parts IS NOT NULL;

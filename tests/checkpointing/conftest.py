@@ -52,6 +52,7 @@ class Writer:
 
     def _work(self) -> None:
         connection = sqlite3.connect(self.path, isolation_level=None)
+        sql.prepare(connection)
         try:
             while (first := self._waiting.get()) is not None:
                 self.open_gate.wait()

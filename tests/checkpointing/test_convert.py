@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage
 
-from gatewayd.blobs import cut
+from gatewayd.blobs import codec, cut
 from gatewayd.checkpointing import convert, pieces, rows, sql
 from tests.checkpointing.test_shared_pieces import THREAD, chat, text, turn, values
 
@@ -18,10 +18,12 @@ async def old(bench: Any, monkeypatch: Any) -> Any:
     """Give a bench whose rows an older version has stored, as they are after the migration."""
     with monkeypatch.context() as patch:
         patch.setattr(pieces, "SMALL", 1 << 40)
+        patch.setattr(codec, "LEAST", 1 << 40)
         for number in range(0, 12, 2):
             await turn(bench.saver(f"run-{number}", thread_id="t"), number)
     bench.change(
         lambda c: c.executescript(
+            "UPDATE checkpoints SET metadata = CAST(substr(metadata_packed, 2) AS TEXT), metadata_packed = NULL;"
             "INSERT INTO conversions SELECT 'checkpoints', 0, max(rowid) FROM checkpoints;"
             "INSERT INTO conversions SELECT 'writes', 0, max(rowid) FROM writes;"
         )

@@ -130,7 +130,7 @@ async def test_small_states_are_stored_in_their_rows_alone(bench: Any) -> None:
     saver = bench.saver(thread_id="t")
     await saver.aput(THREAD, {**empty_checkpoint(), "channel_values": {"x": "y" * 500}}, {}, {})
     await saver.aget_tuple(THREAD)
-    assert [row[5] for row in bench.dump("checkpoints")] == [rows.WHOLE]
+    assert [row[5] for row in bench.dump("checkpoints")] == [rows.PACKED]
     assert bench.count("blobs") == bench.count("families") == 0
 
 

@@ -336,14 +336,13 @@ def test_no_sequence_loses_a_piece_or_leaves_garbage(desk: Any, steps: list[tupl
     assert [count(desk, table) for table in ("blobs", "families", "thread_families")] == [0, 0, 0]
 
 
-def test_a_large_input_is_compressed_and_read_as_it_was(desk: Any) -> None:
+def test_the_kwargs_of_runs_are_compressed_and_read_as_they_were(desk: Any) -> None:
     thread_id = desk.thread()
     kwargs = {"input": {"text": "word " * 1000}, "command": None}
     large = desk.create(thread_id, kwargs=kwargs)
     small = desk.create(thread_id)
     assert desk.run(large).kwargs["input"] == kwargs["input"]
-    rows = desk.fetch("SELECT length(kwargs), length(kwargs_zstd) FROM runs ORDER BY rowid")
-    assert rows[0][0] == 2
-    assert rows[0][1] < 1000
-    assert rows[1][1] is None
+    rows = desk.fetch("SELECT kwargs, length(kwargs_packed) FROM runs ORDER BY rowid")
+    assert [row[0] for row in rows] == ["{}", "{}"]
+    assert rows[1][1] < rows[0][1] < 1000
     assert desk.run(small).kwargs["input"] == {}

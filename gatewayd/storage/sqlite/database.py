@@ -20,6 +20,7 @@ import aiosqlite
 from attrs import define, field
 
 from gatewayd import errors
+from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.storage import migrate
 from gatewayd.storage.sqlite import space, wal
 
@@ -90,6 +91,7 @@ def connect(path: Path) -> sqlite3.Connection:
         migrate.refuse_foreign(connection, path)
         for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
+        checkpoint_sql.prepare(connection)
     except BaseException:
         connection.close()
         raise

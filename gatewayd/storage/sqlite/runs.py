@@ -12,12 +12,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
-import zstandard
 from attrs import frozen
 
 from gatewayd import ids, wire
+from gatewayd.blobs import codec, sweep
 from gatewayd.blobs import sql as blobs_sql
-from gatewayd.blobs import sweep
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.errors import Conflict, NotFound, UnknownInterrupt
 from gatewayd.model import state, states
@@ -29,7 +28,7 @@ from gatewayd.storage.sqlite import assistants, events, idempotency, slots, thre
 
 COLUMNS = (
     "runs.run_id, runs.thread_id, runs.assistant_id, runs.graph_id, runs.status, runs.created_at, runs.updated_at, "
-    "runs.started_at, runs.ended_at, runs.metadata, coalesce(runs.kwargs_zstd, runs.kwargs), runs.multitask_strategy, runs.answers, "
+    "runs.started_at, runs.ended_at, runs.metadata, coalesce(runs.kwargs_packed, runs.kwargs), runs.multitask_strategy, runs.answers, "
     "runs.attempt, runs.strikes, runs.suspicions, runs.executed_us, runs.cancel_action, runs.cancel_error, runs.result, runs.error, "
     "runs.log_from, runs.log_to, threads.ephemeral"
 )
@@ -65,9 +64,6 @@ SELECT runs.status, runs.created_at, iif(runs.status = 'pending', (SELECT count(
 FROM runs JOIN threads USING (thread_id)
     LEFT JOIN slots ON slots.thread_id = runs.thread_id AND slots.holder <> runs.run_id
 WHERE runs.run_id = ? AND runs.thread_id = ? AND threads.deleted_at IS NULL"""
-
-LARGE_KWARGS = 2048
-"""Bytes of kwargs from which on they are compressed; those without a large input are smaller."""
 
 INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
 """langgraph's interrupt ids: xxh3-128 in hex. A resume map has only such keys."""
@@ -144,17 +140,9 @@ def record(row: tuple[Any, ...]) -> Run:
     )
 
 
-def _packed(kwargs: dict[str, Any]) -> tuple[str, bytes | None]:
-    """Return the columns kwargs and kwargs_zstd."""
-    text = wire.text(kwargs)
-    if len(text) < LARGE_KWARGS:
-        return text, None
-    return "{}", zstandard.ZstdCompressor(level=3).compress(text.encode())
-
-
 def _expanded(column: str | bytes) -> str | bytes:
     """Return the JSON of a run's kwargs."""
-    return column if isinstance(column, str) else zstandard.ZstdDecompressor().decompress(column)
+    return column if isinstance(column, str) else codec.content(column)
 
 
 def select(connection: sqlite3.Connection, tail: str, parameters: Iterable[Any]) -> list[Run]:
@@ -344,7 +332,7 @@ def _answers(command: dict[str, Any] | None, thread: Thread) -> dict[str, Any] |
 def _insert(connection: sqlite3.Connection, run: Run, now: int) -> None:
     connection.execute(
         """INSERT INTO runs (run_id, thread_id, assistant_id, graph_id, status, created_at, submitted_at, updated_at,
-               metadata, kwargs, kwargs_zstd, multitask_strategy, answers, log_from, webhook)
+               metadata, kwargs, kwargs_packed, multitask_strategy, answers, log_from, webhook)
            VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         (
             run.run_id,
@@ -355,7 +343,8 @@ def _insert(connection: sqlite3.Connection, run: Run, now: int) -> None:
             now,
             now,
             wire.text(run.metadata),
-            *_packed(run.kwargs),
+            "{}",
+            codec.column(wire.text(run.kwargs).encode(), hasty=True),
             run.multitask_strategy,
             None if run.answers is None else wire.text(run.answers),
             run.log_from,

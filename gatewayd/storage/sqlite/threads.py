@@ -33,7 +33,12 @@ FIND = f"SELECT {COLUMNS} FROM threads WHERE thread_id = ? AND {VISIBLE}"
 SOURCE = sweep.Source("threads", ("rowid",), (-1,), '"values"', """substr("values", 1, 1) = x'93'""")
 """Where values have a manifest."""
 
-SWEPT = {"events": "records", "checkpoints": "checkpoint", "writes": "value", "runs": "kwargs"}
+SWEPT = {
+    "events": "records",
+    "checkpoints": "checkpoint",
+    "writes": "value",
+    "runs": "coalesce(kwargs_packed, kwargs)",
+}
 """Tables whose rows go before their thread's row, and the column that may be large."""
 
 SWEPT_BYTES = 1 << 20

@@ -1,0 +1,132 @@
+"""Compressing bodies: one rule for all that is stored, and the kinds that say what was done.
+
+Frames carry the size of their content. Small bodies are compressed with the `dictionary`, which has what such bodies are
+mostly made of: a checkpoint's metadata, 470 bytes of JSON, are 107 bytes then and 293 without. Figures in
+`scripts/measure/compression.py`.
+
+Nobody but this module needs to know the kinds, except that a body of them may go into a column of its own, with the kind
+in front (`column`).
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import Final
+
+import zstandard
+
+from gatewayd.blobs.dictionary import DICTIONARY
+from gatewayd.errors import GatewaydError
+
+PLAIN: Final = 1
+"""Kind of a body: the content as it is."""
+ZSTD: Final = 2
+"""Kind of a body: the content in a zstd frame."""
+PRIMED: Final = 5
+"""Kind of a body: the content in a zstd frame that needs the dictionary, without the four bytes with which all frames begin."""
+
+LEAST: Final = 48
+"""Bodies of this many bytes are compressed, if that makes them smaller by an eighth."""
+SHORT: Final = 512
+"""Bodies of less bytes are left to the fast search, which relies on the dictionary's tables …"""
+MOST: Final = 16 << 10
+"""… and from here on the dictionary is of no use. What is in between is mostly text, which has a better search with it."""
+FAST: Final = 3
+"""Level of the fast search."""
+THOROUGH: Final = 5
+"""Level of the better one: three times the time (50 µs for 2 kB), and texts that would be larger than without a dictionary
+become smaller."""
+
+
+def packed(content: bytes, *, hasty: bool = False) -> tuple[int, bytes]:
+    """Return kind and body of a content; `hasty` is for the writer, for which everybody waits: it searches fast only."""
+    size = len(content)
+    if size < LEAST:
+        return PLAIN, content
+    if size > MOST:
+        kind, compressor = ZSTD, _compressor()
+    else:
+        kind, compressor = PRIMED, _primed_compressor(FAST if hasty or size < SHORT else THOROUGH)
+    body = compressor.compress(content)
+    return (kind, body) if len(body) <= size * 7 // 8 else (PLAIN, content)
+
+
+def unpacked(kind: int, body: bytes) -> bytes:
+    """Return the content of a body."""
+    if kind == PLAIN:
+        return body
+    if kind == PRIMED:
+        return _primed_decompressor().decompress(body)
+    if kind == ZSTD:
+        return _decompressor().decompress(body)
+    raise GatewaydError(f"This version can't read what is stored in a body of kind {kind}")
+
+
+def column(content: bytes, *, hasty: bool = False) -> bytes:
+    """Return kind (one byte) and body of a content in one."""
+    kind, body = packed(content, hasty=hasty)
+    return bytes((kind,)) + body
+
+
+def content(column: bytes) -> bytes:
+    """Return the content of what `column` has made."""
+    return unpacked(column[0], column[1:])
+
+
+# Objects of zstd are one thread's: making one costs more than using it, and two must not use one at once.
+_local = threading.local()
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    made: zstandard.ZstdCompressor | None = getattr(_local, "compressor", None)
+    if made is None:
+        made = _local.compressor = zstandard.ZstdCompressor(level=FAST)
+    return made
+
+
+def _primed_compressor(level: int) -> zstandard.ZstdCompressor:
+    made: dict[int, zstandard.ZstdCompressor] | None = getattr(_local, "primed_compressors", None)
+    if made is None:
+        made = _local.primed_compressors = {}
+    found = made.get(level)
+    if found is None:
+        found = made[level] = zstandard.ZstdCompressor(
+            compression_params=_parameters(level), dict_data=_dictionary(level)
+        )
+    return found
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    made: zstandard.ZstdDecompressor | None = getattr(_local, "decompressor", None)
+    if made is None:
+        made = _local.decompressor = zstandard.ZstdDecompressor()
+    return made
+
+
+def _primed_decompressor() -> zstandard.ZstdDecompressor:
+    made: zstandard.ZstdDecompressor | None = getattr(_local, "primed_decompressor", None)
+    if made is None:
+        made = _local.primed_decompressor = zstandard.ZstdDecompressor(
+            dict_data=_dictionary(FAST), format=zstandard.FORMAT_ZSTD1_MAGICLESS
+        )
+    return made
+
+
+def _parameters(level: int) -> zstandard.ZstdCompressionParameters:
+    return zstandard.ZstdCompressionParameters.from_level(
+        level,
+        source_size=1024,
+        dict_size=len(DICTIONARY),
+        format=zstandard.FORMAT_ZSTD1_MAGICLESS,
+        write_content_size=True,
+        write_dict_id=False,
+    )
+
+
+@functools.cache
+def _dictionary(level: int) -> zstandard.ZstdCompressionDict:
+    """Return the dictionary made ready for compressing, which all threads may use."""
+    made = zstandard.ZstdCompressionDict(DICTIONARY, dict_type=zstandard.DICT_TYPE_FULLDICT)
+    made.precompute_compress(compression_params=_parameters(level))
+    return made
