@@ -20,7 +20,9 @@ CREATE TABLE blobs (
     blob_id   INTEGER PRIMARY KEY,
     family_id INTEGER NOT NULL,
     hash      BLOB NOT NULL,                   -- of the content, 16 bytes
-    kind      INTEGER NOT NULL CHECK (kind IN (0, 1, 2)), -- 0: hashes of its children; 1: as it is; 2: in a zstd frame
+    -- 0: hashes of its children; 1: as it is; 2: in a zstd frame; 4: MessagePack [hashes of texts, kind, what stands
+    -- between them], where kind is 1 or 2 for the packed items as they are or in a zstd frame, 3 for encrypted ones
+    kind      INTEGER NOT NULL CHECK (kind IN (0, 1, 2, 4)),
     body      BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX blobs_by_hash ON blobs (family_id, hash);
