@@ -39,6 +39,10 @@ AS_IT_IS: Final = 1
 """In a compound, instead of a text: the text of the next blob."""
 ESCAPED: Final = 2
 """In a compound, instead of a text: the text of the next blob as it stands in JSON."""
+FIRST: Final = 3
+"""Where in a manifest, or in a compound's body, the first hash begins, if there are no more than fifteen."""
+ONE: Final = b"\x93\xc4" + bytes([HASH_BYTES])
+"""With what those begin that have one hash: most compounds have one text."""
 
 Piece = bytes | Sequence[bytes]
 """Bytes that stay in the manifest, or the elements of what may grow at its end (or just one, to be kept by itself)."""
@@ -204,12 +208,6 @@ class Cutter:
         return PLAIN, content
 
 
-FIRST: Final = 3
-"""Where in a manifest, or a compound's body, the first hash begins, unless it has more than fifteen."""
-_ONE: Final = b"\x93\xc4" + bytes([HASH_BYTES])
-"""With what those begin that have one hash: most compounds have one text."""
-
-
 def references(manifest: bytes) -> list[bytes]:
     """Return the hashes that a manifest, or the body of a compound, has, in order."""
     if has_one(manifest):
@@ -220,7 +218,7 @@ def references(manifest: bytes) -> list[bytes]:
 
 def has_one(manifest: bytes) -> bool:
     """Return whether a manifest, or the body of a compound, has just one hash."""
-    return manifest.startswith(_ONE)
+    return manifest.startswith(ONE)
 
 
 def split(hashes: bytes) -> list[bytes]:
