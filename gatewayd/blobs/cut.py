@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import ormsgpack
 from attrs import define, field
 
-from gatewayd.blobs import codec
+from gatewayd.blobs import codec, texts
 from gatewayd.blobs.seal import Seal
 
 LONE: Final = 256
@@ -24,6 +24,16 @@ SEGMENT: Final = 0
 """Kind of a blob: the hashes of its children, one after the other. The kinds of contents are in `codec`."""
 SEALED: Final = 3
 """Kind of a manifest's body: sealed, in front of the content its kind as one byte. All its blobs' bodies are sealed too."""
+COMPOUND: Final = 4
+"""Kind of a blob: a content with texts that are blobs of their own. Its body is what a manifest is, and sealed like one."""
+AS_IT_IS: Final = 1
+"""In a compound, instead of a text: the text of the next blob."""
+ESCAPED: Final = 2
+"""In a compound, instead of a text: the text of the next blob as it stands in JSON."""
+FIRST: Final = 3
+"""Where in a manifest, or in a compound's body, the first hash begins, if there are no more than fifteen."""
+ONE: Final = b"\x93\xc4" + bytes([HASH_BYTES])
+"""With what those begin that have one hash: most compounds have one text."""
 
 Piece = bytes | Sequence[bytes]
 """Bytes that stay in the manifest, or the elements of what may grow at its end (or just one, to be kept by itself)."""
@@ -52,8 +62,10 @@ class Cutter:
     known: Known = field(factory=set)
     seal: Seal | None = None
     """Seals the manifests' bodies and the blobs, and has the key of the addresses; None: they are stored in the clear."""
+    find: texts.Find | None = None
+    """Finds the long texts in an element; None: they are not looked for."""
     blobs: dict[bytes, Blob] = field(factory=dict, init=False)
-    """New ones in the order in which they were met, children before their segment."""
+    """New ones in the order in which they were met, children before their segment, texts before what has them."""
 
     def manifest(self, pieces: Iterable[Piece]) -> bytes:
         """Return the manifest of a value."""
@@ -82,25 +94,21 @@ class Cutter:
                 literal.append(rest)
         if literal:
             body.append(b"".join(literal))
-        referred = b"".join(hashes)
-        kind, packed = codec.packed(ormsgpack.packb(body))
-        if self.seal is not None:
-            kind, packed = SEALED, self.seal.close(bytes([kind]) + packed, referred)
-        return ormsgpack.packb([referred, kind, packed])
+        return self._body(body, hashes)
 
     def _list(self, elements: Sequence[bytes]) -> tuple[list[bytes], bytes]:
         """Return the hashes that stand for a list, and the short elements at its end that have no blob yet."""
         level: list[bytes] = []
         short: list[bytes] = []
         size = 0
-        data = self._data
+        data, alone = self._data, self._element
         for element in elements:
             if len(element) >= LONE:
                 if short:
                     level.append(data(b"".join(short)))
                     short.clear()
                     size = 0
-                level.append(data(element))
+                level.append(alone(element))
                 continue
             short.append(element)
             size += len(element)
@@ -117,15 +125,61 @@ class Cutter:
             ]
         return [one for digit in reversed(digits) for one in digit], b"".join(short)
 
-    def _data(self, content: bytes) -> bytes:
+    def _element(self, content: bytes) -> bytes:
+        """Return the address of an element that is a blob of its own."""
+        if self.find is None:
+            return self._data(content)
         address = self._address(content, b"data")
-        if address not in self.known and address not in self.blobs:
-            kind, body = codec.packed(content)
-            if self.seal is not None:
-                body = self.seal.close(body, address + bytes([kind]))
-                self.seal.remember(address, content)
-            self.blobs[address] = Blob(address, kind, body)
+        if address not in self.known and address not in self.blobs and not self._compound(address, content):
+            self._store(address, content)
         return address
+
+    def _data(self, content: bytes, person: bytes = b"data") -> bytes:
+        address = self._address(content, person)
+        if address not in self.known and address not in self.blobs:
+            self._store(address, content)
+        return address
+
+    def _store(self, address: bytes, content: bytes) -> None:
+        kind, body = codec.packed(content)
+        if self.seal is not None:
+            body = self.seal.close(body, address + bytes([kind]))
+            self.seal.remember(address, content)
+        self.blobs[address] = Blob(address, kind, body)
+
+    def _compound(self, address: bytes, content: bytes) -> bool:
+        """Store an element as a compound; False if it has no long text."""
+        assert self.find is not None
+        refs: list[bytes] = []
+        items: list[bytes | int] = []
+        behind = 0
+        for start, end, in_json in self.find(content):
+            text: bytes | None = content[start:end]
+            form = AS_IT_IS
+            if in_json and b"\\" in content[start:end]:
+                text, form = texts.unescaped(content[start:end]), ESCAPED
+            if text is None:
+                continue
+            items += (content[behind:start], form)
+            # Under a name apart: a text is never a compound itself, so nothing is nested, and nothing has itself.
+            refs.append(self._data(text, b"text"))
+            behind = end
+        if not refs:
+            return False
+        items.append(content[behind:])
+        body = self._body([item for item in items if item != b""], refs, address)
+        if self.seal is not None:
+            self.seal.remember(address, content)
+        self.blobs[address] = Blob(address, COMPOUND, body)
+        return True
+
+    def _body(self, items: Sequence[bytes | int], refs: Sequence[bytes], address: bytes = b"") -> bytes:
+        """Return a manifest, or the body of the compound with this address."""
+        referred = b"".join(refs)
+        kind, packed = codec.packed(ormsgpack.packb(items))
+        if self.seal is not None:
+            kind, packed = SEALED, self.seal.close(bytes([kind]) + packed, address + referred)
+        return ormsgpack.packb([referred, kind, packed])
 
     def _segment(self, children: bytes) -> bytes:
         address = self._address(children, b"segment")
@@ -139,9 +193,16 @@ class Cutter:
 
 
 def references(manifest: bytes) -> list[bytes]:
-    """Return the hashes that a manifest has, in order."""
+    """Return the hashes that a manifest, or the body of a compound, has, in order."""
+    if has_one(manifest):
+        return [manifest[FIRST : FIRST + HASH_BYTES]]
     hashes: bytes = ormsgpack.unpackb(manifest)[0]
     return split(hashes)
+
+
+def has_one(manifest: bytes) -> bool:
+    """Return whether a manifest, or the body of a compound, has just one hash."""
+    return manifest.startswith(ONE)
 
 
 def split(hashes: bytes) -> list[bytes]:

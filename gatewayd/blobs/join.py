@@ -8,7 +8,7 @@ from typing import Any
 import ormsgpack
 from attrs import define, field
 
-from gatewayd.blobs import codec, cut, sql
+from gatewayd.blobs import codec, cut, sql, texts
 from gatewayd.blobs.seal import Seal, opened
 from gatewayd.errors import GatewaydError
 
@@ -34,6 +34,8 @@ class Joiner:
     _opened: set[bytes] = field(factory=set, init=False)
     """Segments whose children have been fetched."""
     _leaves: dict[bytes, list[bytes]] = field(factory=dict, init=False)
+    _compounds: dict[bytes, bytes] = field(factory=dict, init=False)
+    """Bodies of compounds that are not put together yet."""
 
     def load(self, manifests: Iterable[bytes]) -> None:
         """Fetch what these manifests need, level by level."""
@@ -49,35 +51,78 @@ class Joiner:
         self._load(set(hashes), sealed=self.seal is not None)
 
     def _load(self, wanted: set[bytes], *, sealed: bool) -> None:
+        content, compounds = self.content, self._compounds
+        met = set[bytes]()
         while wanted:
-            absent = [one for one in wanted if one not in self.content]
+            absent = [one for one in wanted if one not in content and one not in compounds]
             for start in range(0, len(absent), sql.BATCH):
                 self._fetch(absent[start : start + sql.BATCH], sealed=sealed)
             # Also below what was there already: blobs that are not stored yet may stand on stored ones.
             opened = (wanted & self.segments) - self._opened
             self._opened |= opened
-            wanted = {child for segment in opened for child in cut.split(self.content[segment])}
+            found = compounds.keys() & wanted
+            met |= found
+            wanted = {child for segment in opened for child in cut.split(content[segment])}
+            for compound in found:
+                wanted.update(cut.references(compounds[compound]))
+        self._put_together(met)
 
     def _fetch(self, hashes: Sequence[bytes], *, sealed: bool) -> None:
         found = self.fetch(sql.select(len(hashes)), (self.thread_id, *hashes))
-        self._take(found, sealed=sealed)
+        self._take([row[:3] for row in found], sealed=sealed)
+        with_text = [row for row in found if row[3] and row[0] in self._compounds]
+        self._take([row[3:] for row in with_text], sealed=sealed)
+        self._put_together([row[0] for row in with_text if cut.has_one(row[2])])
         if len(found) < len(hashes):
-            lost = next(one for one in hashes if one not in self.content)
+            lost = next(one for one in hashes if one not in self.content and one not in self._compounds)
             raise Missing(f"Thread {self.thread_id} refers to a blob that is not stored: {lost.hex()}")
 
     def take(self, blobs: Iterable[cut.Blob | tuple[Any, ...]]) -> None:
         """Keep blobs ``(hash, kind, body)`` that are not stored yet, of a cutter with the same seal."""
         self._take(blobs, sealed=self.seal is not None)
 
+    def put_together(self) -> set[bytes]:
+        """Make the contents of the compounds whose texts have been taken; return the addresses of all texts."""
+        found = {address: cut.references(body) for address, body in self._compounds.items()}
+        self._put_together(
+            address for address, refs in found.items() if all(text in self.content for text in refs)
+        )
+        return {text for refs in found.values() for text in refs}
+
     def _take(self, blobs: Iterable[cut.Blob | tuple[Any, ...]], *, sealed: bool) -> None:
+        content, compounds = self.content, self._compounds
         for address, kind, body in blobs:
             if kind == cut.SEGMENT:
-                self.content[address] = body
+                content[address] = body
                 self.segments.add(address)
+            elif kind == cut.COMPOUND:
+                whole = None if self.seal is None else self.seal.remembered(address)
+                if whole is None:
+                    compounds[address] = body
+                else:
+                    content[address] = whole
             elif sealed:
-                self.content[address] = self._opened_blob(address, kind, body)
+                content[address] = self._opened_blob(address, kind, body)
             else:
-                self.content[address] = codec.unpacked(kind, body)
+                content[address] = codec.unpacked(kind, body)
+
+    def _put_together(self, compounds: Iterable[bytes]) -> None:
+        """Make the contents of compounds of which all texts are here."""
+        content, waiting, seal = self.content, self._compounds, self.seal
+        for address in compounds:
+            refs, items = _opened_body(waiting.pop(address), seal, address)
+            out: list[bytes] = []
+            position = 0
+            for item in items:
+                if isinstance(item, bytes):
+                    out.append(item)
+                    continue
+                text = content[refs[position : position + cut.HASH_BYTES]]
+                position += cut.HASH_BYTES
+                out.append(text if item == cut.AS_IT_IS else texts.escaped(text))
+            whole = content[address] = b"".join(out)
+            if seal is not None:
+                seal.remember(address, whole)
 
     def _opened_blob(self, address: bytes, kind: int, body: bytes) -> bytes:
         content = None if self.seal is None else self.seal.remembered(address)
@@ -112,20 +157,26 @@ class Joiner:
 
 def unpacked(manifest: bytes, seal: Seal | None) -> list[bytes | int]:
     """Return what stands in a manifest's body: bytes, and numbers of blobs. Raises `seal.Locked`."""
-    hashes, kind, packed = ormsgpack.unpackb(manifest)
+    return _opened_body(manifest, seal)[1]
+
+
+def _opened_body(body: bytes, seal: Seal | None, address: bytes = b"") -> tuple[bytes, list[bytes | int]]:
+    """Return hashes and items of a manifest, or of the compound with this address. Raises `seal.Locked`."""
+    refs, kind, packed = ormsgpack.unpackb(body)
     if kind == cut.SEALED:
-        inner = opened(seal, packed, hashes)
+        inner = opened(seal, packed, address + refs)
         kind, packed = inner[0], inner[1:]
     items: list[bytes | int] = ormsgpack.unpackb(codec.unpacked(kind, packed))
-    return items
+    return refs, items
 
 
 def assembled(manifest: bytes, below: Callable[[bytes], Sequence[bytes]], seal: Seal | None = None) -> bytes:
     """Return the value of a manifest; `below` gives what each of the blobs in it stands for, in pieces."""
-    refs = cut.references(manifest)
+    hashes, items = _opened_body(manifest, seal)
+    refs = cut.split(hashes)
     out: list[bytes] = []
     position = 0
-    for item in unpacked(manifest, seal):
+    for item in items:
         if isinstance(item, bytes):
             out.append(item)
             continue
@@ -139,7 +190,8 @@ def reached(thread_id: str, fetch: Fetch, manifest: bytes) -> set[bytes]:
     """
     Return all blobs that a manifest of a thread needs, without reading their contents: what a sender may leave out.
 
-    The children of a segment are of one kind, so only the first of each has to be looked at.
+    The children of a segment are segments, or none of them is: so only the first of each has to be looked at. The texts in
+    compounds are not among them: whoever leaves out a compound does not ask for its texts.
     """
     found = set(cut.references(manifest))
     unread = list(found)

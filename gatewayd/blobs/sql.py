@@ -31,10 +31,17 @@ WHERE family_id IN (SELECT family_id FROM thread_families WHERE thread_id {which
 
 @functools.cache
 def select(count: int) -> str:
-    """Return the statement that reads `count` blobs: (hash, kind, body). Parameters: thread_id, hash, …"""
+    """
+    Return the statement that reads `count` blobs: (hash, kind, body, …). Parameters: thread_id, hash, …
+
+    With a compound comes its first text, mostly the only one: hash, kind and body once more, NULL where there is none.
+    """
     return (
-        "SELECT hash, kind, body FROM blobs WHERE family_id = "
-        f"(SELECT family_id FROM thread_families WHERE thread_id = ?) AND hash IN ({_marks(count)})"
+        "SELECT blobs.hash, blobs.kind, blobs.body, texts.hash, texts.kind, texts.body FROM blobs "
+        f"LEFT JOIN blobs AS texts ON blobs.kind = {cut.COMPOUND} AND texts.family_id = blobs.family_id "
+        f"AND texts.hash = substr(blobs.body, {cut.FIRST + 1}, {cut.HASH_BYTES}) WHERE blobs.family_id = "
+        "(SELECT family_id FROM thread_families WHERE thread_id = ?) "
+        f"AND blobs.hash IN ({_marks(count)})"
     )
 
 
@@ -70,11 +77,14 @@ def store(
             "INSERT OR IGNORE INTO blobs (family_id, hash, kind, body) VALUES (?, ?, ?, ?)",
             [(family_id, *blob) for blob in blobs],
         )
-    # What a new segment refers to is looked up as well, so nothing that is stored can ever lack something below it.
+    # What new segments and compounds refer to is looked up as well, so nothing that is stored can ever lack something
+    # below it.
     needed = {one for manifest in manifests for one in cut.references(manifest)}
     for _, kind, body in blobs:
         if kind == cut.SEGMENT:
             needed.update(cut.split(body))
+        elif kind == cut.COMPOUND:
+            needed.update(cut.references(body))
     needed.difference_update(blob[0] for blob in blobs)
     ordered = list(needed)
     for start in range(0, len(ordered), BATCH):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 STEP_S: Final = 0.004
 """For how long a step goes on taking more; what it takes at a time needs less than a millisecond or two."""
 ROWS: Final = 50
-"""Rows with manifests, or segments, looked at at a time."""
+"""Rows with manifests, or segments and compounds, looked at at a time."""
 BLOBS: Final = 100
 """Blobs looked at at a time, when they are removed."""
 
@@ -74,7 +74,7 @@ class Sweep:
     """Whether the first of `threads` has a manifest."""
     reached: set[bytes] = field(factory=set)
     unread: list[bytes] = field(factory=list)
-    """Reached, and not looked at: may be segments."""
+    """Reached, and not looked at: may be segments or compounds."""
     after: bytes = b""
     """Blobs up to this hash are done."""
     removed: int = 0
@@ -155,16 +155,20 @@ def _reach(sweep: Sweep, address: bytes) -> None:
 
 
 def _follow(connection: sqlite3.Connection, sweep: Sweep) -> None:
-    """Look at blobs that were reached: the children of segments are reached, too."""
+    """Look at blobs that were reached: the children of segments are reached, too, and the texts of compounds."""
     looked_at = sweep.unread[-ROWS:]
     del sweep.unread[-ROWS:]
     marks = ", ".join("?" * len(looked_at))
     found = connection.execute(
-        f"SELECT body FROM blobs WHERE family_id = ? AND hash IN ({marks}) AND kind = {cut.SEGMENT}",
+        f"""SELECT kind, body FROM blobs WHERE family_id = ? AND hash IN ({marks})
+            AND kind IN ({cut.SEGMENT}, {cut.COMPOUND})""",
         (sweep.family_id, *looked_at),
     )
-    for (children,) in found:
-        for address in cut.split(children):
+    for kind, body in found:
+        if kind == cut.COMPOUND:
+            sweep.reached.update(cut.references(body))  # below texts there is nothing
+            continue
+        for address in cut.split(body):
             _reach(sweep, address)
 
 

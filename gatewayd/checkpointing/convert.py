@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gatewayd.blobs import cut
 from gatewayd.blobs import sql as blobs_sql
-from gatewayd.checkpointing import pieces, rows
+from gatewayd.checkpointing import pieces, rows, split
 
 if TYPE_CHECKING:
     import sqlite3
@@ -75,7 +75,7 @@ def next_row(connection: sqlite3.Connection) -> Found | None:
 
 def cut_row(found: Found, known: cut.Known) -> tuple[bytes, list[Sequence[cut.Blob]]]:
     """Return the row's manifest and its blobs that are not in `known`, in portions; they are added to it."""
-    cutter = cut.Cutter(known)
+    cutter = cut.Cutter(known, find=split.long_texts)
     _, _, manifest = pieces.pack(found.kind, found.body, cutter)
     known.update(cutter.blobs)
     return manifest, list(_portions(list(cutter.blobs.values())))

@@ -8,12 +8,14 @@ snapshot of a delta channel, which is looked into): two equal values have equal 
 
 from __future__ import annotations
 
+import re
 import struct
+from collections.abc import Iterator
 from typing import Final
 
 from attrs import define, field
 
-from gatewayd.blobs import cut
+from gatewayd.blobs import cut, texts
 
 WIDE: Final = (256, 256, 32)
 """Entries of a map, by its depth, up to which its values are looked into; deeper or larger ones are lists of pairs."""
@@ -25,6 +27,9 @@ _EXTENSIONS: Final = frozenset({0xC7, 0xC8, 0xC9})
 
 _U16 = struct.Struct(">H").unpack_from
 _U32 = struct.Struct(">I").unpack_from
+
+_HEADER = re.compile(rb"[\xda\xdb]")
+"""With what the texts of 256 bytes and more begin; a length of two or four bytes follows."""
 
 # By first byte: bytes that are always there, the width of the length that follows the first one, and (for containers)
 # how many values an entry has.
@@ -130,3 +135,28 @@ def pieces(data: bytes) -> list[cut.Piece]:
     if splitter.start < len(data) or not splitter.pieces:
         splitter.pieces.append(data[splitter.start :])
     return splitter.pieces
+
+
+def long_texts(data: bytes) -> Iterator[texts.Place]:
+    """
+    Yield the places of the long texts in a slice of an encoding, those in extensions too: what these hold is MessagePack.
+
+    They are looked for by what they begin with, since going through a message takes longer. What only looks like one (its
+    length fits, and it is UTF-8) may be cut as well.
+    """
+    position = 0
+    while (found := _HEADER.search(data, position)) is not None:
+        position = found.end()
+        start = position + (2 if data[position - 1] == 0xDA else 4)
+        end = start + int.from_bytes(data[position:start], "big")
+        if start + texts.MINIMUM <= end <= len(data) and _is_text(data[start:end]):
+            yield texts.Place(start, end, in_json=False)
+            position = end
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

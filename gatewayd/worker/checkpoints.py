@@ -38,7 +38,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from gatewayd import wire
 from gatewayd.blobs import cut, join
-from gatewayd.checkpointing import operations, pieces, rows, search, sql
+from gatewayd.checkpointing import operations, pieces, rows, search, split, sql
 from gatewayd.errors import GatewaydError
 from gatewayd.worker import reader as reading
 
@@ -296,7 +296,7 @@ class Saver(BaseCheckpointSaver[str]):
         """
         with self._ledger.cutting:
             known = self._known(thread_id)
-            cutter = cut.Cutter(known, self._reader.seal)
+            cutter = cut.Cutter(known, self._reader.seal, split.long_texts)
             yield cutter
             known.update(cutter.blobs)
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from attrs import define, field
 
-from gatewayd.blobs import join
+from gatewayd.blobs import join, texts
 from gatewayd.blobs.cut import LONE, Cutter, Known, Piece
 from gatewayd.errors import GatewaydError
 from gatewayd.model import state
@@ -63,7 +63,7 @@ class States:
         if size <= SMALL:
             return b"".join(each if isinstance(each, bytes) else b"".join(each) for each in pieces)
         known = self._stored()
-        cutter = Cutter(known)
+        cutter = Cutter(known, find=texts.in_json)
         manifest = cutter.manifest(pieces)
         known.update(cutter.blobs)
         return state.Cut(manifest, size, [tuple(blob) for blob in cutter.blobs.values()])

@@ -20,6 +20,8 @@ from gatewayd.checkpointing import sql
 
 BUSY_MS = 5_000
 """How long a read waits for a lock (recovery after a crash) before it fails, in milliseconds."""
+CACHE_KB = 8192
+"""Of pages, taken as they are read: the pieces of a long state lie in all places, and SQLite's 2 MB hold too few of them."""
 
 
 class Reader:
@@ -45,6 +47,7 @@ class Reader:
         self._connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
         self._connection.execute("PRAGMA query_only = ON")
         sql.prepare(self._connection)
+        self._connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
 
     def fetch(self, statement: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a statement; only for those that give few."""

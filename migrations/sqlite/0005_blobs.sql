@@ -20,8 +20,10 @@ CREATE TABLE blobs (
     blob_id   INTEGER PRIMARY KEY,
     family_id INTEGER NOT NULL,
     hash      BLOB NOT NULL,                   -- of the content, 16 bytes
-    kind      INTEGER NOT NULL CHECK (kind IN (0, 1, 2, 5)), -- 0: hashes of its children; 1: as it is; 2: in a zstd
-                                               -- frame; 5: in one with the dictionary (see gatewayd/blobs/codec.py)
+    -- 0: hashes of its children; 1: as it is; 2: in a zstd frame; 4: MessagePack [hashes of texts, kind, what stands
+    -- between them]; 5: in a zstd frame with the dictionary (see gatewayd/blobs/codec.py). The kind inside of 4 is that
+    -- of the packed items, or 3 for encrypted ones
+    kind      INTEGER NOT NULL CHECK (kind IN (0, 1, 2, 4, 5)),
     body      BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX blobs_by_hash ON blobs (family_id, hash);

@@ -59,7 +59,8 @@ RANKS = [1 / (rank + 2) for rank in range(len(WORDS))]
 
 def text(number: int, size: int) -> str:
     """Return the text of a message."""
-    words = random.Random(number).choices(WORDS, RANKS, k=size // 3)
+    # Not the number itself: Random(-1) draws what Random(1) does, and the texts of questions have negative ones.
+    words = random.Random(f"{number}").choices(WORDS, RANKS, k=size // 3)
     return " ".join(words)[:size]
 
 

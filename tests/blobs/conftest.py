@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
-from gatewayd.blobs import cut, join, sql, sweep
+from gatewayd.blobs import cut, join, sql, sweep, texts
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations" / "sqlite"
 SOURCES = [sweep.Source("held", ("name",), ("",), "manifest", "manifest IS NOT NULL")]
@@ -21,10 +21,12 @@ class Shelf:
 
     connection: sqlite3.Connection
     known: cut.Known = field(factory=set)
+    find: texts.Find | None = None
+    """How the long texts in elements are found."""
 
     def put(self, thread_id: str, name: str, pieces: Sequence[cut.Piece]) -> list[cut.Blob]:
         """Store a value; return the blobs that had to be sent."""
-        cutter = cut.Cutter(self.known)
+        cutter = cut.Cutter(self.known, find=self.find)
         manifest = cutter.manifest(pieces)
         blobs = list(cutter.blobs.values())
         sql.store(self.connection, thread_id, blobs, [manifest])

@@ -104,9 +104,20 @@ async def test_a_turn_writes_as_much_at_the_end_of_a_long_thread_as_at_its_begin
 async def test_the_message_of_a_write_is_the_same_blob_as_in_the_list_it_is_added_to(bench: Any) -> None:
     saver = bench.saver(thread_id="t")
     await turn(saver, 0)
-    # The two messages; no input is an object of its own, for it is a message already.
-    assert bench.count("blobs") == 2
+    # The two messages and their texts; no input is an object of its own, for it is a message already.
+    assert [row[3] for row in bench.dump("blobs")].count(cut.COMPOUND) == 2
+    assert bench.count("blobs") == 4
     assert [message.id for message in (await values(saver))["messages"]] == ["0", "1"]
+
+
+async def test_the_text_of_a_question_that_is_no_message_yet_is_stored_once(bench: Any) -> None:
+    saver = bench.saver(thread_id="t")
+    asked = {"messages": [{"role": "user", "content": text(0), "id": "0"}]}
+    await chat(saver).ainvoke(asked, THREAD)
+    await saver._sink.committed()
+    kinds = [row[3] for row in bench.dump("blobs")]
+    assert (kinds.count(cut.COMPOUND), len(kinds)) == (3, 5), "input, question and answer, and two texts"
+    assert [message.content for message in (await values(saver))["messages"]] == [text(0), text(1)]
 
 
 async def test_a_message_changed_in_place_is_stored_as_it_is_now(bench: Any) -> None:

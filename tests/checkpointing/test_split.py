@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
-from gatewayd.blobs import cut, join
+from gatewayd.blobs import cut, join, texts
 from gatewayd.checkpointing import split
 from gatewayd.checkpointing.pieces import MSGPACK, pack
 from gatewayd.checkpointing.rows import PIECES
@@ -35,6 +35,23 @@ VALUES = st.recursive(
     max_leaves=30,
 )
 SERDE = JsonPlusSerializer()
+LONG = st.builds(
+    lambda part, times: (part * times)[:90_000],
+    # The first bytes of Arabic letters and of other signs are those of long texts in MessagePack.
+    st.sampled_from(
+        ["words ", "\u0645\u0631\u062d\u0628\u0627 ", "\U0001f600\n", "\u06da", '{"a":"b\\n"}', "\x00"]
+    )
+    | st.text(min_size=1, max_size=3),
+    st.sampled_from([1, 70, 200, 9000, 40_000]),
+)
+MESSAGES = st.builds(
+    lambda content, name: HumanMessage(content, id="1", additional_kwargs={"name": name}),
+    LONG
+    | st.lists(LONG, min_size=1, max_size=2).map(
+        lambda some: [{"type": "text", "text": each} for each in some]
+    ),
+    LONG | st.binary(max_size=900),
+)
 
 
 def joined(pieces: list[Any]) -> bytes:
@@ -73,6 +90,44 @@ def test_a_message_is_the_same_slice_alone_in_a_list_in_a_channel_and_in_a_snaps
         pieces = split.pieces(data)
         assert joined(pieces) == data
         assert any(isinstance(piece, list) and slice_ in piece for piece in pieces)
+
+
+def told(data: bytes, cutter: cut.Cutter | None = None) -> bytes:
+    """Store a value in pieces, with its long texts apart, and return it joined."""
+    cutter = cutter or cut.Cutter(find=split.long_texts)
+    manifest = cutter.manifest(split.pieces(data))
+    joiner = join.Joiner("t", lambda *_: [])
+    joiner.take(cutter.blobs.values())
+    return joiner.join(manifest)
+
+
+@settings(max_examples=150, deadline=None)
+@given(value=st.one_of(LONG, MESSAGES, st.lists(MESSAGES | LONG | st.binary(max_size=900), max_size=4)))
+def test_texts_of_any_length_and_script_come_back(value: Any) -> None:
+    data = SERDE.dumps_typed({"channel_values": {"x": value, "y": [value]}})[1]
+    assert told(data) == data
+
+
+@settings(max_examples=150, deadline=None)
+@given(value=VALUES)
+def test_any_value_comes_back_whatever_is_taken_for_a_text(value: Any) -> None:
+    data = ormsgpack.packb(value, option=ormsgpack.OPT_NON_STR_KEYS)
+    assert told(data) == data
+
+
+@pytest.mark.parametrize("size", [texts.MINIMUM - 1, texts.MINIMUM, 65_535, 65_536, 300_000])
+@pytest.mark.parametrize("letter", ["x", "\u0645"])
+def test_long_texts_are_found_in_messages_whatever_their_script(size: int, letter: str) -> None:
+    text = letter * (size // len(letter.encode()))
+    text += "." * (size - len(text.encode()))
+    data = SERDE.dumps_typed(HumanMessage(text, id="\u06da" * 40))[1]
+    found = [data[start:end].decode() for start, end, _ in split.long_texts(data)]
+    assert found == ([text] if size >= texts.MINIMUM else [])
+
+
+@pytest.mark.parametrize("tail", [b"\xda", b"\xda\x02", b"\xdb\x00\x00\x02", b"\xda\x02\x00" + b"x" * 511])
+def test_a_text_that_is_cut_off_is_none(tail: bytes) -> None:
+    assert list(split.long_texts(b"x" * 300 + tail)) == []
 
 
 def test_a_large_object_is_a_list_of_its_entries() -> None:

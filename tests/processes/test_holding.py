@@ -46,6 +46,8 @@ def stored_states(database: Path) -> list[bytes]:
         found.append(body)
         if kind == cut.SEGMENT:
             wanted.update(cut.split(body))
+        elif kind == cut.COMPOUND:
+            wanted.update(cut.references(body))
     return found
 
 

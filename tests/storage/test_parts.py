@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gatewayd import wire
-from gatewayd.blobs import cut
+from gatewayd.blobs import cut, texts
 from gatewayd.errors import NotFound, Rejected
 from gatewayd.model.event import Chunk, pack
 from gatewayd.model.run import RunOutcome
@@ -20,7 +20,8 @@ from gatewayd.storage.sqlite import blobs, events, operations, runs, states, thr
 
 
 def said(number: int) -> bytes:
-    return wire.dumps({"text": f"{random.Random(number).randbytes(200).hex()}", "n": number})
+    """Return an element; every other one has a long text."""
+    return wire.dumps({"text": random.Random(number).randbytes(150 + number % 2 * 150).hex(), "n": number})
 
 
 def conversation(length: int, seed: int = 0) -> tuple[list[cut.Piece], bytes]:
@@ -33,7 +34,7 @@ def conversation(length: int, seed: int = 0) -> tuple[list[cut.Piece], bytes]:
 def sliced(length: int, seed: int = 0) -> tuple[Parts, list[Any], bytes]:
     """Return a state in parts, the blobs that it needs, and its JSON."""
     pieces, data = conversation(length, seed)
-    cutter = cut.Cutter()
+    cutter = cut.Cutter(find=texts.in_json)
     manifest = cutter.manifest(pieces)
     return Parts(manifest, len(data)), [tuple(blob) for blob in cutter.blobs.values()], data
 
@@ -106,6 +107,30 @@ async def test_states_in_parts_are_read_as_they_were(storage: store.Storage, des
     assert [record.kind for chunk in left for record in chunk.records] == ["end"]
     with pytest.raises(RuntimeError):
         _ = page[0].records
+
+
+async def test_what_has_come_by_with_its_texts_is_not_read_from_storage(
+    storage: store.Storage, desk: Any
+) -> None:
+    thread_id = desk.thread()
+    parts, needed, data = sliced(7)  # no segment: every element is asked for by itself
+    storage.states.take(Chunk(thread_id, "run", 1, 1, 1, b"", [parts], needed))
+    assert await storage.state_joined(thread_id, parts) == data
+    assert storage.states.reads == 0
+    assert storage.states._pieces.held < len(data), "the texts are not kept twice"
+
+
+async def test_what_has_come_by_without_a_text_is_read_from_storage(
+    storage: store.Storage, desk: Any
+) -> None:
+    thread_id = desk.thread()
+    run_id = finished(desk, thread_id, 7)
+    parts, needed, data = sliced(7)
+    compound = next(blob for blob in needed if blob[1] == cut.COMPOUND)
+    some = [blob for blob in needed if blob[0] not in cut.references(compound[2])]
+    storage.states.take(Chunk(thread_id, run_id, 1, 1, 1, b"", [parts], some))
+    assert await storage.state_joined(thread_id, parts) == data
+    assert storage.states.reads == 1
 
 
 async def test_a_result_outlives_its_run_in_webhooks_as_the_threads_values(

@@ -17,8 +17,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from gatewayd.blobs import join, sql
+from gatewayd.blobs.cut import COMPOUND, Cutter
+from gatewayd.checkpointing import split
 from gatewayd.model.state import FIRST, Cut, Parts, loaded, stored
 from gatewayd.worker import parts, serialise
 
@@ -183,6 +186,19 @@ def test_the_next_run_does_not_send_again_what_the_thread_has(shelf: Shelf) -> N
     forgetful = parts.States(shelf, "t")
     forgetful.forget()
     assert weight(forgetful.cut(conversation(702))) > 50_000
+
+
+def test_the_text_of_a_message_is_stored_once_for_its_checkpoint_and_its_state(shelf: Shelf) -> None:
+    said = HumanMessage('line\nbreak "quoted" ' * 200, id="1")
+    shelf.store(parts.States(shelf, "t").cut({"messages": [said]}))
+    kinds = [kind for (kind,) in shelf.fetch("SELECT kind FROM blobs ORDER BY kind")]
+    cutter = Cutter(find=split.long_texts)
+    manifest = cutter.manifest(split.pieces(JsonPlusSerializer().dumps_typed([said])[1]))
+    sql.store(shelf.connection, "t", list(cutter.blobs.values()), [manifest])
+    again = [kind for (kind,) in shelf.fetch("SELECT kind FROM blobs ORDER BY kind")]
+    assert (len(kinds), kinds.count(COMPOUND)) == (2, 1)
+    assert (len(again), again.count(COMPOUND)) == (3, 2)
+    assert join.Joiner("t", shelf.fetch).join(manifest) == JsonPlusSerializer().dumps_typed([said])[1]
 
 
 def test_the_two_forms_are_told_apart_by_the_first_byte(shelf: Shelf) -> None:
