@@ -6,8 +6,11 @@
 -- Of events: records whose data is a whole state have a number n instead, and the n-th entry of `parts` is meant, a
 -- MessagePack array of [manifest, bytes of the JSON]. NULL: there are none in this chunk.
 ALTER TABLE events ADD COLUMN parts BLOB;
--- Bytes of the JSON of all of them: what the chunk is when it is read.
+-- By how many bytes the chunk is larger than `records` when it is read: the JSON of all of them, and what compressing saved.
 ALTER TABLE events ADD COLUMN joined INTEGER NOT NULL DEFAULT 0;
+
+-- events.records may be compressed: its kind as one byte (2 or 5 as in `blobs`), with which no array of MessagePack begins,
+-- then the records in that form.
 
 -- Kwargs: their kind as one byte (1, 2 or 5 as in `blobs`), then the JSON in that form; `kwargs` is '{}' then. NULL: they
 -- are in `kwargs`.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,6 +43,7 @@ SIZES = {
     "one tiny before large ones": [100] + [200_000] * 40,
     "tiny and large in turn": [100, 300_000, 100, 100, 200_000] * 10,
     "larger than a page": [400_000] * 5,
+    "those that are stored in a few bytes": [50_000] * 100,
     "just half a page": [events.EVENT_PAGE_BYTES // 2 - 50] * 10,
 }
 
@@ -105,3 +109,33 @@ async def test_a_number_that_was_given_twice_is_refused_and_the_first_event_stay
     await storage.counters()
     assert len(refused) == 1
     assert len((await storage.events_page(THREAD, 0))[0].packed) < 40
+
+
+def token(seq: int) -> Chunk:
+    """Return the chunk of a model's token, as a worker sends it."""
+    about = (
+        b'{"created_by":"system","graph_id":"agent","run_attempt":1,"langgraph_step":13,"langgraph_node":"answer",'
+        b'"langgraph_triggers":["branch:to:answer"],"langgraph_path":["__pregel_pull","answer"],"ls_model_type":"chat"}'
+    )
+    data = (
+        b'[{"content":"word","additional_kwargs":{},"response_metadata":{},"type":"AIMessageChunk"},%b]'
+        % about
+    )
+    return Chunk(THREAD, "run", seq, seq, seq, pack([("messages", "", 3, data)]))
+
+
+async def test_tokens_are_stored_in_a_fraction_of_their_bytes_and_read_as_they_were(
+    storage: store.Storage, path: Path
+) -> None:
+    sent = [token(seq) for seq in range(1, 51)]
+    await fill(storage, sent)
+    (found,) = await pages(storage)
+    assert [one.packed for one in found] == [one.packed for one in sent]
+    assert [one.records for one in found] == [one.records for one in sent]
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        (stored,) = connection.execute("SELECT sum(length(records)) FROM events").fetchone()
+        (wrong,) = connection.execute(
+            "SELECT count(*) FROM events WHERE length(records) + joined <> ?", (len(sent[0].packed),)
+        ).fetchone()
+    assert stored * 4 < sum(len(one.packed) for one in sent)
+    assert wrong == 0
