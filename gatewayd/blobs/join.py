@@ -73,7 +73,7 @@ class Joiner:
         found = self.fetch(sql.select(len(hashes)), (self.thread_id, *hashes))
         self._take([row[:3] for row in found], sealed=sealed)
         with_text = [row for row in found if row[3] and row[0] in self._compounds]
-        self._take([row[3:] for row in with_text], sealed=sealed)
+        self._take({row[3]: row[3:] for row in with_text}.values(), sealed=sealed)
         self._put_together([row[0] for row in with_text if cut.has_one(row[2])])
         if len(found) < len(hashes):
             lost = next(one for one in hashes if one not in self.content and one not in self._compounds)
