@@ -71,7 +71,7 @@ class Joiner:
         found = self.fetch(sql.select(len(hashes)), (self.thread_id, *hashes))
         self._take([row[:3] for row in found], sealed=sealed)
         with_text = [row for row in found if row[3] and row[0] in self._compounds]
-        self._take([row[3:] for row in with_text], sealed=sealed)
+        self._take({row[3]: row[3:] for row in with_text}.values(), sealed=sealed)
         self._put_together([row[0] for row in with_text if cut.has_one(row[2])])
         if len(found) < len(hashes):
             lost = next(one for one in hashes if one not in self.content and one not in self._compounds)
@@ -81,13 +81,14 @@ class Joiner:
         """Keep blobs ``(hash, kind, body)`` that are not stored yet, of a cutter with the same seal."""
         self._take(blobs, sealed=self.seal is not None)
 
-    def put_together(self) -> set[bytes]:
-        """Make the contents of the compounds whose texts have been taken; return the addresses of all texts."""
-        found = {address: cut.references(body) for address, body in self._compounds.items()}
-        self._put_together(
-            address for address, refs in found.items() if all(text in self.content for text in refs)
-        )
-        return {text for refs in found.values() for text in refs}
+    def put_together(self, kept: Callable[[bytes], bytes | None]) -> None:
+        """Make the contents of the compounds that were taken, if all their texts were too or are `kept` by hash."""
+        for address, body in list(self._compounds.items()):
+            absent = {text for text in cut.references(body) if text not in self.content}
+            found = {text: content for text in absent if (content := kept(text)) is not None}
+            if len(found) == len(absent):
+                self.content |= found
+                self._put_together([address])
 
     def _take(self, blobs: Iterable[cut.Blob | tuple[Any, ...]], *, sealed: bool) -> None:
         content, compounds = self.content, self._compounds

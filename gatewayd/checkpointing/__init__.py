@@ -36,7 +36,8 @@ savepoint around it would not take back; the channel reports it as refused, and 
 **Formats** of both tables. 1: the serialiser's output in one piece, for what has a kilobyte at most (nothing else is
 written for small states), and for what older versions have stored. 2: a manifest of blobs (`gatewayd.blobs`) that make
 up the serialiser's output byte by byte. It is cut along the MessagePack encoding, so whole messages are the pieces, the
-same ones in a write, in the channel's list, in every later checkpoint and in copies of the thread. What is not
+same ones in a write, in the channel's list, in every later checkpoint and in copies of the thread. A long text in a
+message is stored apart, once for the input, the message and the JSON that readers of the thread get. What is not
 MessagePack (pickle, an encrypting serialiser) is one piece.
 
 With a key in the environment the worker seals what it stores. Format 1: as langgraph's `EncryptedSerializer` does it, ``+aes``
@@ -46,7 +47,7 @@ The saver serialises the whole state at every step, as every saver does, and has
 milliseconds of the worker): a node may have changed any of them in place, and there is no way to know but to look. What
 it need not do is compress, send and store them again.
 
-- `split`    where an encoding may be cut.
+- `split`    where an encoding may be cut, and where long texts stand in it.
 - `pieces`   between serialised values and the columns of a row.
 - `convert`  rows of format 1 that are larger than that, turned into format 2 in the background.
 """

@@ -3,7 +3,8 @@
 The outer maps are gone through (a checkpoint, its channels, a channel that is an object), arrays are lists that may grow
 at their end, and so are larger maps, which keep the order of insertion. What langgraph writes as an extension (a message,
 a model) is one slice (but for the
-snapshot of a delta channel, which is looked into): two equal values have equal slices wherever they stand.
+snapshot of a delta channel, which is looked into): two equal values have equal slices wherever they stand. In a slice, the
+long texts are found: each is stored once for all slices, and all JSON, that have it (`blobs`).
 """
 
 from __future__ import annotations

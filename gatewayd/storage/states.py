@@ -72,10 +72,10 @@ class States:
         """Keep the pieces that have come with a chunk: somebody is about to read it."""
         joiner = join.Joiner(chunk.thread_id, lambda *_: [])
         joiner.take(cut.Blob(*blob) for blob in chunk.blobs if blob[1] != cut.SEGMENT)
-        texts = joiner.put_together()
+        # Not always with its texts: what the run has sent before in another piece does not come again.
+        joiner.put_together(self._pieces.get)
         for address, content in joiner.content.items():
-            if address not in texts:  # nobody asks for them by themselves
-                self._pieces.put(address, content)
+            self._pieces.put(address, content)
         for address, kind, body in chunk.blobs:
             if kind == cut.SEGMENT:
                 below = [self._pieces.get(child) for child in cut.split(body)]

@@ -6,7 +6,8 @@ joined, the very bytes that the whole would have been. Anything that is no plain
 
 A state is serialised anew every time, for a node may have changed any message in place and nothing tells but looking
 (4,000 messages of 2 kB: some 40 ms, half of it for hashing; in one piece it would be 15 ms, and then 8 MB to copy, send
-and store). What is saved is compressing, sending and storing. So that a run need not send what the thread's last run has stored, it reads at its
+and store). What is saved is compressing, sending and storing. Of a new
+message, what is stored is little: its text is a blob that its checkpoint has, too (`blobs`). So that a run need not send what the thread's last run has stored, it reads at its
 first large state which pieces the thread's values are made of; no run takes them away as long as it has the slot.
 """
 
