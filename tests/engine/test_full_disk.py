@@ -24,7 +24,7 @@ from tests.engine import inprocess
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 LARGE = random.Random(1).randbytes(150_000).hex()
 """Compression makes half of it."""
-PAGE = 8192
+PAGE = 4096
 
 
 async def limit(daemon: inprocess.Daemon, pages: int | None) -> None:
@@ -68,7 +68,7 @@ async def test_a_run_for_which_the_disk_is_full_ends_by_that_when_there_is_room_
         assert (await daemon.finish(request(before, "small"))).status == "success"
         kept = await daemon.state(before, "steps")
         await daemon.finish(request(thread_id, "small"))
-        await limit(daemon, 60)  # enough for the input and not for the states of it
+        await limit(daemon, 120)  # enough for the input and not for the states of it
         admission = await daemon.create(request(thread_id))
         assert admission.ended is not None
         await until(daemon, lambda: "full" in caplog.text)  # its end may fit in
@@ -90,7 +90,7 @@ async def test_runs_beside_each_other_on_a_full_disk_all_end_and_those_that_fail
         threads = [ids.new_id() for _ in range(4)]
         for thread_id in threads:
             await daemon.finish(request(thread_id, "small"))
-        await limit(daemon, 60)
+        await limit(daemon, 120)
         large = await daemon.create(request(threads[0]))
         small = [await daemon.create(request(thread_id, "s")) for thread_id in threads[1:]]
         await until(daemon, lambda: "full" in caplog.text or (large.ended is not None and large.ended.done()))

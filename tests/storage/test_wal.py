@@ -22,7 +22,7 @@ KIB = 1024
 async def writer(path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[database.Writer]:
     monkeypatch.setattr(wal, "LIMIT", 256 * KIB)
     monkeypatch.setattr(wal, "LONG", 512 * KIB)
-    monkeypatch.setattr(wal, "NEAR", 10)
+    monkeypatch.setattr(wal, "NEAR", 20)
     monkeypatch.setattr(wal, "PAUSE_S", 0.05)
     monkeypatch.setattr(wal, "AGAIN_S", 0.005)
     monkeypatch.setattr(wal, "PRAGMAS", ())

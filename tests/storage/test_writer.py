@@ -16,7 +16,7 @@ import pytest
 from gatewayd.errors import InsufficientStorage, Unavailable
 from gatewayd.storage.sqlite import database
 
-PAGE = 8192
+PAGE = 4096
 
 
 class Traced(database.Writer):

@@ -32,7 +32,7 @@ MINIMUM = (3, 38, 0)
 """RETURNING, STRICT and ->> are used."""
 
 PRAGMAS = (
-    "page_size = 8192",
+    "page_size = 4096",
     "auto_vacuum = INCREMENTAL",
     "journal_mode = WAL",
     "synchronous = NORMAL",

@@ -30,7 +30,7 @@ LIMIT = 16 << 20
 """Bytes of the log at which it is begun anew."""
 LONG = 24 << 20
 """Bytes of its file at which the thread does not wait for the second to be over."""
-NEAR = 500
+NEAR = 1000
 """Frames that may be left to copy when the writer begins the log anew: a few milliseconds."""
 PATIENCE_MS = 10
 PAUSE_S = 1.0
