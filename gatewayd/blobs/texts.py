@@ -16,6 +16,8 @@ MINIMUM: Final = 400
 _ESCAPES: Final = ((b'"', b'\\"'), (b"\n", b"\\n"), (b"\t", b"\\t"), (b"\r", b"\\r"))
 """But for the backslash. Texts with other control characters are left where they are, if they stand in JSON."""
 
+_SHORT: Final = re.compile(rb'(?:[^"]*"[^"\\]{0,250}")*')
+"""Short strings without escapes, all of them at once: a large piece may have very many."""
 _STRING: Final = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
 
 
@@ -51,9 +53,13 @@ def unescaped(inside: bytes) -> bytes | None:
 
 def in_json(content: bytes) -> Iterator[Place]:
     """Yield the places of the long texts in a piece of JSON that begins outside of a string."""
-    if len(content) < MINIMUM:
-        return
-    for found in _STRING.finditer(content):
+    behind = 0
+    while len(content) - behind > MINIMUM:
+        short = _SHORT.match(content, behind)
+        found = _STRING.search(content, short.end() if short else behind)
+        if found is None:
+            return
         start, end = found.span(1)
+        behind = found.end()
         if end - start >= MINIMUM:
             yield Place(start, end, in_json=True)

@@ -29,8 +29,8 @@ _EXTENSIONS: Final = frozenset({0xC7, 0xC8, 0xC9})
 _U16 = struct.Struct(">H").unpack_from
 _U32 = struct.Struct(">I").unpack_from
 
-_HEADER = re.compile(rb"[\xda\xdb]")
-"""With what the texts of 256 bytes and more begin; a length of two or four bytes follows."""
+_HEADER: Final = re.compile(rb"(?:\xda[^\x00].|\xdb\x00...)(?=[\x00-\x7f\xc2-\xf4])", re.DOTALL)
+"""With what a text of 256 bytes to 16 MB begins, its length in it, before a byte with which UTF-8 may begin."""
 
 # By first byte: bytes that are always there, the width of the length that follows the first one, and (for containers)
 # how many values an entry has.
@@ -145,19 +145,21 @@ def long_texts(data: bytes) -> Iterator[texts.Place]:
     They are looked for by what they begin with, since going through a message takes longer. What only looks like one (its
     length fits, and it is UTF-8) may be cut as well.
     """
+    view = memoryview(data)
     position = 0
     while (found := _HEADER.search(data, position)) is not None:
-        position = found.end()
-        start = position + (2 if data[position - 1] == 0xDA else 4)
-        end = start + int.from_bytes(data[position:start], "big")
-        if start + texts.MINIMUM <= end <= len(data) and _is_text(data[start:end]):
+        start = found.end()
+        end = start + int.from_bytes(data[found.start() + 1 : start], "big")
+        if start + texts.MINIMUM <= end <= len(data) and _is_text(view[start:end]):
             yield texts.Place(start, end, in_json=False)
             position = end
+        else:
+            position = found.start() + 1
 
 
-def _is_text(data: bytes) -> bool:
+def _is_text(data: memoryview) -> bool:
     try:
-        data.decode()
+        str(data, "utf-8")
     except UnicodeDecodeError:
         return False
     return True
