@@ -9,6 +9,8 @@ mean: no serialiser, no langgraph, no connection of our own. Whoever stores valu
 
 - `cut`    pieces → manifest and blobs, and what a sender may leave out because storage has it.
 - `texts`  long texts inside of pieces, and their form in JSON.
+- `codec`  compressing the bodies of both, and small bodies in other tables (a checkpoint's metadata, events, kwargs of runs).
+- `dictionary` what such bodies have in common.
 - `seal`   encrypting the bodies of both.
 - `join`   manifest → bytes, with few queries for many manifests.
 - `sql`    the tables `blobs`, `families` and `thread_families`: storing, adopting, marking.

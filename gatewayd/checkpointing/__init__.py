@@ -33,15 +33,19 @@ still need them, and so that deleting a run does not reach into the copy.
 **What fails.** `sql.apply` raises `errors.Conflict` or `errors.Rejected` without having changed anything that the
 savepoint around it would not take back; the channel reports it as refused, and the run fails at its next saver call.
 
-**Formats** of both tables. 1: the serialiser's output in one piece, for what has a kilobyte at most (nothing else is
-written for small states), and for what older versions have stored. 2: a manifest of blobs (`gatewayd.blobs`) that make
+**Formats** of both tables. 1: the serialiser's output in one piece, for what is very small or does not become smaller, and for
+what older versions have stored. 3: the same compressed (`blobs.codec`), for what has a kilobyte at most; nothing else is
+written for small states. 2: a manifest of blobs (`gatewayd.blobs`) that make
 up the serialiser's output byte by byte. It is cut along the MessagePack encoding, so whole messages are the pieces, the
 same ones in a write, in the channel's list, in every later checkpoint and in copies of the thread. A long text in a
 message is stored apart, once for the input, the message and the JSON that readers of the thread get. What is not
 MessagePack (pickle, an encrypting serialiser) is one piece.
 
 With a key in the environment the worker seals what it stores. Format 1: as langgraph's `EncryptedSerializer` does it, ``+aes``
-behind the type. Format 2: manifest and blobs are sealed (`gatewayd.blobs`), and the type is that of the joined value.
+behind the type. Format 3: the same, around what was compressed before. Format 2: manifest and blobs are sealed (`gatewayd.blobs`), and the type is that of the joined value.
+
+**Metadata** of a checkpoint are compressed too, by the worker. They are not sealed. Statements that look into them call SQL
+functions (`sql.prepare`), which the writer's connection and those of workers have.
 
 The saver serialises the whole state at every step, as every saver does, and hashes its pieces (4,000 messages: some ten
 milliseconds of the worker): a node may have changed any of them in place, and there is no way to know but to look. What

@@ -11,7 +11,7 @@ from gatewayd.checkpointing import rows, split
 from gatewayd.errors import GatewaydError
 
 SMALL: Final = 1024
-"""Bytes of a serialised value up to which it stays in its row in one piece."""
+"""Bytes of a serialised value up to which it stays in its row in one piece, compressed or not."""
 
 MSGPACK: Final = "msgpack"
 """The serialiser's tag of what `split` knows."""
@@ -25,12 +25,18 @@ Row = TypeVar("Row", rows.CheckpointRow, rows.WriteRow)
 def pack(kind: str, data: bytes, cutter: cut.Cutter) -> tuple[int, str, bytes]:
     """Return format, type and column of a value whose tag is `kind`; its new blobs are in the cutter."""
     if len(data) <= SMALL:
-        packed = codec.column(data)
-        version, column = (rows.WHOLE, data) if packed[0] == codec.PLAIN else (rows.PACKED, packed)
-        if cutter.seal is None:
-            return version, kind, column
-        return version, kind + sealing.TAG, cutter.seal.close(column)
+        version, column = _small(data)
+        if cutter.seal is not None:
+            return version, kind + sealing.TAG, cutter.seal.close(column)
+        # What the serialiser has sealed would be taken for sealed after it was compressed.
+        return (rows.WHOLE, kind, data) if kind.endswith(sealing.TAG) else (version, kind, column)
     return rows.PIECES, kind, cutter.manifest(_pieces(data) if kind == MSGPACK else [[bytes(data)]])
+
+
+def _small(data: bytes) -> tuple[int, bytes]:
+    """Return format and column of a value in one piece: compressed, if that pays."""
+    packed = codec.column(data)
+    return (rows.WHOLE, data) if packed[0] == codec.PLAIN else (rows.PACKED, packed)
 
 
 def _pieces(data: bytes) -> list[cut.Piece]:

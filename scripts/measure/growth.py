@@ -196,7 +196,7 @@ def parts(path: Path) -> list[tuple[str, int]]:
             (name, connection.execute(f"SELECT coalesce(sum({body}), 0) FROM {name}").fetchone()[0])
             for name, body in (
                 ("blobs", "length(body) + 40"),
-                ("checkpoints", "length(checkpoint) + length(metadata) + 150"),
+                ("checkpoints", "length(checkpoint) + length(coalesce(metadata_packed, metadata)) + 150"),
                 ("writes", "length(value) + 150"),
             )
         ]

@@ -68,10 +68,10 @@ def rows(path: Path) -> list[tuple[str, int]]:
         except sqlite3.Error:
             columns = {
                 "blobs": "length(body) + 40",
-                "checkpoints": "length(checkpoint) + length(metadata) + 150",
+                "checkpoints": "length(checkpoint) + length(coalesce(metadata_packed, metadata)) + 150",
                 "writes": "length(value) + 150",
                 "events": "length(records) + coalesce(length(parts), 0) + 150",
-                "runs": "length(kwargs) + length(metadata) + coalesce(length(result), 0) + 300",
+                "runs": "length(coalesce(kwargs_packed, kwargs)) + length(metadata) + coalesce(length(result), 0) + 300",
                 "threads": 'coalesce(length("values"), 0) + 300',
             }
             return [

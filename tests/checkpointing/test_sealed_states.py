@@ -13,9 +13,10 @@ from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from gatewayd.blobs.seal import Seal
+from gatewayd.blobs import cut
+from gatewayd.blobs.seal import Locked, Seal
 from gatewayd.channel import orders
-from gatewayd.checkpointing import operations
+from gatewayd.checkpointing import operations, pieces, rows
 from gatewayd.errors import BadConfiguration
 from gatewayd.worker import serde
 from tests.checkpointing.test_shared_pieces import THREAD, long_thread, turn, values
@@ -177,3 +178,18 @@ def test_a_worker_starts_with_a_new_key_on_states_in_the_clear(bench: Any) -> No
     store(bench, {"a": "x" * 5000})
     serde.opened(configuration(bench), {"LANGGRAPH_AES_KEY": KEY.decode()}).close()
     serde.opened(configuration(bench), {}).close()
+
+
+def test_what_a_serialiser_has_encrypted_is_not_compressed_whatever_it_looks_like() -> None:
+    kept = pieces.pack("msgpack+aes", b"\0" * 500, cut.Cutter())
+    assert kept == (rows.WHOLE, "msgpack+aes", b"\0" * 500)
+
+
+def test_a_small_state_is_compressed_before_it_is_sealed() -> None:
+    seal = Seal(KEY)
+    version, kind, column = pieces.pack("msgpack", b"word" * 200, cut.Cutter(seal=seal))
+    assert (version, kind) == (rows.PACKED, "msgpack+aes")
+    assert len(column) < 100
+    pieces.prove(kind, version, column, seal)
+    with pytest.raises(Locked):
+        pieces.prove(kind, version, column, Seal(b"another 16 bytes"))
