@@ -43,7 +43,7 @@ like a manifest: ``[hashes of texts, kind, body]``, and in the body stand bytes,
 tried when it is cut; what does not stays in the element. Where texts are only the sender knows, who gives the cutter a function
 that finds them; it is called only for elements that storage has not got. What it takes for a text and is none may be
 stored apart just as well. A text is never cut itself, so below a compound there is one level and no more. It is fetched with
-its compound (`sql.select`): a state of 4,000 messages takes as many queries as without texts, and a fifth more time.
+its compound (`sql.select`): a state of 4,000 messages takes as many queries as without texts, and a quarter more time.
 
 **An address** is a BLAKE2b hash of the plain content, 16 bytes, with a key if there is one: two equal pieces are one
 blob whatever was done to the stored body (compression, encryption under nonces, texts taken out: a compound's address is
