@@ -76,9 +76,17 @@ async def test_what_was_acknowledged_survives_a_full_disk_and_a_kill_on_it_and_a
         served.kill_all()
         await served.wait()
         fill(disk / "fill")
+        # What a start writes may still fit into the write-ahead log's file, or not: then it ends. (Why, would stand in
+        # its own log, but that is on this disk too.)
         await served.spawn()
-        assert await served.wait() == 1
-        assert "the disk is full" in served.log()
+        await daemon.until(
+            lambda: not served.alive or " serving " in served.printed(), "serving or the end", 90
+        )
+        if served.alive:
+            served.kill_all()
+            await served.wait()
+        else:
+            assert await served.wait() == 1
 
         for name in ("ballast", "fill"):
             (disk / name).unlink()

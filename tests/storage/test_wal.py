@@ -76,14 +76,11 @@ async def until(writer: database.Writer, happened: Callable[[], bool], rounds: i
 
 
 async def test_it_is_begun_anew_while_readers_overlap(writer: database.Writer, path: Path) -> None:
-    assert writer._trimmer is not None
-    longest = 0
+    trimmer = writer._trimmer
+    assert trimmer is not None
     with reading(path, 3):
-        for _ in range(300):  # 5 MB
-            await writer.submit(insert)
-            longest = max(longest, length(path))
-    assert writer._trimmer.restarts >= 2
-    assert longest < 16 * wal.LONG
+        await until(writer, lambda: trimmer.restarts >= 2)
+        await until(writer, lambda: length(path) < wal.LONG)
 
 
 async def test_a_long_reader_holds_it_up_is_told_of_and_afterwards_it_is_short_again(
