@@ -231,7 +231,7 @@ async def reading(eyes: reader.Reader, turns: int, size: int, writer: database.W
         page = [
             rows.CheckpointRow._make(row)
             for row in eyes.fetch(
-                "SELECT * FROM checkpoints WHERE thread_id = 'thread' ORDER BY checkpoint_id DESC LIMIT 10"
+                f"SELECT {rows.CHECKPOINT} FROM checkpoints WHERE thread_id = 'thread' ORDER BY checkpoint_id DESC LIMIT 10"
             )
         ]
         saver()._load(joiner, page)
