@@ -43,9 +43,11 @@ async def joined(client: httpx.AsyncClient, thread_id: str, run_id: str) -> str:
 
 @pytest.mark.storm
 async def test_what_was_acknowledged_survives_a_full_disk_and_a_kill_on_it_and_all_goes_on_when_there_is_room(
-    disk: Path,
+    disk: Path, tmp_path: Path
 ) -> None:
     async with daemon.Daemon(PROJECT, disk / "data", {"GATEWAYD_MIN_FREE_DISK": "0"}) as served:
+        # What it says has room elsewhere.
+        served.log_path, served.printed_path = tmp_path / "data.stderr", tmp_path / "data.stdout"
         await served.start()
         client = httpx.AsyncClient(base_url=served.url, timeout=30)
         done: list[str] = []
@@ -76,8 +78,7 @@ async def test_what_was_acknowledged_survives_a_full_disk_and_a_kill_on_it_and_a
         served.kill_all()
         await served.wait()
         fill(disk / "fill")
-        # What a start writes may still fit into the write-ahead log's file, or not: then it ends. (Why, would stand in
-        # its own log, but that is on this disk too.)
+        # What a start writes may still fit into the write-ahead log's file, or not: then it says so and ends.
         await served.spawn()
         await daemon.until(
             lambda: not served.alive or " serving " in served.printed(), "serving or the end", 90
@@ -87,6 +88,7 @@ async def test_what_was_acknowledged_survives_a_full_disk_and_a_kill_on_it_and_a
             await served.wait()
         else:
             assert await served.wait() == 1
+            assert "the disk is full" in served.log("last")
 
         for name in ("ballast", "fill"):
             (disk / name).unlink()
