@@ -51,9 +51,9 @@ def packed(content: bytes, *, hasty: bool = False) -> tuple[int, bytes]:
     if size < LEAST:
         return PLAIN, content
     if size > MOST:
-        kind, compressor = ZSTD, _compressor()
+        kind, compressor = ZSTD, _tools.compressor
     else:
-        kind, compressor = PRIMED, _primed_compressor(FAST if hasty or size < SHORT else THOROUGH)
+        kind, compressor = PRIMED, _tools.primed_compressors[FAST if hasty or size < SHORT else THOROUGH]
     body = compressor.compress(content)
     return (kind, body) if len(body) <= size * 7 // 8 else (PLAIN, content)
 
@@ -63,9 +63,9 @@ def unpacked(kind: int, body: bytes) -> bytes:
     if kind == PLAIN:
         return body
     if kind == PRIMED:
-        return _primed_decompressor().decompress(body)
+        return _tools.primed_decompressor.decompress(body)
     if kind == ZSTD:
-        return _decompressor().decompress(body)
+        return _tools.decompressor.decompress(body)
     raise GatewaydError(f"This version can't read what is stored in a body of kind {kind}")
 
 
@@ -75,48 +75,15 @@ def column(content: bytes, *, hasty: bool = False) -> bytes:
     return bytes((kind,)) + body
 
 
+def smaller(content: bytes, *, hasty: bool = False) -> bytes | None:
+    """Return the `column` of a content, or None where it would not be smaller than the content itself."""
+    made = column(content, hasty=hasty)
+    return None if made[0] == PLAIN else made
+
+
 def content(column: bytes) -> bytes:
     """Return the content of what `column` has made."""
     return unpacked(column[0], column[1:])
-
-
-# Objects of zstd are one thread's: making one costs more than using it, and two must not use one at once.
-_local = threading.local()
-
-
-def _compressor() -> zstandard.ZstdCompressor:
-    made: zstandard.ZstdCompressor | None = getattr(_local, "compressor", None)
-    if made is None:
-        made = _local.compressor = zstandard.ZstdCompressor(level=FAST)
-    return made
-
-
-def _primed_compressor(level: int) -> zstandard.ZstdCompressor:
-    made: dict[int, zstandard.ZstdCompressor] | None = getattr(_local, "primed_compressors", None)
-    if made is None:
-        made = _local.primed_compressors = {}
-    found = made.get(level)
-    if found is None:
-        found = made[level] = zstandard.ZstdCompressor(
-            compression_params=_parameters(level), dict_data=_dictionary(level)
-        )
-    return found
-
-
-def _decompressor() -> zstandard.ZstdDecompressor:
-    made: zstandard.ZstdDecompressor | None = getattr(_local, "decompressor", None)
-    if made is None:
-        made = _local.decompressor = zstandard.ZstdDecompressor()
-    return made
-
-
-def _primed_decompressor() -> zstandard.ZstdDecompressor:
-    made: zstandard.ZstdDecompressor | None = getattr(_local, "primed_decompressor", None)
-    if made is None:
-        made = _local.primed_decompressor = zstandard.ZstdDecompressor(
-            dict_data=_dictionary(FAST), format=zstandard.FORMAT_ZSTD1_MAGICLESS
-        )
-    return made
 
 
 def _parameters(level: int) -> zstandard.ZstdCompressionParameters:
@@ -136,3 +103,23 @@ def _dictionary(level: int) -> zstandard.ZstdCompressionDict:
     made = zstandard.ZstdCompressionDict(DICTIONARY, dict_type=zstandard.DICT_TYPE_FULLDICT)
     made.precompute_compress(compression_params=_parameters(level))
     return made
+
+
+class _Tools(threading.local):
+    """Objects of zstd, of each thread its own: making one costs more than using it, and two must not use one at once."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=FAST)
+        self.decompressor = zstandard.ZstdDecompressor()
+        self.primed_compressors = {
+            level: zstandard.ZstdCompressor(
+                compression_params=_parameters(level), dict_data=_dictionary(level)
+            )
+            for level in (FAST, THOROUGH)
+        }
+        self.primed_decompressor = zstandard.ZstdDecompressor(
+            dict_data=_dictionary(FAST), format=zstandard.FORMAT_ZSTD1_MAGICLESS
+        )
+
+
+_tools = _Tools()

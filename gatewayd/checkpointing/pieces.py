@@ -35,8 +35,8 @@ def pack(kind: str, data: bytes, cutter: cut.Cutter) -> tuple[int, str, bytes]:
 
 def _small(data: bytes) -> tuple[int, bytes]:
     """Return format and column of a value in one piece: compressed, if that pays."""
-    packed = codec.column(data)
-    return (rows.WHOLE, data) if packed[0] == codec.PLAIN else (rows.PACKED, packed)
+    packed = codec.smaller(data)
+    return (rows.WHOLE, data) if packed is None else (rows.PACKED, packed)
 
 
 def _pieces(data: bytes) -> list[cut.Piece]:

@@ -60,9 +60,8 @@ def scripts() -> list[Script]:
 def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
     """Raise `BadConfiguration` if the file is neither empty nor ours."""
     try:
-        connection.execute(
-            "BEGIN"
-        )  # another process may be making the tables: both answers are of one moment
+        # Another process may be making the tables: both answers are of one moment.
+        connection.execute("BEGIN")
         try:
             (application,) = connection.execute("PRAGMA application_id").fetchone()
             tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]

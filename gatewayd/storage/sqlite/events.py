@@ -177,8 +177,7 @@ def _stored(packed: bytes) -> bytes:
     """Return the column of a chunk's records: its kind in front, or as they are."""
     if len(packed) > COMPRESSED:
         return packed
-    kind, body = codec.packed(packed, hasty=True)
-    return packed if kind == codec.PLAIN else bytes((kind,)) + body
+    return codec.smaller(packed, hasty=True) or packed
 
 
 _KINDS = (codec.ZSTD, codec.PRIMED)

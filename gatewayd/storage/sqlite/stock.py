@@ -17,7 +17,6 @@ from pathlib import Path
 from attrs import define
 
 from gatewayd import errors, wire
-from gatewayd.blobs import codec
 from gatewayd.checkpointing import operations
 
 FORMAT = 1
@@ -116,19 +115,7 @@ class Stock:
                 told = _metadata(checkpoint_id, metadata)
                 if not isinstance(kind, str) or not isinstance(checkpoint, bytes):
                     raise errors.Rejected(f"checkpoint {checkpoint_id} is not serialised as it should be")
-                step.append(
-                    [
-                        "put",
-                        target,
-                        ns,
-                        checkpoint_id,
-                        parent,
-                        FORMAT,
-                        kind,
-                        checkpoint,
-                        codec.column(told.encode()),
-                    ]
-                )
+                step.append(operations.put(target, ns, checkpoint_id, parent, kind, checkpoint, told))
                 step += self._writes(thread_id, target, ns, checkpoint_id)
             yield step
             place = page[-1][:2]
