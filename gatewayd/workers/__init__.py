@@ -18,9 +18,9 @@ for a while, of which one counts. `posts` knows who holds which.
 What happens on failure
     The process ends, or a socket does: the worker is gone. Its runs are reported to the manager, which parks them;
     its calls fail with `Unavailable`; a new worker takes its place, at once the first time, then more slowly.
-    The project can't be loaded, or the service worker ends three times while it loads it: at the first start that
-    ends the daemon (exit code 78, decided by the daemon). Later it is logged and tried again, while the workers that
-    still live go on. Loading takes long: the log says where it is.
+    The project can't be loaded, or the service worker ends three times while it loads it (ten times if somebody kills
+    it): at the first start that ends the daemon (exit code 78, decided by the daemon). Later it is logged and tried
+    again, while the workers that still live go on. Loading takes long: the log says where it is.
     The project can't be loaded at a reload: the workers that are there go on, and who has asked is told why.
     It uses more memory than it may (`memory`): it is killed, which is a death like any other.
     It does not let go of its runs when it is retired: they are cut, then it is killed; the runs are not to blame.

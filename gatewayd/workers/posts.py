@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 LOADS = 3
 """Times the service worker may end while it loads the project for the first time; then the project counts as broken."""
+KILLS = 10
+"""Times it may be killed meanwhile, which says less: a machine short of memory, an operator."""
 LOAD_LIMIT_S = 300.0
 """Time that a worker may take to load the project at a reload; then the reload has failed."""
 ENDED = "the process that was to load the project ended"
@@ -50,6 +52,8 @@ class Post:
     holder: worker.Worker | None = field(default=None, init=False)
     ends: int = field(default=0, init=False)
     """Starts since a worker was ready here."""
+    kills: int = field(default=0, init=False)
+    """How many of them ended by SIGKILL."""
     lock: asyncio.Lock = field(factory=asyncio.Lock, init=False)
     """Held while the holder changes."""
 
@@ -79,12 +83,19 @@ class Posts:
     def loaded(self, source: worker.Worker) -> None:
         """A worker is ready: if it ends, the next is started at once."""
         if (post := self.posts.get(source.name)) is not None:
-            post.ends = 0
+            post.ends = post.kills = 0
 
     def hopeless(self, source: worker.Worker) -> bool:
-        """Whether workers at this one's post have ended so often while they loaded that it is no accident."""
+        """
+        Whether workers at this one's post have ended so often while they loaded that it is no accident.
+
+        To be asked once for each that has ended so.
+        """
         post = self.posts.get(source.name)
-        return post is not None and post.ends >= LOADS
+        if post is None:
+            return False
+        post.kills += source.killed
+        return post.ends - post.kills >= LOADS or post.kills >= KILLS
 
     async def keep(self, post: Post) -> None:
         """Keep a post held: start a worker, wait until it is to leave or has ended, start the next."""

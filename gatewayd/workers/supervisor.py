@@ -331,7 +331,7 @@ class Supervisor:
                 extra={"fields": fields},
             )
             if source.role == "service" and not self.service_loaded.is_set() and self._posts.hopeless(source):
-                self.failed(source, f"{posts.ENDED} {posts.LOADS} times ({source.how_ended})")
+                self.failed(source, f"{posts.ENDED} again and again, at last by {source.how_ended}")
         if runs and not self._stopping:
             self.listener.worker_gone(source, runs, len(runs) == 1)
         self.listener.worker_ready()

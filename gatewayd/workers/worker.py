@@ -100,6 +100,8 @@ class Worker:
     """Why it can't load the project."""
     how_ended: str = field(default="", init=False)
     """How the process has ended, for people: an exit code, a signal, or why it was killed."""
+    killed: bool = field(default=False, init=False)
+    """It has ended by SIGKILL, for no reason that is known here."""
     taken: int = field(default=0, init=False)
     """How many runs it has been given so far."""
     runs: dict[str, int] = field(factory=dict, init=False)
@@ -181,6 +183,7 @@ class Worker:
         if self.state == "gone":
             return
         self.state = "gone"
+        self.killed = code == -signal.SIGKILL and not self.how_ended
         self.how_ended = self.how_ended or _how(code)
         self.settled.set()
         for future in self._calls.values():

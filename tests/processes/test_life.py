@@ -167,7 +167,7 @@ async def test_a_project_that_kills_the_process_that_loads_it_is_exit_code_78(tm
     async with daemon.Daemon(project, tmp_path / "data") as served:
         code, log = await refused(served)
     assert code == 78
-    assert log.splitlines()[-1].endswith("load the project ended 3 times (exit code 9)")
+    assert log.splitlines()[-1].endswith("load the project ended again and again, at last by exit code 9")
     assert "Traceback" not in log
 
 
