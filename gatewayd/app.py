@@ -26,7 +26,7 @@ from gatewayd.channel import orders
 from gatewayd.crons import ticker
 from gatewayd.runs import claims, manager, recovery, retention, sweeper
 from gatewayd.storage import room, store
-from gatewayd.storage.sqlite import database
+from gatewayd.storage.sqlite import writing
 from gatewayd.streams import hub
 from gatewayd.streams import log as stream_log
 from gatewayd.webhooks import policy, sender
@@ -46,7 +46,7 @@ async def open_services(
     options: settings.Settings,
     served: project.Project,
     url: str,
-    writer: database.WriterFactory = database.Writer,
+    writer: writing.WriterFactory = writing.Writer,
     begin: process.Start = process.start,
 ) -> AsyncIterator[keys.Services]:
     """Yield the running services; orphans of earlier boots are pending again when they are yielded.

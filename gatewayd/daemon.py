@@ -37,7 +37,7 @@ from gatewayd import app as composition
 from gatewayd import project, reload, sample, settings, tasks
 from gatewayd.api import keys
 from gatewayd.errors import BadConfiguration, DataDirBusy, GatewaydError
-from gatewayd.storage.sqlite import database
+from gatewayd.storage.sqlite import writing
 from gatewayd.workers import process
 
 log = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ async def running(
     served: project.Project,
     sock: socket.socket,
     url: str,
-    writer: database.WriterFactory = database.Writer,
+    writer: writing.WriterFactory = writing.Writer,
 ) -> AsyncIterator[keys.Services]:
     """Accept requests on `sock` as long as the context lasts. `writer` is for tests that crash at chosen points."""
     async with composition.open_services(options, served, url, writer) as services:

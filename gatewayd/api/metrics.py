@@ -119,6 +119,8 @@ def own_numbers(moment: Moment) -> Iterator[tuple[str, str, float, str]]:
     yield "writer_batches", "counter", writer.batches, "Transactions that were committed"
     yield "writer_operations", "counter", writer.operations, "Operations in them"
     yield "writer_seconds", "counter", writer.busy_s, "Seconds that transactions took"
+    yield "syncs", "counter", writer.syncer.syncs, "Syncs of the write-ahead log, beside the writer"
+    yield "sync_seconds", "counter", writer.syncer.busy_s, "Seconds that they took"
     yield "writer_longest_seconds", "gauge", writer.longest_s, "The longest transaction since the start"
     yield "writer_backlog_bytes", "gauge", writer.backlog, "Bytes of events that wait to be stored"
     yield "database_bytes", "gauge", _size(path), "Size of the database"

@@ -7,13 +7,14 @@ thread inside one transaction, or a short read on a read-only connection. Names 
 (`run_finish_if_active`): the condition is the statement's WHERE, so two callers racing get one winner.
 
 Writing
-    `sqlite.database.Writer` owns the only writing connection, in a thread of its own. Operations wait in one queue;
+    `sqlite.writing.Writer` owns the only writing connection, in a thread of its own. Operations wait in one queue;
     the thread takes all that wait into one transaction, a savepoint each, commits, and only then answers their
     futures. FIFO: what a crash leaves behind is always a prefix of what was asked. A batch that contains a *promise*
-    (a run accepted, ended or cancelled) is answered when the write-ahead log has been synced to the disk, everything
-    else after its commit. What may begin before it is promised (the worker's part in a run that was started in the
-    moment of its creation) is told between the two, for a sync takes milliseconds. The connection itself stays at
-    synchronous=NORMAL: a sync of the log after the commit is all that FULL would add.
+    (a run accepted, ended or cancelled) is answered when the write-ahead log has been synced to the disk, by a thread
+    beside the writer (`sqlite.syncing`), everything else after its commit; always in the order in which it was asked.
+    What may begin before it is promised (the worker's part in a run that was started in the moment of its creation) is
+    told between the two, for a sync takes milliseconds. The connection itself stays at synchronous=NORMAL: a sync of
+    the log after the commit is all that FULL would add.
 
 Failure
     An operation that raises is rolled back to its savepoint and its caller gets the exception; its neighbours in the

@@ -13,7 +13,7 @@ from gatewayd.model.state import Parts, State
 from gatewayd.model.thread import Thread
 from gatewayd.storage import room as room_
 from gatewayd.storage import states as states_
-from gatewayd.storage.sqlite import database, idempotency, space, threads
+from gatewayd.storage.sqlite import database, idempotency, space, threads, writing
 from gatewayd.storage.sqlite import scanner as scanner_
 from gatewayd.storage.sqlite import states as state_rows
 
@@ -23,7 +23,7 @@ class Desk:
     """One open file."""
 
     path: Path
-    writer: database.Writer
+    writer: writing.Writer
     readers: database.Readers
     scanner: scanner_.Scanner
     boot: int

@@ -8,7 +8,7 @@ from typing import Any
 
 from gatewayd.model.event import Chunk
 from gatewayd.storage import desk
-from gatewayd.storage.sqlite import blobs, database, events, runs
+from gatewayd.storage.sqlite import blobs, events, runs, writing
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Events(desk.Desk):
         chunk: Chunk,
         done: Callable[[None], None],
         failed: Callable[[BaseException], None],
-        chain: database.Chain | None = None,
+        chain: writing.Chain | None = None,
     ) -> None:
         """Store a chunk of events; `failed` if it was not stored, or something before it in `chain` was not."""
         self.writer.post(events.append, chunk, done=done, failed=failed, weight=chunk.weight, chain=chain)
@@ -53,7 +53,7 @@ class Events(desk.Desk):
         run_id: str,
         weight: int,
         done: Callable[[BaseException | None], None],
-        chain: database.Chain,
+        chain: writing.Chain,
     ) -> None:
         """
         Apply one of a run's checkpoint operations; `done` gets the error if it was not stored.

@@ -27,19 +27,21 @@ from gatewayd.storage.sqlite import (
     boots,
     crons,
     database,
+    disk,
     invariants,
     queue,
     retention,
     runs,
     search,
     space,
+    writing,
 )
 from gatewayd.storage.sqlite import scanner as scanner_
 
 log = logging.getLogger(__name__)
 
 Created = runs.Created
-Unconfirmed = database.Unconfirmed
+Unconfirmed = disk.Unconfirmed
 Claimed = runs.Claimed
 ThreadSearch = search.Search
 ThreadsFound = search.Found
@@ -48,7 +50,7 @@ Violation = invariants.Violation
 CronSearch = crons.Search
 Fired = crons.Fired
 Queue = queue.Queue
-Chain = database.Chain
+Chain = writing.Chain
 CopyPosition = checkpoint_sql.Position
 Expired = retention.Expired
 Space = space.Space
@@ -76,7 +78,7 @@ class Storage(
         now: int,
         pid: int,
         version: str,
-        writer: database.WriterFactory = database.Writer,
+        writer: writing.WriterFactory = writing.Writer,
         room: room_.Room | None = None,
     ) -> Storage:
         """
@@ -109,7 +111,7 @@ class Storage(
         try:
             if boot:
                 await self.writer.submit(boots.boot_end, boot, now)
-        except database.FullDisk as error:  # the boot will look like one that was killed, which harms nothing
+        except disk.FullDisk as error:  # the boot will look like one that was killed, which harms nothing
             log.warning("the stop was not recorded: %s", error.detail)
         finally:
             await self.scanner.close()

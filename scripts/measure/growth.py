@@ -29,7 +29,7 @@ from typing_extensions import TypedDict
 
 from gatewayd.checkpointing import operations, pieces, rows, sql
 from gatewayd.storage import migrate
-from gatewayd.storage.sqlite import database
+from gatewayd.storage.sqlite import database, writing
 from gatewayd.worker import checkpoints, reader
 
 CONFIG: Any = {"configurable": {"thread_id": "thread"}}
@@ -90,7 +90,7 @@ class Cost:
 class Sink:
     """A run's way to the writer."""
 
-    writer: database.Writer
+    writer: writing.Writer
     cost: Cost = field(factory=Cost)
     _last: Any = None
 
@@ -149,7 +149,7 @@ async def ours(folder: Path, turns: Sequence[int], size: int) -> None:
     path = folder / "gatewayd.db"
     connection = database.connect(path)
     migrate.migrate(connection, path)
-    writer = database.Writer(connection)
+    writer = writing.Writer(connection)
     writer.start()
     eyes = reader.Reader(path)
     costs: dict[int, list[Cost]] = {20: [], max(turns): []}
@@ -209,7 +209,7 @@ def mean(costs: Sequence[Cost], name: str) -> float:
     return float(sum(getattr(cost, name) for cost in costs) / len(costs))
 
 
-async def reading(eyes: reader.Reader, turns: int, size: int, writer: database.Writer) -> None:
+async def reading(eyes: reader.Reader, turns: int, size: int, writer: writing.Writer) -> None:
     """Measure reads at the end of the conversation."""
 
     def saver() -> checkpoints.Saver:
@@ -241,7 +241,7 @@ async def reading(eyes: reader.Reader, turns: int, size: int, writer: database.W
     show("of the ten states: reading and joining alone", await timed(share), "ms")
 
 
-async def copying(writer: database.Writer) -> None:
+async def copying(writer: writing.Writer) -> None:
     """Measure a copy of the thread in the server's steps."""
     started, longest, position, steps = time.perf_counter(), 0.0, None, 0
 

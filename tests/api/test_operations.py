@@ -11,7 +11,7 @@ from attrs import define, field
 
 from gatewayd.checkpointing import operations, sql
 from gatewayd.errors import Rejected, Unanswered
-from gatewayd.storage.sqlite import database, slots
+from gatewayd.storage.sqlite import disk, slots
 
 UNKNOWN = "11111111-2222-4333-8444-555555555555"
 MADE = {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": "1f1e0000-0000-6000-8000-000000000001"}
@@ -258,7 +258,7 @@ async def test_an_update_whose_client_leaves_is_carried_through(server, service)
 async def test_a_thread_is_freed_as_soon_as_that_can_be_stored(server, service, monkeypatch):
     thread_id = await known(server)
     server.services.runs.retry_end_s = 0.001
-    failures = [database.FullDisk("no room"), OSError("broken")]
+    failures = [disk.FullDisk("no room"), OSError("broken")]
     release = slots.slots_release
 
     def refusing(connection: Any, operation_id: str) -> None:

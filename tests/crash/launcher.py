@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from gatewayd import daemon, logs, project, settings
-from gatewayd.storage.sqlite import database
+from gatewayd.storage.sqlite import writing
 
 
-class CrashingWriter(database.Writer):
+class CrashingWriter(writing.Writer):
     """A writer that kills its process at the point named by CRASH_AT."""
 
     point = os.environ["CRASH_AT"].split(":")

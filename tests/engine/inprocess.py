@@ -46,7 +46,7 @@ from gatewayd.channel import orders
 from gatewayd.model.event import Record
 from gatewayd.model.run import RunRequest
 from gatewayd.runs import manager, waiters
-from gatewayd.storage.sqlite import blobs, database, events, invariants, runs
+from gatewayd.storage.sqlite import blobs, database, events, invariants, runs, writing
 from gatewayd.worker import core, graphs, link
 from gatewayd.workers import process
 
@@ -196,7 +196,7 @@ class Workers:
 
 
 @define(eq=False)
-class CrashingWriter(database.Writer):
+class CrashingWriter(writing.Writer):
     """A writer that can be told at which operation the machine dies.
 
     From that operation on nothing is stored and nobody is answered. It also notes what it takes for runs.
@@ -299,7 +299,7 @@ async def opened(
     data_dir: Path,
     config: Path,
     *,
-    writer: database.WriterFactory = database.Writer,
+    writer: writing.WriterFactory = writing.Writer,
     workers: Workers | None = None,
     run_workers: int = 1,
     **overrides: Any,

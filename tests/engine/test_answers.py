@@ -34,11 +34,15 @@ def answer(thread_id: str, value: Any, graph: str = "two_questions") -> Any:
     return inprocess.request(graph, thread_id=thread_id, command={"resume": value})
 
 
+async def clicks(daemon: inprocess.Daemon, *requests: Any) -> list[Any]:
+    """Create runs so close together that all are on their way before the first can have been executed."""
+    return await asyncio.gather(*map(daemon.create, requests))
+
+
 async def test_the_second_click_ends_unexecuted_and_answers_nothing(tmp_path: Path) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await begun(daemon)
-        first = await daemon.create(answer(thread_id, "yes"))
-        second = await daemon.create(answer(thread_id, "yes"))
+        first, second = await clicks(daemon, *[answer(thread_id, "yes")] * 2)
         assert [(await each.ended).status for each in (first, second)] == ["success", "success"]
         assert [*await open_questions(daemon, thread_id)] == ["second"]
         thread = await daemon.services.storage.thread_get(thread_id)
@@ -52,9 +56,7 @@ async def test_the_second_click_ends_unexecuted_and_answers_nothing(tmp_path: Pa
 async def test_the_second_click_says_how_the_thread_stands(tmp_path: Path) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await begun(daemon)
-        # Both are on their way before the first can have been executed.
-        clicks = [daemon.create(answer(thread_id, "yes")) for _ in range(2)]
-        first, second = await asyncio.gather(*clicks)
+        first, second = await clicks(daemon, *[answer(thread_id, "yes")] * 2)
         results = [wire.loads((await each.ended).result) for each in (first, second)]
         assert results[0] == results[1]
         assert [one["value"] for one in results[1]["__interrupt__"]] == [
@@ -66,8 +68,7 @@ async def test_the_second_click_on_a_last_question_ends_unexecuted(tmp_path: Pat
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await begun(daemon)
         await daemon.finish(answer(thread_id, "one"))
-        first = await daemon.create(answer(thread_id, "two"))
-        second = await daemon.create(answer(thread_id, "two"))
+        first, second = await clicks(daemon, *[answer(thread_id, "two")] * 2)
         assert [(await each.ended).status for each in (first, second)] == ["success", "success"]
         thread = await daemon.services.storage.thread_get(thread_id)
         assert thread.status == "idle"
@@ -101,8 +102,11 @@ async def test_of_a_map_only_the_answers_to_open_questions_are_given(tmp_path: P
         thread_id = await begun(daemon, "parallel_questions")
         open_now = await open_questions(daemon, thread_id)
         answers = {open_now["once"]: "yes", open_now["first"]: "one"}
-        first = await daemon.create(answer(thread_id, {open_now["once"]: "yes"}, "parallel_questions"))
-        both = await daemon.create(answer(thread_id, answers, "parallel_questions"))
+        first, both = await clicks(
+            daemon,
+            answer(thread_id, {open_now["once"]: "yes"}, "parallel_questions"),
+            answer(thread_id, answers, "parallel_questions"),
+        )
         assert [(await each.ended).status for each in (first, both)] == ["success", "success"]
         assert [*await open_questions(daemon, thread_id)] == ["second"]
         thread = await daemon.services.storage.thread_get(thread_id)
@@ -112,8 +116,7 @@ async def test_of_a_map_only_the_answers_to_open_questions_are_given(tmp_path: P
 async def test_the_second_click_in_a_subgraph_answers_nothing(tmp_path: Path) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await begun(daemon, "inner_questions")
-        first = await daemon.create(answer(thread_id, "yes", "inner_questions"))
-        second = await daemon.create(answer(thread_id, "yes", "inner_questions"))
+        first, second = await clicks(daemon, *[answer(thread_id, "yes", "inner_questions")] * 2)
         assert [(await each.ended).status for each in (first, second)] == ["success", "success"]
         assert [*await open_questions(daemon, thread_id)] == ["second"]
 
@@ -137,8 +140,7 @@ async def test_a_node_that_asks_before_and_after_it_calls_a_graph_that_asks_gets
 async def test_a_subgraph_with_a_memory_of_its_own_gets_every_answer(tmp_path: Path) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await begun(daemon, "remembering")
-        first = await daemon.create(answer(thread_id, "one", "remembering"))
-        again = await daemon.create(answer(thread_id, "one", "remembering"))
+        first, again = await clicks(daemon, *[answer(thread_id, "one", "remembering")] * 2)
         assert [(await each.ended).status for each in (first, again)] == ["success", "success"]
         assert [*await open_questions(daemon, thread_id)] == ["second"]
         await daemon.finish(answer(thread_id, "two", "remembering"))
@@ -150,9 +152,12 @@ async def test_a_subgraph_with_a_memory_of_its_own_gets_every_answer(tmp_path: P
 async def test_the_second_click_with_an_update_updates_and_answers_nothing(tmp_path: Path) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await begun(daemon)
-        first = await daemon.create(answer(thread_id, "yes"))
         command = {"resume": "yes", "update": {"path": ["updated"]}}
-        second = await daemon.create(inprocess.request("two_questions", thread_id=thread_id, command=command))
+        first, second = await clicks(
+            daemon,
+            answer(thread_id, "yes"),
+            inprocess.request("two_questions", thread_id=thread_id, command=command),
+        )
         assert [(await each.ended).status for each in (first, second)] == ["success", "success"]
         thread = await daemon.services.storage.thread_get(thread_id)
         assert wire.loads(thread.values)["path"] == ["before:w", "updated"]
@@ -163,9 +168,7 @@ async def test_a_second_click_that_a_restart_finds_in_the_queue_answers_nothing(
     async with inprocess.opened(tmp_path, PROJECT, writer=inprocess.CrashingWriter) as daemon:
         thread_id = await begun(daemon)
         daemon.writer.crash_after(2)
-        # Both are stored before the first gets anywhere.
-        clicks = (daemon.create(answer(thread_id, "yes")) for _ in range(2))
-        _, second = await asyncio.gather(*clicks)
+        _, second = await clicks(daemon, *[answer(thread_id, "yes")] * 2)
         await daemon.writer.crashed.wait()
         daemon.abandon()
     async with inprocess.opened(tmp_path, PROJECT) as daemon:

@@ -18,7 +18,7 @@ import pytest
 from gatewayd import ids
 from gatewayd.errors import InsufficientStorage
 from gatewayd.runs import sweeper
-from gatewayd.storage.sqlite import database, invariants
+from gatewayd.storage.sqlite import disk, invariants
 from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
@@ -132,7 +132,7 @@ async def test_deleting_makes_room_on_a_full_disk(tmp_path: Path) -> None:
         await daemon.finish(request(large))
         await daemon.finish(request(thread_id, "small"))
         await limit(daemon, 1)
-        with pytest.raises(database.FullDisk):
+        with pytest.raises(disk.FullDisk):
             await daemon.create(request(thread_id))
         await daemon.services.runs.delete_thread(large)
         assert await sweeper.sweep(daemon.services.runs, 0) == 1

@@ -26,7 +26,7 @@ from gatewayd import app, ids, wire
 from gatewayd.model import event
 from gatewayd.model.event import Chunk, Record
 from gatewayd.model.run import Run, RunRequest
-from gatewayd.storage.sqlite import database, runs, states
+from gatewayd.storage.sqlite import database, runs, states, writing
 from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
@@ -629,7 +629,7 @@ async def test_a_run_ends_the_same_when_the_daemon_dies_at_work(name: str, tmp_p
         data_dir = tmp_path / f"died-{n}"
         shutil.copytree(recording.accepted, data_dir)
 
-        def armed(connection: sqlite3.Connection, count: int = n) -> database.Writer:
+        def armed(connection: sqlite3.Connection, count: int = n) -> writing.Writer:
             writer = inprocess.CrashingWriter(connection)
             writer.crash_after(count)
             return writer

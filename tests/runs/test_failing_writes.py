@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from gatewayd.storage import store
-from gatewayd.storage.sqlite import database
+from gatewayd.storage.sqlite import disk
 
 
 def fail_once(monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
     """Have a storage operation find the disk full the next time."""
-    failures = [database.FullDisk("the disk is full")]
+    failures = [disk.FullDisk("the disk is full")]
     real = getattr(store.Storage, operation)
 
     async def failing(*arguments: Any, **options: Any) -> Any:

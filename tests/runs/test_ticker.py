@@ -16,7 +16,7 @@ from gatewayd.crons import registry, requests, schedule, ticker
 from gatewayd.errors import Invalid, NotFound, Rejected
 from gatewayd.model.cron import Cron, Firing
 from gatewayd.storage import store
-from gatewayd.storage.sqlite import database
+from gatewayd.storage.sqlite import disk
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -477,7 +477,7 @@ async def test_a_date_that_could_not_be_stored_is_tried_again_and_others_do_not_
 
     async def full(storage: store.Storage, firing: Firing, **options: Any) -> Any:
         if firing.cron_id == unlucky.cron_id:
-            raise database.FullDisk("the disk is full")
+            raise disk.FullDisk("the disk is full")
         return await fire(storage, firing, **options)
 
     monkeypatch.setattr(store.Storage, "cron_fire_if_current", full)

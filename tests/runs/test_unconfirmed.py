@@ -12,7 +12,7 @@ import pytest
 from gatewayd import ids
 from gatewayd.errors import InsufficientStorage
 from gatewayd.runs import claims
-from gatewayd.storage.sqlite import database
+from gatewayd.storage.sqlite import syncing, writing
 
 
 def broken(_: int) -> None:
@@ -23,15 +23,15 @@ async def test_who_waits_for_a_run_that_ends_before_its_creation_is_answered_hea
     engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_on, ended = threading.Event(), threading.Event()
-    deliver = database.Writer._deliver
+    deliver = writing.Writer._deliver
 
-    def delivering(writer: database.Writer, batch: list[Any]) -> None:
+    def delivering(writer: writing.Writer, batch: list[Any]) -> None:
         deliver(writer, batch)
         if any(operation.function.__name__ == "run_finish_if_active" for operation in batch):
             ended.set()
 
-    monkeypatch.setattr(database.Writer, "_deliver", delivering)
-    monkeypatch.setattr(database, "SYNC", lambda _: go_on.wait(20))
+    monkeypatch.setattr(writing.Writer, "_deliver", delivering)
+    monkeypatch.setattr(syncing, "SYNC", lambda _: go_on.wait(20))
     creating = asyncio.ensure_future(engine.runs.create(engine.request(ids.new_id()), follow=True))
     await engine.workers.board.until(lambda: bool(engine.worker.runs))
     (run_id,) = engine.worker.runs
@@ -49,7 +49,7 @@ async def test_the_end_of_a_run_that_the_disk_does_not_confirm_is_told_all_the_s
     admitted = await engine.runs.create(engine.request(ids.new_id()), follow=True)
     run = admitted.run
     await engine.worker.started(run.run_id)
-    monkeypatch.setattr(database, "SYNC", broken)
+    monkeypatch.setattr(syncing, "SYNC", broken)
     engine.worker.end(run.run_id)
     async with asyncio.timeout(5):
         assert (await admitted.ended).status == "success"
@@ -60,7 +60,7 @@ async def test_the_end_of_a_run_that_the_disk_does_not_confirm_is_told_all_the_s
 async def test_runs_that_the_disk_does_not_confirm_are_executed_and_not_left_running_for_ever(
     engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "SYNC", broken)
+    monkeypatch.setattr(syncing, "SYNC", broken)
     with pytest.raises(InsufficientStorage, match="did not confirm"):
         await engine.runs.create_all([engine.request(ids.new_id()), engine.request(ids.new_id())])
     await engine.workers.board.until(lambda: len(engine.worker.runs) == 2)
@@ -74,7 +74,7 @@ async def test_a_run_that_is_superseded_by_an_unconfirmed_one_is_stopped(
     engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = await engine.executing()
-    monkeypatch.setattr(database, "SYNC", broken)
+    monkeypatch.setattr(syncing, "SYNC", broken)
     with pytest.raises(InsufficientStorage):
         await engine.create(first.thread_id, multitask_strategy="interrupt")
     await engine.workers.board.until(lambda: bool(engine.worker.cancels))
@@ -87,7 +87,7 @@ async def test_a_cancel_or_removal_that_the_disk_does_not_confirm_is_carried_out
     engine: Any, monkeypatch: pytest.MonkeyPatch, deleted: bool
 ) -> None:
     run = await engine.executing()
-    monkeypatch.setattr(database, "SYNC", broken)
+    monkeypatch.setattr(syncing, "SYNC", broken)
     runs = engine.runs
     call = runs.delete_run if deleted else partial(runs.cancel, action="interrupt")
     with pytest.raises(InsufficientStorage):

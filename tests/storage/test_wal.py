@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from gatewayd.storage.sqlite import database, wal
+from gatewayd.storage.sqlite import database, wal, writing
 
 KIB = 1024
 
 
 @pytest.fixture
-async def writer(path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[database.Writer]:
+async def writer(path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[writing.Writer]:
     monkeypatch.setattr(wal, "LIMIT", 256 * KIB)
     monkeypatch.setattr(wal, "LONG", 512 * KIB)
     monkeypatch.setattr(wal, "NEAR", 20)
@@ -30,7 +30,7 @@ async def writer(path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[d
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     connection.execute(f"PRAGMA journal_size_limit = {wal.LIMIT}")
     connection.execute("CREATE TABLE notes (note BLOB)")
-    made = database.Writer(connection)
+    made = writing.Writer(connection)
     made.start()
     yield made
     await made.close()
@@ -66,7 +66,7 @@ def reading(path: Path, readers: int) -> Iterator[None]:
             thread.join()
 
 
-async def until(writer: database.Writer, happened: Callable[[], bool], rounds: int = 2000) -> None:
+async def until(writer: writing.Writer, happened: Callable[[], bool], rounds: int = 2000) -> None:
     """Write on until something holds."""
     for _ in range(rounds):
         if happened():
@@ -75,7 +75,7 @@ async def until(writer: database.Writer, happened: Callable[[], bool], rounds: i
     raise AssertionError("it does not happen")
 
 
-async def test_it_is_begun_anew_while_readers_overlap(writer: database.Writer, path: Path) -> None:
+async def test_it_is_begun_anew_while_readers_overlap(writer: writing.Writer, path: Path) -> None:
     trimmer = writer._trimmer
     assert trimmer is not None
     with reading(path, 3):
@@ -84,7 +84,7 @@ async def test_it_is_begun_anew_while_readers_overlap(writer: database.Writer, p
 
 
 async def test_a_long_reader_holds_it_up_is_told_of_and_afterwards_it_is_short_again(
-    writer: database.Writer, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    writer: writing.Writer, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(wal, "WARN", 1024 * KIB)
     caplog.set_level(logging.WARNING)
@@ -101,7 +101,7 @@ async def test_a_long_reader_holds_it_up_is_told_of_and_afterwards_it_is_short_a
 
 
 async def test_what_is_written_is_soon_in_the_database_file_without_further_writes(
-    writer: database.Writer, path: Path
+    writer: writing.Writer, path: Path
 ) -> None:
     await writer.submit(insert)
 
@@ -120,7 +120,7 @@ async def test_when_its_thread_has_failed_the_writer_does_it(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     connection = database.connect(path)
-    made = database.Writer(connection)
+    made = writing.Writer(connection)
 
     def broken(*_: object) -> bool:
         raise sqlite3.OperationalError("broken")

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from gatewayd.errors import InsufficientStorage, Unavailable
-from gatewayd.storage.sqlite import database
+from gatewayd.storage.sqlite import database, disk, syncing, writing
 
 PAGE = 4096
 
 
-class Traced(database.Writer):
+class Traced(writing.Writer):
     """A writer that notes the statements of its transactions, and can be held up so that a batch gathers."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -45,7 +45,7 @@ LOOKS = {"PRAGMA page_count", "PRAGMA freelist_count"}
 
 
 @contextmanager
-def held(writer: database.Writer) -> Iterator[None]:
+def held(writer: writing.Writer) -> Iterator[None]:
     """Keep the writer's thread busy with one operation: what is asked for inside waits and makes one batch."""
     entered, leave = threading.Event(), threading.Event()
 
@@ -152,7 +152,7 @@ async def test_a_batch_with_a_promise_is_synced_once_and_others_are_not(
 ) -> None:
     synced: list[str] = []
     monkeypatch.setattr(
-        database, "SYNC", lambda handle: synced.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        syncing, "SYNC", lambda handle: synced.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
     )
     with held(writer):
         futures = [
@@ -166,18 +166,18 @@ async def test_a_batch_with_a_promise_is_synced_once_and_others_are_not(
 async def test_what_may_begin_early_is_told_after_the_commit_and_the_promise_is_kept_after_the_sync(
     writer: Traced, second: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    began, syncing, go_on = asyncio.Event(), threading.Event(), threading.Event()
+    began, under_way, go_on = asyncio.Event(), threading.Event(), threading.Event()
     seen: list[Any] = []
 
     def sync(_: int) -> None:
-        syncing.set()
+        under_way.set()
         assert go_on.wait(20)
 
     def early(result: str) -> None:
         seen.append((result, second("SELECT count(*) FROM notes")))
         began.set()
 
-    monkeypatch.setattr(database, "SYNC", sync)
+    monkeypatch.setattr(syncing, "SYNC", sync)
     promise = writer.submit(insert, "a", promise=True, early=early)
     await began.wait()
     assert seen == [("A", [(1,)])]
@@ -187,6 +187,55 @@ async def test_what_may_begin_early_is_told_after_the_commit_and_the_promise_is_
     assert await promise == "A"
     assert await later == "B"
     assert len(seen) == 1
+
+
+async def test_what_is_asked_for_during_a_sync_is_stored_meanwhile_and_answered_behind_it_by_one_more(
+    writer: Traced, second: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncs: list[int] = []
+    began, go_on, stored = threading.Event(), threading.Event(), asyncio.Event()
+
+    def sync(_: int) -> None:
+        syncs.append(second("SELECT count(*) FROM notes")[0][0])
+        began.set()
+        assert go_on.wait(20)
+
+    monkeypatch.setattr(syncing, "SYNC", sync)
+    settled: list[str] = []
+    first = writer.submit(insert, "a", promise=True, done=settled.append)
+    await asyncio.to_thread(began.wait, 20)
+    writer.post(insert, "b", done=settled.append)
+    promise = writer.submit(insert, "c", promise=True, done=settled.append)
+    last = writer.submit(insert, "d", promise=True, early=lambda _: stored.set(), done=settled.append)
+    await stored.wait()
+    assert second("SELECT count(*) FROM notes") == [(4,)]
+    assert (settled, first.done(), last.done()) == ([], False, False)
+    go_on.set()
+    assert await last == "D"
+    assert first.done()
+    assert promise.done()
+    assert settled == ["A", "B", "C", "D"]
+    assert syncs == [1, 4]
+
+
+async def test_who_closes_the_writer_waits_for_the_promises_that_were_given(
+    writer: Traced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, asked = threading.Event(), threading.Event()
+
+    def sync(_: int) -> None:
+        asked.set()
+        assert go_on.wait(20)
+
+    monkeypatch.setattr(syncing, "SYNC", sync)
+    promise = writer.submit(insert, "a", promise=True)
+    await asyncio.to_thread(asked.wait, 20)
+    closing = asyncio.ensure_future(writer.close())
+    await asyncio.sleep(0)
+    assert not closing.done()
+    go_on.set()
+    await closing
+    assert await promise == "A"
 
 
 async def test_an_operation_that_fails_begins_nothing(writer: Traced) -> None:
@@ -202,7 +251,7 @@ async def test_a_promise_that_the_disk_does_not_confirm_is_not_given_and_others_
     def broken(_: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(database, "SYNC", broken)
+    monkeypatch.setattr(syncing, "SYNC", broken)
     with held(writer):
         promise, other = writer.submit(insert, "a", promise=True), writer.submit(insert, "b")
     with pytest.raises(InsufficientStorage, match="did not confirm"):
@@ -305,7 +354,7 @@ async def test_a_full_disk_refuses_what_has_no_room_loses_nothing_and_passes(
 ) -> None:
     await writer.submit(insert, "acknowledged")
     await writer.submit(room, 3)
-    with pytest.raises(database.FullDisk) as raised:
+    with pytest.raises(disk.FullDisk) as raised:
         await writer.submit(fill, 40 * PAGE)
     assert isinstance(raised.value, InsufficientStorage)
     assert "disk is full" in raised.value.detail
@@ -317,7 +366,7 @@ async def test_a_full_disk_refuses_what_has_no_room_loses_nothing_and_passes(
         future = writer.submit(insert, f"{number:04}" * 300)
         try:
             await future
-        except database.FullDisk:
+        except disk.FullDisk:
             refused.append(f"{number:04}" * 300)
         else:
             stored.append(f"{number:04}" * 300)
@@ -340,7 +389,7 @@ async def test_in_a_batch_on_a_full_disk_answer_and_table_agree_for_every_operat
         large = writer.submit(fill, 400 * PAGE)
         small += [writer.submit(insert, f"later {number}") for number in range(3)]
     answers = await asyncio.gather(*small, return_exceptions=True)
-    with pytest.raises(database.FullDisk):
+    with pytest.raises(disk.FullDisk):
         await large
     acknowledged = {answer for answer in answers if isinstance(answer, str)}
     assert {note.upper() for (note,) in second("SELECT note FROM notes")} == acknowledged
@@ -355,7 +404,7 @@ async def test_an_operation_that_is_too_large_for_the_disk_does_not_take_its_nei
         large = writer.submit(fill, 400 * PAGE)
         last = writer.submit(insert, "last", promise=True)
     assert [await first, await last] == ["FIRST", "LAST"]
-    with pytest.raises(database.FullDisk):
+    with pytest.raises(disk.FullDisk):
         await large
     assert second("SELECT note FROM notes") == [("first",), ("last",)]
 
@@ -363,7 +412,7 @@ async def test_an_operation_that_is_too_large_for_the_disk_does_not_take_its_nei
 async def test_nothing_of_a_chain_is_stored_behind_what_failed_in_this_batch_and_in_later_ones(
     writer: Traced, second: Callable[[str], Any]
 ) -> None:
-    chain, outcomes = database.Chain(), []
+    chain, outcomes = writing.Chain(), []
 
     def post(function: Callable[..., Any], *args: Any) -> None:
         writer.post(
@@ -389,7 +438,7 @@ async def test_nothing_of_a_chain_is_stored_behind_what_failed_in_this_batch_and
 async def test_of_a_chain_on_a_full_disk_a_prefix_is_stored(
     writer: Traced, second: Callable[[str], Any]
 ) -> None:
-    chain, outcomes = database.Chain(), []
+    chain, outcomes = writing.Chain(), []
 
     def post(function: Callable[..., Any], *args: Any) -> None:
         writer.post(
@@ -407,14 +456,14 @@ async def test_of_a_chain_on_a_full_disk_a_prefix_is_stored(
         post(insert, "third")
         other = writer.submit(insert, "other")
     await other
-    assert outcomes == ["FIRST", database.FullDisk, database.FullDisk]
+    assert outcomes == ["FIRST", disk.FullDisk, disk.FullDisk]
     assert second("SELECT note FROM notes") == [("first",), ("other",)]
 
 
 async def test_a_batch_that_takes_long_is_logged_with_the_names_of_its_operations(
     writer: Traced, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "SLOW_BATCH_S", -1.0)
+    monkeypatch.setattr(writing, "SLOW_BATCH_S", -1.0)
     with held(writer):
         futures = [writer.submit(insert, "a"), writer.submit(insert, "b")]
     await asyncio.gather(*futures)

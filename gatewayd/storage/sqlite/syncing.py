@@ -1,0 +1,113 @@
+"""Syncing the write-ahead log beside the writer: what is committed waits here, in its order, for the disk.
+
+A commit takes a fraction of a millisecond, a sync some milliseconds. The writer goes on meanwhile; one sync confirms
+all that was committed before it began.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from attrs import define, field
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+SYNC: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
+"""Brings a file's content to the disk; macOS has no fdatasync."""
+
+SLOW_SYNC_S = 0.5
+"""A sync that takes longer is logged: requests waited for it."""
+
+
+@define(eq=False)
+class Syncer(Generic[T]):
+    """The thread that syncs, and what waits for it."""
+
+    path: Path
+    """Of the database."""
+    confirmed: Callable[[list[T], OSError | None], None]
+    """Called in the thread with what was committed, in that order, and why the disk did not confirm what was to be."""
+    syncs: int = field(default=0, init=False)
+    busy_s: float = field(default=0.0, init=False)
+    """Seconds that all syncs took."""
+    _queue: deque[tuple[T, bool]] = field(factory=deque, init=False)
+    _wake: threading.Condition = field(factory=threading.Condition, init=False)
+    _working: bool = field(default=False, init=False)
+    """Something was taken from the queue that is not confirmed yet."""
+    _closing: bool = field(default=False, init=False)
+    _thread: threading.Thread | None = field(default=None, init=False)
+    _log_file: int | None = field(default=None, init=False)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread = threading.Thread(target=self._work, name="sync", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Confirm what waits, and end the thread."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._log_file is not None:
+            os.close(self._log_file)
+            self._log_file = None
+
+    def take(self, committed: T, promise: bool) -> bool:
+        """
+        Have something that was committed confirmed by the disk (`promise`), or told behind what waits for that.
+
+        False if neither is necessary: it can be told at once.
+        """
+        with self._wake:
+            if not (promise or self._queue or self._working):
+                return False
+            self._queue.append((committed, promise))
+            self._wake.notify()
+            return True
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                self._working = False
+                while not self._queue and not self._closing:
+                    self._wake.wait()
+                if not self._queue:
+                    return
+                waiting = list(self._queue)
+                self._queue.clear()
+                self._working = True
+            first = next((n for n, (_, promise) in enumerate(waiting) if promise), len(waiting))
+            if first:  # committed while the sync before was under way; needs none
+                self.confirmed([committed for committed, _ in waiting[:first]], None)
+            if first < len(waiting):
+                error = self._sync()
+                self.confirmed([committed for committed, _ in waiting[first:]], error)
+
+    def _sync(self) -> OSError | None:
+        started = time.perf_counter()
+        try:
+            if self._log_file is None:
+                self._log_file = os.open(f"{self.path}-wal", os.O_RDWR)
+            SYNC(self._log_file)
+        except OSError as error:
+            log.critical("what is stored may not survive the loss of power: %s", error)
+            return error
+        finally:
+            taken = time.perf_counter() - started
+            self.syncs += 1
+            self.busy_s += taken
+            if taken > SLOW_SYNC_S:
+                log.warning("the disk took %.3f s to confirm what was stored", taken)
+        return None

@@ -1,0 +1,307 @@
+"""The writer's thread: operations in one queue, all that wait in one transaction. See the package above for the rules."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from attrs import define, field
+
+from gatewayd import errors
+from gatewayd.storage.sqlite import disk, space, syncing, wal
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+SLOW_BATCH_S = 0.25
+"""A batch that takes longer is logged: everybody else waited for it."""
+
+
+@define(eq=False)
+class Chain:
+    """Operations of which none is stored behind one that failed; the writer's thread alone looks at it."""
+
+    error: BaseException | None = field(default=None, init=False)
+    """Of the first that failed."""
+
+
+@define(eq=False)
+class Operation:
+    """One that waits for its transaction, and what is to be called when it is stored."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    promise: bool
+    weight: int
+    future: asyncio.Future[Any] | None
+    done: Callable[[Any], None] | None
+    failed: Callable[[BaseException], None] | None = None
+    early: Callable[[Any], None] | None = None
+    chain: Chain | None = None
+    result: Any = None
+    error: BaseException | None = None
+
+    def settle(self, loop_closed: bool) -> None:
+        """Give the result to whoever waits; runs in the event loop."""
+        if self.done is not None and self.error is None and not loop_closed:
+            self.done(self.result)
+        if self.future is None:
+            if self.error is not None and self.failed is not None:
+                self.failed(self.error)
+            elif self.error is not None:
+                log.error("an unattended operation failed: %s", self.function.__name__, exc_info=self.error)
+        elif not self.future.done():
+            if self.error is not None:
+                self.future.set_exception(self.error)
+            else:
+                self.future.set_result(self.result)
+
+
+@define(eq=False)
+class Writer:
+    """The thread that writes. `submit` may be called from the event loop that started it."""
+
+    connection: sqlite3.Connection
+    backlog: int = field(default=0, init=False)
+    """Weight (bytes) of the operations that have been submitted and not yet settled."""
+    batches: int = field(default=0, init=False)
+    operations: int = field(default=0, init=False)
+    busy_s: float = field(default=0.0, init=False)
+    """Seconds that all batches took."""
+    longest_s: float = field(default=0.0, init=False)
+    """Seconds that the longest of them took."""
+    _queue: deque[Operation] = field(factory=deque, init=False)
+    _wake: threading.Condition = field(factory=threading.Condition, init=False)
+    _thread: threading.Thread | None = field(default=None, init=False)
+    _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
+    _closing: bool = field(default=False, init=False)
+    _settled: list[Callable[[], None]] = field(factory=list, init=False)
+    _trimmer: wal.Trimmer = field(init=False)
+    syncer: syncing.Syncer[list[Operation]] = field(init=False)
+    space: space.Space = field(init=False)
+    """What the file takes, as of the last batch."""
+
+    def start(self) -> None:
+        """Start the thread; results are delivered into the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self.space = space.measure(self.connection)
+        path = Path(self.connection.execute("PRAGMA database_list").fetchone()[2])
+        self._trimmer = wal.Trimmer(path)
+        self.syncer = syncing.Syncer(path, self._confirmed)
+        self._trimmer.start()
+        self.syncer.start()
+        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
+        self._thread.start()
+
+    def on_settled(self, call: Callable[[], None]) -> None:
+        """Call `call` in the event loop after each batch (the channel resumes reading by it)."""
+        self._settled.append(call)
+
+    def submit(
+        self,
+        function: Callable[..., T],
+        *args: Any,
+        promise: bool = False,
+        early: Callable[[T], None] | None = None,
+        done: Callable[[T], None] | None = None,
+    ) -> asyncio.Future[T]:
+        """
+        Queue `function(connection, *args)`; the future gets its result after the commit, and the sync of a promise.
+
+        `early(result)` of a promise is called in the event loop after the commit already: what may begin before the sync.
+        `done(result)` is called as for `post`, before the future has it.
+        """
+        assert self._loop is not None
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._put(Operation(function, args, promise, 0, future, done, early=early))
+        return future
+
+    def post(
+        self,
+        function: Callable[..., T],
+        *args: Any,
+        done: Callable[[T], None],
+        weight: int = 0,
+        promise: bool = False,
+        failed: Callable[[BaseException], None] | None = None,
+        chain: Chain | None = None,
+    ) -> None:
+        """
+        Queue like `submit`; `done(result)` is called in the event loop, before anything queued later is settled.
+
+        Behind an operation of a `chain` that failed, none of it is stored: it fails with the same error.
+        """
+        self._put(Operation(function, args, promise, weight, None, done, failed, chain=chain))
+
+    def _put(self, operation: Operation) -> None:
+        with self._wake:
+            if self._closing:
+                raise errors.Unavailable("the server is stopping")
+            self._queue.append(operation)
+            self.backlog += operation.weight
+            self._wake.notify()
+
+    async def close(self) -> None:
+        """Write what is queued, truncate the WAL and close the connection. May be called twice."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        if self._thread is not None:
+            thread, self._thread = self._thread, None
+            await asyncio.get_running_loop().run_in_executor(None, thread.join)
+
+    # the thread
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                while not self._queue and not self._closing:
+                    self._wake.wait()
+                batch = list(self._queue)
+                self._queue.clear()
+            if batch:
+                self._run(batch)
+                self._answer(batch)
+            elif self._closing:
+                break
+        self.syncer.close()
+        self._trimmer.close()
+        try:
+            self.connection.execute("PRAGMA optimize")
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            log.warning("the write-ahead log was not truncated: %s", error)
+        self.connection.close()
+
+    def _run(self, batch: list[Operation]) -> None:
+        started = time.perf_counter()
+        failure = self._run_together(batch)
+        if isinstance(failure, disk.FullDisk) and len(batch) > 1:
+            # One that is too large must not take the others with it; their order stays.
+            for operation in batch:
+                operation.error = operation.result = None
+                self._run_together([operation])
+                _break([operation])
+        else:
+            _break(batch)
+        self.space = space.measure(self.connection, self.space)
+        self._trimmer.after_batch(self.connection)
+        self.batches += 1
+        self.operations += len(batch)
+        taken = time.perf_counter() - started
+        self.busy_s += taken
+        self.longest_s = max(self.longest_s, taken)
+        if taken > SLOW_BATCH_S:
+            names = sorted({operation.function.__name__ for operation in batch})
+            log.warning("a batch of %d operations took %.3f s: %s", len(batch), taken, ", ".join(names))
+
+    def _run_together(self, batch: list[Operation]) -> BaseException | None:
+        """Run operations in one transaction; return why none of them is stored, or None."""
+        execute = self.connection.execute
+        whole = {each.chain for each in batch if each.chain is not None and each.chain.error is None}
+        try:
+            execute("BEGIN IMMEDIATE")
+            for operation in batch:
+                self._run_one(operation)
+            execute("COMMIT")
+        except BaseException as error:  # the batch as a whole: nothing of it is stored
+            failure = disk.translated(error)
+            if self.connection.in_transaction:
+                try:
+                    self.connection.rollback()
+                except sqlite3.Error:  # the next BEGIN fails, then, and so says every caller's error
+                    log.exception("a transaction could not be rolled back")
+            for chain in whole:
+                chain.error = None
+            for operation in batch:
+                operation.error = operation.error or failure
+            return failure
+        return None
+
+    def _answer(self, batch: list[Operation]) -> None:
+        """
+        Have a batch that was run settled: when the disk has confirmed its promises, and after all those before it.
+
+        What may begin before that is told at once.
+        """
+        if early := [each for each in batch if each.early is not None and each.error is None]:
+            self._tell(self._begin, early)
+        promise = any(each.promise and each.error is None for each in batch)
+        if not self.syncer.take(batch, promise):
+            self._deliver(batch)
+
+    def _confirmed(self, batches: list[list[Operation]], error: OSError | None) -> None:
+        """The disk has confirmed batches, or not (in the syncer's thread)."""
+        batch = [operation for batch in batches for operation in batch]
+        if error is not None:
+            detail = f"the disk did not confirm what was stored: {error}"
+            # It is committed, and everybody sees it: `done` is called as ever (who would store it anew would find it
+            # done, and tell nobody), only who waits for the promise itself does not get it.
+            for operation in batch:
+                if operation.promise and operation.future is not None and operation.error is None:
+                    operation.error = disk.Unconfirmed(detail, operation.result)
+        self._deliver(batch)
+
+    def _begin(self, batch: list[Operation]) -> None:
+        for operation in batch:
+            assert operation.early is not None
+            try:
+                operation.early(operation.result)
+            except Exception:
+                log.exception("what follows the operation %s failed", operation.function.__name__)
+
+    def _run_one(self, operation: Operation) -> None:
+        if operation.chain is not None and operation.chain.error is not None:
+            operation.error = operation.chain.error
+            return
+        execute = self.connection.execute
+        execute("SAVEPOINT operation")
+        try:
+            operation.result = operation.function(self.connection, *operation.args)
+        except BaseException as error:
+            if not self.connection.in_transaction:
+                raise  # SQLite itself has rolled everything back (disk full, I/O error)
+            execute("ROLLBACK TO operation")
+            operation.error = disk.translated(error)
+            _break([operation])
+        execute("RELEASE operation")
+
+    def _deliver(self, batch: list[Operation]) -> None:
+        self._tell(self._settle, batch)
+
+    def _tell(self, call: Callable[[list[Operation]], None], batch: list[Operation]) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(call, batch)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            pass
+
+    def _settle(self, batch: list[Operation]) -> None:
+        assert self._loop is not None
+        for operation in batch:
+            self.backlog -= operation.weight
+            try:
+                operation.settle(self._loop.is_closed())
+            except Exception:
+                log.exception("what follows the operation %s failed", operation.function.__name__)
+        for call in self._settled:
+            call()
+
+
+WriterFactory = Callable[[sqlite3.Connection], Writer]
+"""Makes the writer of an open connection."""
+
+
+def _break(batch: Iterable[Operation]) -> None:
+    """Have nothing stored of a chain behind an operation that failed."""
+    for operation in batch:
+        if operation.chain is not None and operation.chain.error is None:
+            operation.chain.error = operation.error
