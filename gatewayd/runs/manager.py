@@ -12,14 +12,17 @@ from typing import Any, TypeVar
 import attrs
 from attrs import define, field, frozen
 
-from gatewayd import tasks
+from gatewayd import tasks, wire
 from gatewayd.errors import NotFound, Unavailable
+from gatewayd.model import event
 from gatewayd.model.cron import Firing
+from gatewayd.model.event import Item
 from gatewayd.model.run import CancelAction, QueuePlace, Run, RunOutcome, RunRequest
 from gatewayd.model.state import Parts
 from gatewayd.runs import cancels, endings, flight, waiters
 from gatewayd.storage import store
 from gatewayd.streams import log as stream_log
+from gatewayd.streams import v2
 from gatewayd.workers import supervisor, worker
 
 log = logging.getLogger(__name__)
@@ -331,6 +334,9 @@ class RunManager:
             self.air.land(here)
             return
         source.start_run(run.run_id, run.attempt, _order(run))
+        # Told here and not by the worker: the first that clients see need not wait for its turn.
+        chunk = self.log.chunk(run.thread_id, run.run_id, _start(run))
+        self.log.append(chunk, lambda: None, lambda _: None, here.chain)
         self.cancelling.watch_time(here)
         if here.cancelling:
             self.cancelling.stop_flight(here)
@@ -482,6 +488,13 @@ class RunManager:
                 log.error("%d runs did not stop in time; their workers are killed", len(self.flights))
         await self._requests.stop()
         await self._tasks.stop()
+
+
+def _start(run: Run) -> list[Item]:
+    """Return the events of a run's start, those of both protocols."""
+    data = wire.dumps({"run_id": run.run_id, "attempt": run.attempt})
+    begun = v2.start_items(run.graph_id, run.attempt, list(run.answers or ()))
+    return [("metadata", "", event.V1 | event.THREAD, data), *begun]
 
 
 def _order(run: Run) -> dict[str, Any]:

@@ -8,8 +8,7 @@ thread inside one transaction, or a short read on a read-only connection. Names 
 
 Writing
     `sqlite.writing.Writer` owns the only writing connection, in a thread of its own. Operations wait in one queue;
-    the thread takes all that wait into one transaction, a savepoint each, commits, and only then answers their
-    futures. FIFO: what a crash leaves behind is always a prefix of what was asked. A batch that contains a *promise*
+    the thread takes all that wait into one transaction, commits, and only then answers their futures. FIFO: what a crash leaves behind is always a prefix of what was asked. A batch that contains a *promise*
     (a run accepted, ended or cancelled) is answered when the write-ahead log has been synced to the disk, by a thread
     beside the writer (`sqlite.syncing`), everything else after its commit; always in the order in which it was asked.
     What may begin before it is promised (the worker's part in a run that was started in the moment of its creation) is
@@ -17,8 +16,10 @@ Writing
     the log after the commit is all that FULL would add.
 
 Failure
-    An operation that raises is rolled back to its savepoint and its caller gets the exception; its neighbours in the
-    batch are not touched. If the commit itself fails, every operation of the batch fails with it, and the connection
+    An operation that raises leaves nothing behind and its caller gets the exception; its neighbours in the batch are not
+    touched. Most raise before they change anything, and nothing need be done; if one has changed something, the
+    transaction is rolled back and its operations are executed again, with a savepoint each (which would cost all others
+    a tenth of their time). So an operation may be executed twice, and does nothing but change the database. If the commit itself fails, every operation of the batch fails with it, and the connection
     is rolled back. Nothing is ever half stored, also when the caller was cancelled in the meantime.
 
 Room

@@ -201,10 +201,6 @@ class Execution:
 
     async def _through_graph(self, saver: checkpoints.Saver, durability: str) -> dict[str, Any]:
         order, around = self.order, self.around
-        self._emit("metadata", "", b'{"run_id":"%b","attempt":%d}' % (order.run_id.encode(), order.attempt))
-        self.outlet.emit(protocol.running(order.graph_id, order.attempt))
-        if order.answers and order.attempt == 1:
-            self.outlet.emit(protocol.answered(list(order.answers)))
         prepared = run_config.prepare(order)
         async with around.graphs.open(
             order.graph_id,

@@ -49,20 +49,7 @@ def item(
     return kind, "|".join(namespace), mask, serialise.dumps(params, full=full)
 
 
-ONLY_V2: Final = frozenset({"lifecycle", "input.answered", "checkpoints", "tools"})
-
-
-def running(graph_name: str, attempt: int) -> Item:
-    """Return the event of a run's start, of any protocol."""
-    tail = "running" if attempt == 1 else f"running:{attempt}"
-    return item("lifecycle", (), {"data": {"event": "running", "graph_name": graph_name}}, tail=tail)
-
-
-def answered(interrupt_ids: list[str]) -> Item:
-    """Return the event that tells that a run has begun which answers questions."""
-    return item(
-        "input.answered", (), {"data": {"interrupt_ids": interrupt_ids}}, tail=",".join(interrupt_ids)
-    )
+ONLY_V2: Final = frozenset({"lifecycle", "checkpoints", "tools"})
 
 
 @define(eq=False)

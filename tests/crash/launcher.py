@@ -25,8 +25,8 @@ class CrashingWriter(writing.Writer):
     point = os.environ["CRASH_AT"].split(":")
     left = int(point[2])
 
-    def _run_one(self, operation: Any) -> None:
-        super()._run_one(operation)
+    def _run_one(self, operation: Any, undo: Any) -> None:
+        super()._run_one(operation, undo)
         name, when, _ = self.point
         if operation.function.__name__ != name:
             return

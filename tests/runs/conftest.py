@@ -316,9 +316,10 @@ class Engine:
         return await self.storage.thread_get(run.thread_id)
 
     async def records(self, run: Run) -> list[Record]:
-        """Return a run's records but for those that v2 alone shows."""
+        """Return a run's records but for those of its start and those that v2 alone shows."""
         chunks = await self.storage.events_page(run.thread_id, 0, run.run_id)
-        return [record for chunk in chunks for record in chunk.records if record.mask != event.V2]
+        shown = (record for chunk in chunks for record in chunk.records if record.mask != event.V2)
+        return [record for record in shown if record.kind != "metadata"]
 
     async def kinds(self, run: Run) -> list[str]:
         return [record.kind for record in await self.records(run)]

@@ -465,6 +465,7 @@ async def test_a_run_deleted_while_it_executes_is_stopped_and_its_place_is_free_
     engine.worker.checkpoint(run.run_id, "0001")
     ended = wait(engine, run)
     with hub.Cursor(engine.hub, run.thread_id, 0, run.run_id) as cursor:
+        await cursor.page()  # its start
         reading = asyncio.ensure_future(cursor.page())
         await engine.runs.delete_run(run.thread_id, run.run_id)
         assert (await ended).status == "deleted"
@@ -530,10 +531,10 @@ async def test_a_run_deleted_while_it_waits_for_a_worker_is_never_started(engine
 async def test_a_deleted_thread_takes_its_runs_with_it_and_its_id_can_be_used_at_once(engine: Any) -> None:
     running = await engine.executing()
     waiting = await engine.create(running.thread_id)
-    engine.worker.emit(running.run_id, b"old")
+    await engine.worker.committed(running.run_id, engine.worker.emit(running.run_id, b"old"))
     ended = [wait(engine, run) for run in (running, waiting)]
     with hub.Cursor(engine.hub, running.thread_id, 0) as cursor:
-        assert len(await cursor.page()) == 1
+        assert [chunk.last_seq for chunk in await cursor.page()] == [2, 3]  # start, and what was emitted
         await engine.runs.delete_thread(running.thread_id)
         assert await cursor.page() == []
         assert [(await future).status for future in ended] == ["deleted"] * 2
@@ -602,6 +603,7 @@ async def test_a_run_that_ends_in_time_is_left_alone(engine: Any) -> None:
 
 async def test_the_time_of_all_attempts_counts_and_waiting_does_not(boots: Any) -> None:
     engine = await boots.start()
+    engine.log.now_ms = lambda: engine.now // 1000
     engine.claim()
     run = await engine.executing()
     await engine.worker.committed(run.run_id, engine.worker.checkpoint(run.run_id, "0001"))
@@ -609,7 +611,6 @@ async def test_the_time_of_all_attempts_counts_and_waiting_does_not(boots: Any) 
     engine.worker.die()
     assert await engine.worker.started(run.run_id) == 2
     assert engine.worker.orders[run.run_id]["executed_s"] == pytest.approx(7.0, abs=0.1)
-    engine.log.now_ms = lambda: engine.now // 1000
     engine.now += 5_000_000
     await engine.worker.committed(run.run_id, engine.worker.emit(run.run_id))
     engine.now += 60_000_000  # the daemon is killed, nobody knows when

@@ -39,9 +39,9 @@ async def test_a_run_is_created_executed_stored_and_ended(engine: Any) -> None:
     assert (ended.status, ended.result, ended.ended_at) == ("success", RESULT, engine.now)
     records = await engine.records(run)
     assert [(record.seq, record.kind, record.data) for record in records[:3]] == [
-        (1, "values", b"1"),
-        (2, "values", b"2"),
-        (3, "values", b"3"),
+        (3, "values", b"1"),  # behind the two of its start
+        (4, "values", b"2"),
+        (5, "values", b"3"),
     ]
     last = records[-1]
     assert (last.kind, last.seq, last.mask, len(records)) == (event.END, ended.log_to, event.THREAD, 4)
@@ -66,7 +66,17 @@ async def test_a_reader_gets_the_last_event_after_the_end_is_stored(engine: Any)
             ]
             if event.END in kinds:
                 assert await engine.status(run) == "success"
-    assert kinds == ["values", event.END]
+    assert kinds == ["metadata", "values", event.END]
+
+
+async def test_the_start_is_told_before_its_worker_has_said_anything(engine: Any) -> None:
+    run = await engine.executing()
+    with hub.Cursor(engine.hub, run.thread_id, 0, run.run_id) as cursor:
+        (chunk,) = await cursor.page()
+    assert [(record.kind, record.mask, record.data) for record in chunk.records] == [
+        ("metadata", event.V1 | event.THREAD, b'{"run_id":"%b","attempt":1}' % run.run_id.encode()),
+        ("v2/lifecycle=running", event.V2, b'{"data":{"event":"running","graph_name":"chat"}}'),
+    ]
 
 
 async def test_a_frame_is_acknowledged_after_its_commit_and_not_before(engine: Any, settled: Any) -> None:
@@ -177,7 +187,7 @@ async def test_runs_of_one_thread_follow_each_other_and_their_events_have_one_nu
     engine.worker.end(second.run_id)
     await engine.landed()
     seqs = [[record.seq for record in await engine.records(run)] for run in (first, second)]
-    assert seqs == [[1, 3], [4, 6]]  # beside each end there is v2's
+    assert seqs == [[3, 5], [8, 10]]  # beside each start and end there are v2's
 
 
 # waiting

@@ -92,13 +92,14 @@ async def writer(path: Path) -> AsyncIterator[Traced]:
     await made.close()
 
 
-async def test_what_waits_together_is_one_transaction_with_a_savepoint_each(writer: Traced) -> None:
+async def test_what_waits_together_is_one_transaction(writer: Traced) -> None:
     with held(writer):
         futures = [writer.submit(insert, value) for value in "abc"]
     assert await asyncio.gather(*futures) == ["A", "B", "C"]
     _, batch = writer.transactions()
     assert batch[0] == "BEGIN IMMEDIATE"
-    assert batch.count("SAVEPOINT operation") == batch.count("RELEASE operation") == 3
+    assert batch[-1] == "COMMIT"
+    assert len(batch) == 5
     assert (writer.batches, writer.operations) == (2, 4)
 
 
@@ -117,6 +118,29 @@ async def test_an_operation_that_fails_takes_nothing_of_its_neighbours_with_it(
     assert await after == "AFTER"
     assert second("SELECT note FROM notes") == [("before",), ("after",)]
     assert writer.batches == 2
+
+
+@pytest.mark.parametrize("changing", [False, True])
+async def test_a_batch_is_executed_again_if_one_fails_behind_its_own_changes_and_only_then(
+    writer: Traced, second: Callable[[str], Any], changing: bool
+) -> None:
+    executed: list[str] = []
+
+    def note(connection: sqlite3.Connection, value: str) -> str:
+        executed.append(value)
+        return insert(connection, value)
+
+    def fail(connection: sqlite3.Connection) -> None:
+        if changing:
+            connection.execute("DELETE FROM notes")
+        raise LookupError
+
+    with held(writer):
+        futures = [writer.submit(note, "a"), writer.submit(fail), writer.submit(note, "b")]
+    results = await asyncio.gather(*futures, return_exceptions=True)
+    assert [results[0], type(results[1]), results[2]] == ["A", LookupError, "B"]
+    assert second("SELECT note FROM notes") == [("a",), ("b",)]
+    assert executed == (["a", "a", "b"] if changing else ["a", "b"])
 
 
 async def test_an_answer_comes_after_the_commit(writer: Traced, second: Callable[[str], Any]) -> None:

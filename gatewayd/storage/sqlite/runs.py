@@ -196,16 +196,13 @@ def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, c
     superseding = request.multitask_strategy in {"interrupt", "rollback"}
     cancelled = _supersede(connection, active, run_id, request) if superseding else []
     run = _composed(run_id, request, assistant, thread, made, events.last_seq(connection, thread.thread_id))
-    _insert(connection, run, request.received_at)
     idempotency.remember(connection, request.once, run, request.received_at)
+    started = claim and request.after_s <= 0 and (superseding or not active)
+    if started and slots.slot_take_for_run(connection, run.thread_id, run_id, boot):
+        run = attrs.evolve(run, status="running", attempt=1, started_at=request.received_at)
+    _insert(connection, run, request.received_at, boot)
     _thread_busy(connection, thread, assistant, request)
-    started = False
-    if claim and request.after_s <= 0 and (superseding or not active):
-        started = slots.slot_take_for_run(connection, run.thread_id, run_id, boot)
-    if started:
-        _start(connection, run_id, boot, request.received_at)
-        run = run_find(connection, run_id) or run
-    return Created(run=run, started=started, cancelled=cancelled)
+    return Created(run=run, started=run.status == "running", cancelled=cancelled)
 
 
 def _as_answer(request: RunRequest, thread: Thread, active: list[Run]) -> RunRequest:
@@ -329,16 +326,23 @@ def _answers(command: dict[str, Any] | None, thread: Thread) -> dict[str, Any] |
     return {pending.pop(): resume} if len(pending) == 1 else None
 
 
-def _insert(connection: sqlite3.Connection, run: Run, now: int) -> None:
+def _insert(connection: sqlite3.Connection, run: Run, now: int, boot: int) -> None:
+    starts = run.status == "running"  # in this moment; what `_start` says of others
     connection.execute(
-        """INSERT INTO runs (run_id, thread_id, assistant_id, graph_id, status, created_at, submitted_at, updated_at,
-               metadata, kwargs, kwargs_packed, multitask_strategy, answers, log_from, webhook)
-           VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+        """INSERT INTO runs (run_id, thread_id, assistant_id, graph_id, status, attempt, boot, attempt_at, started_at,
+               created_at, submitted_at, updated_at, metadata, kwargs, kwargs_packed, multitask_strategy, answers,
+               log_from, webhook)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         (
             run.run_id,
             run.thread_id,
             run.assistant_id,
             run.graph_id,
+            run.status,
+            run.attempt,
+            boot if starts else None,
+            now if starts else None,
+            run.started_at,
             run.created_at,
             now,
             now,

@@ -25,6 +25,10 @@ SLOW_BATCH_S = 0.25
 """A batch that takes longer is logged: everybody else waited for it."""
 
 
+class _Entangled(Exception):
+    """An operation has failed behind rows that it had changed already: its transaction can't be kept as it is."""
+
+
 @define(eq=False)
 class Chain:
     """Operations of which none is stored behind one that failed; the writer's thread alone looks at it."""
@@ -183,16 +187,18 @@ class Writer:
 
     def _run(self, batch: list[Operation]) -> None:
         started = time.perf_counter()
-        failure = self._run_together(batch)
+        failure = self._run_together(batch, savepoints=False)
+        if isinstance(failure, _Entangled):
+            _renew(batch)
+            failure = self._run_together(batch, savepoints=True)
         if isinstance(failure, disk.FullDisk) and len(batch) > 1:
             # One that is too large must not take the others with it; their order stays.
             for operation in batch:
-                operation.error = operation.result = None
-                self._run_together([operation])
+                _renew([operation])
+                self._run_together([operation], savepoints=True)
                 _break([operation])
         else:
             _break(batch)
-        self.space = space.measure(self.connection, self.space)
         self._trimmer.after_batch(self.connection)
         self.batches += 1
         self.operations += len(batch)
@@ -203,14 +209,20 @@ class Writer:
             names = sorted({operation.function.__name__ for operation in batch})
             log.warning("a batch of %d operations took %.3f s: %s", len(batch), taken, ", ".join(names))
 
-    def _run_together(self, batch: list[Operation]) -> BaseException | None:
+    def _run_together(self, batch: list[Operation], *, savepoints: bool) -> BaseException | None:
         """Run operations in one transaction; return why none of them is stored, or None."""
         execute = self.connection.execute
         whole = {each.chain for each in batch if each.chain is not None and each.chain.error is None}
         try:
             execute("BEGIN IMMEDIATE")
             for operation in batch:
-                self._run_one(operation)
+                if savepoints:
+                    execute("SAVEPOINT operation")
+                    self._run_one(operation, lambda: execute("ROLLBACK TO operation"))
+                    execute("RELEASE operation")
+                else:
+                    self._run_one(operation, None)
+            self.space = space.measure(self.connection, self.space)  # dearer outside of a transaction
             execute("COMMIT")
         except BaseException as error:  # the batch as a whole: nothing of it is stored
             failure = disk.translated(error)
@@ -225,6 +237,29 @@ class Writer:
                 operation.error = operation.error or failure
             return failure
         return None
+
+    def _run_one(self, operation: Operation, undo: Callable[[], object] | None) -> None:
+        """
+        Run an operation; if it fails, undo what it has done.
+
+        Without `undo` that is possible only if it has changed nothing (most that fail find out before): else raises
+        `_Entangled`.
+        """
+        if operation.chain is not None and operation.chain.error is not None:
+            operation.error = operation.chain.error
+            return
+        changes = self.connection.total_changes
+        try:
+            operation.result = operation.function(self.connection, *operation.args)
+        except BaseException as error:
+            if not self.connection.in_transaction:
+                raise  # SQLite itself has rolled everything back (disk full, I/O error)
+            if undo is not None:
+                undo()
+            elif self.connection.total_changes != changes:
+                raise _Entangled from error
+            operation.error = disk.translated(error)
+            _break([operation])
 
     def _answer(self, batch: list[Operation]) -> None:
         """
@@ -258,22 +293,6 @@ class Writer:
             except Exception:
                 log.exception("what follows the operation %s failed", operation.function.__name__)
 
-    def _run_one(self, operation: Operation) -> None:
-        if operation.chain is not None and operation.chain.error is not None:
-            operation.error = operation.chain.error
-            return
-        execute = self.connection.execute
-        execute("SAVEPOINT operation")
-        try:
-            operation.result = operation.function(self.connection, *operation.args)
-        except BaseException as error:
-            if not self.connection.in_transaction:
-                raise  # SQLite itself has rolled everything back (disk full, I/O error)
-            execute("ROLLBACK TO operation")
-            operation.error = disk.translated(error)
-            _break([operation])
-        execute("RELEASE operation")
-
     def _deliver(self, batch: list[Operation]) -> None:
         self._tell(self._settle, batch)
 
@@ -298,6 +317,12 @@ class Writer:
 
 WriterFactory = Callable[[sqlite3.Connection], Writer]
 """Makes the writer of an open connection."""
+
+
+def _renew(batch: Iterable[Operation]) -> None:
+    """Forget how a transaction has ended that is tried in another way."""
+    for operation in batch:
+        operation.error = operation.result = None
 
 
 def _break(batch: Iterable[Operation]) -> None:
