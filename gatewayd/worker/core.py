@@ -121,7 +121,7 @@ class Core:
                 patience_s=configuration.patience_s,
                 full_errors=configuration.full_errors,
             )
-            states = state.States(loaded, database, store)
+            states = state.States(loaded, database, store, configuration.full_errors)
             updates = update.Updates(loaded, database, store, configuration.full_errors)
             described = descriptions.Descriptions(loaded, store)
             self._answers = {

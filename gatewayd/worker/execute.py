@@ -161,13 +161,20 @@ class Execution:
         if self._cancel_wanted and self.task is not None:
             self.task.cancel()
         try:
+            outcome = await self._ended()
+        except Exception as error:  # a fault of this program: the run must not stay open for it
+            log.exception("the end of the run can't be told")
+            outcome = {"outcome": "error", "error": faults.describe(error), "result": None}
+        await self.outlet.end(outcome)
+
+    async def _ended(self) -> dict[str, Any]:
+        """Return how the run has ended; nothing of it executes any more."""
+        try:
             outcome = await self._outcome()
         except asyncio.CancelledError as cancelled:
             outcome = await self._after_cancel(cancelled)
         self._close_events()
-        if self._protocol is not None:
-            outcome = self._with_ends(self._protocol, outcome)
-        await self.outlet.end(outcome)
+        return outcome if self._protocol is None else self._with_ends(self._protocol, outcome)
 
     def _with_ends(self, shaped: protocol.Protocol, outcome: dict[str, Any]) -> dict[str, Any]:
         """Emit how the subgraphs ended that were still at work; return the outcome with the places of its questions."""
@@ -393,7 +400,7 @@ class Execution:
         self.outlet.drain = lambda: None  # the error is the last event, whatever langgraph still has
         self._close_events()
         fault = faults.describe(error, full=self.around.full_errors)
-        log.warning("the run failed: %s: %s", fault["error"], error, exc_info=error)
+        log.warning("the run failed: %s: %s", fault["error"], faults.text(error), exc_info=error)
         with contextlib.suppress(GatewaydError):  # the backlog is what failed
             self._emit("error", "", serialise.dumps(fault))
         if isinstance(error, UnknownInterruptError):  # refused before anything was written
@@ -436,7 +443,10 @@ class Execution:
         return await graph.aget_state(resume.latest(config))
 
     async def _state_anyhow(self, saver: checkpoints.Saver) -> dict[str, Any]:
-        """Return the thread's state, or nothing when it can't be had: the old values stay then."""
+        """
+        Return the thread's state. When it can't be had (a step's writes may contradict each other), the last one that
+        the graph handed out; without one the old values stay.
+        """
         order = self.order
         try:
             async with self.around.graphs.open(
@@ -444,8 +454,12 @@ class Execution:
             ) as graph:
                 return await self._state(graph, _at(order))
         except Exception as error:
-            log.warning("the state after the run can't be computed: %s", error, exc_info=error)
-            return {}
+            log.warning("the state after the run can't be computed: %s", faults.text(error), exc_info=error)
+            if self._values is None:
+                return {}
+            self._forget_refused()
+            values = self._states.shown(self._values)
+            return {"values": parts.inline(values), "blobs": parts.blobs_of(values), "interrupts": {}}
 
 
 TIMEOUT = {"error": "TimeoutError", "message": ""}

@@ -26,8 +26,8 @@ def of_snapshot(
     `blobs` belong.
     """
     waiting = _waiting(snapshot, asking)
-    values = states.cut(snapshot.values)
-    result = states.cut(_with_interrupts(snapshot.values, waiting)) if any(waiting.values()) else values
+    values = states.shown(snapshot.values)
+    result = states.shown(_with_interrupts(snapshot.values, waiting)) if any(waiting.values()) else values
     checkpoint_id = snapshot.config["configurable"].get("checkpoint_id")
     return {
         "values": None if checkpoint_id is None else parts.inline(values),

@@ -18,7 +18,6 @@ from typing import Any
 
 from attrs import define, field
 from langchain_core.runnables import RunnableConfig
-from langgraph.errors import InvalidUpdateError
 from langgraph.store.base import BaseStore
 from langgraph.types import StateUpdate
 
@@ -188,17 +187,10 @@ class Updates:
                 asking = partial(resume.tasks_that_ask, thread_id, storage=self.reader)
                 states = parts.States(self.reader, thread_id)
                 projected = projection.of_snapshot(await graph.aget_state(root), asking, states)
-                data = states.cut({"state": shown, "thread_id": thread_id})
+                data = states.shown({"state": shown, "thread_id": thread_id})
                 told = [data] if isinstance(data, bytes) else list(data)
             except (GatewaydError, sqlite3.Error):
                 raise
             except Exception as error:
-                raise Rejected(self._told(error)) from error
+                raise Rejected(faults.refusal(error, full=self.full_errors)) from error
         return {"operations": collected.changes, "place": made, "told": told, "projection": projected}
-
-    def _told(self, error: Exception) -> str:
-        """Return why the graph has refused: its sentence, or that of the policy on masking behind the error's name."""
-        fault = faults.describe(error, full=self.full_errors)
-        if isinstance(error, ValueError | InvalidUpdateError) and fault["message"]:
-            return fault["message"]
-        return f"{fault['error']}: {fault['message']}"
