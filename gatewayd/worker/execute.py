@@ -112,6 +112,8 @@ class Execution:
     """The last state of the root graph, and what was emitted of it, if it was."""
     _values_cut: bytes | Cut | None = field(default=None, init=False)
     _states: parts.States = field(init=False)
+    _private: bool = field(default=False, init=False)
+    """Whether the graph hands out less than its whole states."""
     _stopped: bool = field(default=False, init=False)
     """The graph stopped at an interrupt or breakpoint."""
     _agen: Any = field(default=None, init=False)
@@ -254,6 +256,10 @@ class Execution:
             self._protocol.transformers = Transformers(graph.stream_transformers)
             config = merge_configs(config, {"configurable": {protocol.NEWER_MESSAGES: True}})
             more["version"] = "v2"
+        else:
+            self._private = projection.has_private_values(graph)
+            if self._private:
+                more["output_keys"] = graph.output_channels
         stream: Callable[..., Any] = graph.astream  # its overloads know only literal modes
         self._agen = stream(
             plan.input,
@@ -364,7 +370,7 @@ class Execution:
     async def _succeeded(
         self, graph: graphs.AnyPregel, config: RunnableConfig, saver: checkpoints.Saver
     ) -> dict[str, Any]:
-        if self._stopped or self._values is None or INTERRUPT in _keys(self._values):
+        if self._private or self._stopped or self._values is None or INTERRUPT in _keys(self._values):
             return {**await self._state(graph, config), "outcome": "success"}
         blobs = []
         values = self._values_cut
@@ -388,10 +394,11 @@ class Execution:
         if self._protocol is not None:
             self._emit_all(self._protocol.shape((), "values", snapshot.values))
             self._emit_all(self._protocol.release())
-            return {**self._projected(snapshot), "outcome": "success"}
+            return {**self._projected(graph, snapshot), "outcome": "success"}
         if "values" in self._modes.asked:
-            self._emit("values", "", self._states.cut(projection.result_of(snapshot, self._asking())))
-        state = self._projected(snapshot)
+            output = partial(projection.output_of, graph)
+            self._emit("values", "", self._states.cut(projection.result_of(snapshot, self._asking(), output)))
+        state = self._projected(graph, snapshot)
         for mode, payload in modes.last_checkpoint(config, snapshot):
             self._see((), mode, payload)
         return {**state, "outcome": "success"}
@@ -423,11 +430,12 @@ class Execution:
         return {**await self._state_anyhow(saver), "outcome": "cancelled"}
 
     async def _state(self, graph: graphs.AnyPregel, config: RunnableConfig) -> dict[str, Any]:
-        return self._projected(await self._snapshot(graph, config))
+        return self._projected(graph, await self._snapshot(graph, config))
 
-    def _projected(self, snapshot: StateSnapshot) -> dict[str, Any]:
+    def _projected(self, graph: graphs.AnyPregel, snapshot: StateSnapshot) -> dict[str, Any]:
         self._forget_refused()
-        return projection.of_snapshot(snapshot, self._asking(), self._states)
+        output = partial(projection.output_of, graph)
+        return projection.of_snapshot(snapshot, self._asking(), self._states, output)
 
     def _asking(self) -> projection.Asking:
         return partial(resume.tasks_that_ask, self.order.thread_id, storage=self.around.reader)
@@ -455,7 +463,7 @@ class Execution:
                 return await self._state(graph, _at(order))
         except Exception as error:
             log.warning("the state after the run can't be computed: %s", faults.text(error), exc_info=error)
-            if self._values is None:
+            if self._values is None or self._private:
                 return {}
             self._forget_refused()
             values = self._states.shown(self._values)

@@ -59,6 +59,7 @@ class States:
                 snapshot,
                 partial(resume.tasks_that_ask, thread_id, storage=self.reader),
                 parts.States(self.reader, thread_id),
+                partial(projection.output_of, graph),
             )
 
     async def state(

@@ -186,7 +186,8 @@ class Updates:
                 shown = state.shape(after)
                 asking = partial(resume.tasks_that_ask, thread_id, storage=self.reader)
                 states = parts.States(self.reader, thread_id)
-                projected = projection.of_snapshot(await graph.aget_state(root), asking, states)
+                output = partial(projection.output_of, graph)
+                projected = projection.of_snapshot(await graph.aget_state(root), asking, states, output)
                 data = states.shown({"state": shown, "thread_id": thread_id})
                 told = [data] if isinstance(data, bytes) else list(data)
             except (GatewaydError, sqlite3.Error):
