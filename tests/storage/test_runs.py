@@ -339,6 +339,25 @@ def test_a_missing_thread_is_made_only_if_that_is_wanted(desk: Any) -> None:
     assert not desk.run(run_id).ephemeral
 
 
+def test_metadata_of_the_config_are_the_runs_below_its_own(desk: Any, thread_id: str) -> None:
+    config = {"metadata": {"a": "config", "b": "config", "graph_id": "theirs"}, "run_name": "walk"}
+    run = desk.run(desk.create(thread_id, config=config, metadata={"a": "run"}))
+    mine = {"created_by": "system", "assistant_id": run.assistant_id}
+    assert run.metadata == {"a": "run", "b": "config", "graph_id": "theirs", **mine}
+    assert run.kwargs["config"]["metadata"] == run.metadata
+    assert desk.look(thread_id).config == {**config, "configurable": {}}
+
+
+def test_no_metadata_say_another_run_thread_or_assistant(desk: Any) -> None:
+    ids = {"run_id": "mine", "thread_id": "mine", "assistant_id": "mine"}
+    thread_id = desk.thread(**ids)
+    run = desk.run(desk.create(thread_id, config={"metadata": ids}, metadata=ids))
+    mine = {"created_by": "system", "assistant_id": run.assistant_id}
+    assert run.metadata == {"graph_id": "chat", **mine}
+    assert desk.look(thread_id).config["metadata"] == {}
+    assert desk.look(thread_id).metadata["run_id"] == "mine"
+
+
 def test_the_run_knows_where_its_threads_log_stood(desk: Any, thread_id: str) -> None:
     first = desk.create(thread_id, claim=True)
     assert desk.run(first).log_from == 0

@@ -84,6 +84,7 @@ def test_the_metadata_tells_attempt_and_versions(monkeypatch: pytest.MonkeyPatch
     built, _ = config.build(ORDER, graph())
     assert built["metadata"] == {
         "m": 1,
+        "run_id": ORDER.run_id,
         "run_attempt": 2,
         "langgraph_version": metadata.version("langgraph"),
         "langgraph_api_version": gatewayd.__version__,
@@ -109,6 +110,11 @@ def test_tags_limit_and_concurrency_pass_and_are_absent_when_not_given() -> None
     )
     assert (built["tags"], built["recursion_limit"], built["max_concurrency"]) == (["x"], 9, 3)
     assert set(config.build(ORDER, graph())[0]) == {"metadata", "configurable", "run_id"}
+
+
+def test_a_limit_of_nothing_is_a_limit() -> None:
+    built, _ = config.build(order({"config": {"recursion_limit": 0}}), graph())
+    assert built["recursion_limit"] == 0
 
 
 def test_keys_that_steer_langgraph_are_not_taken_from_a_request() -> None:

@@ -252,10 +252,11 @@ def _composed(
     run_id: str, request: RunRequest, assistant: Assistant, thread: Thread, made: bool, log_from: int
 ) -> Run:
     """Merge assistant, thread and request (rest.md §6.1: config, context and metadata, low to high)."""
-    metadata = {**assistant.metadata, **thread.metadata, "assistant_id": assistant.assistant_id}
+    metadata = {**assistant.metadata, **thread.metadata}
     if not made:
         metadata["graph_id"] = assistant.graph_id
-    metadata |= request.metadata
+    metadata |= {**(request.config.get("metadata") or {}), **request.metadata}
+    metadata = {**_without_ids(metadata), "assistant_id": assistant.assistant_id}
     given = {key: value for key, value in request.config.items() if key != "configurable"}
     base = {key: value for key, value in assistant.config.items() if key != "configurable"}
     configurable = dict(assistant.config.get("configurable") or {})
@@ -283,9 +284,7 @@ def _composed(
         "assistant_id": assistant.assistant_id,
         "user_id": "",
     }
-    given_metadata: dict[str, Any] = request.config.get("metadata") or {}
-    config_metadata = {**metadata, **given_metadata, **request.metadata}
-    config: dict[str, Any] = {**base, **given, "configurable": configurable, "metadata": config_metadata}
+    config: dict[str, Any] = {**base, **given, "configurable": configurable, "metadata": metadata}
     return Run(
         run_id=run_id,
         thread_id=thread.thread_id,
@@ -314,6 +313,16 @@ def _composed(
     )
 
 
+def _without_ids(metadata: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return a client's metadata without the ids that are the server's to say.
+
+    By a `run_id` that a state's metadata have as well, langgraph knows a run that goes on, and ignores its input.
+    """
+    return {key: value for key, value in metadata.items() if key not in OWN_IDS}
+
+
+OWN_IDS = frozenset({"run_id", "thread_id", "assistant_id"})
 CHECKPOINT_KEYS = frozenset({"checkpoint_id", "checkpoint_ns", "checkpoint_map", RESUMING})
 """Keys of `configurable` that address a state and are no settings."""
 
@@ -359,9 +368,11 @@ def _thread_busy(
     metadata = {**thread.metadata, "graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
     config: dict[str, Any] = {
         **assistant.config,
-        **{key: request.config[key] for key in ("tags", "recursion_limit") if key in request.config},
+        **request.config,
         "configurable": assistant.config.get("configurable") or {},
     }
+    if config.get("metadata"):
+        config["metadata"] = _without_ids(config["metadata"])
     connection.execute(
         "UPDATE threads SET status = 'busy', updated_at = ?, metadata = ?, config = ? WHERE thread_id = ?",
         (request.received_at, wire.text(metadata), wire.text(config), thread.thread_id),
