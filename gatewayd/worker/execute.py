@@ -258,7 +258,7 @@ class Execution:
             more["version"] = "v2"
         else:
             self._private = projection.has_private_values(graph)
-            if self._private:
+            if self._private and not self._modes.events:  # beside them the reference shows whole states
                 more["output_keys"] = graph.output_channels
         stream: Callable[..., Any] = graph.astream  # its overloads know only literal modes
         self._agen = stream(

@@ -50,6 +50,16 @@ async def test_a_result_does_not_depend_on_what_was_streamed(tmp_path: Path) -> 
         assert result_of(await daemon.finish(quiet)) == {"answer": "tea!"}
 
 
+async def test_beside_events_states_are_whole_and_the_result_is_the_output(tmp_path: Path) -> None:
+    async with inprocess.opened(tmp_path, PROJECT) as daemon:
+        thread_id = ids.new_id()
+        request = inprocess.request(
+            "discreet", thread_id=thread_id, input={"asked": "tea"}, stream_mode=("events", "values")
+        )
+        assert result_of(await daemon.finish(request)) == {"answer": "tea!"}
+        assert (await streamed(daemon, thread_id, "values"))[-1] == WHOLE
+
+
 async def test_a_question_stands_beside_the_output(tmp_path: Path) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = ids.new_id()
