@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 from gatewayd import tasks
 from gatewayd.errors import NotFound, Unavailable
 from gatewayd.model.cron import Firing
-from gatewayd.model.run import CancelAction, QueuePlace, Run, RunOutcome, RunRequest
+from gatewayd.model.run import CONTEXT_GIVEN, CancelAction, QueuePlace, Run, RunOutcome, RunRequest
 from gatewayd.model.state import Parts
 from gatewayd.runs import cancels, endings, flight, waiters
 from gatewayd.storage import store
@@ -496,5 +496,5 @@ def _order(run: Run) -> dict[str, Any]:
         "metadata": run.metadata,
         "answers": run.answers,
         "executed_s": run.executed_us / 1e6,
-        "context_given": bool(run.kwargs["config"]["configurable"].get("__context_provided__")),
+        "context_given": bool(run.kwargs["config"]["configurable"].get(CONTEXT_GIVEN)),
     }

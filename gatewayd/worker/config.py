@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 import gatewayd
 from gatewayd.channel import orders
-from gatewayd.model.run import RESUMING
+from gatewayd.model.run import CONTEXT_GIVEN, RESUMING
 from gatewayd.worker import graphs
 
 _LANGGRAPH_VERSION = metadata.version("langgraph")
@@ -52,7 +52,9 @@ def prepare(run: orders.RunOrder) -> RunnableConfig:
     # Keys of langgraph's own (`__pregel_…`) steer its engine and are never taken from stored data, but for one.
     configurable: dict[str, Any] = given.get("configurable") or {}
     config["configurable"] = {
-        key: value for key, value in configurable.items() if not key.startswith("__pregel_")
+        key: value
+        for key, value in configurable.items()
+        if not key.startswith("__pregel_") and key != CONTEXT_GIVEN
     }
     if configurable.get(RESUMING) is True:
         config["configurable"][RESUMING] = True

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 import gatewayd
 from gatewayd.channel import orders
+from gatewayd.model.run import CONTEXT_GIVEN
 from gatewayd.worker import config
 
 SERVER = {
@@ -177,6 +178,12 @@ def test_what_a_factory_changes_in_the_prepared_config_stays_when_it_is_built() 
     assert built["tags"] == ["changed"]
     assert built["metadata"]["made"] is True
     assert built["configurable"] == {"a": 3, **SERVER}
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_the_servers_note_of_a_context_is_not_shown_to_the_graph(given: bool) -> None:
+    run = order({"config": {"configurable": {CONTEXT_GIVEN: True}}}, context_given=given)
+    assert CONTEXT_GIVEN not in config.build(run, graph())[0]["configurable"]
 
 
 async def test_a_context_that_the_schema_refuses_is_an_error_of_the_run() -> None:

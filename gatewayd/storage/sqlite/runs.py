@@ -22,7 +22,7 @@ from gatewayd.errors import Conflict, NotFound, UnknownInterrupt
 from gatewayd.model import state, states
 from gatewayd.model.assistant import Assistant
 from gatewayd.model.event import Chunk
-from gatewayd.model.run import RESUMING, Run, RunOutcome, RunRequest
+from gatewayd.model.run import CONTEXT_GIVEN, RESUMING, Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Thread
 from gatewayd.storage.sqlite import assistants, events, idempotency, slots, threads, webhooks
 
@@ -267,7 +267,7 @@ def _composed(
     }
     if request.context:
         context = {**assistant.context, **request.context}
-        configurable |= context | {"__context_provided__": True}
+        configurable |= context | {CONTEXT_GIVEN: True}
     else:
         context = {key: value for key, value in configurable.items() if key not in CHECKPOINT_KEYS}
         context = {**assistant.context, **context}
