@@ -213,6 +213,8 @@ def _refusal(method: str, error: Exception) -> list[Any]:
     """Return [status, detail] of a failed call; what is nobody's fault is logged here, with its trace."""
     for kind, status in STATUSES:
         if isinstance(error, kind):
-            return [status, error.detail if isinstance(error, GatewaydError) else str(error)]
+            if isinstance(error, GatewaydError | graphs.InvalidGraph):
+                return [status, error.detail]
+            return [status, str(error)]
     log.error("the call %s failed", method, exc_info=error)
     return [500, f"{type(error).__name__}: {error}"]

@@ -151,8 +151,8 @@ class States:
         return checkpoints.Saver(self.reader, NoSink(), run_id="", durability="async")
 
     def _open(self, graph_id: str, config: RunnableConfig) -> Any:
-        return self.graphs.open(
-            graph_id, config=config, access_context="threads.read", store=self.store, saver=self._saver()
+        return self.graphs.open_for_client(
+            graph_id, config, "threads.read", store=self.store, saver=self._saver()
         )
 
 

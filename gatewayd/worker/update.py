@@ -177,8 +177,8 @@ class Updates:
         here = {"thread_id": thread_id, "checkpoint_ns": "", **place}
         config: RunnableConfig = {"configurable": here, "metadata": {"graph_id": graph_id}}
         root = state.config_of(thread_id)
-        async with self.graphs.open(
-            graph_id, config=config, access_context="threads.update", store=self.store, saver=saver
+        async with self.graphs.open_for_client(
+            graph_id, config, "threads.update", store=self.store, saver=saver
         ) as graph:
             try:
                 made = state.place_of(await change(graph, config)) or {}

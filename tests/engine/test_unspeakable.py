@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gatewayd import ids, wire
-from gatewayd.errors import Rejected
+from gatewayd.errors import GatewaydError, Rejected, Unusable
 from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "unspeakable" / "langgraph.json"
@@ -97,3 +97,29 @@ async def test_a_step_that_contradicts_itself_leaves_the_state_before_it_and_say
         assert wire.loads(thread.values) == {"kind": "x"}
         with pytest.raises(Rejected, match="Can receive only one value per step"):
             await daemon.services.threads.state(thread_id)
+
+
+@pytest.mark.parametrize(
+    ("graph", "kind", "why"),
+    [
+        ("refusing", Rejected, "not with this config"),
+        ("nothing", Unusable, "Graph 'nothing' is not valid. Review graph registration. None"),
+    ],
+)
+async def test_a_factory_that_makes_no_graph_is_told_to_who_asks_for_its_states(
+    tmp_path: Path, graph: str, kind: type[GatewaydError], why: str
+) -> None:
+    async with inprocess.opened(tmp_path, PROJECT) as daemon:
+        thread_id = ids.new_id()
+        assert (
+            await daemon.finish(inprocess.request(graph, thread_id=thread_id, input={}))
+        ).status == "error"
+        threads, operations = daemon.services.threads, daemon.services.operations
+        for asked in (
+            threads.state(thread_id),
+            threads.history(thread_id, limit=1),
+            operations.update_state(thread_id, values={}, as_node=None, place={}),
+        ):
+            with pytest.raises(kind) as caught:
+                await asked
+            assert caught.value.detail == why

@@ -6,6 +6,7 @@ import datetime as dt
 from functools import reduce
 from typing import Any, TypedDict
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
 
@@ -35,6 +36,14 @@ def fail(state: State) -> State:
 
 def quarrel_with_oneself(_: State) -> list[Command[str]]:
     return [Command(update={"kept": 1}), Command(update={"kept": 2})]
+
+
+def refusing(config: RunnableConfig) -> Any:
+    raise ValueError("not with this config")
+
+
+def nothing(config: RunnableConfig) -> Any:
+    return None
 
 
 values = StateGraph(State).add_node("keep", keep).add_edge(START, "keep").compile()
