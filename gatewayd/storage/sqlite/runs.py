@@ -574,7 +574,10 @@ def run_delete(
     connection: sqlite3.Connection, thread_id: str, run_id: str, now: int, end: Chunk | None = None
 ) -> Run | None:
     """
-    Remove a run's row, whatever its status; its checkpoints stay. Return it as it was, None if there is none.
+    Remove a run's row, whatever its status. Return it as it was, None if there is none.
+
+    What a run has made that had ended stays. One that had not is undone: the thread shows the state before it, and has
+    no other.
 
     `end` tells its readers that it is over; it is stored if the run has begun and has not ended (`deletion_is_told`).
     The slot of one that executes is freed when nothing of it executes any more.
@@ -585,6 +588,8 @@ def run_delete(
     if isinstance(run.result, state.Parts):
         blobs_sql.mark(connection, thread_id)
     connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
+    if run.active:
+        checkpoint_sql.run_delete(connection, run_id)
     if run.status == "pending":
         slots.slot_release(connection, thread_id, run_id)
     if end is not None and deletion_is_told(run):
