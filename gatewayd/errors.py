@@ -6,6 +6,7 @@
     │   ├── Rejected          400: well-formed, but refused for what it means
     │   ├── NotFound          404
     │   └── Conflict          409
+    ├── Unusable              424: a graph of the project is none
     ├── Unavailable           503: not now (stopping, service worker absent); retry later
     ├── InsufficientStorage   507: a limit of the operator's or the disk leaves no room for it
     ├── Unanswered            504: a worker did not answer in time; the detail names what hung
@@ -48,6 +49,10 @@ class UnknownInterrupt(NotFound):
 
 class Conflict(RequestError):
     """The request clashes with the present state."""
+
+
+class Unusable(GatewaydError):
+    """A factory of the project has made something that is no graph."""
 
 
 class Unavailable(GatewaydError):

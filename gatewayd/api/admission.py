@@ -94,6 +94,8 @@ def _request(request: web.Request, body: bodies.RunCreate, thread_id: str | None
     if configurable and body.context:
         raise Rejected(assistants.BOTH)
     stateless = thread_id is None
+    if stateless and body.command is not None and body.command.get("resume") not in (None, {}):
+        raise Rejected("You must provide a thread_id when resuming.")
     keep = stateless and _on_completion(body) == "keep"
     return RunRequest(
         assistant=services.assistants.reference(body.assistant_id),

@@ -19,6 +19,7 @@ STATUSES: Final[dict[type[errors.GatewaydError], int]] = {
     errors.Rejected: 400,
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.Unusable: 424,
     errors.Unavailable: 503,
     errors.Unanswered: 504,
     errors.InsufficientStorage: 507,

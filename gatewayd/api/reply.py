@@ -16,7 +16,7 @@ from gatewayd.model import state
 from gatewayd.model.assistant import Assistant
 from gatewayd.model.cron import Cron
 from gatewayd.model.retention import ThreadTtl
-from gatewayd.model.run import QueuePlace, Run
+from gatewayd.model.run import CONTEXT_GIVEN, QueuePlace, Run
 from gatewayd.model.thread import Thread
 from gatewayd.model.webhook import Delivery
 
@@ -39,7 +39,7 @@ KWARGS: Final = (
     "durability",
 )
 """A run's arguments in the wire's order."""
-INTERNAL: Final = frozenset({"__context_provided__"})
+INTERNAL: Final = frozenset({CONTEXT_GIVEN})
 """Keys of a run's configurable that are our own business."""
 
 RUN_COLUMNS: Final = (

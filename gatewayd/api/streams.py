@@ -87,7 +87,7 @@ async def join_thread_stream(request: web.Request) -> web.StreamResponse:
     for mode in sorted(modes.difference(THREAD_MODES)):
         raise Invalid(f"Invalid stream mode: {mode}")
     header = request.headers.get("Last-Event-ID")
-    if header is not None and v1.cursor_of(header) is None:
+    if header and v1.cursor_of(header) is None:
         raise Invalid("Invalid last-event-id: must be a valid Redis stream ID")
     if header is not None and header.strip() in v1.BEGINNING:
         after = await _window(request.app[keys.SERVICES], thread_id)

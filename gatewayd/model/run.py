@@ -13,6 +13,8 @@ from gatewayd.model.states import ACTIVE, RunStatus
 
 CancelAction = Literal["interrupt", "rollback"]
 
+CONTEXT_GIVEN: Final = "__context_provided__"
+"""Key of `configurable`: the request has a context. A note of the server to itself, shown nowhere."""
 RESUMING: Final = "__pregel_resuming"
 """
 Key of `configurable` that `RemoteGraph` sets when the graph that it is a node of goes on.

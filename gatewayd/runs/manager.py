@@ -17,7 +17,7 @@ from gatewayd.errors import NotFound, Unavailable
 from gatewayd.model import event
 from gatewayd.model.cron import Firing
 from gatewayd.model.event import Item
-from gatewayd.model.run import CancelAction, QueuePlace, Run, RunOutcome, RunRequest
+from gatewayd.model.run import CONTEXT_GIVEN, CancelAction, QueuePlace, Run, RunOutcome, RunRequest
 from gatewayd.model.state import Parts
 from gatewayd.runs import cancels, endings, flight, waiters
 from gatewayd.storage import store
@@ -509,5 +509,5 @@ def _order(run: Run) -> dict[str, Any]:
         "metadata": run.metadata,
         "answers": run.answers,
         "executed_s": run.executed_us / 1e6,
-        "context_given": bool(run.kwargs["config"]["configurable"].get("__context_provided__")),
+        "context_given": bool(run.kwargs["config"]["configurable"].get(CONTEXT_GIVEN)),
     }

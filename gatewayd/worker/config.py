@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 import gatewayd
 from gatewayd.channel import orders
-from gatewayd.model.run import RESUMING
+from gatewayd.model.run import CONTEXT_GIVEN, RESUMING
 from gatewayd.worker import graphs
 
 _LANGGRAPH_VERSION = metadata.version("langgraph")
@@ -47,12 +47,14 @@ _SERVER_PREFIXES = ("__", "langgraph_", "langsmith-")
 def prepare(run: orders.RunOrder) -> RunnableConfig:
     """Return the config as far as it is known before the graph is: what a factory is given, and may change."""
     given: dict[str, Any] = run.kwargs.get("config") or {}
-    config: dict[str, Any] = {key: given[key] for key in _PASSED_ON if given.get(key)}
+    config: dict[str, Any] = {key: given[key] for key in _PASSED_ON if given.get(key) is not None}
     config["metadata"] = {**(given.get("metadata") or {}), **_about(run)}
     # Keys of langgraph's own (`__pregel_…`) steer its engine and are never taken from stored data, but for one.
     configurable: dict[str, Any] = given.get("configurable") or {}
     config["configurable"] = {
-        key: value for key, value in configurable.items() if not key.startswith("__pregel_")
+        key: value
+        for key, value in configurable.items()
+        if not key.startswith("__pregel_") and key != CONTEXT_GIVEN
     }
     if configurable.get(RESUMING) is True:
         config["configurable"][RESUMING] = True
@@ -77,6 +79,7 @@ def build(
 def _about(run: orders.RunOrder) -> dict[str, Any]:
     """Return what the metadata says about this start and this server."""
     return {
+        "run_id": run.run_id,  # what langgraph knows a run by that goes on
         "run_attempt": run.attempt,
         "langgraph_version": _LANGGRAPH_VERSION,
         "langgraph_api_version": gatewayd.__version__,

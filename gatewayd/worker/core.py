@@ -121,7 +121,7 @@ class Core:
                 patience_s=configuration.patience_s,
                 full_errors=configuration.full_errors,
             )
-            states = state.States(loaded, database, store)
+            states = state.States(loaded, database, store, configuration.full_errors)
             updates = update.Updates(loaded, database, store, configuration.full_errors)
             described = descriptions.Descriptions(loaded, store)
             self._answers = {
@@ -213,6 +213,8 @@ def _refusal(method: str, error: Exception) -> list[Any]:
     """Return [status, detail] of a failed call; what is nobody's fault is logged here, with its trace."""
     for kind, status in STATUSES:
         if isinstance(error, kind):
-            return [status, error.detail if isinstance(error, GatewaydError) else str(error)]
+            if isinstance(error, GatewaydError | graphs.InvalidGraph):
+                return [status, error.detail]
+            return [status, str(error)]
     log.error("the call %s failed", method, exc_info=error)
     return [500, f"{type(error).__name__}: {error}"]

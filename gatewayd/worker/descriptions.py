@@ -7,8 +7,7 @@ state's channels are updated, all optional, since a node may update any of them.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any, cast
 
 from attrs import define
@@ -17,7 +16,6 @@ from langgraph.store.base import BaseStore
 from pydantic import ConfigDict, Field, create_model
 from pydantic.errors import PydanticUserError
 
-from gatewayd.errors import Rejected
 from gatewayd.worker import graphs, serialise
 
 log = logging.getLogger(__name__)
@@ -53,18 +51,8 @@ class Descriptions:
             inside = graph.aget_subgraphs(namespace=namespace, recurse=recurse)
             return serialise.dumps({name: schemas_of(each) async for name, each in inside})
 
-    @asynccontextmanager
-    async def _open(self, graph_id: str, config: RunnableConfig) -> AsyncIterator[Any]:
-        """Yield the graph; what its factory finds wrong with the config (a ValueError) is the caller's fault."""
-        try:
-            async with self.graphs.open(
-                graph_id, config=config, access_context="assistants.read", store=self.store
-            ) as graph:
-                yield graph
-        except graphs.InvalidGraph:
-            raise
-        except ValueError as error:
-            raise Rejected(str(error)) from error
+    def _open(self, graph_id: str, config: RunnableConfig) -> Any:
+        return self.graphs.open_for_client(graph_id, config, "assistants.read", store=self.store)
 
 
 def schemas_of(graph: graphs.AnyPregel) -> dict[str, Any]:

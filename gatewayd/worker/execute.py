@@ -112,6 +112,8 @@ class Execution:
     """The last state of the root graph, and what was emitted of it, if it was."""
     _values_cut: bytes | Cut | None = field(default=None, init=False)
     _states: parts.States = field(init=False)
+    _private: bool = field(default=False, init=False)
+    """Whether the graph hands out less than its whole states."""
     _stopped: bool = field(default=False, init=False)
     """The graph stopped at an interrupt or breakpoint."""
     _agen: Any = field(default=None, init=False)
@@ -161,13 +163,20 @@ class Execution:
         if self._cancel_wanted and self.task is not None:
             self.task.cancel()
         try:
+            outcome = await self._ended()
+        except Exception as error:  # a fault of this program: the run must not stay open for it
+            log.exception("the end of the run can't be told")
+            outcome = {"outcome": "error", "error": faults.describe(error), "result": None}
+        await self.outlet.end(outcome)
+
+    async def _ended(self) -> dict[str, Any]:
+        """Return how the run has ended; nothing of it executes any more."""
+        try:
             outcome = await self._outcome()
         except asyncio.CancelledError as cancelled:
             outcome = await self._after_cancel(cancelled)
         self._close_events()
-        if self._protocol is not None:
-            outcome = self._with_ends(self._protocol, outcome)
-        await self.outlet.end(outcome)
+        return outcome if self._protocol is None else self._with_ends(self._protocol, outcome)
 
     def _with_ends(self, shaped: protocol.Protocol, outcome: dict[str, Any]) -> dict[str, Any]:
         """Emit how the subgraphs ended that were still at work; return the outcome with the places of its questions."""
@@ -243,6 +252,10 @@ class Execution:
             self._protocol.transformers = Transformers(graph.stream_transformers)
             config = merge_configs(config, {"configurable": {protocol.NEWER_MESSAGES: True}})
             more["version"] = "v2"
+        else:
+            self._private = projection.has_private_values(graph)
+            if self._private and not self._modes.events:  # beside them the reference shows whole states
+                more["output_keys"] = graph.output_channels
         stream: Callable[..., Any] = graph.astream  # its overloads know only literal modes
         self._agen = stream(
             plan.input,
@@ -353,7 +366,7 @@ class Execution:
     async def _succeeded(
         self, graph: graphs.AnyPregel, config: RunnableConfig, saver: checkpoints.Saver
     ) -> dict[str, Any]:
-        if self._stopped or self._values is None or INTERRUPT in _keys(self._values):
+        if self._private or self._stopped or self._values is None or INTERRUPT in _keys(self._values):
             return {**await self._state(graph, config), "outcome": "success"}
         blobs = []
         values = self._values_cut
@@ -377,10 +390,11 @@ class Execution:
         if self._protocol is not None:
             self._emit_all(self._protocol.shape((), "values", snapshot.values))
             self._emit_all(self._protocol.release())
-            return {**self._projected(snapshot), "outcome": "success"}
+            return {**self._projected(graph, snapshot), "outcome": "success"}
         if "values" in self._modes.asked:
-            self._emit("values", "", self._states.cut(projection.result_of(snapshot, self._asking())))
-        state = self._projected(snapshot)
+            output = partial(projection.output_of, graph)
+            self._emit("values", "", self._states.cut(projection.result_of(snapshot, self._asking(), output)))
+        state = self._projected(graph, snapshot)
         for mode, payload in modes.last_checkpoint(config, snapshot):
             self._see((), mode, payload)
         return {**state, "outcome": "success"}
@@ -389,7 +403,7 @@ class Execution:
         self.outlet.drain = lambda: None  # the error is the last event, whatever langgraph still has
         self._close_events()
         fault = faults.describe(error, full=self.around.full_errors)
-        log.warning("the run failed: %s: %s", fault["error"], error, exc_info=error)
+        log.warning("the run failed: %s: %s", fault["error"], faults.text(error), exc_info=error)
         with contextlib.suppress(GatewaydError):  # the backlog is what failed
             self._emit("error", "", serialise.dumps(fault))
         if isinstance(error, UnknownInterruptError):  # refused before anything was written
@@ -412,11 +426,12 @@ class Execution:
         return {**await self._state_anyhow(saver), "outcome": "cancelled"}
 
     async def _state(self, graph: graphs.AnyPregel, config: RunnableConfig) -> dict[str, Any]:
-        return self._projected(await self._snapshot(graph, config))
+        return self._projected(graph, await self._snapshot(graph, config))
 
-    def _projected(self, snapshot: StateSnapshot) -> dict[str, Any]:
+    def _projected(self, graph: graphs.AnyPregel, snapshot: StateSnapshot) -> dict[str, Any]:
         self._forget_refused()
-        return projection.of_snapshot(snapshot, self._asking(), self._states)
+        output = partial(projection.output_of, graph)
+        return projection.of_snapshot(snapshot, self._asking(), self._states, output)
 
     def _asking(self) -> projection.Asking:
         return partial(resume.tasks_that_ask, self.order.thread_id, storage=self.around.reader)
@@ -432,7 +447,10 @@ class Execution:
         return await graph.aget_state(resume.latest(config))
 
     async def _state_anyhow(self, saver: checkpoints.Saver) -> dict[str, Any]:
-        """Return the thread's state, or nothing when it can't be had: the old values stay then."""
+        """
+        Return the thread's state. When it can't be had (a step's writes may contradict each other), the last one that
+        the graph handed out; without one the old values stay.
+        """
         order = self.order
         try:
             async with self.around.graphs.open(
@@ -440,8 +458,12 @@ class Execution:
             ) as graph:
                 return await self._state(graph, _at(order))
         except Exception as error:
-            log.warning("the state after the run can't be computed: %s", error, exc_info=error)
-            return {}
+            log.warning("the state after the run can't be computed: %s", faults.text(error), exc_info=error)
+            if self._values is None or self._private:
+                return {}
+            self._forget_refused()
+            values = self._states.shown(self._values)
+            return {"values": parts.inline(values), "blobs": parts.blobs_of(values), "interrupts": {}}
 
 
 TIMEOUT = {"error": "TimeoutError", "message": ""}

@@ -47,12 +47,25 @@ def describe(exc: BaseException, *, full: bool = False) -> dict[str, str]:
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
     name = exc.wire_name if isinstance(exc, Renamed) else type(exc).__name__
-    return {"error": name, "message": _text(exc) if full or isinstance(exc, _SHOWN) else MASKED}
+    return {"error": name, "message": text(exc) if full or isinstance(exc, _SHOWN) else MASKED}
 
 
-def _text(exc: BaseException) -> str:
-    """Return the exception's text; a `__str__` that itself fails must not replace the error it belongs to."""
+def refusal(exc: BaseException, *, full: bool = False) -> str:
+    """Return why a graph has refused: its sentence, or that of the policy on masking behind the error's name."""
+    fault = describe(exc, full=full)
+    if isinstance(exc, ValueError | InvalidUpdateError) and fault["message"]:
+        return fault["message"]
+    return f"{fault['error']}: {fault['message']}"
+
+
+def text(exc: BaseException) -> str:
+    """
+    Return the exception's text, as it can be sent and stored: a lone surrogate is "?", a NUL U+FFFD.
+
+    A `__str__` that itself fails must not replace the error it belongs to.
+    """
     try:
-        return str(exc)
+        found = str(exc)
     except Exception as error:
         return f"(its message can't be read: {type(error).__name__})"
+    return found.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")

@@ -32,7 +32,7 @@ from langgraph_sdk.runtime import AccessContext, ServerRuntime, _ExecutionRuntim
 from pydantic import AliasChoices, BaseModel
 from typing_extensions import is_typeddict
 
-from gatewayd.errors import NotFound
+from gatewayd.errors import NotFound, Rejected
 from gatewayd.worker import factories, faults, usercode
 
 logger = logging.getLogger(__name__)
@@ -129,6 +129,19 @@ class Graphs:
             raise
         else:
             await stack.aclose()
+
+    @asynccontextmanager
+    async def open_for_client(
+        self, graph_id: str, config: RunnableConfig, access_context: AccessContext, **given: Any
+    ) -> AsyncIterator[AnyPregel]:
+        """Do as `open`, for a call: what a factory finds wrong with the config (a ValueError) is the caller's fault."""
+        try:
+            async with self.open(graph_id, config=config, access_context=access_context, **given) as graph:
+                yield graph
+        except InvalidGraph:
+            raise
+        except ValueError as error:
+            raise Rejected(str(error)) from error
 
     def _find(self, graph_id: str) -> Loaded:
         try:

@@ -69,6 +69,13 @@ class States:
         known.update(cutter.blobs)
         return state.Cut(manifest, size, [tuple(blob) for blob in cutter.blobs.values()])
 
+    def shown(self, value: Any) -> bytes | state.Cut:
+        """Cut a state that is stored: what has no JSON form in it is shown as its text."""
+        try:
+            return self.cut(value)
+        except TypeError:
+            return self.cut(serialise.simplified(value))
+
     def forget(self) -> None:
         """Something that was cut has not been stored: what is cut from now on leaves nothing out."""
         self._known = set()

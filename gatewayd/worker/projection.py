@@ -7,27 +7,47 @@ from typing import Any
 
 from langgraph.types import Interrupt, StateSnapshot
 
-from gatewayd.worker import parts, serialise
+from gatewayd.worker import graphs, parts, serialise
 
+Shown = Callable[[Any], Any]
+"""Takes the values of a state; returns those that are a run's output (`output_of` with its graph)."""
 Asking = Callable[[str], Mapping[str, Sequence[Interrupt]]]
 """Returns the tasks that wait on a checkpoint, with those that no snapshot shows (`resume.tasks_that_ask`)."""
+
+
+def has_private_values(graph: graphs.AnyPregel) -> bool:
+    """Whether the states of a graph hold more than its output schema shows."""
+    output, every = graph.output_channels, graph.stream_channels_asis
+    return not isinstance(output, str) and not isinstance(every, str) and not set(every) <= set(output)
+
+
+def output_of(graph: graphs.AnyPregel, values: Any) -> Any:
+    """Return what of a state is its graph's output."""
+    if not isinstance(values, dict) or not has_private_values(graph):
+        return values
+    return {name: values[name] for name in graph.output_channels if name in values}
 
 
 def of_snapshot(
     snapshot: StateSnapshot,
     asking: Asking,
     states: parts.States,
+    output: Shown,
 ) -> dict[str, Any]:
     """
     Return the projection of a snapshot (the keys of `model.run.RunOutcome`).
 
     `values` is None on a thread without any checkpoint; `interrupts` maps the ids of tasks that wait to their
-    interrupts; `result` is the values with ``__interrupt__`` if there are any; both are JSON or a manifest, to which
+    interrupts; `result` is the output with ``__interrupt__`` if there are any; both are JSON or a manifest, to which
     `blobs` belong.
     """
     waiting = _waiting(snapshot, asking)
-    values = states.cut(snapshot.values)
-    result = states.cut(_with_interrupts(snapshot.values, waiting)) if any(waiting.values()) else values
+    values = states.shown(snapshot.values)
+    shows = output(snapshot.values)
+    if any(waiting.values()):
+        result = states.shown(_with_interrupts(shows, waiting))
+    else:
+        result = values if shows is snapshot.values else states.shown(shows)
     checkpoint_id = snapshot.config["configurable"].get("checkpoint_id")
     return {
         "values": None if checkpoint_id is None else parts.inline(values),
@@ -39,10 +59,10 @@ def of_snapshot(
     }
 
 
-def result_of(snapshot: StateSnapshot, asking: Asking) -> Any:
+def result_of(snapshot: StateSnapshot, asking: Asking, output: Shown) -> Any:
     """Return what `wait` answers, as an object."""
-    waiting = _waiting(snapshot, asking)
-    return _with_interrupts(snapshot.values, waiting) if any(waiting.values()) else snapshot.values
+    waiting, shows = _waiting(snapshot, asking), output(snapshot.values)
+    return _with_interrupts(shows, waiting) if any(waiting.values()) else shows
 
 
 def _waiting(snapshot: StateSnapshot, asking: Asking) -> dict[str, Sequence[Interrupt]]:

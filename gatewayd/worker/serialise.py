@@ -4,7 +4,8 @@ Everything that has no JSON form of its own is told to orjson by one hook; orjso
 UUIDs, enums, dataclasses and numpy arrays. What nobody knows becomes null, as in the reference. Two things orjson can't
 be told are repaired afterwards, only when they occur: lone surrogates become "?", NULs become U+FFFD.
 
-Raises TypeError for what the reference refuses too: integers beyond 64 bits, keys without a text form, cycles.
+Raises TypeError for what the reference refuses too: integers beyond 64 bits, keys without a text form, cycles. A run
+that emits such a value fails; where it is stored already, it is read through `simplified`.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ _AS_TEXT = (
     ipaddress.IPv6Interface,
 )
 _SCALARS = (int, float, date, time, UUID)
+DEEPEST = 200
+"""Levels of a value that are shown when not all can be: orjson gives up at 254."""
 # An escaped NUL, not the text of one: an even number of backslashes stands before it.
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
@@ -83,8 +86,51 @@ def dumps(value: Any, *, full: bool = False) -> bytes:
 
 
 def plain(value: Any) -> Any:
-    """Return what `value` is on the wire, as plain JSON data."""
-    return orjson.loads(dumps(value))
+    """Return what `value` is on the wire, as plain JSON data; what has no form there, as in `shown`."""
+    return orjson.loads(shown(value))
+
+
+def shown(value: Any) -> bytes:
+    """Encode what is stored: what has no JSON form does not hide the rest, it is shown as its text."""
+    try:
+        return dumps(value)
+    except TypeError:
+        return dumps(simplified(value))
+
+
+def simplified(value: Any, depth: int = DEEPEST) -> Any:
+    """Return a copy that `dumps` takes: texts for what has no JSON form, nulls for what is nested too deeply."""
+    if depth == 0:
+        return None
+    match value:
+        case Enum():
+            return simplified(value.value, depth)
+        case dict():
+            return {_key(key): simplified(item, depth - 1) for key, item in value.items()}
+        case list():
+            return [simplified(item, depth - 1) for item in value]
+        case tuple() if type(value) is tuple:
+            return [simplified(item, depth - 1) for item in value]
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if value is None or isinstance(value, (str, *_SCALARS)):
+        return value if _encodes(value) else str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value) if not field.name.startswith("_")]
+        return {name: simplified(getattr(value, name), depth - 1) for name in names}
+    return simplified(_plain(value), depth - 1)
+
+
+def _key(key: Any) -> Any:
+    return key if _encodes({key: None}) else str(key)
+
+
+def _encodes(value: Any) -> bool:
+    try:
+        dumps(value)
+    except TypeError:
+        return False
+    return True
 
 
 def fields(message: Any) -> Any:

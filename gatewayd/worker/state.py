@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+import logging
+import sqlite3
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,8 +16,11 @@ from langgraph.store.base import BaseStore
 from langgraph.types import PregelTask, StateSnapshot
 
 from gatewayd.checkpointing import operations
+from gatewayd.errors import GatewaydError, Rejected
 from gatewayd.model import selection
-from gatewayd.worker import checkpoints, graphs, parts, projection, reader, resume, serialise
+from gatewayd.worker import checkpoints, faults, graphs, parts, projection, reader, resume, serialise
+
+log = logging.getLogger(__name__)
 
 CHECKPOINTS_SIZE = "SELECT count(*), coalesce(sum(length(checkpoint) + length(coalesce(metadata_packed, metadata))), 0) FROM checkpoints WHERE thread_id = ?"
 WRITES_SIZE = "SELECT count(*), coalesce(sum(length(value)), 0) FROM writes WHERE thread_id = ?"
@@ -41,6 +47,8 @@ class States:
     graphs: graphs.Graphs
     reader: reader.Reader
     store: BaseStore | None
+    full_errors: bool = False
+    """Whether the messages of all errors are shown."""
 
     async def project(self, thread_id: str, graph_id: str) -> dict[str, Any]:
         """Return the projection of the thread's latest state (see `projection.of_snapshot`)."""
@@ -51,6 +59,7 @@ class States:
                 snapshot,
                 partial(resume.tasks_that_ask, thread_id, storage=self.reader),
                 parts.States(self.reader, thread_id),
+                partial(projection.output_of, graph),
             )
 
     async def state(
@@ -65,8 +74,9 @@ class States:
         """Return the JSON of a thread's state, the latest or that of a checkpoint; `select` names parts of it."""
         config = config_of(thread_id, checkpoint_ns, checkpoint_id)
         async with self._open(graph_id, config) as graph:
-            snapshot = await graph.aget_state(config, subgraphs=subgraphs)
-            return serialise.dumps(selection.selected(shape(snapshot), select))
+            with self._refusing():
+                snapshot = await graph.aget_state(config, subgraphs=subgraphs)
+            return serialise.shown(selection.selected(shape(snapshot), select))
 
     async def history(
         self,
@@ -84,7 +94,9 @@ class States:
         earlier = config_of(thread_id, checkpoint_ns, before) if before else None
         async with self._open(graph_id, config) as graph:
             states = graph.aget_state_history(config, filter=metadata, before=earlier, limit=limit)
-            return serialise.dumps([selection.selected(shape(snapshot), select) async for snapshot in states])
+            with self._refusing():
+                found = [selection.selected(shape(snapshot), select) async for snapshot in states]
+            return serialise.shown(found)
 
     async def storage(self, thread_id: str) -> dict[str, Any]:
         """
@@ -124,12 +136,23 @@ class States:
         """Return what of a thread stays when only its latest states are kept (see `operations.prune`)."""
         return [[ns, latest, [*older]] for ns, latest, older in self._saver().kept(thread_id)]
 
+    @contextlib.contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Tell it as a refusal when the graph can't make a state of what it has stored: its schema has changed, say."""
+        try:
+            yield
+        except (GatewaydError, sqlite3.Error):
+            raise
+        except Exception as error:
+            log.warning("a state can't be shown: %s", faults.text(error), exc_info=error)
+            raise Rejected(faults.refusal(error, full=self.full_errors)) from error
+
     def _saver(self) -> checkpoints.Saver:
         return checkpoints.Saver(self.reader, NoSink(), run_id="", durability="async")
 
     def _open(self, graph_id: str, config: RunnableConfig) -> Any:
-        return self.graphs.open(
-            graph_id, config=config, access_context="threads.read", store=self.store, saver=self._saver()
+        return self.graphs.open_for_client(
+            graph_id, config, "threads.read", store=self.store, saver=self._saver()
         )
 
 

@@ -18,7 +18,6 @@ from typing import Any
 
 from attrs import define, field
 from langchain_core.runnables import RunnableConfig
-from langgraph.errors import InvalidUpdateError
 from langgraph.store.base import BaseStore
 from langgraph.types import StateUpdate
 
@@ -178,8 +177,8 @@ class Updates:
         here = {"thread_id": thread_id, "checkpoint_ns": "", **place}
         config: RunnableConfig = {"configurable": here, "metadata": {"graph_id": graph_id}}
         root = state.config_of(thread_id)
-        async with self.graphs.open(
-            graph_id, config=config, access_context="threads.update", store=self.store, saver=saver
+        async with self.graphs.open_for_client(
+            graph_id, config, "threads.update", store=self.store, saver=saver
         ) as graph:
             try:
                 made = state.place_of(await change(graph, config)) or {}
@@ -187,18 +186,12 @@ class Updates:
                 shown = state.shape(after)
                 asking = partial(resume.tasks_that_ask, thread_id, storage=self.reader)
                 states = parts.States(self.reader, thread_id)
-                projected = projection.of_snapshot(await graph.aget_state(root), asking, states)
-                data = states.cut({"state": shown, "thread_id": thread_id})
+                output = partial(projection.output_of, graph)
+                projected = projection.of_snapshot(await graph.aget_state(root), asking, states, output)
+                data = states.shown({"state": shown, "thread_id": thread_id})
                 told = [data] if isinstance(data, bytes) else list(data)
             except (GatewaydError, sqlite3.Error):
                 raise
             except Exception as error:
-                raise Rejected(self._told(error)) from error
+                raise Rejected(faults.refusal(error, full=self.full_errors)) from error
         return {"operations": collected.changes, "place": made, "told": told, "projection": projected}
-
-    def _told(self, error: Exception) -> str:
-        """Return why the graph has refused: its sentence, or that of the policy on masking behind the error's name."""
-        fault = faults.describe(error, full=self.full_errors)
-        if isinstance(error, ValueError | InvalidUpdateError) and fault["message"]:
-            return fault["message"]
-        return f"{fault['error']}: {fault['message']}"

@@ -24,6 +24,7 @@ STATUSES: dict[int, type[errors.GatewaydError]] = {
     404: errors.NotFound,
     409: errors.Conflict,
     422: errors.Invalid,
+    424: errors.Unusable,
     504: errors.Unanswered,
 }
 """How a worker's refusals come back out of `call`."""

@@ -158,3 +158,16 @@ async def test_an_integer_that_storage_cannot_take_is_refused(server, number):
     for path, name in (("latest", "version"), ("versions", "limit"), ("versions", "offset")):
         refusal = await server.json("POST", f"/assistants/chat/{path}", {name: number}, status=422)
         assert f'On instance["{name}"]' in refusal["detail"]
+
+
+async def test_names_are_found_and_sorted_in_any_case_of_any_alphabet(server):
+    mine = {"metadata": {"alphabet": "greek"}}
+    for name in ("ΒΗΤΑ", "άλφα", "Γάμμα"):
+        await make(server, name=name, **mine)
+    for word, found in (("βητα", ["ΒΗΤΑ"]), ("ΆΛΦΑ", ["άλφα"]), ("γ", ["Γάμμα"]), ("%", [])):
+        query = {"name": word, "select": ["name"], **mine}
+        assert await server.json("POST", "/assistants/search", query) == [{"name": each} for each in found]
+        assert await server.json("POST", "/assistants/count", {"name": word, **mine}) == len(found)
+    query = {"sort_by": "name", "sort_order": "asc", "select": ["name"], **mine}
+    names = [each["name"] for each in await server.json("POST", "/assistants/search", query)]
+    assert names == ["άλφα", "ΒΗΤΑ", "Γάμμα"]

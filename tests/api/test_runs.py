@@ -403,6 +403,13 @@ async def test_cancel_wants_a_status_or_named_runs(server, body):
 # stateless runs
 
 
+@pytest.mark.parametrize("path", ["/runs", "/runs/wait", "/runs/stream", "/runs/batch"])
+async def test_a_stateless_run_has_nothing_to_answer(server, path):
+    body = {"assistant_id": "chat", "command": {"resume": "yes"}}
+    refusal = await server.json("POST", path, [body] if path == "/runs/batch" else body, status=400)
+    assert refusal == {"detail": "You must provide a thread_id when resuming."}
+
+
 async def test_a_stateless_run_is_named_without_its_thread(server):
     async with server.client.post("/runs", json={"assistant_id": "chat"}) as answer:
         run = await answer.json()

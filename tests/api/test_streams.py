@@ -389,6 +389,14 @@ async def test_a_thread_stream_refuses_an_id_that_is_none(server):
     assert answer == {"detail": "Invalid last-event-id: must be a valid Redis stream ID"}
 
 
+async def test_an_empty_id_is_none_at_all(server):
+    thread_id = await server.thread()
+    run_id = await server.completed(thread_id)
+    for path in (f"/threads/{thread_id}/stream", f"/threads/{thread_id}/runs/{run_id}/stream"):
+        async with server.client.get(path, headers={"Last-Event-ID": ""}) as answer:
+            assert answer.status == 200
+
+
 async def test_a_thread_stream_of_an_unknown_thread_is_silent_until_it_exists(serve):
     server = await serve(heartbeat_s=0.02)
     async with server.client.get(f"/threads/{NOBODY}/stream") as answer:

@@ -133,19 +133,30 @@ def test_only_a_running_run_stores_checkpoints(desk: Any, thread_id: str, state:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_a_run_is_deleted_in_whatever_state_without_its_checkpoints_and_with_its_slot_unless_it_executes(
+def test_a_run_is_deleted_in_whatever_state_and_with_its_slot_unless_it_executes(
     desk: Any, thread_id: str, state: str
 ) -> None:
     run_id = in_state(desk, thread_id, state)
-    if state == "running":
-        desk.checkpoint(run_id, "0001")
     deleted = runs.run_delete(desk.connection, thread_id, run_id, desk.tick())
     assert (deleted is None) is (state == "gone")
     assert row(desk, run_id) == []
     # what executes may go on for a while: no other run may begin beside it
     assert desk.holder(thread_id) == (run_id if state == "running" else None)
     assert desk.look(thread_id).status in {"idle", "error"}
-    assert len(desk.fetch("SELECT * FROM checkpoints")) == (state == "running")
+
+
+def test_a_deleted_run_takes_its_states_with_it_only_if_it_had_not_ended(desk: Any, thread_id: str) -> None:
+    ended = desk.create(thread_id, claim=True)
+    desk.checkpoint(ended, "0001")
+    desk.finish(ended, "success")
+    going = desk.create(thread_id, claim=True)
+    desk.checkpoint(going, "0002", "0001")
+    desk.write(going, "0001")
+    desk.write(going, "0002")
+    runs.run_delete(desk.connection, thread_id, going, desk.tick())
+    runs.run_delete(desk.connection, thread_id, ended, desk.tick())
+    assert desk.fetch("SELECT checkpoint_id FROM checkpoints") == [("0001",)]
+    assert desk.fetch("SELECT * FROM writes") == []
 
 
 def test_a_run_is_deleted_on_its_own_thread_only(desk: Any, thread_id: str) -> None:
@@ -337,6 +348,25 @@ def test_a_missing_thread_is_made_only_if_that_is_wanted(desk: Any) -> None:
     made = desk.look(thread_id)
     assert made.metadata == {"graph_id": "chat", "assistant_id": desk.run(run_id).assistant_id}
     assert not desk.run(run_id).ephemeral
+
+
+def test_metadata_of_the_config_are_the_runs_below_its_own(desk: Any, thread_id: str) -> None:
+    config = {"metadata": {"a": "config", "b": "config", "graph_id": "theirs"}, "run_name": "walk"}
+    run = desk.run(desk.create(thread_id, config=config, metadata={"a": "run"}))
+    mine = {"created_by": "system", "assistant_id": run.assistant_id}
+    assert run.metadata == {"a": "run", "b": "config", "graph_id": "theirs", **mine}
+    assert run.kwargs["config"]["metadata"] == run.metadata
+    assert desk.look(thread_id).config == {**config, "configurable": {}}
+
+
+def test_no_metadata_say_another_run_thread_or_assistant(desk: Any) -> None:
+    ids = {"run_id": "mine", "thread_id": "mine", "assistant_id": "mine"}
+    thread_id = desk.thread(**ids)
+    run = desk.run(desk.create(thread_id, config={"metadata": ids}, metadata=ids))
+    mine = {"created_by": "system", "assistant_id": run.assistant_id}
+    assert run.metadata == {"graph_id": "chat", **mine}
+    assert desk.look(thread_id).config["metadata"] == {}
+    assert desk.look(thread_id).metadata["run_id"] == "mine"
 
 
 def test_the_run_knows_where_its_threads_log_stood(desk: Any, thread_id: str) -> None:

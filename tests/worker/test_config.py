@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 import gatewayd
 from gatewayd.channel import orders
+from gatewayd.model.run import CONTEXT_GIVEN
 from gatewayd.worker import config
 
 SERVER = {
@@ -84,6 +85,7 @@ def test_the_metadata_tells_attempt_and_versions(monkeypatch: pytest.MonkeyPatch
     built, _ = config.build(ORDER, graph())
     assert built["metadata"] == {
         "m": 1,
+        "run_id": ORDER.run_id,
         "run_attempt": 2,
         "langgraph_version": metadata.version("langgraph"),
         "langgraph_api_version": gatewayd.__version__,
@@ -109,6 +111,11 @@ def test_tags_limit_and_concurrency_pass_and_are_absent_when_not_given() -> None
     )
     assert (built["tags"], built["recursion_limit"], built["max_concurrency"]) == (["x"], 9, 3)
     assert set(config.build(ORDER, graph())[0]) == {"metadata", "configurable", "run_id"}
+
+
+def test_a_limit_of_nothing_is_a_limit() -> None:
+    built, _ = config.build(order({"config": {"recursion_limit": 0}}), graph())
+    assert built["recursion_limit"] == 0
 
 
 def test_keys_that_steer_langgraph_are_not_taken_from_a_request() -> None:
@@ -171,6 +178,12 @@ def test_what_a_factory_changes_in_the_prepared_config_stays_when_it_is_built() 
     assert built["tags"] == ["changed"]
     assert built["metadata"]["made"] is True
     assert built["configurable"] == {"a": 3, **SERVER}
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_the_servers_note_of_a_context_is_not_shown_to_the_graph(given: bool) -> None:
+    run = order({"config": {"configurable": {CONTEXT_GIVEN: True}}}, context_given=given)
+    assert CONTEXT_GIVEN not in config.build(run, graph())[0]["configurable"]
 
 
 async def test_a_context_that_the_schema_refuses_is_an_error_of_the_run() -> None:

@@ -184,7 +184,7 @@ def _version_insert(connection: sqlite3.Connection, assistant: Assistant) -> Non
 def search_statement(search: Search) -> tuple[str, list[Any]]:
     """Return the SELECT of a search and its parameters: sorted and cut, one row more than asked."""
     found = _conditions(search)
-    column = "name COLLATE NOCASE" if search.sort_by == "name" else search.sort_by
+    column = "folded(name)" if search.sort_by == "name" else search.sort_by
     direction = "DESC" if search.descending else "ASC"
     sql = (
         f"SELECT {COLUMNS} FROM assistants WHERE {' AND '.join(found.terms)} "
@@ -218,7 +218,7 @@ def _conditions(search: Search) -> filters.Conditions:
     if search.graph_id is not None:
         found.add("graph_id = ?", search.graph_id)
     if search.name is not None:
-        found.add("instr(lower(name), lower(?)) > 0", search.name)
+        found.add("instr(folded(name), folded(?)) > 0", search.name)
     return found
 
 

@@ -31,6 +31,10 @@ PRAGMAS = (
 """Of the writing connection; page size and auto_vacuum count for a new file only."""
 
 
+FOLDED = "folded"
+"""SQL function: a text without the difference between small and capital letters, of all alphabets (lower() knows one)."""
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """
     Open the writing connection with the pragmas of design §3; transactions are begun by hand.
@@ -49,6 +53,7 @@ def connect(path: Path) -> sqlite3.Connection:
         for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         checkpoint_sql.prepare(connection)
+        connection.create_function(FOLDED, 1, str.casefold, deterministic=True)
     except BaseException:
         connection.close()
         raise
@@ -85,6 +90,7 @@ class Readers:
             await connection.execute("PRAGMA query_only = ON")
             await connection.execute("PRAGMA busy_timeout = 5000")
             await connection.execute("PRAGMA cache_size = -16384")
+            await connection.create_function(FOLDED, 1, str.casefold, deterministic=True)
             self._connections.append(connection)
 
     async def rows(

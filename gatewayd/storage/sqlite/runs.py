@@ -22,7 +22,7 @@ from gatewayd.errors import Conflict, NotFound, UnknownInterrupt
 from gatewayd.model import state, states
 from gatewayd.model.assistant import Assistant
 from gatewayd.model.event import Chunk
-from gatewayd.model.run import RESUMING, Run, RunOutcome, RunRequest
+from gatewayd.model.run import CONTEXT_GIVEN, RESUMING, Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Thread
 from gatewayd.storage.sqlite import assistants, events, idempotency, slots, threads, webhooks
 
@@ -249,10 +249,11 @@ def _composed(
     run_id: str, request: RunRequest, assistant: Assistant, thread: Thread, made: bool, log_from: int
 ) -> Run:
     """Merge assistant, thread and request (rest.md §6.1: config, context and metadata, low to high)."""
-    metadata = {**assistant.metadata, **thread.metadata, "assistant_id": assistant.assistant_id}
+    metadata = {**assistant.metadata, **thread.metadata}
     if not made:
         metadata["graph_id"] = assistant.graph_id
-    metadata |= request.metadata
+    metadata |= {**(request.config.get("metadata") or {}), **request.metadata}
+    metadata = {**_without_ids(metadata), "assistant_id": assistant.assistant_id}
     given = {key: value for key, value in request.config.items() if key != "configurable"}
     base = {key: value for key, value in assistant.config.items() if key != "configurable"}
     configurable = dict(assistant.config.get("configurable") or {})
@@ -263,7 +264,7 @@ def _composed(
     }
     if request.context:
         context = {**assistant.context, **request.context}
-        configurable |= context | {"__context_provided__": True}
+        configurable |= context | {CONTEXT_GIVEN: True}
     else:
         context = {key: value for key, value in configurable.items() if key not in CHECKPOINT_KEYS}
         context = {**assistant.context, **context}
@@ -280,9 +281,7 @@ def _composed(
         "assistant_id": assistant.assistant_id,
         "user_id": "",
     }
-    given_metadata: dict[str, Any] = request.config.get("metadata") or {}
-    config_metadata = {**metadata, **given_metadata, **request.metadata}
-    config: dict[str, Any] = {**base, **given, "configurable": configurable, "metadata": config_metadata}
+    config: dict[str, Any] = {**base, **given, "configurable": configurable, "metadata": metadata}
     return Run(
         run_id=run_id,
         thread_id=thread.thread_id,
@@ -311,6 +310,16 @@ def _composed(
     )
 
 
+def _without_ids(metadata: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return a client's metadata without the ids that are the server's to say.
+
+    By a `run_id` that a state's metadata have as well, langgraph knows a run that goes on, and ignores its input.
+    """
+    return {key: value for key, value in metadata.items() if key not in OWN_IDS}
+
+
+OWN_IDS = frozenset({"run_id", "thread_id", "assistant_id"})
 CHECKPOINT_KEYS = frozenset({"checkpoint_id", "checkpoint_ns", "checkpoint_map", RESUMING})
 """Keys of `configurable` that address a state and are no settings."""
 
@@ -363,9 +372,11 @@ def _thread_busy(
     metadata = {**thread.metadata, "graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
     config: dict[str, Any] = {
         **assistant.config,
-        **{key: request.config[key] for key in ("tags", "recursion_limit") if key in request.config},
+        **request.config,
         "configurable": assistant.config.get("configurable") or {},
     }
+    if config.get("metadata"):
+        config["metadata"] = _without_ids(config["metadata"])
     connection.execute(
         "UPDATE threads SET status = 'busy', updated_at = ?, metadata = ?, config = ? WHERE thread_id = ?",
         (request.received_at, wire.text(metadata), wire.text(config), thread.thread_id),
@@ -567,7 +578,10 @@ def run_delete(
     connection: sqlite3.Connection, thread_id: str, run_id: str, now: int, end: Chunk | None = None
 ) -> Run | None:
     """
-    Remove a run's row, whatever its status; its checkpoints stay. Return it as it was, None if there is none.
+    Remove a run's row, whatever its status. Return it as it was, None if there is none.
+
+    What a run has made that had ended stays. One that had not is undone: the thread shows the state before it, and has
+    no other.
 
     `end` tells its readers that it is over; it is stored if the run has begun and has not ended (`deletion_is_told`).
     The slot of one that executes is freed when nothing of it executes any more.
@@ -575,7 +589,9 @@ def run_delete(
     run = run_find(connection, run_id)
     if run is None or run.thread_id != thread_id:
         return None
-    if isinstance(run.result, state.Parts):
+    if run.active:
+        checkpoint_sql.run_delete(connection, run_id)
+    if run.active or isinstance(run.result, state.Parts):
         blobs_sql.mark(connection, thread_id)
     connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
     if run.status == "pending":
