@@ -86,10 +86,6 @@ class PlayedWorker:
         self.owner.listener.worker_frame(self, frame, 100)
         return n
 
-    def begin(self, run_id: str) -> None:
-        """Emit what every run begins with."""
-        self.emit(run_id, "metadata", {"run_id": run_id, "attempt": self.orders[run_id]["attempt"]})
-
     def end(self, run_id: str, outcome: str = "success", **fields: Any) -> None:
         """Send a run's last frame."""
         self._frames[run_id] += 1
@@ -202,7 +198,6 @@ class Server:
         result = body.pop("result", b'{"done":true}')
         run_id = await self.run(thread_id, **body)
         await self.worker.started(run_id)
-        self.worker.begin(run_id)
         self.worker.emit(run_id, "values", json.loads(result))
         self.worker.end(run_id, result=result, values=result, next=[], interrupts={})
         await self.finished(thread_id, run_id)

@@ -39,7 +39,6 @@ async def test_the_repeat_of_a_stream_is_the_stream_of_the_same_run_from_its_beg
     path = f"/threads/{thread_id}/runs/stream"
     async with server.client.post(path, json=BODY, headers=KEY) as first:
         run_id = await server.worker.started()
-        server.worker.begin(run_id)
         await server.worker.committed(run_id, server.worker.emit(run_id, "values", 1))
         async with server.client.post(path, json=BODY, headers=KEY) as second:
             server.worker.end(run_id)

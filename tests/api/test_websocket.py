@@ -162,7 +162,8 @@ async def test_a_log_that_cant_be_read_is_told_and_one_who_does_not_listen_is_cu
             await reader.send_json(
                 {"id": 1, "method": "subscription.subscribe", "params": {"channels": ["lifecycle"]}}
             )
-            await reader.receive_json()
+            told = [await reader.receive_json() for _ in range(2)]
+            assert sorted(each["type"] for each in told) == ["event", "success"]
             monkeypatch.setattr("gatewayd.streams.v2.views", lambda *_: 1 / 0)
             server.worker.emit(run_id, "v2/custom", {"data": 1}, mask=event.V2)
             told = await reader.receive_json()
