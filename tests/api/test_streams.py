@@ -460,6 +460,7 @@ async def test_a_stream_that_fails_behind_its_head_is_cut_without_a_second_head(
     async with stream(server, thread_id) as answer:
         run_id = await server.worker.started()
         monkeypatch.setattr("gatewayd.streams.v1.run_frames", lambda *_, **__: 1 / 0)
+        server.worker.emit(run_id, "values", 1)
         with pytest.raises(aiohttp.ClientPayloadError):
             await answer.read()
     assert await server.json("GET", "/ok")
