@@ -2,6 +2,8 @@
 
 A sweep begins only while no thread of the family has its slot taken, and is given up as soon as one has, or as anything
 was stored in the family: its marks might not be complete then. It begins again later; marking has changed nothing.
+Whoever executes the steps gives one up, too, whose last step was taken back with its transaction: it may have seen what
+is not so.
 """
 
 from __future__ import annotations
@@ -78,6 +80,8 @@ class Sweep:
     after: bytes = b""
     """Blobs up to this hash are done."""
     removed: int = 0
+    unsettled: bool = False
+    """A step has been executed, and it is not known whether its transaction was kept."""
 
 
 def families(connection: sqlite3.Connection, after: int, limit: int) -> list[int]:

@@ -31,7 +31,7 @@ So rollback is "delete the rows of this run" (`sql.run_delete`), and the older r
 still need them, and so that deleting a run does not reach into the copy.
 
 **What fails.** `sql.apply` raises `errors.Conflict` or `errors.Rejected` without having changed anything that the
-savepoint around it would not take back; the channel reports it as refused, and the run fails at its next saver call.
+caller would not take back; the channel reports it as refused, and the run fails at its next saver call.
 
 **Formats** of both tables. 1: the serialiser's output in one piece, for what is very small or does not become smaller, and for
 what older versions have stored. 3: the same compressed (`blobs.codec`), for what has a kilobyte at most; nothing else is

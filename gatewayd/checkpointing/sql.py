@@ -1,6 +1,6 @@
 """The statements of the tables `checkpoints` and `writes`; who may overwrite what is in the package's docstring.
 
-Functions run inside the caller's transaction, and the caller's savepoint undoes what one that raised has done. Reading
+Functions run inside the caller's transaction, and the caller undoes what one that raised has done. Reading
 statements give whole `rows.CheckpointRow` and `rows.WriteRow`.
 """
 

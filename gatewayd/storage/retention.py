@@ -57,7 +57,9 @@ class Retention(desk.Desk):
 
     async def blobs_sweep_step(self, begun: sweep.Sweep) -> bool:
         """Go on with a sweep for a few milliseconds; True when it is over."""
-        return await self.writer.submit(blobs.blobs_sweep_step, begun)
+        over = await self.writer.submit(blobs.blobs_sweep_step, begun)
+        begun.unsettled = False
+        return over
 
     async def conversion_next(self) -> convert.Found | None:
         """Return the next row of an older version that is to be converted (see `checkpointing.convert`)."""

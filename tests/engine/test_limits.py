@@ -61,8 +61,9 @@ async def test_a_strict_answer_that_fits_no_open_question_fails_its_run_and_leav
 async def test_a_second_strict_click_fails_and_answers_nothing(tmp_path: Path) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id, question = await asked(daemon)
-        first = await daemon.create(answer(thread_id, "one"))
-        second = await daemon.create(answer(thread_id, "one"))
+        # Both are on their way before the first can have been executed.
+        clicks = (daemon.create(answer(thread_id, "one")) for _ in range(2))
+        first, second = await asyncio.gather(*clicks)
         assert first.ended is not None
         assert second.ended is not None
         assert (await first.ended).status == "success"

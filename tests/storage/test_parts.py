@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gatewayd import wire
 from gatewayd.blobs import cut, texts
+from gatewayd.blobs import sql as blobs_sql
 from gatewayd.errors import NotFound, Rejected
 from gatewayd.model.event import Chunk, pack
 from gatewayd.model.run import RunOutcome
@@ -62,12 +63,30 @@ def swept(desk: Any) -> None:
     after = 0
     while begun := blobs.blobs_sweep_begin(desk.connection, after):
         while not blobs.blobs_sweep_step(desk.connection, begun):
-            pass
+            begun.unsettled = False
         after = begun.family_id
 
 
 def count(desk: Any, table: str = "blobs") -> int:
     return int(desk.fetch(f"SELECT count(*) FROM {table}")[0][0])
+
+
+def test_a_sweep_whose_step_was_taken_back_with_its_transaction_is_given_up(desk: Any) -> None:
+    thread_id = desk.thread()
+    emit(desk, thread_id, desk.create(thread_id, claim=True), *sliced(9)[:2])
+    for table in ("events", "slots"):
+        desk.connection.execute(f"DELETE FROM {table}")
+    blobs_sql.mark(desk.connection, thread_id)
+    stored = count(desk)
+    begun = blobs.blobs_sweep_begin(desk.connection, 0)
+    desk.connection.execute("BEGIN")
+    assert blobs.blobs_sweep_step(desk.connection, begun)
+    assert begun.removed == stored > 0
+    desk.connection.execute("ROLLBACK")
+    assert blobs.blobs_sweep_step(desk.connection, begun)
+    assert count(desk) == stored
+    swept(desk)
+    assert count(desk) == 0
 
 
 def shown(desk: Any, thread_id: str) -> bytes | None:

@@ -24,7 +24,10 @@ def blobs_sweep_begin(connection: sqlite3.Connection, after: int) -> sweep.Sweep
 
 
 def blobs_sweep_step(connection: sqlite3.Connection, begun: sweep.Sweep) -> bool:
-    """Go on for a few milliseconds; True when the sweep of this family is over."""
+    """Go on for a few milliseconds; True when the sweep of this family is over. To be settled when it is stored."""
+    if begun.unsettled:
+        return True
+    begun.unsettled = True
     return sweep.step(connection, begun, SOURCES)
 
 
