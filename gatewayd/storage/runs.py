@@ -8,7 +8,7 @@ from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.model.event import Chunk
 from gatewayd.model.run import QueuePlace, Run, RunOutcome, RunRequest
 from gatewayd.storage import desk
-from gatewayd.storage.sqlite import idempotency, queue, runs, slots
+from gatewayd.storage.sqlite import admission, idempotency, queue, runs, slots
 
 RUN_LOG_END = (
     "SELECT runs.ended_at IS NULL, runs.log_to FROM runs JOIN threads USING (thread_id) "
@@ -27,27 +27,29 @@ class Runs(desk.Desk):
     __slots__ = ()
 
     async def run_create(
-        self, request: RunRequest, *, claim: bool, early: Callable[[runs.Created], None] | None = None
-    ) -> runs.Created:
+        self, request: RunRequest, *, claim: bool, early: Callable[[admission.Created], None] | None = None
+    ) -> admission.Created:
         """
-        Admit a run; see `runs.run_create`. Raises `NotFound`, `Conflict`, `InsufficientStorage`.
+        Admit a run; see `admission.run_create`. Raises `NotFound`, `Conflict`, `InsufficientStorage`.
 
         `early` is called when the run is stored and not yet synced.
         """
         await self._require_room(request.once)
-        return await self.writer.submit(runs.run_create, request, self.boot, claim, promise=True, early=early)
+        return await self.writer.submit(
+            admission.run_create, request, self.boot, claim, promise=True, early=early
+        )
 
     async def runs_create_all(
         self,
         requests: Sequence[RunRequest],
         *,
         claim: int,
-        early: Callable[[list[runs.Created]], None] | None = None,
-    ) -> list[runs.Created]:
-        """Admit all or none; see `runs.runs_create_all`. Raises what `run_create` raises; `early` as there."""
+        early: Callable[[list[admission.Created]], None] | None = None,
+    ) -> list[admission.Created]:
+        """Admit all or none; see `admission.runs_create_all`. Raises what `run_create` raises; `early` as there."""
         await self._require_room(requests[0].once if requests else None)
         return await self.writer.submit(
-            runs.runs_create_all, requests, self.boot, claim, promise=True, early=early
+            admission.runs_create_all, requests, self.boot, claim, promise=True, early=early
         )
 
     async def run_queue_place(self, thread_id: str, run_id: str) -> QueuePlace | None:

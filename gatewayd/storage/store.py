@@ -23,6 +23,7 @@ from gatewayd.storage import runs as runs_
 from gatewayd.storage import threads as threads_
 from gatewayd.storage import webhooks as webhooks_
 from gatewayd.storage.sqlite import (
+    admission,
     assistants,
     boots,
     crons,
@@ -40,7 +41,7 @@ from gatewayd.storage.sqlite import scanner as scanner_
 
 log = logging.getLogger(__name__)
 
-Created = runs.Created
+Created = admission.Created
 Unconfirmed = disk.Unconfirmed
 Claimed = runs.Claimed
 ThreadSearch = search.Search

@@ -26,7 +26,7 @@ from gatewayd import app, ids, wire
 from gatewayd.model import event
 from gatewayd.model.event import Chunk, Record
 from gatewayd.model.run import Run, RunRequest
-from gatewayd.storage.sqlite import database, runs, states, writing
+from gatewayd.storage.sqlite import admission, database, runs, states, writing
 from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
@@ -484,7 +484,7 @@ async def recorded(prepare: Prepare, folder: Path) -> Recording:
         boot = daemon.services.storage.boot
     connection = database.connect(accepted / app.DATABASE)
     connection.execute("BEGIN")
-    run = runs.run_create(connection, request, boot, False).run
+    run = admission.run_create(connection, request, boot, False).run
     connection.execute("COMMIT")
     connection.close()
     shutil.copytree(accepted, folder / "whole")

@@ -20,7 +20,7 @@ from gatewayd.model.event import Chunk, pack
 from gatewayd.model.run import Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Thread
 from gatewayd.storage import migrate, store
-from gatewayd.storage.sqlite import assistants, boots, crons, database, events, runs, threads
+from gatewayd.storage.sqlite import admission, assistants, boots, crons, database, events, runs, threads
 
 START = 1_700_000_000_000_000
 """The desk's clock at its beginning, in µs."""
@@ -69,8 +69,8 @@ class Desk:
         }
         return RunRequest(**(fields | changes))
 
-    def admit(self, thread_id: str | None, *, claim: bool = False, **changes: Any) -> runs.Created:
-        return runs.run_create(self.connection, self.request(thread_id, **changes), self.boot, claim)
+    def admit(self, thread_id: str | None, *, claim: bool = False, **changes: Any) -> admission.Created:
+        return admission.run_create(self.connection, self.request(thread_id, **changes), self.boot, claim)
 
     def create(self, thread_id: str | None, *, claim: bool = False, **changes: Any) -> str:
         return self.admit(thread_id, claim=claim, **changes).run.run_id

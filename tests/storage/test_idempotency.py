@@ -8,7 +8,7 @@ import pytest
 
 from gatewayd.errors import Invalid, NotFound
 from gatewayd.model.idempotency import Idempotency
-from gatewayd.storage.sqlite import idempotency, runs, threads
+from gatewayd.storage.sqlite import admission, idempotency, runs, threads
 
 
 def once(key: str = "k", body: bytes = b"{}") -> Idempotency:
@@ -55,9 +55,9 @@ def test_a_request_that_failed_may_be_tried_again(desk: Any) -> None:
 
 def test_a_batch_is_made_as_a_whole_and_repeated_as_a_whole(desk: Any) -> None:
     requests = [desk.request(None, once=once().item(number)) for number in range(3)]
-    made = runs.runs_create_all(desk.connection, requests, desk.boot, 2)
+    made = admission.runs_create_all(desk.connection, requests, desk.boot, 2)
     assert [each.started for each in made] == [True, True, False]
-    again = runs.runs_create_all(desk.connection, requests, desk.boot, 2)
+    again = admission.runs_create_all(desk.connection, requests, desk.boot, 2)
     assert [each.run.run_id for each in again] == [each.run.run_id for each in made]
     assert all(each.repeated for each in again)
 

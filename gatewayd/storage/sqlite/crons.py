@@ -16,7 +16,7 @@ from attrs import frozen
 from gatewayd import wire
 from gatewayd.errors import Conflict, NotFound
 from gatewayd.model.cron import Cron, Firing
-from gatewayd.storage.sqlite import assistants, filters, runs, threads
+from gatewayd.storage.sqlite import admission, assistants, filters, threads
 
 COLUMNS = (
     "cron_id, assistant_id, thread_id, user_id, schedule, timezone, end_time, on_run_completed, enabled, "
@@ -55,7 +55,7 @@ class Fired:
 
     current: bool
     """False: the cron had moved on, nothing was done."""
-    created: runs.Created | None = None
+    created: admission.Created | None = None
     refusal: str | None = None
     """Why the run could not be created."""
     deleted: bool = False
@@ -145,7 +145,7 @@ def cron_delete(connection: sqlite3.Connection, cron_id: str) -> bool:
 
 def cron_fire_if_current(connection: sqlite3.Connection, firing: Firing, boot: int, claim: bool) -> Fired:
     """
-    Take one date of a cron: create its run (see `runs.run_create`) and set the next date.
+    Take one date of a cron: create its run (see `admission.run_create`) and set the next date.
 
     Nothing happens if the cron has moved on since it was read. No run is created for a date that is not later than
     all that were taken before. A run that can't be created costs its date; if the assistant or the thread is gone, so
@@ -167,7 +167,7 @@ def cron_fire_if_current(connection: sqlite3.Connection, firing: Firing, boot: i
         return Fired(current=True)
     connection.execute("SAVEPOINT creation")
     try:
-        created = runs.run_create(connection, firing.request, boot, claim)
+        created = admission.run_create(connection, firing.request, boot, claim)
     except (NotFound, Conflict) as error:
         connection.execute("ROLLBACK TO creation")
         connection.execute("RELEASE creation")
