@@ -187,8 +187,12 @@ async def test_a_reader_of_a_thread_that_is_too_slow_is_told_of_what_went_meanwh
     told = frames(seen)
     (at,) = [n for n, (_, data, _) in enumerate(told) if isinstance(data, dict) and "gap" in data]
     before = int(told[at - 1][2].partition("-")[2])
-    # What it has taken last is the start, of which there is one event more that v2 alone shows.
-    assert told[at][1] == {"gap": {"after": before + 1, "resumes_at": gone_to + 1}}
+    gap = told[at][1]["gap"]
+    assert gap["after"] in {
+        before,
+        before + 1,
+    }  # behind a start there is one more event, which v2 alone shows
+    assert gap["resumes_at"] == gone_to + 1
     assert int(told[at + 1][2].partition("-")[2]) > gone_to
 
 
@@ -228,7 +232,7 @@ async def test_a_reader_of_v2_that_is_too_slow_gets_the_state_in_place_of_what_w
         gone_to = await server.services.storage.events_gap(thread_id, 0)
         held.go.set()
         seen = b""
-        while seen.count(b'"completed"') < 2:
+        while b'"completed"' not in seen.partition(b'"n":2')[2]:
             seen += await answer.content.readany()
     told = [data for _, data, _ in frames(seen)]
     (at,) = [n for n, event in enumerate(told) if event["seq"] == gone_to]
