@@ -109,13 +109,13 @@ def shown_to_v1(record: Record) -> Record | None:
     return None if found is None else record._replace(kind=found[0], data=found[1])
 
 
-def start_items(graph_name: str, attempt: int, answered: Sequence[str]) -> list[Item]:
+def start_items(graph_name: str, attempt: int, answered: list[str]) -> list[Item]:
     """Return what a run's start in one attempt is over v2; `answered`: the ids of the questions that it answers."""
     tail = "running" if attempt == 1 else f"running:{attempt}"
     data = {"event": "running", "graph_name": graph_name}
     items: list[Item] = [(f"{event.V2_KIND}lifecycle={tail}", "", event.V2, wire.dumps({"data": data}))]
     if answered and attempt == 1:
-        params = {"interrupt_ids": list(answered)}
+        params = {"interrupt_ids": answered}
         kind = f"{event.V2_KIND}input.answered={','.join(answered)}"
         items.append((kind, "", event.V2, wire.dumps({"data": params})))
     return items

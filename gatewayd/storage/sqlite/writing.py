@@ -211,7 +211,7 @@ class Writer:
 
     def _run_together(self, batch: list[Operation], *, savepoints: bool) -> BaseException | None:
         """Run operations in one transaction; return why none of them is stored, or None."""
-        execute = self.connection.execute
+        execute, before = self.connection.execute, self.space
         whole = {each.chain for each in batch if each.chain is not None and each.chain.error is None}
         try:
             execute("BEGIN IMMEDIATE")
@@ -226,6 +226,7 @@ class Writer:
             execute("COMMIT")
         except BaseException as error:  # the batch as a whole: nothing of it is stored
             failure = disk.translated(error)
+            self.space = before
             if self.connection.in_transaction:
                 try:
                     self.connection.rollback()
