@@ -7,17 +7,22 @@ one of the protocol's codes. Commands that make runs are answered when the run i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
 from aiohttp import web
 from attrs import field, frozen
 
 from gatewayd import wire
-from gatewayd.api import bodies, keys, middleware, parse, reply
-from gatewayd.errors import Conflict, GatewaydError, Invalid, NotFound, Rejected, UnknownInterrupt
+from gatewayd.api import bodies, connections, faults, keys, middleware, parse, reply
+from gatewayd.errors import GatewaydError, Invalid, NotFound, Rejected, RequestError, UnknownInterrupt
 from gatewayd.model.run import RunRequest
 from gatewayd.streams import subscriptions, v2
+
+log = logging.getLogger(__name__)
 
 routes = web.RouteTableDef()
 
@@ -27,6 +32,8 @@ MODES: Final = ["values", "updates", "messages", "tools", "lifecycle", "custom",
 BAD_JSON: Final = "Protocol commands must be valid JSON."
 BAD_ENVELOPE: Final = "Protocol commands must include an integer id and string method."
 NO_RUN: Final = "No active run is bound to this thread."
+SHOWN: Final = 200
+"""Characters of a client's words that an error repeats."""
 
 
 class Refused(GatewaydError):
@@ -105,7 +112,7 @@ def parsed(body: Any) -> Command:
 def given_id(body: Any) -> int | str | None:
     """Return what stands for the id of a command, to be repeated in the answer."""
     found = body.get("id") if isinstance(body, dict) else None
-    return found if isinstance(found, int | str) else None
+    return found if isinstance(found, int) or (isinstance(found, str) and len(found) <= SHOWN) else None
 
 
 def success(command_id: int, done: Done) -> dict[str, Any]:
@@ -126,7 +133,7 @@ def failure(
 
 async def carry_out(request: web.Request, thread_id: str, given: Command) -> Done:
     """Carry out a command that needs no connection of its own. Raises `Refused`."""
-    try:
+    with refusing(given.method, (RequestError,)):
         match given.method:
             case "run.start":
                 return await _run_start(request, thread_id, given.params)
@@ -143,17 +150,44 @@ async def carry_out(request: web.Request, thread_id: str, given: Command) -> Don
                 raise Refused("no_such_subscription", "There are no subscriptions without a WebSocket.")
             case "subscription.reconnect":
                 raise Refused("no_such_run", NO_RUN)
-    except UnknownInterrupt as error:
-        raise Refused("no_such_interrupt", error.detail) from None
-    except NotFound as error:
-        raise Refused("unknown_error", f"404: {error.detail}") from None
-    except Invalid as error:
-        raise Refused("invalid_argument", error.detail) from None
-    except Rejected as error:
-        raise Refused("invalid_argument", error.detail) from None
-    except Conflict as error:
-        raise Refused("unknown_error", f"409: {error.detail}") from None
-    raise Refused("unknown_command", f"Unknown protocol command: {given.method}")
+    raise Refused("unknown_command", f"Unknown protocol command: {given.method[:SHOWN]}")
+
+
+@contextlib.contextmanager
+def refusing(method: str, kinds: tuple[type[Exception], ...] = (Exception,)) -> Iterator[None]:
+    """
+    Raise errors of these kinds as `Refused`; what is nobody's intention is logged. A client that has left is no error.
+
+    A WebSocket's session refuses all kinds: no command may end it. Over HTTP what is not the client's fault has a status
+    that clients know.
+    """
+    try:
+        yield
+    except (Refused, connections.ClientGone):
+        raise
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if Exception not in kinds or task is None or task.cancelling():
+            raise
+        raise _broken(method, error) from None  # what the command waited for was cancelled, not the command
+    except kinds as error:
+        raise _refused(method, error) from None
+
+
+def _refused(method: str, error: Exception) -> Refused:
+    match error:
+        case UnknownInterrupt():
+            return Refused("no_such_interrupt", error.detail)
+        case Invalid() | Rejected():
+            return Refused("invalid_argument", error.detail)
+        case GatewaydError():
+            return Refused("unknown_error", f"{faults.status_of(error)}: {error.detail}")
+    return _broken(method, error)
+
+
+def _broken(method: str, error: BaseException) -> Refused:
+    log.error("the command %s failed", method[:SHOWN], exc_info=error)
+    return Refused("unknown_error", "500: Internal Server Error")
 
 
 async def _run_start(request: web.Request, thread_id: str, params: dict[str, Any]) -> Done:
@@ -193,7 +227,9 @@ async def _respond(request: web.Request, thread_id: str, params: dict[str, Any])
     except NotFound:
         assistant = None
     if assistant is None:  # there has been no run that could have asked
-        raise Refused("no_such_interrupt", f"Unknown or already-consumed interrupt: {next(iter(answers))}")
+        raise Refused(
+            "no_such_interrupt", f"Unknown or already-consumed interrupt: {next(iter(answers))[:SHOWN]}"
+        )
     wanted = _request(
         request,
         thread_id,
@@ -298,3 +334,9 @@ def decoded(text: str) -> Any:
         return wire.loads(text)
     except wire.JSONDecodeError:
         raise Refused("invalid_argument", BAD_JSON) from None
+
+
+def check_depth(text: str, body: Any) -> None:
+    """Raise `Refused` for a command that is nested too deep to be stored."""
+    if parse.too_deep(text.encode(), body):
+        raise Refused("invalid_argument", f"The command is nested more than {parse.DEEPEST} levels deep")

@@ -30,7 +30,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     """Send the events of a thread that a filter lets through, until the client leaves."""
     thread_id = parse.path_id(request, "thread")
     params = await parse.rejecting_object(request)
-    wanted = subscriptions.parse(params)
+    wanted = subscriptions.Subscriptions.of(subscriptions.parse(params))
     services = request.app[keys.SERVICES]
     start = await replay.begin(services, thread_id, subscriptions.since(params))
     after, gap = start.after, start.gap
@@ -65,6 +65,6 @@ async def connect_events(request: web.Request) -> web.StreamResponse:
     return await websocket.serve(request)
 
 
-def _frame(view: v2.View, wanted: v2.Filter) -> bytes:
+def _frame(view: v2.View, wanted: v2.Passing) -> bytes:
     """Return one event as a frame, b"" if it is not asked for."""
     return v2.frame(view.method, view.record.seq, view.encoded() or b"{}") if wanted.passes(view) else b""

@@ -305,7 +305,7 @@ async def json(request: web.Request) -> Any:
         value = wire.loads(data)
     except wire.JSONDecodeError:
         raise Invalid("Invalid JSON in request body") from None
-    if data.count(b"[") + data.count(b"{") > DEEPEST and _too_deep(value):
+    if too_deep(data, value):
         raise Invalid(f"The request body is nested more than {DEEPEST} levels deep")
     return value
 
@@ -321,7 +321,10 @@ async def rejecting_object(request: web.Request) -> Object:
     return found
 
 
-def _too_deep(value: Any) -> bool:
+def too_deep(data: bytes, value: Any) -> bool:
+    """Whether a value is nested too deep to be stored; `data` is its JSON."""
+    if data.count(b"[") + data.count(b"{") <= DEEPEST:
+        return False
     level = [value]
     for _ in range(DEEPEST):
         level = [

@@ -10,11 +10,15 @@ Two tasks: the handler reads commands one after the other, the pump follows the 
 session's `position` is the number up to which the pump has *sent*, moved under the lock; so a new subscription, which
 is sent everything kept up to there before its answer, neither misses an event nor gets one twice.
 
-What happens on each failure: a bad frame is answered with an error and the connection stays; a command that fails
-unexpectedly, or a log that can't be read, is told by an error without an id, then the connection is closed with 1011;
+What happens on each failure: a bad frame is answered with an error and the connection stays; so is a command that fails,
+for whatever reason; a log that can't be read is told by an error without an id, then the connection is closed with 1011;
 at the server's stop the connection is cut. A client that takes nothing for `write_timeout_s`, or does not answer a PING
 within half an interval, is cut off: its connection is aborted, since an orderly close waits behind what it does not
 take. Memory: one page of events for the session, and what the socket's buffer holds.
+
+Limits: the filters of a connection (`subscriptions.Subscriptions`), and its commands: after a burst of `COMMANDS_BURST`
+each waits until its turn has come, `COMMANDS_PER_S` a second. Meanwhile no more than some 100 KiB are read from the client;
+one that sends on faster than that does not get its PONGs through, and is cut.
 """
 
 from __future__ import annotations
@@ -47,6 +51,10 @@ UNSUPPORTED: Final = "subscription.subscribe received an unsupported channel."
 LARGEST_COMMAND: Final = 16 << 20
 """Bytes of one frame from a client."""
 
+COMMANDS_PER_S: Final = 100.0
+COMMANDS_BURST: Final = 100
+"""Commands that a client may send at once before they are slowed down."""
+
 
 async def serve(request: web.Request) -> web.StreamResponse:
     """Serve one connection until it is over."""
@@ -78,6 +86,22 @@ async def serve(request: web.Request) -> web.StreamResponse:
 
 
 @define(eq=False)
+class Pace:
+    """A rate that may be exceeded by a burst."""
+
+    per_s: float
+    burst: int
+    _due: float = field(default=0.0, init=False)
+    """When all that has been begun would be paid for at the rate, in the loop's seconds."""
+
+    def wait_s(self, now: float) -> float:
+        """Return how many seconds the next one has to wait; it counts as begun then."""
+        wait = max(0.0, self._due - now - (self.burst - 1) / self.per_s)
+        self._due = max(self._due, now) + 1 / self.per_s
+        return wait
+
+
+@define(eq=False)
 class Session:
     """One connection."""
 
@@ -86,10 +110,14 @@ class Session:
     thread_id: str
     position: int | None = field(default=None, init=False)
     """Number of the last event of the log that has been dealt with; None: nobody has subscribed."""
-    _filters: dict[str, v2.Filter] = field(factory=dict, init=False)
+    _wanted: subscriptions.Subscriptions = field(factory=subscriptions.Subscriptions, init=False)
+    _pace: Pace = field(init=False)
     _sending: asyncio.Lock = field(factory=asyncio.Lock, init=False)
     _following: asyncio.Event = field(factory=asyncio.Event, init=False)
     _failure: BaseException | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._pace = Pace(COMMANDS_PER_S, COMMANDS_BURST)
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -130,6 +158,8 @@ class Session:
             frame = await self.socket.receive()
             match frame.type:
                 case WSMsgType.TEXT:
+                    if (wait := self._pace.wait_s(asyncio.get_running_loop().time())) > 0:
+                        await asyncio.sleep(wait)
                     await self._command(frame.data)
                     continue
                 case WSMsgType.BINARY:
@@ -168,7 +198,7 @@ class Session:
     async def _send_events(
         self,
         chunks: list[Chunk],
-        wanted: list[v2.Filter],
+        wanted: v2.Passing,
         through: int | None = None,
         trim: trimming.Trim | None = None,
     ) -> int:
@@ -193,23 +223,26 @@ class Session:
                     async with self._sending:
                         if cursor.gap is not None:
                             gap = await replay.state(services, self.thread_id, cursor.position)
-                            if any(wanted.passes(gap) for wanted in self._filters.values()):
+                            if self._wanted.passes(gap):
                                 await self._send(gap.encoded() or b"{}")
-                        await self._send_events(chunks, list(self._filters.values()))
+                        await self._send_events(chunks, self._wanted)
                         self.position = cursor.position
                 async with self._sending:
-                    await self._send_events(cursor.farewell(), list(self._filters.values()))
+                    await self._send_events(cursor.farewell(), self._wanted)
             self.position = 0  # of the thread that may be made under this id
 
     # commands
 
     async def _command(self, text: str) -> None:
+        """Answer one command, whatever becomes of it. Raises `ClientGone`."""
         command_id: int | str | None = None
         try:
             body = commands.decoded(text)
             command_id = commands.given_id(body)
+            commands.check_depth(text, body)
             given = commands.parsed(body)
-            done = await self._carried_out(given)
+            with commands.refusing(given.method):
+                done = await self._carried_out(given)
         except commands.Refused as error:
             answer: dict[str, Any] | None = commands.failure(command_id, error, self.position)
         else:
@@ -231,8 +264,10 @@ class Session:
                 return None
             case "subscription.unsubscribe":
                 subscription_id = str(given.params.get("subscription_id"))
-                if self._filters.pop(subscription_id, None) is None:
-                    raise commands.Refused("no_such_subscription", f"Unknown subscription: {subscription_id}")
+                if not self._wanted.remove(subscription_id):
+                    raise commands.Refused(
+                        "no_such_subscription", f"Unknown subscription: {subscription_id[: commands.SHOWN]}"
+                    )
                 return commands.Done(result={}, applied_through=self.position or 0)
         return await commands.carry_out(self.request, self.thread_id, given)
 
@@ -243,6 +278,7 @@ class Session:
         except Rejected:
             named = isinstance(given.params.get("channels"), list) and given.params["channels"]
             raise commands.Refused("invalid_argument", UNSUPPORTED if named else NO_CHANNELS) from None
+        self._wanted.check_room(wanted)
         services = self.request.app[keys.SERVICES]
         async with self._sending:
             start = await replay.begin(services, self.thread_id, since)
@@ -259,11 +295,9 @@ class Session:
                     break
                 page[0] = page[0].behind(after)
                 page = [await services.storage.chunk_joined(chunk) for chunk in page]
-                count += await self._send_events(page, [wanted], through, start.trim)
+                count += await self._send_events(page, wanted, through, start.trim)
                 after = page[-1].last_seq
-            subscription_id = ids.new_id()
-            self._filters[subscription_id] = wanted
-            result = {"subscription_id": subscription_id, "replayed_events": count}
+            result = {"subscription_id": self._wanted.add(wanted), "replayed_events": count}
             done = commands.Done(result=result, applied_through=through)
             self.position = through
             await self._send(wire.dumps(commands.success(given.command_id, done)))

@@ -1,35 +1,64 @@
-"""What a reader of protocol v2 asks for: the filter of a subscription, as JSON says it, and where its replay begins."""
+"""What readers of protocol v2 ask for: filters as JSON says them, the filters of one connection, and where a replay begins.
+
+A connection may have `MOST` subscriptions. An event is not compared with each of them: `Subscriptions` finds those that
+matter by the event's channel and the first segment of its namespace, and equal filters count once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
-from gatewayd.errors import Rejected
+from attrs import define, field
+
+from gatewayd import ids
+from gatewayd.errors import Invalid, Rejected
 from gatewayd.storage import store
 from gatewayd.streams import v2
 
 FURTHEST = 1 << 62
 NO_CHANNELS = "channels is required and must be a non-empty array"
 
+MOST: Final = 1000
+"""Subscriptions of one connection."""
+HEAVIEST_FILTER: Final = 1 << 20
+"""Bytes of memory that one filter may take."""
+HEAVIEST: Final = 4 << 20
+"""Bytes of memory that all filters of a connection may take."""
+ENTRY: Final = 100
+"""Bytes that the index takes for one prefix on one channel, roughly."""
+SHOWN: Final = 1000
+"""Characters of wrong channels that are repeated to the client."""
+
 
 def parse(params: Mapping[str, Any]) -> v2.Filter:
-    """Return the filter that a request describes. Raises `Rejected`; what is ill-typed but optional is as good as absent."""
+    """
+    Return the filter that a request describes; what is ill-typed but optional is as good as absent.
+
+    Raises `Rejected`, and `Invalid` for a filter that is too large.
+    """
     channels = params.get("channels")
     if not isinstance(channels, list) or not channels:
         raise Rejected(NO_CHANNELS)
     wrong = [name for name in channels if not (isinstance(name, str) and _known(name))]
     if wrong:
         raise Rejected(
-            f"channels contains unsupported entries: {', '.join(map(str, wrong))}. "
+            f"channels contains unsupported entries: {', '.join(map(str, wrong))[:SHOWN]}. "
             f"Allowed: {', '.join(v2.CHANNELS[:-1])}, or any `{v2.NAMED}<name>`."
         )
     depth = params.get("depth")
-    return v2.Filter(
+    wanted = v2.Filter(
         channels=frozenset(channels),
         namespaces=_namespaces(params.get("namespaces")),
         depth=depth if isinstance(depth, int) and not isinstance(depth, bool) and depth >= 0 else None,
     )
+    if weight(wanted) > HEAVIEST_FILTER:
+        raise Invalid(
+            f"channels and namespaces: a filter of {len(wanted.channels)} channels and "
+            f"{len(wanted.namespaces or ())} namespaces is larger than {HEAVIEST_FILTER} bytes"
+        )
+    return wanted
 
 
 def _known(channel: str) -> bool:
@@ -42,7 +71,141 @@ def _namespaces(given: Any) -> tuple[tuple[str, ...], ...] | None:
     for prefix in given:
         if not isinstance(prefix, list) or not all(isinstance(segment, str) for segment in prefix):
             return None
-    return tuple(tuple(prefix) for prefix in given)
+    return tuple(dict.fromkeys(tuple(prefix) for prefix in given))
+
+
+def weight(wanted: v2.Filter) -> int:
+    """Return how many bytes of memory a filter takes with its entries in the index, roughly."""
+    prefixes = wanted.namespaces or ((),)
+    segments = sum(ENTRY + len(segment) for prefix in prefixes for segment in prefix)
+    return (
+        segments + sum(len(name) for name in wanted.channels) + ENTRY * len(wanted.channels) * len(prefixes)
+    )
+
+
+# the filters of one connection
+
+
+_Prefix = tuple[tuple[str, ...], int | None]
+"""The beginning of namespaces, and how many segments may follow."""
+
+
+@define(eq=False)
+class _Channel:
+    """Who wants events of one channel. Counters tell how many filters say the same."""
+
+    everything: int = 0
+    """Filters without namespaces."""
+    anywhere: Counter[_Prefix] = field(factory=Counter)
+    """Prefixes without a segment; they differ in depth."""
+    below: dict[str, Counter[_Prefix]] = field(factory=dict)
+    """Other prefixes, by their first segment."""
+
+    def count(self, wanted: v2.Filter, number: int) -> None:
+        """Add a filter (1), or take it away (-1)."""
+        if wanted.namespaces is None:
+            self.everything += number
+            return
+        for prefix in wanted.namespaces:
+            found = self.below.setdefault(prefix[0], Counter()) if prefix else self.anywhere
+            found[prefix, wanted.depth] += number
+            if not found[prefix, wanted.depth]:
+                del found[prefix, wanted.depth]
+            if prefix and not found:
+                del self.below[prefix[0]]
+
+    def __bool__(self) -> bool:
+        return bool(self.everything or self.anywhere or self.below)
+
+    def passes(self, namespace: list[str]) -> bool:
+        """Whether an event of this channel is wanted."""
+        return bool(self.everything) or any(
+            v2.within(namespace, prefix, depth) for prefix, depth in self._candidates(namespace)
+        )
+
+    def _candidates(self, namespace: list[str]) -> Iterator[_Prefix]:
+        yield from self.anywhere
+        if namespace and self.below:
+            for first in {namespace[0], namespace[0].partition(":")[0]}:
+                yield from self.below.get(first, ())
+
+
+@define(eq=False)
+class Subscriptions:
+    """The filters of one connection; an event passes if one of them lets it through."""
+
+    weight: int = field(default=0, init=False)
+    """Bytes that all filters take, equal ones counted once."""
+    _filters: dict[str, v2.Filter] = field(factory=dict, init=False)
+    _shared: dict[v2.Filter, v2.Filter] = field(factory=dict, init=False)
+    """Equal filters are kept once."""
+    _same: Counter[v2.Filter] = field(factory=Counter, init=False)
+    """How many subscriptions have this filter."""
+    _channels: dict[str, _Channel] = field(factory=dict, init=False)
+    _named: int = field(default=0, init=False)
+    """Channels of the index that are custom events of one name."""
+
+    def __len__(self) -> int:
+        return len(self._filters)
+
+    @classmethod
+    def of(cls, wanted: v2.Filter) -> Subscriptions:
+        """Return the subscriptions of a reader that has one."""
+        found = cls()
+        found.add(wanted)
+        return found
+
+    def check_room(self, wanted: v2.Filter) -> None:
+        """Raise `Invalid` if there is no room for another subscription with this filter."""
+        if len(self._filters) >= MOST:
+            raise Invalid(f"a connection may have at most {MOST} subscriptions")
+        if wanted not in self._shared and self.weight + weight(wanted) > HEAVIEST:
+            raise Invalid(f"the filters of a connection may take at most {HEAVIEST} bytes")
+
+    def add(self, wanted: v2.Filter) -> str:
+        """Add a subscription and return its id."""
+        subscription_id = ids.new_id()
+        wanted = self._filters[subscription_id] = self._shared.setdefault(wanted, wanted)
+        self._same[wanted] += 1
+        if self._same[wanted] == 1:
+            self._count(wanted, 1)
+        return subscription_id
+
+    def remove(self, subscription_id: str) -> bool:
+        """End a subscription; False if there is none of this id."""
+        wanted = self._filters.pop(subscription_id, None)
+        if wanted is None:
+            return False
+        self._same[wanted] -= 1
+        if not self._same[wanted]:
+            del self._same[wanted], self._shared[wanted]
+            self._count(wanted, -1)
+        return True
+
+    def _count(self, wanted: v2.Filter, number: int) -> None:
+        self.weight += number * weight(wanted)
+        for name in wanted.channels:
+            channel = self._channels.setdefault(name, _Channel())
+            before = bool(channel)
+            channel.count(wanted, number)
+            if name.startswith(v2.NAMED):
+                self._named += bool(channel) - before
+            if not channel:
+                del self._channels[name]
+
+    def passes(self, shown: v2.View) -> bool:
+        """Whether the event is wanted."""
+        names = [shown.channel]
+        if self._named and shown.method == "custom" and (name := v2.custom_name(shown)):
+            names.append(v2.NAMED + name)
+        found = [self._channels[name] for name in names if name in self._channels]
+        if not found:
+            return False
+        namespace = shown.namespace
+        return any(channel.passes(namespace) for channel in found)
+
+
+# where a reader begins
 
 
 def since(params: Mapping[str, Any]) -> int | None:

@@ -54,7 +54,7 @@ async def _last_states(storage: store.Storage, thread_id: str, run_id: str, afte
     checkpoints: dict[str, int] = {}
     while page := await storage.events_page(thread_id, after, run_id):
         page = [await storage.chunk_joined(chunk) for chunk in page]
-        for shown in v2.views(page, (STATES,)):
+        for shown in v2.views(page, STATES):
             seq, namespace = shown.record.seq, shown.record.namespace
             if shown.method == "checkpoints":
                 checkpoints[namespace] = seq

@@ -179,29 +179,37 @@ class Filter:
     def passes(self, shown: View) -> bool:
         """Whether the event is wanted."""
         wanted = shown.channel in self.channels or (
-            shown.method == "custom" and bool(self._names) and _name(shown) in self._names
+            shown.method == "custom" and bool(self._names) and custom_name(shown) in self._names
         )
         return wanted and (self.namespaces is None or self._within(shown.namespace))
 
     def _within(self, namespace: Sequence[str]) -> bool:
         assert self.namespaces is not None
-        return any(
-            len(namespace) >= len(prefix)
-            and all(_matches(wanted, given) for wanted, given in zip(prefix, namespace, strict=False))
-            and (self.depth is None or len(namespace) - len(prefix) <= self.depth)
-            for prefix in self.namespaces
-        )
+        return any(within(namespace, prefix, self.depth) for prefix in self.namespaces)
+
+
+def within(namespace: Sequence[str], prefix: Sequence[str], depth: int | None) -> bool:
+    """Whether a namespace begins with the prefix and has at most `depth` segments more."""
+    return (
+        len(namespace) >= len(prefix)
+        and all(_matches(wanted, given) for wanted, given in zip(prefix, namespace, strict=False))
+        and (depth is None or len(namespace) - len(prefix) <= depth)
+    )
 
 
 def _matches(wanted: str, given: str) -> bool:
     return wanted == given or (":" not in wanted and given.partition(":")[0] == wanted)
 
 
-def _name(shown: View) -> str | None:
+def custom_name(shown: View) -> str | None:
+    """Return the name that a custom event has in its data."""
     params = shown.params()
     data = None if params is None else wire.loads(params)["data"]
     name = data.get("name") if isinstance(data, dict) else None
     return name if isinstance(name, str) else None
+
+
+LIFECYCLE: Final = Filter(channels=frozenset({"lifecycle"}))
 
 
 class Passing(Protocol):
@@ -211,16 +219,14 @@ class Passing(Protocol):
         """Whether the event is shown."""
 
 
-def views(
-    chunks: Iterable[Chunk], filters: Sequence[Filter], besides: Passing | None = None
-) -> Iterator[View]:
-    """Yield the events of chunks that one of the filters lets through, and `besides` too."""
+def views(chunks: Iterable[Chunk], wanted: Passing, besides: Passing | None = None) -> Iterator[View]:
+    """Yield the events of chunks that `wanted` lets through, and `besides` too."""
     for chunk in chunks:
         for record in chunk.records:
             shown = view(record)
             if shown is None or (besides is not None and not besides.passes(shown)):
                 continue
-            if any(each.passes(shown) for each in filters):
+            if wanted.passes(shown):
                 yield shown
 
 
@@ -229,10 +235,10 @@ def frame(method: str, seq: int, data: bytes) -> bytes:
     return b"event: %b\r\ndata: %b\r\nid: %d\r\n\r\n" % (method.encode(), data, seq)
 
 
-def frames(chunks: Iterable[Chunk], wanted: Filter, besides: Passing | None = None) -> bytes:
+def frames(chunks: Iterable[Chunk], wanted: Passing, besides: Passing | None = None) -> bytes:
     """Return the frames of the events that a filter lets through (and `besides`), joined."""
     parts = []
-    for shown in views(chunks, (wanted,), besides):
+    for shown in views(chunks, wanted, besides):
         if (data := shown.encoded()) is not None:
             parts.append(frame(shown.method, shown.record.seq, data))
     return b"".join(parts)
@@ -252,7 +258,7 @@ class Branch:
 
 def grown(tree: dict[tuple[str, ...], Branch], chunks: Iterable[Chunk]) -> dict[tuple[str, ...], Branch]:
     """Return the tree of the latest run after what has happened in `chunks`."""
-    for shown in views(chunks, (Filter(channels=frozenset({"lifecycle"})),)):
+    for shown in views(chunks, LIFECYCLE):
         params = shown.params()
         data: dict[str, Any] = {} if params is None else wire.loads(params)["data"]
         namespace = tuple(shown.namespace)

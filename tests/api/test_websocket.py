@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import json
 import socket
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from gatewayd.api import connections
+from gatewayd import errors
+from gatewayd.api import commands, connections, websocket
 from gatewayd.model import event
 
 LARGE = "x" * 60_000
@@ -204,3 +206,131 @@ async def test_who_takes_something_is_waited_for_and_who_does_not_is_not(left, d
     with pytest.raises(connections.ClientGone):
         await connections.taken(slow, slow, slow.write, 100, 0.01)
     assert slow.drains == drains
+
+
+# commands
+
+
+async def asked(socket: Any, command_id: Any, method: str, **params: Any) -> dict[str, Any]:
+    await socket.send_json({"id": command_id, "method": method, "params": params})
+    return dict(await socket.receive_json())
+
+
+def nested(levels: int) -> Any:
+    found: Any = 1
+    for _ in range(levels):
+        found = [found]
+    return found
+
+
+@pytest.mark.parametrize("method", ["run.start", "input.respond", "subscription.subscribe", "nonsense"])
+async def test_a_command_of_300_levels_is_an_error_and_the_session_lives(server, method):
+    async with server.client.ws_connect(f"/threads/{await server.thread()}/stream/events") as socket:
+        answer = await asked(
+            socket,
+            1,
+            method,
+            assistant_id="chat",
+            input=nested(300),
+            channels=["values"],
+            namespaces=nested(300),
+        )
+        assert (answer["type"], answer["id"], answer["error"]) == ("error", 1, "invalid_argument")
+        assert answer["message"] == "The command is nested more than 200 levels deep"
+        assert (await asked(socket, 2, "agent.getTree"))["error"] == "no_such_run"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (errors.Unavailable("not now"), "unknown_error", "503: not now"),
+        (errors.InsufficientStorage("no room"), "unknown_error", "507: no room"),
+        (errors.Unanswered("it hangs"), "unknown_error", "504: it hangs"),
+        (errors.Conflict("busy"), "unknown_error", "409: busy"),
+        (errors.NotFound("gone"), "unknown_error", "404: gone"),
+        (errors.Rejected("no"), "invalid_argument", "no"),
+        (RuntimeError("secret"), "unknown_error", "500: Internal Server Error"),
+        (RecursionError(), "unknown_error", "500: Internal Server Error"),
+        (TimeoutError(), "unknown_error", "500: Internal Server Error"),
+        (ConnectionResetError(), "unknown_error", "500: Internal Server Error"),
+        (sqlite3.OperationalError("database is locked"), "unknown_error", "500: Internal Server Error"),
+        (asyncio.CancelledError(), "unknown_error", "500: Internal Server Error"),
+    ],
+)
+async def test_nothing_that_a_command_raises_ends_the_session(server, monkeypatch, error, code, message):
+    async def create(*_: Any) -> None:
+        raise error
+
+    path = f"/threads/{await server.thread()}/stream/events"
+    async with server.client.ws_connect(path) as socket:
+        with monkeypatch.context() as patched:
+            patched.setattr("gatewayd.runs.manager.RunManager.create", create)
+            answer = await asked(socket, 1, "run.start", assistant_id="chat")
+            assert (answer["id"], answer["error"], answer["message"]) == (1, code, message)
+        with monkeypatch.context() as patched:
+            patched.setattr("gatewayd.api.replay.begin", create)
+            answer = await asked(socket, 2, "subscription.subscribe", channels=["values"])
+            assert (answer["id"], answer["error"], answer["message"]) == (2, code, message)
+        assert (await asked(socket, 3, "run.start", assistant_id="chat"))["type"] == "success"
+
+
+async def test_the_subscriptions_of_a_connection_are_limited_and_an_ended_one_makes_room(server, monkeypatch):
+    monkeypatch.setattr("gatewayd.streams.subscriptions.MOST", 2)
+    async with server.client.ws_connect(f"/threads/{await server.thread()}/stream/events") as socket:
+        made = [
+            await asked(socket, n, "subscription.subscribe", channels=["values"], depth=n) for n in range(2)
+        ]
+        answer = await asked(socket, 2, "subscription.subscribe", channels=["values"])
+        assert answer["error"] == "invalid_argument"
+        assert answer["message"] == "a connection may have at most 2 subscriptions"
+        ended = made[0]["result"]["subscription_id"]
+        assert (await asked(socket, 3, "subscription.unsubscribe", subscription_id=ended))[
+            "type"
+        ] == "success"
+        again = await asked(socket, 4, "subscription.unsubscribe", subscription_id=ended)
+        assert again["error"] == "no_such_subscription"
+        answer = await asked(socket, 5, "subscription.subscribe", channels=["values"])
+        assert answer["type"] == "success"
+
+
+async def test_what_an_error_repeats_of_a_command_is_cut(server):
+    async with server.client.ws_connect(f"/threads/{await server.thread()}/stream/events") as socket:
+        long = "x" * 100_000
+        for n, (method, params) in enumerate(
+            [(long, {}), ("subscription.unsubscribe", {"subscription_id": long})]
+        ):
+            answer = await asked(socket, n, method, **params)
+            assert answer["id"] == n
+            assert len(answer["message"]) < 300
+        answer = await asked(socket, long, "agent.getTree")
+        assert (answer["id"], answer["error"]) == (None, "invalid_argument")
+
+
+def test_after_a_burst_each_command_waits_for_its_turn() -> None:
+    pace = websocket.Pace(per_s=10, burst=3)
+    assert [round(pace.wait_s(100.0), 6) for _ in range(5)] == [0, 0, 0, 0.1, 0.2]
+    assert round(pace.wait_s(100.2), 6) == 0.1
+    assert [round(pace.wait_s(200.0), 6) for _ in range(4)] == [0, 0, 0, 0.1]
+
+
+async def test_commands_beyond_the_rate_are_not_carried_out_at_once(server, monkeypatch):
+    monkeypatch.setattr(websocket, "COMMANDS_BURST", 2)
+    monkeypatch.setattr(websocket, "COMMANDS_PER_S", 1 / 3600)
+    done = []
+    carry_out = commands.carry_out
+
+    async def watched(request: Any, thread_id: str, given: commands.Command) -> commands.Done:
+        done.append(given.command_id)
+        return await carry_out(request, thread_id, given)
+
+    monkeypatch.setattr(commands, "carry_out", watched)
+    async with raw(server, await server.thread()) as client:
+        for n in range(4):
+            await client.say(1, json.dumps({"id": n, "method": "agent.getTree"}).encode())
+        got = b""
+        async with asyncio.timeout(30):
+            while got.count(b"no_such_run") < 2:
+                got += await asyncio.get_running_loop().sock_recv(client.socket, 4096)
+        client.socket.shutdown(socket.SHUT_WR)
+        await client.cut()
+    assert done == [0, 1]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
 
 from gatewayd import wire
-from gatewayd.errors import Rejected
+from gatewayd.errors import Invalid, Rejected
 from gatewayd.model import event, message
 from gatewayd.model.event import Record
 from gatewayd.streams import subscriptions, v1, v2
@@ -226,3 +227,97 @@ def test_questions_come_before_the_end_with_their_place_and_their_value_twice() 
     assert wire.loads(first[3])["data"] == {"interrupt_id": "one", "payload": {"ask": 1}, "value": {"ask": 1}}
     assert (second[0], second[1]) == ("v2/input.requested=two", "")
     assert last[0] == "v2/lifecycle=interrupted"
+
+
+CHOICE = random.Random(11)
+SEGMENTS = ("a", "a:1", "a:2", "b", "b:1", "c:x:y")
+
+
+def some_namespace() -> list[str]:
+    return [CHOICE.choice(SEGMENTS) for _ in range(CHOICE.randrange(4))]
+
+
+def some_filter() -> v2.Filter:
+    params: dict[str, Any] = {
+        "channels": CHOICE.sample([*v2.CHANNELS, "custom:x", "custom:y"], CHOICE.randrange(1, 4)),
+        "depth": CHOICE.choice([None, 0, 1, 2]),
+    }
+    if CHOICE.random() < 0.8:
+        params["namespaces"] = [some_namespace() for _ in range(CHOICE.randrange(1, 4))]
+    return subscriptions.parse(params)
+
+
+def some_event() -> v2.View:
+    method = CHOICE.choice([*v2.CHANNELS, "input.requested", "custom"])
+    data = {"data": CHOICE.choice([{"name": "x"}, {"name": "z"}, {"name": 1}, None])}
+    view = v2.view(record(f"v2/{method}", data, "|".join(some_namespace())))
+    assert view is not None
+    return view
+
+
+def test_many_subscriptions_let_through_what_one_of_their_filters_does() -> None:
+    events = [some_event() for _ in range(60)]
+    outcomes = set()
+    for _ in range(200):
+        made = subscriptions.Subscriptions()
+        filters = {made.add(wanted): wanted for wanted in [some_filter() for _ in range(3)] * 2}
+        for subscription_id in CHOICE.sample(list(filters), CHOICE.randrange(6)):
+            del filters[subscription_id]
+            assert made.remove(subscription_id)
+            assert not made.remove(subscription_id)
+        for view in events:
+            passes = any(wanted.passes(view) for wanted in filters.values())
+            outcomes.add(passes)
+            assert made.passes(view) is passes
+        for subscription_id in filters:
+            made.remove(subscription_id)
+        assert (len(made), made.weight, made._channels, made._named) == (0, 0, {}, 0)
+    assert outcomes == {True, False}
+
+
+def test_an_event_is_compared_only_with_subscriptions_of_its_channel_and_first_segment(monkeypatch) -> None:
+    made = subscriptions.Subscriptions()
+    for n in range(subscriptions.MOST - 2):
+        made.add(subscriptions.parse({"channels": ["values"], "namespaces": [[f"sub:{n}"]]}))
+    for _ in range(2):  # equal ones count once
+        made.add(subscriptions.parse({"channels": ["values"], "namespaces": [["sub", "inner"]]}))
+    looked = []
+    within = v2.within
+    monkeypatch.setattr(v2, "within", lambda *what: looked.append(what[1]) or within(*what))
+    other, mine, deeper = (
+        v2.view(record(kind, {"data": {}}, namespace))
+        for kind, namespace in [("v2/tools", "sub:7"), ("v2/values", "sub:7"), ("v2/values", "x|inner")]
+    )
+    assert other
+    assert mine
+    assert deeper
+    assert not made.passes(other)
+    assert not made.passes(deeper)
+    assert looked == []
+    assert made.passes(mine)
+    assert len(looked) <= 2
+    more = subscriptions.parse({"channels": ["values"]})
+    with pytest.raises(Invalid, match="at most 1000 subscriptions"):
+        made.check_room(more)
+
+
+def test_the_filters_of_a_connection_take_a_limited_amount_of_memory() -> None:
+    large = {"channels": ["values"], "namespaces": [["x" * subscriptions.HEAVIEST_FILTER]]}
+    with pytest.raises(Invalid, match="namespaces"):
+        subscriptions.parse(large)
+    many = {"channels": list(v2.CHANNELS), "namespaces": [[str(n)] for n in range(2000)]}
+    with pytest.raises(Invalid, match="2000 namespaces"):
+        subscriptions.parse(many)
+    made = subscriptions.Subscriptions()
+
+    def one(n: int) -> v2.Filter:
+        return subscriptions.parse({"channels": ["values"], "namespaces": [[str(n) + "x" * 1_000_000]]})
+
+    for _ in range(10):  # the same one takes its place once
+        made.check_room(one(0))
+        made.add(one(0))
+    for n in range(1, 4):
+        made.check_room(one(n))
+        made.add(one(n))
+    with pytest.raises(Invalid, match=f"at most {subscriptions.HEAVIEST} bytes"):
+        made.check_room(one(4))
