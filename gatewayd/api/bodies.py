@@ -7,6 +7,7 @@ spelling of durability "exit". Everything else that is not honoured is refused b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, Literal, NewType
 
 from attrs import field, frozen
@@ -417,7 +418,7 @@ def _nodes(value: Any, _: Any) -> Any:
 def _command(value: Any, _: Any) -> Object:
     """Accept what langgraph can make a Command of; what it resumes with is anything."""
     command = parse.mapping(value)
-    if not isinstance(command.get("update"), dict | list | None) or not _goes(command.get("goto")):
+    if not _updates(command.get("update")) or not _goes(command.get("goto")):
         raise parse.no_schema(value)
     return command
 
@@ -428,6 +429,13 @@ def check_command(command: dict[str, Any]) -> None:
         _command(command, None)
     except parse.Wrong as error:
         raise error.invalid() from None
+
+
+def _updates(update: Any) -> bool:
+    """Whether an update is an object, or a list of keys and values, or nothing."""
+    if isinstance(update, list):
+        return all(isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) for pair in update)
+    return isinstance(update, dict | None)
 
 
 def _goes(goto: Any) -> bool:
@@ -455,11 +463,28 @@ def _config(value: Any, _: Any) -> Object:
     config = {name: item for name, item in value.items() if item is not None}
     if known.recursion_limit is not None:
         config["recursion_limit"] = parse.between(known.recursion_limit, -parse.LARGEST, parse.LARGEST)
+    _check_address(known.configurable or {}, ("configurable",))
     return config
+
+
+_ADDRESS: Final[dict[str, Callable[[Any], Any]]] = {
+    "checkpoint_id": parse.string,
+    "checkpoint_ns": parse.string,
+    "checkpoint_map": parse.mapping,
+}
+"""The keys that name a checkpoint, and what reads each."""
+
+
+def _check_address(names: Object, path: tuple[str, ...] = ()) -> None:
+    """Raise `Wrong` if a key that names a checkpoint has a value of another type."""
+    for name, read in _ADDRESS.items():
+        if names.get(name) is not None:
+            parse.within((*path, name), read, names[name])
 
 
 def _place(value: Any, _: Any) -> Object:
     place = {name: item for name, item in parse.mapping(value).items() if item is not None}
+    _check_address(place)
     if "checkpoint_id" in place:
         place["checkpoint_id"] = parse.checkpoint_id(place["checkpoint_id"])
     return place
@@ -479,11 +504,14 @@ def state_part(value: Any, _: Any = None) -> str:
 
 def _before(value: Any, _: Any) -> str | None:
     """Read all forms: an id, ``{"checkpoint_id": …}``, ``{"configurable": {"checkpoint_id": …}}``."""
-    if isinstance(value, dict):
-        value = (value.get("configurable") or value).get("checkpoint_id")
-    if value is None:
-        return None
-    return parse.string(value)
+    if not isinstance(value, dict):
+        return parse.string(value)
+    path: tuple[str, ...] = ("configurable",)
+    inner = value.get("configurable")
+    if inner is None or inner == {}:
+        inner, path = value, ()
+    found = parse.within(path, parse.mapping, inner).get("checkpoint_id")
+    return None if found is None else parse.within((*path, "checkpoint_id"), parse.string, found)
 
 
 def _moment(value: Any, _: Any) -> int:

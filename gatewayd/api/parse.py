@@ -173,6 +173,15 @@ def items(value: Any, each: Callable[[Any], T]) -> list[T]:
     return found
 
 
+def within(path: tuple[str | int, ...], read: Callable[[Any], T], value: Any) -> T:
+    """Return what `read` makes of a value that is found at `path` inside of what is read."""
+    try:
+        return read(value)
+    except Wrong as error:
+        error.path = (*path, *error.path)
+        raise
+
+
 def identifier(text: str, name: str) -> str:
     """Return the canonical form of an id in any spelling; `name` is what it identifies."""
     canonical = ids.parse_uuid(text)

@@ -326,6 +326,28 @@ async def test_history_accepts_all_forms_of_its_fields(server, body, changed):
         assert server.workers.calls == [("history", asked)]
 
 
+@pytest.mark.parametrize(
+    ("before", "said", "place"),
+    [
+        ({"configurable": [1]}, '[1] is not of type "object"', '["before"]["configurable"]'),
+        ({"configurable": "x"}, '"x" is not of type "object"', '["before"]["configurable"]'),
+        ({"configurable": {"checkpoint_id": {}}}, "{} is not", '["before"]["configurable"]["checkpoint_id"]'),
+        ({"checkpoint_id": 1}, "1 is not", '["before"]["checkpoint_id"]'),
+        ([1], '[1] is not of type "string"', '["before"]'),
+    ],
+)
+async def test_a_history_before_what_is_no_checkpoint_is_refused_by_the_place(server, before, said, place):
+    thread_id = await server.thread(metadata={"graph_id": "chat"})
+    path = f"/threads/{thread_id}/history"
+    answer = await server.json("POST", path, {"before": before}, status=422)
+    assert answer["detail"].startswith(said)
+    assert f"On instance{place}" in answer["detail"]
+    if isinstance(before, dict):
+        async with server.client.get(path, params={"before": json.dumps(before)}) as answer:
+            assert answer.status == 422
+            assert f"On instance{place}" in (await answer.json())["detail"]
+
+
 async def test_history_limits_are_the_references(server):
     thread_id = await server.thread(metadata={"graph_id": "chat"})
     path = f"/threads/{thread_id}/history"
