@@ -49,6 +49,7 @@ from gatewayd.worker import (
     resume,
     serialise,
     threads,
+    toolmessages,
 )
 from gatewayd.worker import (
     config as run_config,
@@ -245,6 +246,8 @@ class Execution:
             given = _as_given(plan.input, kwargs.get("command"))
             self._events = callbacks.Events(emit, self.order.run_id, given, full=full)
             config = merge_configs(config, {"callbacks": [self._events]})
+        if self._protocol is not None or "tools" in self._modes.asked:
+            config = merge_configs({"callbacks": [toolmessages.Ids()]}, config)
         more: dict[str, Any] = {}
         if self._protocol is not None:
             self._protocol.with_tasks = TasksTransformer in graph.stream_transformers

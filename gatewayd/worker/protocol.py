@@ -8,7 +8,8 @@ wait for them (see `outlet`). What that function's transformers add is made here
 - parts of a message carry the message's id, the model call's run id and the node, so that messages that are streamed at
   the same time can be told apart;
 - the result of a tool is told on the channel ``tools``, and as a message of the role "tool" too if the graph was
-  compiled with the transformer for tools (prebuilt agents are);
+  compiled with the transformer for tools (prebuilt agents are), under the id that it has in the state (see
+  `toolmessages`);
 - a checkpoint is told before the state that it holds (langgraph emits it after): clients number messages with it. The
   state is kept back for the moment in between.
 
@@ -21,11 +22,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from attrs import define, field
+from langgraph.types import Command
 
 from gatewayd.model import event, message
 from gatewayd.model.event import Emitted, Item
 from gatewayd.model.state import Cut
-from gatewayd.worker import serialise
+from gatewayd.worker import serialise, toolmessages
 from gatewayd.worker.transformers import Transformers
 
 MODES: Final = frozenset({"values", "updates", "messages", "tools", "custom", "tasks", "checkpoints"})
@@ -161,26 +163,28 @@ class Protocol:
     def _tool(self, namespace: Namespace, payload: dict[str, Any]) -> Iterator[Item]:
         yield self._item("tools", namespace, {"data": payload})
         if self.with_tool_messages and payload.get("event") == "tool-finished":
-            call = str(payload["tool_call_id"])
-            output = serialise.plain(payload.get("output"))
-            known = message.is_message(output)
-            text = _text(output["content"] if known else output)
-            start = {
-                "role": "tool",
-                "id": (output.get("id") if known else None) or f"tool-{call}",
-                "tool_call_id": call,
-            }
-            block = {"type": "text", "text": ""}
-            whole = {"type": "text", "text": text}
-            for data in (
-                {"event": "message-start", **start},
-                {"event": "content-block-start", "index": 0, "content": block},
-                {"event": "content-block-delta", "index": 0, "content": whole},
-                {"event": "content-block-finish", "index": 0, "content": whole},
-                {"event": "message-finish", "metadata": {}},
-            ):
-                shown = {**data, "id": start["id"], "tool_call_id": call}
-                yield self._item("messages", (*namespace, f"tools:{call}"), {"data": shown})
+            yield from self._tool_message(namespace, str(payload["tool_call_id"]), payload.get("output"))
+
+    def _tool_message(self, namespace: Namespace, call: str, output: Any) -> Iterator[Item]:
+        answer = toolmessages.answer_to(call, output)
+        if answer is not None:
+            shown = serialise.plain(answer)
+            text, message_id = _text(shown.get("content")), shown.get("id") or f"tool-{call}"
+        elif any(isinstance(each, Command) for each in (output if isinstance(output, list) else [output])):
+            return  # the tool directs the graph, and has not answered
+        else:  # the node that has called it may make a message of this, or none
+            text, message_id = _text(serialise.plain(output)), f"tool-{call}"
+        block = {"type": "text", "text": ""}
+        whole = {"type": "text", "text": text}
+        for data in (
+            {"event": "message-start", "role": "tool"},
+            {"event": "content-block-start", "index": 0, "content": block},
+            {"event": "content-block-delta", "index": 0, "content": whole},
+            {"event": "content-block-finish", "index": 0, "content": whole},
+            {"event": "message-finish", "metadata": {}},
+        ):
+            told = {**data, "id": message_id, "tool_call_id": call}
+            yield self._item("messages", (*namespace, f"tools:{call}"), {"data": told})
 
     def _task(self, namespace: Namespace, payload: dict[str, Any]) -> Iterator[Item]:
         task_id = payload["id"]

@@ -37,6 +37,7 @@ class Row:
 
 
 WHOSE: Final = "messages that are streamed at the same time can be told apart"
+SAME_ID: Final = "a tool's message is told by the id that it has in the state"
 
 ROWS: Final = (
     # protocol v2
@@ -70,6 +71,10 @@ ROWS: Final = (
         "answer.messages.*.data.tool_call_id",
         "each part of a tool's message says whose it is",
         added=True,
+    ),
+    *(
+        Row("protocol_tools", "*/stream/events", f"answer.{place}.id", SAME_ID)
+        for place in ("messages.*.data", "tools.*.data.output", "values.*.data.messages.*")
     ),
     Row(
         "protocol_cancels",

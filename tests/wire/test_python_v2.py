@@ -131,6 +131,19 @@ async def test_a_tool_that_fails_fails_its_call_and_the_run(client: LangGraphCli
             await thread.output
 
 
+async def test_a_tools_message_has_the_same_id_in_pieces_and_in_the_state(
+    client: LangGraphClient, transport: Any
+) -> None:
+    async with client.threads.stream(assistant_id="calculator", transport=transport) as thread:
+        await thread.run.start(input={"messages": [{"role": "user", "content": "six"}]})
+        events = [(event["method"], event["params"]["data"]) for event in await until(thread, ends)]
+        state: Any = await client.threads.get_state(thread.thread_id)
+    (kept,) = [message["id"] for message in state["values"]["messages"] if message["type"] == "tool"]
+    pieces = [part["id"] for method, part in events if method == "messages" and "tool_call_id" in part]
+    assert pieces == [kept] * 5
+    assert [part["output"]["id"] for _, part in events if part.get("event") == "tool-finished"] == [kept]
+
+
 async def test_what_a_graph_says_of_itself_is_told_by_its_name(
     client: LangGraphClient, transport: Any
 ) -> None:
