@@ -18,7 +18,7 @@ from gatewayd.model.cron import Cron
 from gatewayd.model.retention import ThreadTtl
 from gatewayd.model.run import CONTEXT_GIVEN, QueuePlace, Run
 from gatewayd.model.thread import Thread
-from gatewayd.model.webhook import Delivery
+from gatewayd.model.webhook import Delivery, without_secrets
 
 T = TypeVar("T")
 
@@ -143,7 +143,7 @@ def cron(record: Cron) -> dict[str, Any]:
         "end_time": None if record.end_time is None else wire.iso(record.end_time),
         "schedule": record.schedule,
         "timezone": record.timezone,
-        "payload": record.payload,
+        "payload": _with_hidden_secrets(record.payload),
         "next_run_date": None if record.next_run_date is None else wire.iso(record.next_run_date),
         "metadata": record.metadata,
         "on_run_completed": record.on_run_completed,
@@ -155,7 +155,7 @@ def cron(record: Cron) -> dict[str, Any]:
 
 def run(record: Run, api_url: str) -> dict[str, Any]:
     """Return a run as the wire shows it; `api_url` is this server's own address."""
-    kwargs = {name: record.kwargs.get(name) for name in KWARGS}
+    kwargs = _with_hidden_secrets({name: record.kwargs.get(name) for name in KWARGS})
     config = dict(kwargs["config"] or {})
     config["configurable"] = {
         key: value for key, value in (config.get("configurable") or {}).items() if key not in INTERNAL
@@ -176,6 +176,12 @@ def run(record: Run, api_url: str) -> dict[str, Any]:
     }
 
 
+def _with_hidden_secrets(given: dict[str, Any]) -> dict[str, Any]:
+    """Return a run's arguments without the secrets of its webhook's URL."""
+    url = given.get("webhook")
+    return {**given, "webhook": without_secrets(url)} if isinstance(url, str) else given
+
+
 def queue_place(place: QueuePlace, reason: str | None) -> dict[str, Any]:
     """Return where a run stands in the queue."""
     return {
@@ -193,7 +199,7 @@ def delivery(record: Delivery) -> dict[str, Any]:
         "delivery_id": record.delivery_id,
         "run_id": record.run.run_id,
         "thread_id": record.run.thread_id,
-        "url": record.url,
+        "url": without_secrets(record.url),
         "status": record.status,
         "state": record.state,
         "created_at": wire.iso(record.created_at),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from attrs import field, frozen
 
 from gatewayd.model.run import Run
+
+HIDDEN: Final = "***"
+"""Stands for a secret of a URL in logs and answers."""
 
 DeliveryState = Literal["owed", "delivered", "dead"]
 
@@ -63,4 +66,39 @@ class Delivery:
     @property
     def about(self) -> dict[str, Any]:
         """Fields for the log."""
-        return {"fields": {"delivery_id": self.delivery_id, "run_id": self.run.run_id, "url": self.url}}
+        return {
+            "fields": {
+                "delivery_id": self.delivery_id,
+                "run_id": self.run.run_id,
+                "url": without_secrets(self.url),
+            }
+        }
+
+
+_SKIPPED: Final = dict.fromkeys(map(ord, "\t\r\n"))
+"""What readers of URLs leave out, even between the slashes."""
+
+
+def without_secrets(url: str) -> str:
+    """
+    Return a URL as logs and answers show it: user and password, the values of the query and the fragment are hidden.
+
+    It works on the text alone, so that there is no URL for which it fails.
+    """
+    url = url.translate(_SKIPPED)
+    address, hash_, _ = url.partition("#")
+    address, question, query = address.partition("?")
+    scheme, colon, rest = address.partition("://")
+    authority, slash, path = rest.partition("/")
+    _, at, host = authority.rpartition("@")
+    shown = f"{scheme}{colon}{HIDDEN}@{host}{slash}{path}" if at else address
+    return (
+        f"{shown}{question}{'&'.join(map(_without_value, query.split('&')))}{hash_}{HIDDEN if hash_ else ''}"
+    )
+
+
+def _without_value(pair: str) -> str:
+    name, equals, value = pair.partition("=")
+    if not equals:
+        return HIDDEN if name else ""
+    return f"{name}={HIDDEN if value else ''}"

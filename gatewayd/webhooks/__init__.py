@@ -6,7 +6,9 @@ notes how that went; the next date of a failed one is stored, so that restarts c
 whose answer was lost with the process is made again, with the same ``Idempotency-Key``.
 
 `policy.Policy` says which URLs may be posted to. It is asked when a run is created (422), again before each attempt, and
-for every address that a connection is about to be made to: what a name stood for at the creation says nothing.
+for every address that a connection is about to be made to, resolved or written in the URL: what a name stood for at the
+creation says nothing. Both read the URL alike, since what is posted to is the URL that the policy has read. `networks` is
+the table of the addresses. User, password and query of a URL are hidden in logs and answers (`model.webhook`).
 
 What happens on each failure
     No answer, 5xx, 408, 425 or 429: tried again later, after `RETRY-AFTER` if the receiver says so, `ATTEMPTS` times in

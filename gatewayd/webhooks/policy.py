@@ -2,34 +2,34 @@
 
 The texts are those of the reference server. It allows private networks; here they are refused, like this machine, unless
 the operator allows them: a server whose clients may name URLs must not be their way into the network around it.
+
+A URL is read once, by `check_form`, with the library that will connect (yarl, aiohttp's own): two readers of one text
+may see two hosts (``http://🯱27.0.0.¹/`` is loopback by UTS 46 and a name by IDNA 2003). What is posted to is its result.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import re
 import socket
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
 
 from attrs import field, frozen
+from yarl import URL
 
 from gatewayd.errors import Invalid
-from gatewayd.model.webhook import WebhookRules
+from gatewayd.model.webhook import HIDDEN, WebhookRules
+from gatewayd.webhooks import networks
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-PRIVATE: Final = tuple(
-    ipaddress.ip_network(network)
-    for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
-)
-"""Networks of one's own."""
-TRANSLATED: Final = ipaddress.ip_network("64:ff9b::/96")
-"""IPv6 addresses that stand for IPv4 ones (NAT64)."""
 RESOLVE_S: Final = 5.0
+NUMBER: Final = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+)){0,3}\.?")
+"""A host that the system reads as an IPv4 address: ``127.1``, ``2130706433``, ``0x7f.1``."""
+NAME: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
 
 BLOCKED: Final = "Webhook host blocked"
+SECRETS_HIDDEN: Final = f"`{HIDDEN}` in a webhook URL stands for what an answer has hidden: send the user, the password and the query themselves"
 RELATIVE: Final = "Webhook URLs must be absolute: relative ones (to this server itself) are not supported"
 
 
@@ -58,59 +58,60 @@ class Policy:
     async def check(self, url: str, name: str = "webhook") -> None:
         """Raise `Invalid` if a run may not name this URL; `name` is the field."""
         try:
-            parts = self.check_form(url)
-            await self._check_host(parts)
+            read = self.check_form(url)
+            if _hides(read):
+                raise Refused(SECRETS_HIDDEN)
+            await self._check_host(read)
         except Refused as error:
             raise Invalid(f"`{name}`: {error}" if str(error) == RELATIVE else str(error)) from None
 
-    def check_form(self, url: str) -> SplitResult:
-        """Return the parts of a URL that may be posted to as far as its text tells. Raises `Refused`."""
+    def check_form(self, url: str) -> URL:
+        """Return a URL that may be posted to as far as its text tells, as it will be read. Raises `Refused`."""
         if len(url) > self.rules.max_url_length:
             raise Refused(f"Webhook URL is longer than {self.rules.max_url_length} characters")
         if url.startswith("/") or not url:
             raise Refused(RELATIVE)
         try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError as error:
-            raise Refused(f"Webhook URL is invalid: {error}") from None
-        if parts.scheme not in ("http", "https"):
-            raise Refused(f"{BLOCKED}: scheme '{parts.scheme}' not allowed")
-        host = parts.hostname or ""
-        if not host:
+            read = URL(url)
+            port = read.port
+        except ValueError as error:  # its text may repeat the user and the password
+            raise Refused(f"Webhook URL is invalid: {'its host' if '@' in str(error) else error}") from None
+        if read.scheme not in ("http", "https"):
+            raise Refused(f"{BLOCKED}: scheme '{read.scheme}' not allowed")
+        if not read.raw_host:
             raise Refused("Invalid webhook hostname ''")
-        if self.rules.require_https and parts.scheme != "https":
+        if port == 0:
+            raise Refused("Webhook URL is invalid: port 0")
+        if self.rules.require_https and read.scheme != "https":
             raise Refused("Webhook must use https")
+        read = read.with_host(_host(read.raw_host))
+        host = host_of(read)
         if self.rules.allowed_domains and not self._is_allowed(host):
             raise Refused("Webhook domain not allowed")
-        port = port or (443 if parts.scheme == "https" else 80)
         if self.rules.allowed_ports and port not in self.rules.allowed_ports:
             raise Refused("Webhook port not allowed")
         if not self._may_be_here(host) and (host == "localhost" or host.endswith(".localhost")):
             raise Refused(f"{BLOCKED}: localhost address")
-        return parts
+        return read
 
-    async def _check_host(self, parts: SplitResult) -> None:
-        host = parts.hostname or ""
+    async def _check_host(self, read: URL) -> None:
         try:
             async with asyncio.timeout(RESOLVE_S):
-                addresses = await self.resolve(host, parts.port or 0)
+                addresses = await self.resolve(read.raw_host or "", read.port or 0)
         except (OSError, TimeoutError, UnicodeError):
             raise Refused(f"{BLOCKED}: DNS resolution failed") from None
         for address in addresses:
-            self.check_address(host, address)
+            self.check_address(host_of(read), address)
 
     def check_address(self, host: str, address: str) -> None:
         """Raise `Refused` if no connection may be made to this address, which `host` stands for."""
-        found = _meant(ipaddress.ip_address(address.partition("%")[0]))
-        if found.is_loopback:
-            if not self._may_be_here(host):
+        match networks.reach_of(address):
+            case "loopback" if not self._may_be_here(host):
                 raise Refused(f"{BLOCKED}: loopback IP range")
-        elif any(found in network for network in PRIVATE if network.version == found.version):
-            if not (self.private or self._is_allowed(host)):
+            case "private" if not (self.private or self._is_allowed(host)):
                 raise Refused(f"{BLOCKED}: private IP range")
-        elif not found.is_global or found.is_multicast:
-            raise Refused(f"{BLOCKED}: blocked IP range")
+            case "blocked":
+                raise Refused(f"{BLOCKED}: blocked IP range")
 
     def _may_be_here(self, host: str) -> bool:
         """Whether a host may be this machine."""
@@ -119,27 +120,41 @@ class Policy:
     def _is_allowed(self, host: str) -> bool:
         """Whether a host is named in `allowed_domains`."""
         return any(
-            host.endswith(domain[1:]) if domain.startswith("*.") else host == domain
+            host.endswith(_ascii(domain[1:])) if domain.startswith("*.") else host == _ascii(domain)
             for domain in self.rules.allowed_domains
         )
 
 
-def _meant(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 one stands for, else itself."""
-    if isinstance(address, ipaddress.IPv6Address):
-        if address in TRANSLATED:
-            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        return address.ipv4_mapped or address.sixtofour or address
-    return address
+def host_of(read: URL) -> str:
+    """Return the host by which the rules know a URL: ASCII, without the dot at a name's end."""
+    return (read.raw_host or "").removesuffix(".")
 
 
-def literal(host: str) -> str | None:
-    """Return the address that a host is written as, in any spelling (``127.1``, ``2130706433``), or None for a name."""
-    if ":" in host:
-        return host
-    if host.replace(".", "").isdecimal():
+def _hides(read: URL) -> bool:
+    """Whether a URL comes from an answer, without its secrets."""
+    values = [value or name for name, value in read.query.items()]
+    return HIDDEN in (read.user, *values)
+
+
+def _host(host: str) -> str:
+    """Return a host in the one form in which it is checked and connected to. Raises `Refused`."""
+    if ":" in host:  # an IPv6 address, which the URL's reader has checked and shortened
+        return host.partition("%")[0]
+    if NUMBER.fullmatch(host):
         try:
-            return socket.inet_ntoa(socket.inet_aton(host))
+            return socket.inet_ntoa(socket.inet_aton(host.removesuffix(".")))
         except OSError:
             raise Refused(f"{BLOCKED}: DNS resolution failed") from None
-    return None
+    if not NAME.fullmatch(host):
+        raise Refused(f"Invalid webhook hostname {host!r}")
+    return host
+
+
+@lru_cache(maxsize=1024)
+def _ascii(domain: str) -> str:
+    """Return a domain of the rules as hosts are written; one that no URL can have stays as it is."""
+    try:
+        read = URL.build(scheme="http", host=domain.strip("[]"))
+    except ValueError:
+        return domain
+    return host_of(read)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import AddrInfoType
 from attrs import define, field
 
 import gatewayd
@@ -25,6 +27,16 @@ from gatewayd.storage import store
 from gatewayd.webhooks import payload, policy
 
 log = logging.getLogger(__name__)
+
+OpenSocket = Callable[[AddrInfoType], socket.socket]
+"""Makes the socket with which an address will be connected to."""
+
+
+def open_socket(about: AddrInfoType) -> socket.socket:
+    """Return a socket for an address."""
+    family, kind, protocol, *_ = about
+    return socket.socket(family, kind, protocol)
+
 
 BACKOFF_S: Final = (1.0, 4.0, 15.0, 60.0, 300.0, 900.0, 2400.0)
 """Waits before the second attempt, the third, …; a fifth of it is drawn by lot."""
@@ -39,21 +51,38 @@ PAGE: Final = 200
 """Due webhooks that are looked at."""
 
 
+@define(eq=False)
 class _Guard(AbstractResolver):
-    """Resolves names for the connector; what may not be connected to is no address."""
+    """Resolves the host of one attempt and opens its socket; an address that may not be connected to is refused."""
 
-    def __init__(self, rules: policy.Policy) -> None:
-        self._policy = rules
-        self._resolver = aiohttp.ThreadedResolver()
+    policy: policy.Policy
+    host: str
+    """By which the rules know it."""
+    open_socket: OpenSocket
 
     async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
-        found = await self._resolver.resolve(host, port, family)
-        for result in found:
-            self._policy.check_address(host, result["host"])
-        return found
+        found = await self.policy.resolve(host, port)
+        for address in found:  # all of them: the connector passes over one that fails when it comes to it
+            self.policy.check_address(self.host, address)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for address in found
+        ]
+
+    def connect(self, about: AddrInfoType) -> socket.socket:
+        """Return a socket for an address; literals come here without having been resolved."""
+        self.policy.check_address(self.host, str(about[4][0]))
+        return self.open_socket(about)
 
     async def close(self) -> None:
-        await self._resolver.close()
+        pass
 
 
 @define(eq=False)
@@ -68,22 +97,15 @@ class Sender:
     """Signs the bodies, if there is one."""
     timeout_s: float = 30.0
     now: Callable[[], int] = lambda: time.time_ns() // 1000
+    open_socket: OpenSocket = open_socket
     hint: asyncio.Event = field(factory=asyncio.Event, init=False)
     """Set when something may be due."""
     _under_way: dict[str, str] = field(factory=dict, init=False)
     """Delivery id to host."""
     _tasks: tasks.Group = field(factory=lambda: tasks.Group("webhooks"), init=False)
-    _session: aiohttp.ClientSession | None = field(default=None, init=False)
 
     async def run(self) -> None:
         """Send what is due until cancelled; attempts under way are given up then, and stay owed."""
-        connector = aiohttp.TCPConnector(resolver=_Guard(self.policy), use_dns_cache=False, limit=AT_ONCE)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=self.timeout_s),
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
         try:
             wait_s = 0.0
             while True:
@@ -100,7 +122,6 @@ class Sender:
                     wait_s = AFTER_ERROR_S
         finally:
             await self._tasks.stop()
-            await self._session.close()
 
     async def redeliver(self, delivery_id: str) -> None:
         """Send a webhook again that was delivered or given up. Raises `NotFound`, and `Conflict` if it is owed."""
@@ -116,7 +137,7 @@ class Sender:
             # Left out in the query: what a slow receiver is owed may be more than a page, and others wait behind it.
             page = await self.storage.webhooks_due(now, PAGE, full)
             for delivery in page:
-                host = urlsplit(delivery.url).netloc
+                host = _place(delivery.url)
                 if delivery.delivery_id in self._under_way or hosts[host] >= AT_ONCE_TO_HOST:
                     continue
                 if len(self._under_way) >= AT_ONCE:
@@ -175,7 +196,6 @@ class Sender:
         self, delivery: Delivery, body: bytes, now: int
     ) -> tuple[int | None, str | None, float, bool]:
         """Return status, error, seconds that the receiver wants to be left alone, and whether to give up at once."""
-        assert self._session is not None
         headers = {
             "Content-Type": "application/json",
             "User-Agent": f"gatewayd/{gatewayd.__version__}",
@@ -187,13 +207,11 @@ class Sender:
         if not self.policy.rules.sent:
             return None, "webhooks are switched off (http.disable_webhooks)", 0.0, True
         try:
-            parts = self.policy.check_form(delivery.url)
-            host = parts.hostname or ""
-            if (address := policy.literal(host)) is not None:  # no name: the connector asks no resolver
-                self.policy.check_address(host, address)
-            async with self._session.post(
-                delivery.url, data=body, headers=headers, allow_redirects=False
-            ) as answer:
+            url = self.policy.check_form(delivery.url)
+            async with (
+                self._session(policy.host_of(url)) as session,
+                session.post(url, data=body, headers=headers, allow_redirects=False) as answer,
+            ):
                 status = answer.status
                 final = not 200 <= status < 300 and status < 500 and status not in AGAIN
                 retry_after_s = _retry_after(answer.headers.get("Retry-After", ""), self.now())
@@ -205,6 +223,30 @@ class Sender:
             return None, f"no answer within {self.timeout_s:g} s", 0.0, False
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return None, f"{type(error).__name__}: {error}", 0.0, False
+
+    def _session(self, host: str) -> aiohttp.ClientSession:
+        """
+        Return a session for one attempt.
+
+        A connection that is kept for the next one would be used again without its address being checked by the rules
+        of then.
+        """
+        guard = _Guard(self.policy, host, self.open_socket)
+        connector = aiohttp.TCPConnector(
+            resolver=guard, socket_factory=guard.connect, use_dns_cache=False, force_close=True
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=self.timeout_s),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+
+def _place(url: str) -> str:
+    """Return host and port of a URL as it is written, by which attempts are counted (and rows left out)."""
+    rest = url.partition("://")[2]
+    return re.split(r"[/?#]", rest, maxsplit=1)[0]
 
 
 def _retry_after(value: str, now: int) -> float:

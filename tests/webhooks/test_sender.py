@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import json
@@ -15,7 +16,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from attrs import define, field
 
-from gatewayd import ids, tasks
+from gatewayd import ids, logs, tasks
 from gatewayd.model.event import Chunk, pack
 from gatewayd.model.run import RunOutcome, RunRequest
 from gatewayd.model.webhook import Delivery, WebhookRules
@@ -32,6 +33,7 @@ class Receiver:
     answers: list[Any] = field(factory=list)
     """Statuses, or responses, for the next requests; 200 when there are none left."""
     seen: list[tuple[dict[str, str], bytes]] = field(factory=list)
+    queries: list[str] = field(factory=list)
     url: str = ""
     gate: asyncio.Event = field(factory=asyncio.Event)
     _changed: asyncio.Event = field(factory=asyncio.Event)
@@ -40,6 +42,7 @@ class Receiver:
         self.gate.set()
 
     async def take(self, request: web.Request) -> web.Response:
+        self.queries.append(request.query_string)
         self.seen.append((dict(request.headers), await request.read()))
         self._changed.set()
         await self.gate.wait()
@@ -289,7 +292,9 @@ async def test_no_answer_in_time_is_a_failed_attempt(bench: Any, receiver: Recei
     assert "no answer within" in found.log[0].error
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "rebound.test", "2130706433", "127.1"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "rebound.test", "2130706433", "127.1", "🯱27.0.0.¹", "0x7f.1", "[::ffff:127.0.0.1]"]
+)
 async def test_an_address_that_may_not_be_connected_to_is_refused_whatever_it_was_at_the_creation(
     bench: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
@@ -305,6 +310,93 @@ async def test_an_address_that_may_not_be_connected_to_is_refused_whatever_it_wa
     found = await here.settled(await here.ended(), 1)
     assert (found.state, found.log[0].error) == ("dead", "Webhook host blocked: loopback IP range")
     assert receiver.seen == []
+
+
+@define(eq=False)
+class Connector:
+    """Notes which addresses would be connected to, and connects to none."""
+
+    asked: list[str] = field(factory=list)
+
+    def open(self, about: Any) -> Any:
+        self.asked.append(about[4][0])
+        raise ConnectionRefusedError("nothing listens in this test")
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("named.test", "192.0.0.192"),
+        ("named.test", "169.254.169.254"),
+        ("named.test", "64:ff9b:1::1"),
+        ("192.0.0.192", None),
+        ("[::ffff:93.184.216.34]", None),
+        ("[64:ff9b:1::1]", None),
+        ("[::5db8:d822]", None),
+    ],
+)
+async def test_a_blocked_address_is_not_connected_to_be_it_resolved_or_written_in_the_url(
+    bench: Any, receiver: Receiver, host: str, address: str | None
+) -> None:
+    connector = Connector()
+    receiver.url = f"http://{host}:8080/hook"
+    here = await bench(open_socket=connector.open)
+    here.sender.policy = policy.Policy(rules=WebhookRules(loopback=True), resolve=_always(address))
+    found = await here.settled(await here.ended(), 1)
+    assert (found.state, found.log[0].error) == ("dead", "Webhook host blocked: blocked IP range")
+    assert connector.asked == []
+
+
+async def test_what_is_connected_to_is_the_address_that_was_checked(bench: Any, receiver: Receiver) -> None:
+    connector = Connector()
+    receiver.url = "http://named.test:8080/hook"
+    here = await bench(open_socket=connector.open)
+    here.sender.policy = policy.Policy(resolve=_always("93.184.216.34"))
+    found = await here.settled(await here.ended(), 1)
+    assert (found.state, connector.asked) == ("owed", ["93.184.216.34"])
+
+
+async def test_an_address_is_judged_by_the_rules_of_the_moment_also_on_a_host_that_was_just_posted_to(
+    bench: Any, receiver: Receiver
+) -> None:
+    """A reload may have changed the rules; a kept connection, or a connector with the old ones, would not know."""
+    here = await bench()
+    receiver.url = receiver.url.replace("127.0.0.1", "named.test")
+    here.sender.policy = policy.Policy(rules=WebhookRules(loopback=True), resolve=_always("127.0.0.1"))
+    assert (await here.settled(await here.ended(), 1)).state == "delivered"
+    here.sender.policy = policy.Policy(rules=WebhookRules(), resolve=_always("127.0.0.1"))
+    found = await here.settled(await here.ended(), 1)
+    assert (found.state, found.log[0].error) == ("dead", "Webhook host blocked: loopback IP range")
+    assert len(receiver.seen) == 1
+
+
+def _always(address: str | None) -> policy.Resolve:
+    async def resolve(host: str, port: int) -> list[str]:
+        assert address is not None, "a literal is not resolved"
+        return [address]
+
+    return resolve
+
+
+async def test_user_and_query_reach_the_receiver_and_no_log(
+    bench: Any, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    receiver.url = receiver.url.replace("http://", "http://agent:pa55word@") + "?token=s3cret"
+    here = await bench()
+    assert (await here.settled(await here.ended(), 1)).state == "delivered"
+    headers, _ = receiver.seen[0]
+    assert headers["Authorization"] == "Basic " + base64.b64encode(b"agent:pa55word").decode()
+    assert receiver.queries == ["token=s3cret"]
+    receiver.url = receiver.url.replace("127.0.0.1", "refused.test")
+    here.sender.open_socket = Connector().open
+    here.sender.policy = policy.Policy(resolve=_always("93.184.216.34"))
+    assert (await here.settled(await here.ended(), 1)).state == "owed"
+    told = [
+        logs.TextFormatter().format(record) for record in caplog.records if record.name.startswith("gatewayd")
+    ]
+    assert [line for line in told if "webhook of run" in line and "token=***" in line]
+    assert not [line for line in told if "pa55word" in line or "s3cret" in line]
 
 
 async def test_webhooks_that_are_switched_off_are_not_sent(bench: Any, receiver: Receiver) -> None:
