@@ -50,6 +50,7 @@ Flow
 Failure
     A frame is accepted only from the connection and the attempt to which the daemon gave the run; others are dropped.
     End of file on either socket means that the other side is gone: the worker's reader thread calls ``os._exit`` at
-    once, whatever its loop does; the daemon treats it as the worker's death. A frame that can't be decoded or is
+    once, whatever its loop does; the daemon treats it as the worker's death. If anything else ends the thread, it logs
+    the error and the exit code is `frames.EXIT_FAILED`. A frame that can't be decoded or is
     longer than `frames.LONGEST` is a bug: the connection is closed and the worker killed.
 """

@@ -11,6 +11,9 @@ from attrs import define, field
 LONGEST = 1 << 30
 """Bytes of the longest frame that is believed."""
 
+EXIT_FAILED = 70
+"""Exit code of a worker whose channel has failed for another reason than its daemon's end."""
+
 HEAD = struct.Struct(">I")
 
 

@@ -93,6 +93,9 @@ WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ? AND task_id = ?"
 _WRITE_REGULAR = f"""
 INSERT OR IGNORE INTO writes (thread_id, checkpoint_ns, checkpoint_id, {_WRITE})
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_WRITE_EXISTS = """
+SELECT EXISTS (SELECT 1 FROM writes WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ? AND task_id = ?
+    AND idx = ? AND run_id = ?)"""
 _WRITE_SPECIAL = _WRITE_REGULAR.replace("OR IGNORE", "OR REPLACE")
 
 _THREAD_CHECKPOINTS_DELETE = "DELETE FROM checkpoints WHERE thread_id = ?"
@@ -233,17 +236,17 @@ def _metadata_moved(packed: bytes, thread_id: str) -> bytes:
     )
 
 
-def apply(connection: sqlite3.Connection, operation: Operation, run_id: str) -> None:
+def apply(connection: sqlite3.Connection, operation: Operation, run_id: str) -> bool:
     """Execute one operation sent by run `run_id` ('' for an operation of the server).
 
-    Raises Conflict if it would change what another run has stored, Rejected if there is no such operation.
+    Return whether it stored a checkpoint or write that was not there before. Raises Conflict if it would change what another run has stored, Rejected if there is no such operation.
     """
     match operation:
         case ["put", *row]:
-            _put(connection, row, run_id)
+            return _put(connection, row, run_id)
         case ["writes", thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, values, *blobs]:
             task = (thread_id, checkpoint_ns, checkpoint_id, task_id)
-            _write(connection, task, task_path, values, blobs[0] if blobs else (), run_id)
+            return _write(connection, task, task_path, values, blobs[0] if blobs else (), run_id)
         case ["blobs", thread_id, blobs]:
             blobs_sql.store(connection, thread_id, blobs, ())
             blobs_sql.mark(connection, thread_id)  # the row that they are for may never come
@@ -257,6 +260,7 @@ def apply(connection: sqlite3.Connection, operation: Operation, run_id: str) -> 
             _prune(connection, thread_id, kept)
         case _:
             raise Rejected(f"No such checkpoint operation: {operation[:1]!s}")
+    return False
 
 
 def run_has_begun(connection: sqlite3.Connection, run_id: str) -> bool:
@@ -347,7 +351,7 @@ class _Room:
         return True
 
 
-def _put(connection: sqlite3.Connection, row: Sequence[Any], run_id: str) -> None:
+def _put(connection: sqlite3.Connection, row: Sequence[Any], run_id: str) -> bool:
     thread_id, checkpoint_ns, checkpoint_id, parent, version, kind, checkpoint, metadata, *blobs = row
     key = (thread_id, checkpoint_ns, checkpoint_id)
     if version == rows.PIECES:
@@ -355,10 +359,11 @@ def _put(connection: sqlite3.Connection, row: Sequence[Any], run_id: str) -> Non
     body = (parent, version, kind, checkpoint, metadata)
     made = connection.execute(_PUT, (*key, parent, run_id, *body[1:])).rowcount
     if made:
-        return
+        return True
     if connection.execute(_PUT_AGAIN, (*body, *key, run_id)).rowcount == 0:
         raise Conflict(f"Checkpoint {checkpoint_id} was made by another run")
     blobs_sql.mark(connection, thread_id)
+    return False
 
 
 def _write(
@@ -368,7 +373,7 @@ def _write(
     values: Sequence[Sequence[Any]],
     blobs: Sequence[Sequence[Any]],
     run_id: str,
-) -> None:
+) -> bool:
     manifests = [value for *_, version, _, value in values if version == rows.PIECES]
     if manifests:
         blobs_sql.store(connection, task[0], blobs, manifests)
@@ -377,11 +382,13 @@ def _write(
     # langgraph repeats a task's regular writes, and the first of them is what its checkpoint was made from.
     regular = [row for row in stored if row[4] >= 0]
     made = connection.executemany(_WRITE_REGULAR, regular).rowcount
-    if len(regular) < len(stored):
-        connection.executemany(_WRITE_SPECIAL, [row for row in stored if row[4] < 0])
-        made = 0
+    for row in stored:
+        if row[4] < 0:
+            made += not connection.execute(_WRITE_EXISTS, row[:6]).fetchone()[0]
+            connection.execute(_WRITE_SPECIAL, row)
     if manifests and made < len(stored):  # some were there already, or have taken the place of others
         blobs_sql.mark(connection, task[0])
+    return made > 0
 
 
 def _delete_for_runs(connection: sqlite3.Connection, run_ids: Sequence[str], sender: str) -> None:

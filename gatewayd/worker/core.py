@@ -73,12 +73,19 @@ class Core:
         """Take a control frame; everything but ``stack`` and ``reply`` belongs to the event loop."""
         match frame:
             case ["stack", number]:
-                self.link.control("stack", number, *stacks.of_thread(self._thread))
+                self.link.control("stack", number, *self._place())
             case ["reply", number, ok, payload]:
                 if self._remote is not None:
                     self._remote.replied(number, ok, payload)
             case _:
                 self._loop.call_soon_threadsafe(self._handle, frame)
+
+    def _place(self) -> tuple[str, str]:
+        """Return where the loop's thread is; reading a stack runs code of others (module loaders) and may fail."""
+        try:
+            return stacks.of_thread(self._thread)
+        except Exception as error:
+            return "?", f"the stack can't be read: {type(error).__name__}: {error}"
 
     def on_data(self, frame: list[Any]) -> None:
         """Take an acknowledgement or a refusal to the run's outlet, where somebody may be waiting in any thread."""

@@ -91,7 +91,8 @@ class RemoteStore(BaseStore):
     def replied(self, number: int, ok: bool, payload: Any) -> None:
         """Take a reply, in the reader thread."""
         future = self._asked.pop(number, None)
-        if future is None:
+        # Who has asked may be cancelled at any moment. From here on the future can't be, so the answer is no error.
+        if future is None or not future.set_running_or_notify_cancel():
             return
         if ok:
             future.set_result(payload)

@@ -18,7 +18,12 @@ OnFrame = Callable[[list[Any]], None]
 
 
 class Link:
-    """Both sockets. `on_control` and `on_data` are called in the reader thread, as is `on_end`, once."""
+    """
+    Both sockets. `on_control` and `on_data` are called in the reader thread.
+
+    So is `on_end`, once: with None when the daemon has closed a socket, else with the error that has ended the thread.
+    An error that ends the sender thread is reported the same way.
+    """
 
     def __init__(
         self,
@@ -27,7 +32,7 @@ class Link:
         *,
         on_control: OnFrame,
         on_data: OnFrame,
-        on_end: Callable[[], None],
+        on_end: Callable[[Exception | None], None],
     ) -> None:
         control.setblocking(True)
         data.setblocking(True)
@@ -44,7 +49,7 @@ class Link:
     def start(self) -> None:
         """Start the reader and the sender thread."""
         threading.Thread(target=self._read, name="channel reader", daemon=True).start()
-        threading.Thread(target=self._send_rest, name="channel sender", daemon=True).start()
+        threading.Thread(target=self._send, name="channel sender", daemon=True).start()
 
     def control(self, *frame: Any) -> None:
         """Send a frame on control, from any thread."""
@@ -74,6 +79,14 @@ class Link:
                 self._rest = memoryview(data)[sent:]
                 self._sending.notify()
 
+    def _send(self) -> None:
+        try:
+            self._send_rest()
+        except OSError:
+            pass  # the daemon is gone; the reader ends the process
+        except Exception as error:
+            self._on_end(error)
+
     def _send_rest(self) -> None:
         while True:
             with self._sending:
@@ -82,29 +95,34 @@ class Link:
                         return
                     self._sending.wait()
                 rest = self._rest
-            try:
-                self._data.sendall(rest)
-            except OSError:
-                return
+            self._data.sendall(rest)
             with self._sending:
                 self._rest = b"".join(self._queue)
                 self._queue.clear()
 
     def _read(self) -> None:
-        splitters = {each: frames.Splitter() for each in self._sockets}
+        failure: Exception | None = None
         try:
-            while not self._closed:
-                readable, _, _ = select.select(list(self._sockets), [], [])
-                for each in readable:
-                    data = each.recv(READ_BYTES)
-                    if not data:
-                        return
-                    for frame, _ in splitters[each].feed(data):
-                        self._sockets[each](frame)
-        except (OSError, ValueError, frames.Broken):
-            return
-        finally:
-            self._on_end()
+            self._read_frames()
+        except Exception as error:
+            failure = error
+        self._on_end(failure)
+
+    def _read_frames(self) -> None:
+        splitters = {each: frames.Splitter() for each in self._sockets}
+        while (received := self._received()) is not None:
+            for each, data in received:
+                for frame, _ in splitters[each].feed(data):
+                    self._sockets[each](frame)
+
+    def _received(self) -> list[tuple[socket.socket, bytes]] | None:
+        """Wait for bytes and return those of each socket; None when one has ended."""
+        try:
+            readable, _, _ = select.select(list(self._sockets), [], [])
+            received = [(each, each.recv(READ_BYTES)) for each in readable]
+        except (OSError, ValueError):  # the daemon is gone, or `close` was called
+            return None
+        return received if all(data for _, data in received) else None
 
     def close(self) -> None:
         """Close both sockets; the threads end."""

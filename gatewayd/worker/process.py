@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewayd import logs
+from gatewayd.channel import frames
 from gatewayd.worker import loop as worker_loop
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,16 @@ def _run(work: Coroutine[Any, Any, int]) -> int:
             log.warning("user code raised %s; the worker goes on", type(error).__name__)
 
 
+def _end(error: Exception | None) -> None:
+    """End the process: its daemon is gone, or a thread of its channel has failed and nothing can be heard or said."""
+    if error is None:
+        os._exit(0)
+    try:
+        log.critical("a thread of the worker's channel has failed, and the process ends", exc_info=error)
+    finally:
+        os._exit(frames.EXIT_FAILED)
+
+
 async def _work(control: socket.socket, data: socket.socket) -> int:
     from gatewayd.worker import core, link  # langgraph comes in here, after the signals are ignored
 
@@ -78,9 +89,7 @@ async def _work(control: socket.socket, data: socket.socket) -> int:
             logs.configure(settings["log_level"], settings["log_json"], color=settings["log_color"])
         working.on_control(frame)
 
-    channel = link.Link(
-        control, data, on_control=on_control, on_data=working.on_data, on_end=lambda: os._exit(0)
-    )
+    channel = link.Link(control, data, on_control=on_control, on_data=working.on_data, on_end=_end)
     working.link = channel
     channel.start()
     code = await working.main()

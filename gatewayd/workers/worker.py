@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 from attrs import define, field
 
 from gatewayd import errors
+from gatewayd.channel import frames
 from gatewayd.workers import link, process
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,8 @@ class Owner(Protocol):
 
 def _how(code: int) -> str:
     """Return how a process has ended, by its exit code as subprocesses tell it (negative: a signal)."""
+    if code == frames.EXIT_FAILED:
+        return f"exit code {code}: its channel failed, see its log"
     if code >= 0:
         return f"exit code {code}"
     try:

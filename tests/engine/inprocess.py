@@ -138,7 +138,7 @@ class Worker:
         self.core = working
         main = loop.create_task(working.main())
 
-        def on_end() -> None:  # where a process would exit
+        def on_end(_: Exception | None) -> None:  # where a process would exit
             for execution in list(working._runs.values()):
                 execution.outlet.refused("the worker was killed")
             with contextlib.suppress(RuntimeError):

@@ -227,6 +227,31 @@ async def test_a_node_that_exits_ends_its_run_and_not_its_worker(
     assert all(told.count(neighbour, f"step{number} start") == 1 for number in range(60))
 
 
+async def test_a_store_call_that_is_cancelled_ends_with_its_run_and_its_worker_goes_on(
+    serve: conftest.Serve, tell: conftest.Tell
+) -> None:
+    told = tell(await serve(workers=1))
+    neighbour = await told.begin("steps", steps=1000, how=str(told.witness))
+    await told.witnessed(neighbour, "step1 end")
+    pids = told.served.workers("run-")
+    failing = [await told.begin("recaller", how="raise", seconds=0.01 * n) for n in range(10)]
+    for each in failing:
+        assert (await told.ended(each))["status"] == "error"
+        assert (told.count(each, "recall start"), told.count(each, "fail start")) == (1, 1)
+    cancelled, deleted = [await told.begin("recaller") for _ in range(2)]
+    for each in (cancelled, deleted):
+        await told.witnessed(each, "fail end")
+    await told.client.runs.cancel(cancelled.thread_id, cancelled.run_id, wait=True)
+    assert (await told.run(cancelled))["status"] == "interrupted"
+    await told.client.threads.delete(deleted.thread_id)
+    again = await told.begin("steps", steps=3)
+    assert (await told.ended(again))["status"] == "success"
+    assert told.served.workers("run-") == pids
+    await told.client.runs.cancel(neighbour.thread_id, neighbour.run_id, wait=True)
+    assert not told.twice_at_once(neighbour)
+    assert "has ended" not in told.served.log()
+
+
 async def test_threads_that_a_node_leaves_behind_do_not_keep_the_server_from_stopping(
     serve: conftest.Serve, tell: conftest.Tell
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gatewayd.checkpointing import operations
 from gatewayd.errors import Conflict, NotFound
 from gatewayd.model.run import Run
 from gatewayd.storage.sqlite import boots, runs
@@ -465,6 +466,53 @@ def test_progress_clears_the_strikes_at_once_so_that_a_handed_back_run_is_no_sus
     assert desk.write(run_id, "0001") is None
     desk.park(run_id, died=False)
     assert desk.claim(limit=1, suspects=0) == [run_id]
+
+
+def task_write(thread_id: str, idx: int) -> list[Any]:
+    """Return an operation that stores one write of a task, at an index of langgraph's."""
+    return operations.writes(thread_id, "", "0001", "task", "path", [(idx, "channel", 1, "msgpack", b"x")])
+
+
+@pytest.mark.parametrize("idx", [0, -1, -3, -4], ids=["a result", "an error", "an interrupt", "an answer"])
+def test_a_write_that_was_stored_before_is_no_progress(desk: Any, thread_id: str, idx: int) -> None:
+    run_id = desk.create(thread_id)
+    history = []
+    for _ in range(4):
+        assert desk.claim() == [run_id]
+        assert desk.apply(task_write(thread_id, idx), run_id) is None
+        history.append(desk.park(run_id, died=True).strikes)
+    assert history == [0, 1, 2, 3]
+
+
+def test_a_checkpoint_that_is_stored_again_is_no_progress_and_a_new_one_is(desk: Any, thread_id: str) -> None:
+    run_id = desk.create(thread_id)
+    history = []
+    for checkpoints in (["0001"], ["0001"], ["0001"], ["0001", "0002"], ["0002"]):
+        assert desk.claim() == [run_id]
+        for checkpoint_id in checkpoints:
+            assert desk.checkpoint(run_id, checkpoint_id) is None
+        history.append(desk.park(run_id, died=True).strikes)
+    assert history == [0, 1, 2, 0, 1]
+
+
+def test_a_new_write_beside_one_that_was_stored_before_is_progress(desk: Any, thread_id: str) -> None:
+    run_id = desk.create(thread_id)
+    desk.claim()
+    desk.apply(task_write(thread_id, -1), run_id)
+    desk.park(run_id, died=True)
+    desk.claim()
+    values = [(idx, "channel", 1, "msgpack", b"x") for idx in (-1, 0)]
+    desk.apply(operations.writes(thread_id, "", "0001", "task", "path", values), run_id)
+    assert desk.park(run_id, died=True).strikes == 0
+
+
+def test_what_is_sent_ahead_or_deleted_is_no_progress(desk: Any, thread_id: str) -> None:
+    run_id = desk.create(thread_id)
+    for operation in (operations.blobs(thread_id, []), operations.prune(thread_id, [("", "0001", [])])):
+        desk.claim()
+        assert desk.apply(operation, run_id) is None
+        desk.park(run_id, died=True)
+    assert desk.run(run_id).strikes == 2
 
 
 def test_handing_back_is_no_strike(desk: Any, thread_id: str) -> None:

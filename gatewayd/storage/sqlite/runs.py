@@ -212,7 +212,7 @@ def _choose(
 
 
 def run_progress(connection: sqlite3.Connection, run_id: str) -> None:
-    """Note that this attempt has stored something: a death of its worker is then no strike."""
+    """Note that this attempt has stored something new: a death of its worker is then no strike."""
     connection.execute(
         "UPDATE runs SET progressed = 1, strikes = 0, suspicions = 0 WHERE run_id = ? AND status = 'running'",
         (run_id,),
@@ -248,7 +248,9 @@ def run_cancel_if_active(
 
 def run_checkpoint_apply(connection: sqlite3.Connection, operation: list[Any], run_id: str) -> None:
     """
-    Apply an operation of a run that is still running; the first one marks the run's progress.
+    Apply an operation of a run that is still running; the first one that stores something new marks its progress.
+
+    What an earlier attempt has stored already is none: a run that repeats its last writes and dies gets nowhere.
 
     Raises `NotFound` if it is not running, and what `checkpointing.sql.apply` raises.
     """
@@ -257,8 +259,8 @@ def run_checkpoint_apply(connection: sqlite3.Connection, operation: list[Any], r
     ).fetchone()
     if row is None:
         raise NotFound("the run is not running any more")
-    checkpoint_sql.apply(connection, operation, run_id)
-    if not row[0]:
+    new = checkpoint_sql.apply(connection, operation, run_id)
+    if new and not row[0]:
         run_progress(connection, run_id)
 
 

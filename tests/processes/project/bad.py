@@ -23,6 +23,7 @@ from typing import Annotated, Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
+from langgraph.store.base import BaseStore
 from typing_extensions import TypedDict
 
 
@@ -208,6 +209,29 @@ async def gorge(state: State, config: RunnableConfig) -> State:
 
 
 hog = one_node("gorge", gorge)
+
+
+async def recall(state: State, config: RunnableConfig, *, store: BaseStore) -> State:
+    """Wait for the long-term store, again and again, until somebody cancels it."""
+    with witnessed(state, config, "recall"):
+        while True:
+            await store.aget(("notes",), "none")
+
+
+async def fail(state: State, config: RunnableConfig) -> State:
+    with witnessed(state, config, "fail"):
+        await asyncio.sleep(state.get("seconds", 0.2))
+        if state.get("how") == "raise":
+            raise ValueError("beside a store call")
+    return {"done": ["fail"]}
+
+
+_recaller = StateGraph(State)
+_recaller.add_node("recall", recall)
+_recaller.add_node("fail", fail)
+_recaller.add_edge(START, "recall")
+_recaller.add_edge(START, "fail")
+recaller = _recaller.compile(name="recaller")
 
 
 async def crash(state: State, config: RunnableConfig) -> State:
