@@ -10,6 +10,7 @@
     ├── Unavailable           503: not now (stopping, service worker absent); retry later
     ├── InsufficientStorage   507: a limit of the operator's or the disk leaves no room for it
     ├── Unanswered            504: a worker did not answer in time; the detail names what hung
+    ├── Unreadable            500: something stored is damaged, incomplete or sealed with another key
     ├── BadConfiguration      exit code 78: langgraph.json, settings or the project itself
     └── DataDirBusy           exit code 1: another daemon holds the data directory
 
@@ -65,6 +66,10 @@ class InsufficientStorage(GatewaydError):
 
 class Unanswered(GatewaydError):
     """A call into a worker got no answer before its deadline."""
+
+
+class Unreadable(GatewaydError):
+    """Something that is stored can't be read: it is damaged, incomplete, of a newer version or sealed with another key."""
 
 
 class BadConfiguration(GatewaydError):

@@ -23,7 +23,7 @@ from typing import Final
 import zstandard
 
 from gatewayd.blobs.dictionary import DICTIONARY
-from gatewayd.errors import GatewaydError
+from gatewayd.errors import Unreadable
 
 PLAIN: Final = 1
 """Kind of a body: the content as it is."""
@@ -66,7 +66,7 @@ def unpacked(kind: int, body: bytes) -> bytes:
         return _tools.primed_decompressor.decompress(body)
     if kind == ZSTD:
         return _tools.decompressor.decompress(body)
-    raise GatewaydError(f"This version can't read what is stored in a body of kind {kind}")
+    raise Unreadable(f"This version can't read what is stored in a body of kind {kind}")
 
 
 def column(content: bytes, *, hasty: bool = False) -> bytes:

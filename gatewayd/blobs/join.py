@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import ormsgpack
+import zstandard
 from attrs import define, field
 
 from gatewayd.blobs import codec, cut, sql, texts
 from gatewayd.blobs.seal import Seal, opened
-from gatewayd.errors import GatewaydError
+from gatewayd.errors import Unreadable
 
 Fetch = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 """Executes a statement and returns all its rows."""
 
 
-class Missing(GatewaydError):
+class Missing(Unreadable):
     """A manifest refers to a blob that storage has not got."""
+
+
+@contextlib.contextmanager
+def decoding() -> Iterator[None]:
+    """Turn what the decoders make of damaged bytes into `Unreadable`."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, struct.error, zstandard.ZstdError) as error:
+        raise Unreadable(f"a stored state is damaged ({type(error).__name__}: {error})") from error
 
 
 @define
@@ -40,15 +52,17 @@ class Joiner:
     def load(self, manifests: Iterable[bytes]) -> None:
         """Fetch what these manifests need, level by level."""
         plain, sealed = set[bytes](), set[bytes]()
-        for manifest in manifests:
-            hashes, kind, _ = ormsgpack.unpackb(manifest)
-            (sealed if kind == cut.SEALED else plain).update(cut.split(hashes))
-        self._load(plain, sealed=False)
-        self._load(sealed, sealed=True)
+        with decoding():
+            for manifest in manifests:
+                hashes, kind, _ = ormsgpack.unpackb(manifest)
+                (sealed if kind == cut.SEALED else plain).update(cut.split(hashes))
+            self._load(plain, sealed=False)
+            self._load(sealed, sealed=True)
 
     def load_blobs(self, hashes: Iterable[bytes]) -> None:
         """Fetch these blobs and what is below them, level by level; sealed ones if there is a seal, plain ones if not."""
-        self._load(set(hashes), sealed=self.seal is not None)
+        with decoding():
+            self._load(set(hashes), sealed=self.seal is not None)
 
     def _load(self, wanted: set[bytes], *, sealed: bool) -> None:
         content, compounds = self.content, self._compounds
@@ -135,9 +149,10 @@ class Joiner:
         return content
 
     def join(self, manifest: bytes) -> bytes:
-        """Return the value of a manifest. Raises `Missing` and `seal.Locked`."""
+        """Return the value of a manifest. Raises `Unreadable`: `Missing`, `seal.Locked`, or it is damaged."""
         self.load([manifest])
-        return assembled(manifest, self.below, self.seal)
+        with decoding():
+            return assembled(manifest, self.below, self.seal)
 
     def below(self, address: bytes) -> Sequence[bytes]:
         """Return the contents that a blob which was loaded stands for, in order."""

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from gatewayd.blobs.kept import Kept
-from gatewayd.errors import BadConfiguration, GatewaydError
+from gatewayd.errors import BadConfiguration, Unreadable
 
 VARIABLE: Final = "LANGGRAPH_AES_KEY"
 """The environment variable that has the key, as text; the reference's name."""
@@ -28,7 +28,7 @@ _NONCE_BYTES: Final = 16
 _OVERHEAD: Final = 32
 
 
-class Locked(GatewaydError):
+class Locked(Unreadable):
     """What was read is encrypted, and there is no key, or another one."""
 
 

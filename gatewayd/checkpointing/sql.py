@@ -108,7 +108,8 @@ _CHECKPOINT_WRITES_DELETE = _CHECKPOINT_DELETE.replace("checkpoints", "writes")
 _ORPHANS_DELETE = """
 DELETE FROM writes WHERE run_id = ? AND NOT EXISTS (
     SELECT 1 FROM checkpoints AS c WHERE c.thread_id = writes.thread_id
-    AND c.checkpoint_ns = writes.checkpoint_ns AND c.checkpoint_id = writes.checkpoint_id)"""
+    AND c.checkpoint_ns = writes.checkpoint_ns AND c.checkpoint_id = writes.checkpoint_id)
+RETURNING thread_id"""
 
 # By langgraph's word a run's checkpoints are those whose metadata name it; beyond the column that is looked for among
 # the sender's own rows only, so that no call reads the whole table. Parameters: JSON list of runs, sender, JSON list.
@@ -277,8 +278,9 @@ def run_delete(connection: sqlite3.Connection, run_id: str) -> None:
 
 def run_delete_orphans(connection: sqlite3.Connection, run_id: str) -> None:
     """Delete the writes of an ended run whose checkpoint never came."""
-    blobs_sql.mark_where(connection, _RUN_THREADS, (run_id, run_id))
-    connection.execute(_ORPHANS_DELETE, (run_id,))
+    deleted = connection.execute(_ORPHANS_DELETE, (run_id,)).fetchall()
+    for thread_id in {thread_id for (thread_id,) in deleted}:
+        blobs_sql.mark(connection, thread_id)
 
 
 def thread_delete(connection: sqlite3.Connection, thread_id: str) -> None:

@@ -155,11 +155,10 @@ async def _import_thread(
             await storage.thread_import_step(target, operation_id, [change])
             checkpoints += change[0] == "put"
     state = await workers.call("project", {"thread_id": target, "graph_id": graph_id})
-    projection = RunOutcome(
-        status="success", values=state["values"], interrupts=state["interrupts"], next=state["next"]
-    )
     first, last = source.span(thread_id)
-    await storage.thread_import_end(target, operation_id, projection, made_at(first), made_at(last))
+    await storage.thread_import_end(
+        target, operation_id, RunOutcome.of_state(state), made_at(first), made_at(last)
+    )
     return checkpoints
 
 

@@ -50,5 +50,7 @@ def loaded(column: bytes | None) -> State | None:
 
 
 def stored(state: State | None) -> bytes | None:
-    """Return what a column has of a state."""
+    """Return what a column has of a state. Raises TypeError for a manifest that nobody has said to be one."""
+    if isinstance(state, bytes) and state[:1] == FIRST:
+        raise TypeError("a manifest is stored as if it were a state's JSON: its pieces may be missing")
     return state.manifest if isinstance(state, Parts) else state

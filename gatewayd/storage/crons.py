@@ -42,8 +42,10 @@ class Crons(desk.Desk):
         """
         if firing.request is not None:
             await self._require_room()
-        return await self.writer.submit(
-            crons.cron_fire_if_current, firing, self.boot, claim, promise=True, early=early
+        return await self._where_deleted(
+            lambda: self.writer.submit(
+                crons.cron_fire_if_current, firing, self.boot, claim, promise=True, early=early
+            )
         )
 
     async def crons_due(self, now: int, limit: int, besides: Collection[str] = ()) -> list[Cron]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 from attrs import define, evolve, field
 
-from gatewayd.blobs.join import Missing
-from gatewayd.errors import InsufficientStorage
+from gatewayd.errors import InsufficientStorage, Unreadable
 from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.state import Parts, State
 from gatewayd.model.thread import Thread
@@ -16,6 +18,10 @@ from gatewayd.storage import states as states_
 from gatewayd.storage.sqlite import database, idempotency, space, threads, writing
 from gatewayd.storage.sqlite import scanner as scanner_
 from gatewayd.storage.sqlite import states as state_rows
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @define(eq=False)
@@ -56,6 +62,20 @@ class Desk:
         if lacking is not None and not await self.writer.submit(idempotency.made, once):
             raise InsufficientStorage(lacking)
 
+    async def _where_deleted(self, make: Callable[[], Awaitable[T]]) -> T:
+        """
+        Do what makes a thread; if a lot of a deleted one of its id is left, sweep that and do it again.
+
+        It is swept in steps, between which the writer serves others.
+        """
+        while True:
+            try:
+                return await make()
+            except threads.Unswept as found:
+                step = (threads.thread_sweep_step, found.thread_id, threads.SWEPT_ROWS)
+                while not await self.writer.submit(*step):
+                    pass
+
     async def _shown(self, found: Thread) -> Thread:
         """Return a thread with its values joined: as it is now, or without any if it has gone meanwhile."""
         if not isinstance(found.values, Parts):
@@ -63,8 +83,9 @@ class Desk:
         return await self._snapshots.read(threads.thread_shown, found.thread_id) or evolve(found, values=None)
 
     async def state_joined(self, thread_id: str, state: State | None) -> bytes | None:
-        """Return the JSON of a state of this thread; None if there is none, or it has been removed meanwhile."""
+        """Return the JSON of a state of this thread; None if there is none, or it can't be read, which is logged."""
         try:
             return None if state is None else await self.states.joined(thread_id, state)
-        except Missing:
+        except Unreadable as error:
+            log.error("a state of thread %s is left out: %s", thread_id, error.detail)
             return None

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from gatewayd.model.event import Chunk
 from gatewayd.storage import desk
 from gatewayd.storage.sqlite import blobs, events, runs, writing
-
-log = logging.getLogger(__name__)
 
 EVENT_PAGE_BYTES = 256 * 1024
 """What one reader of the log holds at most, beside a single larger chunk."""
@@ -80,16 +77,14 @@ class Events(desk.Desk):
         """
         Return a chunk whose records can be seen: with its whole states joined, those of records of some kinds or of all.
 
-        Records with other states are left out.
+        Records with other states are left out, and so are those whose states can't be read.
         """
         if not chunk.parts:
             return chunk
         found: dict[int, bytes] = {}
         for number in chunk.needed(kinds):
             state = await self.state_joined(chunk.thread_id, chunk.parts[number])
-            if state is None:
-                log.error("a state in the log of thread %s was removed while it was read", chunk.thread_id)
-            else:
+            if state is not None:
                 found[number] = state
         return chunk.whole(found)
 

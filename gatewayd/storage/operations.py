@@ -56,7 +56,11 @@ class Operations(desk.Desk):
     async def thread_copy_begin(self, source: str, target: str, operation_id: str, now: int) -> None:
         """Take the source's slot and make an invisible target. Raises `NotFound`, `Conflict`, `InsufficientStorage`."""
         await self._require_room()
-        await self.writer.submit(operations.thread_copy_begin, source, target, operation_id, self.boot, now)
+        await self._where_deleted(
+            lambda: self.writer.submit(
+                operations.thread_copy_begin, source, target, operation_id, self.boot, now
+            )
+        )
 
     async def thread_copy_step(
         self, source: str, target: str, operation_id: str, after: checkpoint_sql.Position | None
@@ -81,8 +85,10 @@ class Operations(desk.Desk):
     ) -> bool:
         """Make an invisible thread; False: there is one already. Raises `InsufficientStorage`."""
         await self._require_room()
-        return await self.writer.submit(
-            imports.thread_import_begin, thread_id, metadata, operation_id, self.boot, now
+        return await self._where_deleted(
+            lambda: self.writer.submit(
+                imports.thread_import_begin, thread_id, metadata, operation_id, self.boot, now
+            )
         )
 
     async def thread_import_step(self, thread_id: str, operation_id: str, changes: list[list[Any]]) -> None:

@@ -35,8 +35,10 @@ class Runs(desk.Desk):
         `early` is called when the run is stored and not yet synced.
         """
         await self._require_room(request.once)
-        return await self.writer.submit(
-            admission.run_create, request, self.boot, claim, promise=True, early=early
+        return await self._where_deleted(
+            lambda: self.writer.submit(
+                admission.run_create, request, self.boot, claim, promise=True, early=early
+            )
         )
 
     async def runs_create_all(
@@ -48,8 +50,10 @@ class Runs(desk.Desk):
     ) -> list[admission.Created]:
         """Admit all or none; see `admission.runs_create_all`. Raises what `run_create` raises; `early` as there."""
         await self._require_room(requests[0].once if requests else None)
-        return await self.writer.submit(
-            admission.runs_create_all, requests, self.boot, claim, promise=True, early=early
+        return await self._where_deleted(
+            lambda: self.writer.submit(
+                admission.runs_create_all, requests, self.boot, claim, promise=True, early=early
+            )
         )
 
     async def run_queue_place(self, thread_id: str, run_id: str) -> QueuePlace | None:

@@ -36,7 +36,7 @@ class States:
     _under_way: dict[tuple[str, bytes], asyncio.Task[bytes]] = field(factory=dict, init=False)
 
     async def joined(self, thread_id: str, state: State) -> bytes:
-        """Return the JSON of a thread's state. Raises `blobs.join.Missing` if it has been removed meanwhile."""
+        """Return the JSON of a thread's state. Raises `Unreadable`, also if it has been removed."""
         if isinstance(state, bytes):
             return state
         manifest = state.manifest
@@ -53,7 +53,9 @@ class States:
     async def _join(self, thread_id: str, manifest: bytes) -> bytes:
         content: dict[bytes, bytes] = {}
         missing = []
-        for address in cut.references(manifest):
+        with join.decoding():
+            references = cut.references(manifest)
+        for address in references:
             piece = self._pieces.get(address)
             if piece is None:
                 missing.append(address)
@@ -64,7 +66,8 @@ class States:
             content |= await self.scanner.read(rows.contents, thread_id, missing)
             for address in missing:
                 self._pieces.put(address, content[address])
-        found = join.assembled(manifest, lambda address: (content[address],))
+        with join.decoding():
+            found = join.assembled(manifest, lambda address: (content[address],))
         self._whole.put(manifest, found)
         return found
 

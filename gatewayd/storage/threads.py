@@ -35,8 +35,10 @@ class Threads(desk.Desk):
         """
         await self._require_room(once)
         return await self._shown(
-            await self.writer.submit(
-                creation.thread_create_with, thread_id, metadata, do_nothing, now, once, ttl, state
+            await self._where_deleted(
+                lambda: self.writer.submit(
+                    creation.thread_create_with, thread_id, metadata, do_nothing, now, once, ttl, state
+                )
             )
         )
 

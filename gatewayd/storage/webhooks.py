@@ -32,7 +32,7 @@ class Webhooks(desk.Desk):
         return (await self.readers.rows(webhooks.NEXT_DUE, (now,)))[0][0]  # type: ignore[no-any-return]
 
     async def webhook_values(self, run: Run) -> bytes | None:
-        """Return the JSON of what a run has left: its result, or its thread's values; None when both are gone."""
+        """Return the JSON of what a run has left: its result, or its thread's values; None if neither can be read."""
         return await self._snapshots.read(webhooks.webhook_values, run)
 
     async def webhook_attempt_end(

@@ -416,14 +416,23 @@ class Saver(BaseCheckpointSaver[str]):
         joiner: join.Joiner,
         config: RunnableConfig | None = None,
     ) -> CheckpointTuple:
+        pending = [self._pending(write, joiner) for write in writes]
+        return self._tuple_of(row, self._checkpoint(row, joiner), pending, config)
+
+    def _tuple_of(
+        self,
+        row: rows.CheckpointRow,
+        checkpoint: Checkpoint,
+        pending: Sequence[PendingWrite],
+        config: RunnableConfig | None,
+    ) -> CheckpointTuple:
+        parent = row.parent_checkpoint_id
         return CheckpointTuple(
             config or _config(*row[:3]),
-            self._checkpoint(row, joiner),
+            checkpoint,
             json.loads(row.told),
-            _config(row.thread_id, row.checkpoint_ns, row.parent_checkpoint_id)
-            if row.parent_checkpoint_id
-            else None,
-            [self._pending(write, joiner) for write in writes],
+            _config(row.thread_id, row.checkpoint_ns, parent) if parent else None,
+            [*pending],
         )
 
     def _checkpoint(self, row: rows.CheckpointRow, joiner: join.Joiner) -> Checkpoint:
@@ -456,15 +465,22 @@ class Saver(BaseCheckpointSaver[str]):
 
     def _loaded(self, wanted: search.Search, last: rows.CheckpointRow | None, size: int) -> Page:
         """Return the rows of a page, with their writes, and what gives their pieces: those of a thread are read once."""
-        page = [rows.CheckpointRow._make(row) for row in self._reader.fetch(*wanted.page(last, size))]
-        found: list[Found] = [(row, rows.newest(self._write_rows(row))) for row in page]
-        joiners: dict[str, join.Joiner] = {}
-        for thread_id in {row.thread_id for row in page}:
-            joiners[thread_id] = joiner = self._joiner(thread_id)
+        page, found, joiners = self._rows(wanted, last, size)
+        for thread_id, joiner in joiners.items():
             mine = [(row, writes) for row, writes in found if row.thread_id == thread_id]
             self._load(joiner, [row for row, _ in mine])
             self._load(joiner, [write for _, writes in mine for write in writes])
         return page, found, joiners
+
+    def _rows(self, wanted: search.Search, last: rows.CheckpointRow | None, size: int) -> Page:
+        """Return the rows of a page, their pieces not read yet."""
+        page = [rows.CheckpointRow._make(row) for row in self._reader.fetch(*wanted.page(last, size))]
+        found: list[Found] = [(row, rows.newest(self._write_rows(row))) for row in page]
+        return (
+            page,
+            found,
+            {thread_id: self._joiner(thread_id) for thread_id in {row.thread_id for row in page}},
+        )
 
     def _history(self, config: RunnableConfig, channels: Sequence[str]) -> dict[str, DeltaChannelHistory]:
         collected: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}  # newest first

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from langgraph.types import PregelTask, StateSnapshot
 from gatewayd.checkpointing import operations
 from gatewayd.errors import GatewaydError, Rejected
 from gatewayd.model import selection
-from gatewayd.worker import checkpoints, faults, graphs, parts, projection, reader, resume, serialise
+from gatewayd.worker import checkpoints, faults, graphs, parts, projection, reader, resume, serialise, showing
 
 log = logging.getLogger(__name__)
 
@@ -72,11 +72,11 @@ class States:
         select: Sequence[str] = (),
     ) -> bytes:
         """Return the JSON of a thread's state, the latest or that of a checkpoint; `select` names parts of it."""
-        config = config_of(thread_id, checkpoint_ns, checkpoint_id)
-        async with self._open(graph_id, config) as graph:
+        config, saver = config_of(thread_id, checkpoint_ns, checkpoint_id), self._showing()
+        async with self._open(graph_id, config, saver) as graph:
             with self._refusing():
                 snapshot = await graph.aget_state(config, subgraphs=subgraphs)
-            return serialise.shown(selection.selected(shape(snapshot), select))
+            return serialise.shown(selection.selected(shape(snapshot, saver.unreadable), select))
 
     async def history(
         self,
@@ -90,12 +90,14 @@ class States:
         select: Sequence[str] = (),
     ) -> bytes:
         """Return the JSON of a thread's states, newest first; `select` names parts of each."""
-        config = config_of(thread_id, checkpoint_ns, checkpoint_id)
+        config, saver = config_of(thread_id, checkpoint_ns, checkpoint_id), self._showing()
         earlier = config_of(thread_id, checkpoint_ns, before) if before else None
-        async with self._open(graph_id, config) as graph:
+        async with self._open(graph_id, config, saver) as graph:
             states = graph.aget_state_history(config, filter=metadata, before=earlier, limit=limit)
             with self._refusing():
-                found = [selection.selected(shape(snapshot), select) async for snapshot in states]
+                found = [
+                    selection.selected(shape(snapshot, saver.unreadable), select) async for snapshot in states
+                ]
             return serialise.shown(found)
 
     async def storage(self, thread_id: str) -> dict[str, Any]:
@@ -107,7 +109,7 @@ class States:
             dict(zip(("count", "bytes"), self.reader.fetch(statement, (thread_id,))[0], strict=True))
             for statement in (CHECKPOINTS_SIZE, WRITES_SIZE)
         )
-        saver, sizes = self._saver(), dict[tuple[str, str, Any], int]()
+        saver, sizes = self._showing(), dict[tuple[str, str, Any], int]()
         async for each in saver.alist({"configurable": {"thread_id": thread_id}}):
             namespace = each.config["configurable"]["checkpoint_ns"]
             values = each.checkpoint["channel_values"]
@@ -150,9 +152,12 @@ class States:
     def _saver(self) -> checkpoints.Saver:
         return checkpoints.Saver(self.reader, NoSink(), run_id="", durability="async")
 
-    def _open(self, graph_id: str, config: RunnableConfig) -> Any:
+    def _showing(self) -> showing.Saver:
+        return showing.Saver(self.reader, NoSink(), run_id="", durability="async")
+
+    def _open(self, graph_id: str, config: RunnableConfig, saver: checkpoints.Saver | None = None) -> Any:
         return self.graphs.open_for_client(
-            graph_id, config, "threads.read", store=self.store, saver=self._saver()
+            graph_id, config, "threads.read", store=self.store, saver=saver or self._saver()
         )
 
 
@@ -164,13 +169,13 @@ def config_of(thread_id: str, checkpoint_ns: str = "", checkpoint_id: str | None
     return {"configurable": configurable}
 
 
-def shape(snapshot: StateSnapshot) -> dict[str, Any]:
-    """Return a snapshot in the wire's shape (rest.md §5.1)."""
+def shape(snapshot: StateSnapshot, unreadable: Container[showing.Place] = ()) -> dict[str, Any]:
+    """Return a snapshot in the wire's shape (rest.md §5.1); the values of the `unreadable` are null."""
     checkpoint, parent = place_of(snapshot.config), place_of(snapshot.parent_config)
     return {
-        "values": snapshot.values,
+        "values": None if showing.place_of(snapshot.config) in unreadable else snapshot.values,
         "next": snapshot.next,
-        "tasks": [_task(task) for task in snapshot.tasks],
+        "tasks": [_task(task, unreadable) for task in snapshot.tasks],
         "metadata": snapshot.metadata,
         "created_at": snapshot.created_at,
         "checkpoint": checkpoint,
@@ -181,7 +186,7 @@ def shape(snapshot: StateSnapshot) -> dict[str, Any]:
     }
 
 
-def _task(task: PregelTask) -> dict[str, Any]:
+def _task(task: PregelTask, unreadable: Container[showing.Place]) -> dict[str, Any]:
     state: Any = task.state
     nested = isinstance(state, StateSnapshot)
     return {
@@ -191,7 +196,7 @@ def _task(task: PregelTask) -> dict[str, Any]:
         "error": _error(task.error),
         "interrupts": [projection.shown(interrupt) for interrupt in task.interrupts],
         "checkpoint": None if nested or not state else _fields(state["configurable"]),
-        "state": shape(state) if nested else None,
+        "state": shape(state, unreadable) if nested else None,
         "result": task.result,
     }
 

@@ -78,6 +78,75 @@ async def test_a_later_run_costs_what_it_adds(tmp_path: Path) -> None:
         assert await daemon.writer.submit(largest) < 20_000
 
 
+DAMAGES = {
+    "pieces are missing": "DELETE FROM blobs WHERE family_id IN (SELECT family_id FROM thread_families WHERE thread_id = ?)",
+    "pieces are damaged": "UPDATE blobs SET kind = 2, body = x'00112233' WHERE family_id IN "
+    "(SELECT family_id FROM thread_families WHERE thread_id = ?)",
+    "pieces are no MessagePack": "UPDATE blobs SET kind = 4, body = x'ff' WHERE family_id IN "
+    "(SELECT family_id FROM thread_families WHERE thread_id = ?)",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_a_state_that_cannot_be_read_is_null_with_a_line_in_the_log_and_takes_no_other_with_it(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with inprocess.opened(tmp_path, PROJECT) as daemon:
+        storage, threads = daemon.services.storage, daemon.services.threads
+        bad, good = ids.new_id(), ids.new_id()
+        ended = {thread_id: await daemon.finish(asked(thread_id, 40)) for thread_id in (bad, good)}
+        (run,) = await storage.runs_list(bad, status=None, limit=1, offset=0)
+        await daemon.writer.submit(lambda connection: connection.execute(DAMAGES[damage], (bad,)) and None)
+        storage.states = states.States(storage.states.scanner)  # nothing is left in memory
+        caplog.clear()
+
+        found = await storage.threads_search(store.ThreadSearch())
+        assert {each.thread_id: each.values for each in found.threads}[bad] is None
+        whole = {each.thread_id: each.values for each in found.threads}[good]
+        assert len(wire.loads(whole or b"")["path"]) == 43
+        matching = await storage.threads_search(store.ThreadSearch(values={"word": "w"}))
+        assert [each.thread_id for each in matching.threads] == [good]
+        assert (await storage.thread_get(bad)).values is None
+        assert await storage.state_joined(bad, ended[bad].result) is None
+        assert await storage.webhook_values(run) is None
+        assert [record.kind for record in await daemon.log(bad)][-1] == "end"
+        assert f"a state of thread {bad}" in caplog.text
+        caplog.clear()
+
+        state = wire.loads(await threads.state(bad))
+        assert state["values"] is None
+        assert state["metadata"]["step"] == 3
+        assert f"of thread {bad} is shown as null" in caplog.text
+        history = wire.loads(await threads.history(bad, limit=10))
+        assert [each["values"] for each in history] == [None] * 5
+        assert [each["metadata"]["step"] for each in history] == [3, 2, 1, 0, -1]
+        assert len(wire.loads(await threads.state(good))["values"]["path"]) == 43
+
+
+async def test_a_history_shows_the_states_that_can_be_read_around_one_that_cannot(tmp_path: Path) -> None:
+    async with inprocess.opened(tmp_path, PROJECT) as daemon:
+        thread_id = ids.new_id()
+        await daemon.finish(asked(thread_id, 40))
+        before = wire.loads(await daemon.services.threads.history(thread_id, limit=10))
+        bad = before[2]["checkpoint_id"]
+        damage = "UPDATE checkpoints SET checkpoint = x'93c40002c401ff' WHERE checkpoint_id = ?"
+        await daemon.writer.submit(lambda connection: connection.execute(damage, (bad,)) and None)
+        after = wire.loads(await daemon.services.threads.history(thread_id, limit=10))
+        assert after[2]["values"] is None
+        assert [each["checkpoint_id"] for each in after] == [each["checkpoint_id"] for each in before]
+        assert after[:2] + after[3:] == before[:2] + before[3:]
+
+
+async def test_a_run_does_not_go_on_from_a_state_that_cannot_be_read(tmp_path: Path) -> None:
+    async with inprocess.opened(tmp_path, PROJECT) as daemon:
+        thread_id = ids.new_id()
+        await daemon.finish(asked(thread_id, 40))
+        damage = DAMAGES["pieces are missing"]
+        await daemon.writer.submit(lambda connection: connection.execute(damage, (thread_id,)) and None)
+        ended = await daemon.finish(asked(thread_id, 1))
+        assert ended.status == "error"
+
+
 async def test_who_follows_a_conversation_makes_the_server_read_nothing_again(tmp_path: Path) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = ids.new_id()

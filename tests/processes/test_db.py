@@ -104,6 +104,32 @@ async def test_a_stock_saver_s_threads_are_imported_once_with_history_values_and
         await stopped(served)
 
 
+async def test_imported_threads_whose_states_are_large_are_shown_and_can_be_gone_on_with(
+    tmp_path: Path,
+) -> None:
+    from tests.engine.project import kinds_of_runs
+
+    path = [f"{number}:{'long ' * 120}" for number in range(40)]
+    async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "stock.sqlite")) as saver:
+        compiled = kinds_of_runs.steps.builder.compile(checkpointer=saver)
+        for thread_id in (NAMED, ASKING):
+            await compiled.ainvoke({"word": "w", "path": path}, {"configurable": {"thread_id": thread_id}})
+    where = ("--config", str(PROJECT / "langgraph.json"), "--data-dir", str(tmp_path / "data"))
+    told = await command("db", "import", str(tmp_path / "stock.sqlite"), "--graph", "steps", *where)
+    assert "imported 2 threads" in told
+
+    async with daemon.Daemon(PROJECT, tmp_path / "data") as served:
+        await served.start()
+        client = sdk.get_client(url=served.url, api_key=None)
+        expected = {"word": "w", "path": [*path, "a:w", "b:w", "c:w"]}
+        assert (await client.threads.get(ASKING))["values"] == expected
+        assert [each["values"] for each in await client.threads.search()] == [expected, expected]
+        ended: Any = await client.runs.wait(ASKING, "steps", input={"path": ["more"]})
+        assert ended["path"][:44] == [*expected["path"], "more"]
+        await client.http.client.aclose()
+        await stopped(served)
+
+
 def dump(path: Path) -> dict[str, list[Any]]:
     connection = sqlite3.connect(path)
     try:

@@ -40,6 +40,13 @@ def sliced(length: int, seed: int = 0) -> tuple[Parts, list[Any], bytes]:
     return Parts(manifest, len(data)), [tuple(blob) for blob in cutter.blobs.values()], data
 
 
+def test_a_manifest_is_not_stored_as_if_it_were_json(desk: Any) -> None:
+    run_id = desk.create(desk.thread(), claim=True)
+    parts, _, _ = sliced(3)
+    with pytest.raises(TypeError, match="manifest"):
+        desk.finish(run_id, values=parts.manifest)
+
+
 def finished(desk: Any, thread_id: str, length: int, seed: int = 0, **changes: Any) -> str:
     """Have a run end on a thread, with an event, values and a result in parts."""
     run_id: str = desk.create(thread_id, claim=True)

@@ -690,3 +690,15 @@ def test_the_schema_forbids_runs_that_are_neither_active_nor_ended(desk: Any, th
     ):
         with pytest.raises(runs.sqlite3.IntegrityError):
             desk.connection.execute(f"UPDATE runs SET {change} WHERE run_id = ?", (run_id,))
+
+
+def test_writes_whose_checkpoint_never_came_go_with_the_end_of_their_run_and_others_stay(desk: Any) -> None:
+    thread_id = desk.thread()
+    ended, other = desk.create(thread_id, claim=True), desk.create(desk.thread(), claim=True)
+    desk.checkpoint(ended, "0001")
+    for run_id, checkpoint_id in ((ended, "0001"), (ended, "lost"), (other, "lost")):
+        assert desk.write(run_id, checkpoint_id) is None
+    assert desk.finish(ended, status="error")
+    assert sorted(desk.fetch("SELECT run_id, checkpoint_id FROM writes")) == sorted(
+        [(ended, "0001"), (other, "lost")]
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import Any
 
@@ -142,6 +143,35 @@ def test_an_id_can_be_used_again_at_once_and_nothing_of_the_old_thread_is_in_the
         "threads": 1,
         "thread_tags": 1,
     }
+
+
+async def test_an_id_of_a_large_deleted_thread_is_used_again_in_steps_between_which_others_are_served(
+    storage: store.Storage, desk: Any
+) -> None:
+    thread_id = furnished(desk, rows=1)
+    run_id = desk.create(thread_id)
+    for _ in range(3 * threads.SWEPT_ROWS):
+        desk.emit(thread_id, run_id)
+    threads.thread_delete(desk.connection, thread_id, desk.tick())
+    done: list[str] = []
+
+    async def make() -> None:
+        made = await storage.thread_create(thread_id, {"new": True}, do_nothing=False, now=desk.tick())
+        assert made.metadata == {"new": True}
+        done.append("made")
+
+    making = asyncio.ensure_future(make())
+    await asyncio.sleep(0)
+    await storage.thread_create(desk.thread(), {}, do_nothing=True, now=desk.tick())
+    done.append("served")
+    await making
+    assert done == ["served", "made"]
+    assert {table: rows for table, rows in desk.rows_of(thread_id).items() if rows} == {
+        "threads": 1,
+        "thread_tags": 1,
+    }
+    kept = await storage.thread_create(thread_id, {"other": True}, do_nothing=True, now=desk.tick())
+    assert kept.metadata == {"new": True}
 
 
 def test_the_sweeper_does_not_touch_a_thread_that_was_created_again_since_it_looked(desk: Any) -> None:

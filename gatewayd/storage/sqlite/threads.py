@@ -45,6 +45,18 @@ SWEPT_BYTES = 1 << 20
 """What one step of sweeping removes, beside a single larger row: a few milliseconds of the writer's time."""
 
 
+SWEPT_ROWS = 200
+"""Rows that one step removes at most."""
+
+
+class Unswept(Exception):
+    """A deleted thread, where one of the same id is to be made, has more rows than one step removes: sweep it first."""
+
+    def __init__(self, thread_id: str) -> None:
+        super().__init__(thread_id)
+        self.thread_id = thread_id
+
+
 def record(row: tuple[Any, ...]) -> Thread:
     """Make the record of a row with `COLUMNS`."""
     return Thread(
@@ -74,10 +86,10 @@ def thread_shown(connection: sqlite3.Connection, thread_id: str) -> Thread | Non
 
 
 def shown(connection: sqlite3.Connection, found: Thread) -> Thread:
-    """Return a thread with its values joined; in the transaction in which it was read."""
+    """Return a thread with its values joined, None if they can't be read; in the transaction in which it was read."""
     if not isinstance(found.values, state.Parts):
         return found
-    return evolve(found, values=state_rows.joined(connection, found.thread_id, found.values))
+    return evolve(found, values=state_rows.shown(connection, found.thread_id, found.values))
 
 
 def thread_insert(
@@ -88,12 +100,12 @@ def thread_insert(
     *,
     ephemeral: bool = False,
 ) -> Thread:
-    """Store a new thread; remains of a deleted one with this id are removed first. Raises `Conflict`."""
+    """Store a new thread, in place of a deleted one of this id if little of it is left. Raises `Conflict`, `Unswept`."""
     if connection.execute("SELECT 1 FROM threads WHERE thread_id = ?", (thread_id,)).fetchone():
         if thread_find(connection, thread_id) is not None:
             raise Conflict(f"Thread with ID {thread_id} already exists")
-        while not thread_sweep_step(connection, thread_id, 10_000):
-            pass
+        if not thread_sweep_step(connection, thread_id, SWEPT_ROWS):
+            raise Unswept(thread_id)
     connection.execute(
         "INSERT INTO threads (thread_id, created_at, updated_at, state_updated_at, metadata, ephemeral) "
         "VALUES (?, ?, ?, ?, ?, ?)",

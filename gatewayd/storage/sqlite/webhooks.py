@@ -41,10 +41,10 @@ SELECT (SELECT result FROM runs WHERE run_id = ?), (SELECT "values" FROM threads
 
 
 def webhook_values(connection: sqlite3.Connection, run: Run) -> bytes | None:
-    """Return the JSON of what a run has left: its result, or its thread's values; None when both are gone."""
+    """Return the JSON of what a run has left: its result, or its thread's values; None if neither can be read."""
     found = connection.execute(VALUES, (run.run_id, run.thread_id)).fetchone()
     left = state.loaded(next((each for each in found if each is not None), None))
-    return None if left is None else states.joined(connection, run.thread_id, left)
+    return None if left is None else states.shown(connection, run.thread_id, left)
 
 
 def record(row: tuple[Any, ...]) -> Delivery:
