@@ -163,6 +163,7 @@ def plan_of(options: settings.Settings, served: project.Project, url: str) -> pl
         store=str((options.data_dir / STORE).absolute()),
         folder=str(served.folder),
         search_path=served.search_path(),
+        dependencies=list(served.dependencies),
         graphs={graph_id: [spec.path, spec.description] for graph_id, spec in served.graphs.items()},
         log_level=options.log_level,
         log_json=options.log_json,

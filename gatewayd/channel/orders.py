@@ -49,6 +49,8 @@ class Configuration:
     """The project's folder; graph paths are relative to it."""
     search_path: list[str]
     """Appended to sys.path."""
+    dependencies: list[str]
+    """As in langgraph.json: what is hinted at when a module is missing."""
     graphs: dict[str, list[str | None]]
     """Graph id to [path, description]."""
     log_level: str

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +65,24 @@ def _document(path: Path) -> dict[str, Any]:
 def _dependencies(path: Path, value: Any, warnings: list[str]) -> tuple[str, ...]:
     dependencies = values.texts(path, "dependencies", [] if value is None else value)
     for dependency in dependencies:
-        looks_like_a_path = dependency.startswith(".") or "/" in dependency
-        if looks_like_a_path and not (path.parent / dependency).is_dir():
+        if (path.parent / dependency).is_dir():
+            continue
+        if dependency.startswith((".", "/")):
             warnings.append(f"{path}: dependencies: {dependency} is ignored: no such folder")
+        elif not _is_installed(dependency):
+            warnings.append(
+                f"{path}: dependencies: {dependency} is neither a folder nor installed in this environment"
+            )
     return dependencies
+
+
+def _is_installed(requirement: str) -> bool:
+    """Whether a package is installed, whatever its version: ``name[extra]>=1``, ``name @ https://…``."""
+    name = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*(?=\s*($|[\[<>=!~;@]))", requirement.strip())
+    if name is None:
+        return False
+    try:
+        metadata.distribution(name[0])
+    except metadata.PackageNotFoundError:
+        return False
+    return True

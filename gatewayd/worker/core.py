@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
 import os
 import threading
@@ -11,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from gatewayd import tasks
 from gatewayd.channel import orders
@@ -23,6 +24,8 @@ from gatewayd.worker import (
     graphs,
     items,
     link,
+    missing,
+    reader,
     serde,
     stacks,
     state,
@@ -46,16 +49,36 @@ STATUSES: tuple[tuple[type[BaseException], int], ...] = (
 )
 
 
+@frozen(kw_only=True)
+class Project:
+    """The project as a worker has loaded it."""
+
+    configuration: orders.Configuration
+    graphs: graphs.Graphs
+    embedding: embeddings.Embedder | None
+    reader: reader.Reader
+
+
 @define(eq=False)
 class Core:
-    """One worker. `main` runs until ``stop`` comes; frames are handed in by the reader thread."""
+    """
+    One worker: `load`, then `main` in the loop, both in the thread that makes the core; frames are handed in by the
+    reader thread from the first moment.
+
+    The project is loaded before the loop runs (see `importing`). Until then pings are answered by the reader thread,
+    and what belongs to the loop waits in it.
+    """
 
     pid: int
+    _loop: asyncio.AbstractEventLoop
     link: link.Link = field(init=False)
-    _loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
     _thread: int = field(factory=threading.get_ident, init=False)
     _stop: asyncio.Event = field(factory=asyncio.Event, init=False)
-    _configured: asyncio.Future[orders.Configuration] = field(init=False)
+    _configured: concurrent.futures.Future[orders.Configuration] = field(
+        factory=concurrent.futures.Future, init=False
+    )
+    _turning: bool = field(default=False, init=False)
+    """The loop answers; before, the reader thread does."""
     _runs: dict[str, execute.Execution] = field(factory=dict, init=False)
     _around: execute.Surroundings | None = field(default=None, init=False)
     _answers: dict[str, Answer] = field(factory=dict, init=False)
@@ -64,14 +87,19 @@ class Core:
     _tasks: tasks.Group = field(factory=lambda: tasks.Group("worker"), init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._configured = self._loop.create_future()
         self._loop.set_default_executor(self._pool)
 
     # the reader thread
 
     def on_control(self, frame: list[Any]) -> None:
-        """Take a control frame; everything but ``stack`` and ``reply`` belongs to the event loop."""
+        """Take a control frame; most belong to the event loop."""
         match frame:
+            case ["configure", configuration]:
+                self._configured.set_result(orders.Configuration(**configuration))
+            case ["ping", number] if not self._turning:
+                self.link.control("pong", number)
+            case ["stop"] if self._configured.cancel():
+                pass  # there is nothing to load, and so nothing to stop
             case ["stack", number]:
                 self.link.control("stack", number, *self._place())
             case ["reply", number, ok, payload]:
@@ -100,20 +128,53 @@ class Core:
                 if here is not None and here.order.attempt == attempt:
                     here.outlet.refused(why)
 
+    # before the event loop runs
+
+    def load(self) -> Project | None:
+        """
+        Wait for the configuration and import what it names.
+
+        None: it can't be loaded, which the daemon is told, or the worker is to stop before it has loaded anything.
+        """
+        self.link.control("hello", self.pid, {"langgraph": metadata.version("langgraph")})
+        try:
+            return self._load(self._configured.result())
+        except concurrent.futures.CancelledError:
+            return None
+        except BadConfiguration as error:
+            if (trace := usercode.trace(error)) is not None:
+                log.error("the project can't be loaded: %s\n%s", error, trace)
+            self.link.control("failed", str(error))
+            return None
+
+    def stop_waiting(self) -> None:
+        """Have `load` return if it waits for the configuration; from any thread."""
+        self._configured.cancel()
+
+    def _load(self, configuration: orders.Configuration) -> Project:
+        usercode.extend_path(Path(entry) for entry in configuration.search_path)
+        specs = {graph_id: (str(path), about) for graph_id, (path, about) in configuration.graphs.items()}
+        folder = Path(configuration.folder)
+        try:
+            loaded = graphs.Graphs.load(specs, folder)
+            embedding = items.embedder(configuration)
+        except usercode.LoadError as error:
+            hint = missing.hint(error, folder, configuration.dependencies)
+            raise usercode.LoadError(error.path, error.cause + hint, error.graph) from error
+        return Project(
+            configuration=configuration,
+            graphs=loaded,
+            embedding=embedding,
+            reader=serde.opened(configuration, os.environ),
+        )
+
     # the event loop
 
-    async def main(self) -> int:
-        """Load the project, then work until told to stop; return the exit code."""
-        self.link.control("hello", self.pid, {"langgraph": metadata.version("langgraph")})
-        configuration = await self._configured
-        try:
-            loaded = self._load(configuration)
-            embedding = items.embedder(configuration)
-            database = serde.opened(configuration, os.environ)
-        except BadConfiguration as error:
-            self.link.control("failed", str(error))
-            return 1
-        async with items.opened(configuration, self.link, embedding) as store:
+    async def main(self, project: Project) -> int:
+        """Work until told to stop; return the exit code."""
+        self._turning = True
+        configuration, loaded, database = project.configuration, project.graphs, project.reader
+        async with items.opened(configuration, self.link, project.embedding) as store:
             if isinstance(store, items.RemoteStore):
                 self._remote = store
             self._around = execute.Surroundings(
@@ -151,11 +212,6 @@ class Core:
         database.close()
         return 0
 
-    def _load(self, configuration: orders.Configuration) -> graphs.Graphs:
-        usercode.extend_path(Path(entry) for entry in configuration.search_path)
-        specs = {graph_id: (str(path), about) for graph_id, (path, about) in configuration.graphs.items()}
-        return graphs.Graphs.load(specs, Path(configuration.folder))
-
     def _handle(self, frame: list[Any]) -> None:
         match frame:
             case ["ping", number]:
@@ -174,8 +230,6 @@ class Core:
                     _cancel_once(here)
             case ["call", number, method, params, deadline_s]:
                 self._tasks.spawn(self._answer(number, method, params, deadline_s), f"answer {method}")
-            case ["configure", configuration]:
-                self._configured.set_result(orders.Configuration(**configuration))
             case ["stop"]:
                 self._stop.set()
             case _:

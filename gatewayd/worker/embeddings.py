@@ -22,7 +22,7 @@ from langgraph.store.base.embed import EmbeddingsLambda, ensure_embeddings
 
 from gatewayd.errors import GatewaydError, Rejected, Unanswered
 from gatewayd.model import items
-from gatewayd.worker import usercode
+from gatewayd.worker import importing, usercode
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +150,8 @@ def load(index: items.StoreIndex, folder: Path, deadline_s: float) -> Embedder:
     else:
         target = index.embed
     try:
-        embeddings = ensure_embeddings(target)
+        with importing.as_script(index.embed):  # a provider's package is imported here
+            embeddings = ensure_embeddings(target)
     except (
         Exception
     ) as error:  # of langchain or of the provider's package: a model, a key, a package is missing

@@ -8,7 +8,6 @@ import contextlib
 import faulthandler
 import logging
 import os
-import signal
 import socket
 import sys
 from collections.abc import Coroutine, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 
 from gatewayd import logs
 from gatewayd.channel import frames
+from gatewayd.worker import importing
 from gatewayd.worker import loop as worker_loop
 
 log = logging.getLogger(__name__)
@@ -33,39 +33,19 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--data", type=int, required=True)
     parser.add_argument("--dump", type=int, required=True)
     options = parser.parse_args(arguments)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the whole group gets them; stopping is the daemon's business
+    importing.ignore_signals()
     faulthandler.register(options.dump, all_threads=True)  # works also while C code holds the interpreter
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE_ADJ)
     sockets = [socket.socket(fileno=descriptor) for descriptor in (options.control, options.data)]
     for each in sockets:
         each.set_inheritable(False)  # a child of user code must not keep them open
-    code = _run(_work(*sockets))
+    code = _work(*sockets)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(
         code
     )  # neither threads of user code nor what it has registered for the exit must keep the process
-
-
-def _run(work: Coroutine[Any, Any, int]) -> int:
-    """
-    Run an event loop until the work is done; what is left in it then is left.
-
-    A SystemExit or KeyboardInterrupt that a node raises leaves the loop through here, after the node's task has
-    been given it as its result: the run ends by it, the loop goes on for the others.
-    """
-    loop = worker_loop.Loop()
-    asyncio.set_event_loop(loop)
-    task = loop.create_task(work)
-    while True:
-        try:
-            return loop.run_until_complete(task)
-        except (SystemExit, KeyboardInterrupt) as error:
-            if task.done():
-                raise
-            log.warning("user code raised %s; the worker goes on", type(error).__name__)
 
 
 def _end(error: Exception | None) -> None:
@@ -78,10 +58,12 @@ def _end(error: Exception | None) -> None:
         os._exit(frames.EXIT_FAILED)
 
 
-async def _work(control: socket.socket, data: socket.socket) -> int:
+def _work(control: socket.socket, data: socket.socket) -> int:
+    """Load the project, then run the loop until the daemon says stop; return the exit code."""
     from gatewayd.worker import core, link  # langgraph comes in here, after the signals are ignored
 
-    working = core.Core(os.getpid())
+    loop = worker_loop.Loop()
+    working = core.Core(os.getpid(), loop)
 
     def on_control(frame: list[Any]) -> None:
         if frame[0] == "configure":
@@ -92,5 +74,25 @@ async def _work(control: socket.socket, data: socket.socket) -> int:
     channel = link.Link(control, data, on_control=on_control, on_data=working.on_data, on_end=_end)
     working.link = channel
     channel.start()
-    code = await working.main()
-    return code
+    project = working.load()
+    if project is None:
+        return 1
+    asyncio.set_event_loop(loop)
+    return _run(loop, working.main(project))
+
+
+def _run(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, int]) -> int:
+    """
+    Run the event loop until the work is done; what is left in it then is left.
+
+    A SystemExit or KeyboardInterrupt that a node raises leaves the loop through here, after the node's task has
+    been given it as its result: the run ends by it, the loop goes on for the others.
+    """
+    task = loop.create_task(work)
+    while True:
+        try:
+            return loop.run_until_complete(task)
+        except (SystemExit, KeyboardInterrupt) as error:
+            if task.done():
+                raise
+            log.warning("user code raised %s; the worker goes on", type(error).__name__)

@@ -19,13 +19,14 @@ def of_thread(thread_id: int) -> tuple[str, str]:
     if frame is None:
         return "?", ""
     stack = traceback.extract_stack(frame)
-    ours = [entry for entry in stack if _is_users(entry.filename)]
+    ours = [entry for entry in stack if is_users(entry.filename)]
     place = (ours or stack)[-1]
     text = "".join(traceback.format_list(stack[-DEEPEST:]))
     return f"{place.filename}:{place.lineno} in {place.name}", text.rstrip()
 
 
-def _is_users(filename: str) -> bool:
+def is_users(filename: str) -> bool:
+    """Whether a file is the project's: neither ours nor of an installed library."""
     path = str(Path(filename).absolute())
     in_library = any(path.startswith(library) for library in LIBRARIES) or "site-packages" in path
     return not filename.startswith("<") and not in_library and not path.startswith(PACKAGE)

@@ -4,6 +4,9 @@ The rule is the reference's, because module names end up in checkpoints: a left 
 under the module name that is its path without ".py", with "__" for "/" and without leading dots
 (``./src/agent.py`` → ``__src__agent``); anything else is a dotted module on `sys.path`. Each file is executed once in a
 process, however many attributes of it are asked for, so that its classes and globals exist once.
+
+A failure is told in one line that ends with the place in the project's own code where it happened, ``tools.py:4``; the
+whole traceback, without the frames of the import system and of gatewayd, is `trace`.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 
 from gatewayd.errors import BadConfiguration
+from gatewayd.worker import importing, stacks
 
 
 class LoadError(BadConfiguration):
@@ -42,13 +46,17 @@ def load(spec_path: str, folder: Path) -> object:
     location, colon, attribute = spec_path.rpartition(":")
     if not (colon and location and attribute):
         raise LoadError(spec_path, 'must be "path:attribute"')
-    module = _from_file(spec_path, location, folder) if "/" in location else _from_path(spec_path, location)
-    try:
-        return getattr(module, attribute)
-    except AttributeError:
-        raise LoadError(spec_path, f"no attribute '{attribute}' in {location}") from None
-    except Exception as error:
-        raise LoadError(spec_path, _cause(error, module.__file__)) from error
+    with importing.as_script(spec_path):
+        if "/" in location:
+            module = _from_file(spec_path, location, folder)
+        else:
+            module = _from_path(spec_path, location, folder)
+        try:
+            return getattr(module, attribute)
+        except AttributeError:
+            raise LoadError(spec_path, f"no attribute '{attribute}' in {location}") from None
+        except Exception as error:
+            raise LoadError(spec_path, _cause(error, folder)) from error
 
 
 def module_name(location: str) -> str:
@@ -56,13 +64,27 @@ def module_name(location: str) -> str:
     return location.removesuffix(".py").replace("/", "__").lstrip(".")
 
 
-def _from_path(spec_path: str, name: str) -> ModuleType:
+def trace(error: BaseException) -> str | None:
+    """Return the traceback behind a `LoadError`, beginning in the project's code; None if no code of it has failed."""
+    cause: BaseException | None = error
+    while isinstance(cause, LoadError):
+        cause = cause.__cause__
+    if cause is None:
+        return None
+    told = traceback.TracebackException.from_exception(cause)
+    frames = [entry for entry in told.stack if not entry.filename.startswith("<frozen importlib")]
+    users = [number for number, entry in enumerate(frames) if stacks.is_users(entry.filename)]
+    told.stack = traceback.StackSummary.from_list(frames[users[0] :] if users else frames)
+    return "".join(told.format()).rstrip()
+
+
+def _from_path(spec_path: str, name: str, folder: Path) -> ModuleType:
     """Import a dotted module."""
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:
         hint = f" (a file is written with a slash: ./{name})" if name.endswith(".py") else ""
-        raise LoadError(spec_path, _cause(error, None) + hint) from error
+        raise LoadError(spec_path, _cause(error, folder) + hint) from error
 
 
 def _from_file(spec_path: str, location: str, folder: Path) -> ModuleType:
@@ -89,13 +111,22 @@ def _from_file(spec_path: str, location: str, folder: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         sys.modules.pop(name, None)
-        raise LoadError(spec_path, _cause(error, str(file))) from error
+        raise LoadError(spec_path, _cause(error, folder)) from error
     return module
 
 
-def _cause(error: BaseException, file: str | None) -> str:
-    """Return class, first line of the message and, if the user's file is in the traceback, the line there."""
+def _cause(error: BaseException, folder: Path) -> str:
+    """Return class, first line of the message, and the innermost place of the project's code in the traceback."""
     lines = str(error).strip().splitlines()
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    places = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    return f"{text} (line {places[-1]})" if places else text
+    if isinstance(error, SyntaxError):  # its message has the place
+        return text
+    stack = traceback.extract_tb(error.__traceback__)
+    places = [entry for entry in stack if stacks.is_users(entry.filename)]
+    return f"{text} ({_shown(places[-1].filename, folder)}:{places[-1].lineno})" if places else text
+
+
+def _shown(filename: str, folder: Path) -> str:
+    """Return a file's path as the project's author writes it: from the project's folder if it is below that."""
+    file, root = Path(filename), folder.resolve()
+    return str(file.relative_to(root)) if file.is_relative_to(root) else filename

@@ -47,7 +47,7 @@ from gatewayd.model.event import Record
 from gatewayd.model.run import RunRequest
 from gatewayd.runs import manager, waiters
 from gatewayd.storage.sqlite import blobs, database, events, invariants, runs, writing
-from gatewayd.worker import core, graphs, link
+from gatewayd.worker import core, link
 from gatewayd.workers import process
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ LOADING = threading.Lock()
 class Core(core.Core):
     """The worker's core, taking turns in loading."""
 
-    def _load(self, configuration: orders.Configuration) -> graphs.Graphs:
+    def _load(self, configuration: orders.Configuration) -> core.Project:
         with LOADING:
             return super()._load(configuration)
 
@@ -127,33 +127,53 @@ class Worker:
         code = 1
         try:
             with asyncio.Runner() as runner:
-                code = runner.run(self._work())
+                code = self._work(runner)
         finally:
             with contextlib.suppress(RuntimeError):  # the test's loop is closed
                 self._loop.call_soon_threadsafe(self._resolve, code)
 
-    async def _work(self) -> int:
+    def _work(self, runner: asyncio.Runner) -> int:
         """Do what `gatewayd.worker.process` does, without its process."""
-        loop, working = asyncio.get_running_loop(), Core(self.pid)
-        self.core = working
-        main = loop.create_task(working.main())
+        loop = runner.get_loop()
+        working = self.core = Core(self.pid, loop)
+        killed = threading.Event()
 
         def on_end(_: Exception | None) -> None:  # where a process would exit
+            killed.set()
+            working.stop_waiting()
             for execution in list(working._runs.values()):
                 execution.outlet.refused("the worker was killed")
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(main.cancel)
+                loop.call_soon_threadsafe(end)
+
+        main: asyncio.Task[int] | None = None
+
+        def end() -> None:
+            if main is not None:
+                main.cancel()
 
         working.link = link.Link(
             *self._theirs, on_control=working.on_control, on_data=working.on_data, on_end=on_end
         )
         working.link.start()
-        try:
-            return await main
-        except asyncio.CancelledError:
-            return -signal.SIGKILL
-        finally:
-            await self._drop(working)
+
+        async def work(project: core.Project) -> int:
+            nonlocal main
+            main = asyncio.ensure_future(working.main(project))
+            if killed.is_set():
+                main.cancel()
+            try:
+                return await main
+            except asyncio.CancelledError:
+                return -signal.SIGKILL
+            finally:
+                await self._drop(working)
+
+        project = working.load()
+        if project is None:
+            working.link.close()
+            return -signal.SIGKILL if killed.is_set() else 1
+        return runner.run(work(project))
 
     async def _drop(self, working: core.Core) -> None:
         """Let nothing of a killed worker stay: its tasks, the questions it waits for, its connection."""

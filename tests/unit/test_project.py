@@ -134,7 +134,7 @@ def test_the_folder_is_where_the_file_is_named_even_if_the_file_is_a_link(write,
 def test_the_search_path_is_the_folder_and_then_the_existing_folders_in_their_order(write, tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "a").mkdir()
-    served = project.read(write(dependencies=[".", "./b", "langchain-openai", "a"]))
+    served = project.read(write(dependencies=[".", "./b", "langgraph", "a"]))
     root = tmp_path.resolve()
     assert served.search_path() == [str(root), str(root / "b"), str(root / "a")]
     assert served.warnings == ()
@@ -156,6 +156,19 @@ def test_no_dependencies_are_legal_also_with_a_uv_source(write):
 def test_a_dependency_that_looks_like_a_folder_and_is_none_gives_a_warning(write):
     (warning,) = project.read(write(dependencies=["./src"])).warnings
     assert "dependencies: ./src is ignored" in warning
+
+
+@pytest.mark.parametrize(
+    "dependency", ["langgraph>=1", "langgraph[x] ; python_version > '3'", "LangGraph-SDK @ https://x.test/y"]
+)
+def test_an_installed_dependency_is_not_spoken_of(write, dependency):
+    assert project.read(write(dependencies=[dependency])).warnings == ()
+
+
+@pytest.mark.parametrize("dependency", ["no-such-package-here>=1", "https://x.test/y.whl", "sub/folder"])
+def test_a_dependency_that_is_neither_a_folder_nor_installed_is_named(write, dependency):
+    (warning,) = project.read(write(dependencies=[dependency])).warnings
+    assert f"dependencies: {dependency} is neither a folder nor installed" in warning
 
 
 def test_dependencies_that_are_no_list_are_refused(write):

@@ -57,7 +57,7 @@ def test_relative_imports_in_a_file_fail_and_absolute_ones_need_the_path(tmp_pat
     with pytest.raises(usercode.LoadError, match=r"relative\.py:word: ImportError: .*relative import"):
         usercode.load("./relative.py:word", tmp_path)
     with pytest.raises(
-        usercode.LoadError, match=r"ModuleNotFoundError: No module named 'beside' \(line 1\)$"
+        usercode.LoadError, match=r"ModuleNotFoundError: No module named 'beside' \(absolute\.py:1\)$"
     ):
         usercode.load("./absolute.py:word", tmp_path)
     usercode.extend_path([tmp_path])
@@ -87,10 +87,10 @@ def test_extending_the_path_appends_each_folder_once(tmp_path: Path) -> None:
         ("./here.py", 'must be "path:attribute"'),
         ("./here.py:", 'must be "path:attribute"'),
         ("./agent.ts:graph", "not a Python file (graphs in other languages are not served)"),
-        ("./raises.py:x", "ValueError: first line (line 3)"),
-        ("./leaves.py:x", "SystemExit: 3 (line 1)"),
+        ("./raises.py:x", "ValueError: first line (raises.py:3)"),
+        ("./leaves.py:x", "SystemExit: 3 (leaves.py:1)"),
         ("./syntax.py:x", "SyntaxError: invalid syntax (syntax.py, line 1)"),
-        ("./lazy.py:x", "OSError: not now (line 2)"),
+        ("./lazy.py:x", "OSError: not now (lazy.py:2)"),
         ("no_such_module_here:x", "ModuleNotFoundError: No module named 'no_such_module_here'"),
     ],
 )
@@ -128,3 +128,24 @@ def test_two_files_can_not_share_a_module_name(tmp_path: Path) -> None:
     assert usercode.load("./a/b.py:x", tmp_path) == 1
     with pytest.raises(usercode.LoadError, match=r"its module name '__a__b' is taken by .*a/b\.py"):
         usercode.load("./a__b.py:x", tmp_path)
+
+
+def test_a_failure_names_the_file_in_which_it_happened_and_its_trace_begins_in_the_project(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path / "top.py", "import json\nfrom lib.deeper import x")
+    write(tmp_path / "lib/__init__.py", "")
+    write(tmp_path / "lib/deeper.py", "import json\n\ndef read():\n    return json.loads('{')\n\nx = read()")
+    usercode.extend_path([tmp_path])
+    with pytest.raises(usercode.LoadError) as caught:
+        usercode.load("./top.py:x", tmp_path)
+    assert caught.value.detail.endswith("(char 1) (lib/deeper.py:4)")
+    trace = usercode.trace(usercode.LoadError("./top.py:x", "outer", "agent").with_traceback(None))
+    assert trace is None
+    trace = usercode.trace(caught.value)
+    assert trace is not None
+    lines = trace.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert f'File "{tmp_path}/top.py", line 2' in lines[1]
+    assert not [line for line in lines if "importlib" in line or "gatewayd" in line]
+    assert lines[-1].startswith("json.decoder.JSONDecodeError: ")
