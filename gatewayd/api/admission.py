@@ -45,6 +45,7 @@ async def admit(
     body = await parse.body(request, bodies.RunCreate)
     await check_webhook(request, body.webhook)
     wanted = attrs.evolve(_request(request, body, thread_id), once=await parse.once(request))
+    await services.workers.until_loaded()
     tied = tied and body.on_disconnect == "cancel"
     if not tied:
         return await services.runs.create(wanted, follow=follow), False
@@ -72,7 +73,9 @@ async def admit_all(request: web.Request) -> list[manager.Admission]:
         wanted.append(
             attrs.evolve(_request(request, body, None), once=None if once is None else once.item(position))
         )
-    return await request.app[keys.SERVICES].runs.create_all(wanted)
+    services = request.app[keys.SERVICES]
+    await services.workers.until_loaded()
+    return await services.runs.create_all(wanted)
 
 
 async def check_webhook(request: web.Request, url: str | None) -> None:

@@ -306,7 +306,9 @@ def _request(
 
 
 async def _created(request: web.Request, wanted: RunRequest, *, with_id: bool) -> Done:
-    admitted = await request.app[keys.SERVICES].runs.create(wanted)
+    services = request.app[keys.SERVICES]
+    await services.workers.until_loaded()
+    admitted = await services.runs.create(wanted)
     run = admitted.run
     # Not further than where the run begins: clients read from here to see all of it.
     return Done(result={"run_id": run.run_id} if with_id else {}, applied_through=run.log_from)

@@ -20,7 +20,8 @@ Control, daemon to worker
 Control, worker to daemon
     ``hello``   pid, versions             first frame
     ``loaded``  (none)                    the project is loaded; runs and calls may come
-    ``failed``  message                   the project could not be loaded; the process ends
+    ``failed``  message, trace            the project could not be loaded; the process ends. `trace`: the traceback from
+                                          the project's first frame on, or empty
     ``answer``  id, ok, payload           result of a call, or [status, detail]
     ``ask``     number, method, params    a call into the service worker (the long-term store); answered by ``reply``
     ``pong``    number

@@ -142,9 +142,7 @@ class Core:
         except concurrent.futures.CancelledError:
             return None
         except BadConfiguration as error:
-            if (trace := usercode.trace(error)) is not None:
-                log.error("the project can't be loaded: %s\n%s", error, trace)
-            self.link.control("failed", str(error))
+            self.link.control("failed", str(error), usercode.trace(error) or "")
             return None
 
     def stop_waiting(self) -> None:

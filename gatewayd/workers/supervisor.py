@@ -51,6 +51,8 @@ class Supervisor:
     """The service worker has loaded the project at least once."""
     failure: asyncio.Future[str] = field(init=False)
     """Set when the project can't be loaded at the first start."""
+    _last_trace: str = field(default="", init=False)
+    """Of the last load that failed."""
     trouble: str | None = field(default=None, init=False)
     """Why the present service worker can't answer, for /ok?check_db=1 and the log."""
     _workers: list[worker.Worker] = field(factory=list, init=False)
@@ -230,6 +232,26 @@ class Supervisor:
 
     # questions
 
+    async def until_loaded(self) -> None:
+        """
+        Wait, within the deadline of calls, until the project has been loaded for the first time.
+
+        What is accepted before would be lost to its client if the load failed: the daemon ends then. Raises
+        `Unavailable`.
+        """
+        if self.service_loaded.is_set():
+            return
+        waiting = tasks.Group("first load")
+        loaded = waiting.spawn(self.service_loaded.wait(), "loaded")
+        first: set[asyncio.Future[Any]] = {loaded, self.failure}
+        try:
+            await asyncio.wait(first, timeout=self.plan.call_deadline_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await waiting.stop()
+        if not self.service_loaded.is_set():
+            why = f": {self.failure.result()}" if self.failure.done() else " yet"
+            raise errors.Unavailable(f"the project is not loaded{why}")
+
     async def call(self, method: str, params: dict[str, Any]) -> Any:
         """
         Ask the service worker; waits, within the deadline, until there is one that is ready.
@@ -285,8 +307,11 @@ class Supervisor:
         """A worker that was blocked can take runs again."""
         self.listener.worker_ready()
 
-    def failed(self, source: worker.Worker, message: str) -> None:
+    def failed(self, source: worker.Worker, message: str, trace: str = "") -> None:
         """The project could not be loaded."""
+        if trace and trace != self._last_trace:  # each worker sends it
+            log.error("the project could not be loaded\n%s", trace)
+        self._last_trace = trace
         source.condemned = True  # its end needs no line of its own
         source.failure = message
         if source.trial:

@@ -45,7 +45,7 @@ class Owner(Protocol):
     def loaded(self, worker: Worker) -> None:
         """The worker is ready."""
 
-    def failed(self, worker: Worker, message: str) -> None:
+    def failed(self, worker: Worker, message: str, trace: str) -> None:
         """The project could not be loaded."""
 
     def turned(self, worker: Worker) -> None:
@@ -329,8 +329,8 @@ class Worker:
                     self.state = "ready"
                     self.settled.set()
                     self.owner.loaded(self)
-            case ["failed", message]:
-                self.owner.failed(self, message)
+            case ["failed", message, trace]:
+                self.owner.failed(self, message, trace)
             case ["stack", _, place, text]:
                 self._seen(place, text)
             case _:

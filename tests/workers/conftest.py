@@ -72,7 +72,7 @@ class Process:
         if self.refusal is None:
             self.say("loaded")
         else:
-            self.say("failed", self.refusal)
+            self.say("failed", self.refusal, "")
             self.exit(1)
 
     def exit(self, code: int) -> None:
