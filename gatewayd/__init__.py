@@ -21,6 +21,7 @@ Where things are, from the socket inwards (each package's docstring is its desig
     checkpointing        langgraph's checkpoints as rows, shared by writer and worker
     blobs                large values in pieces, each stored once
     tasks, logs          tasks with an owner; structured logs
+    permissions          who may read the files
     settings, project    what the operator decides; langgraph.json
     wire, model          JSON; plain records and the states of a run
     errors, ids          the errors that cross layers; identifiers

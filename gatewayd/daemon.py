@@ -34,7 +34,7 @@ from aiohttp import web
 
 import gatewayd
 from gatewayd import app as composition
-from gatewayd import project, reload, sample, settings, tasks
+from gatewayd import permissions, project, reload, sample, settings, tasks
 from gatewayd.api import keys
 from gatewayd.errors import BadConfiguration, DataDirBusy, GatewaydError
 from gatewayd.storage.sqlite import writing
@@ -43,6 +43,10 @@ from gatewayd.workers import process
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
+WORKERS_LOCK = "workers.lock"
+IGNORED_BY_GIT = ".gitignore"
+OURS = frozenset({reload.LOCK, reload.FILE, reload.FRESH, WORKERS_LOCK, IGNORED_BY_GIT})
+"""Names in the data directory, beside the databases and what SQLite keeps for them."""
 LEFTOVERS_S = 5.0
 """How long the workers of a killed daemon may take to be gone."""
 LEFTOVERS_LOOK_S = 0.01
@@ -206,16 +210,10 @@ def held(data_dir: Path) -> Iterator[None]:
     """
     Hold the data directory for this process; nothing of an earlier daemon works on it when this yields.
 
-    Raises `DataDirBusy`, which says who holds it, and `BadConfiguration` when it can't be made.
+    What is made inside the block can be read by no other account. Raises `DataDirBusy`, which says who holds it, and
+    `BadConfiguration` when it can't be made.
     """
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (data_dir / reload.LOCK).open("a+")
-    except OSError as error:
-        raise BadConfiguration(
-            f"the data directory {data_dir} can't be used: {error.strerror or error}"
-        ) from error
-    with lock:
+    with permissions.private_umask(), _lock_of(data_dir) as lock:
         if not _locked(lock):
             lock.seek(0)
             holder = lock.read().strip() or "an unknown process"
@@ -224,8 +222,34 @@ def held(data_dir: Path) -> Iterator[None]:
         lock.truncate(0)
         with contextlib.suppress(OSError):  # who holds it is told as a courtesy; the disk may be full
             os.write(lock.fileno(), f"pid {os.getpid()}".encode())
-        _clear_leftovers(data_dir / "workers.lock")
+        _clear_leftovers(data_dir / WORKERS_LOCK)
+        permissions.warn_of_open_folder(data_dir)
+        permissions.tighten(path for path in data_dir.iterdir() if _is_ours(path))
         yield
+
+
+def _lock_of(data_dir: Path) -> IO[str]:
+    """Return the lock's file; make the folder if it is missing."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _hide_from_git(data_dir)
+        return (data_dir / reload.LOCK).open("a+")
+    except OSError as error:
+        raise BadConfiguration(
+            f"the data directory {data_dir} can't be used: {error.strerror or error}"
+        ) from error
+
+
+def _hide_from_git(data_dir: Path) -> None:
+    """Keep conversations out of ``git add -A``; a folder with things of others in it is left as it is."""
+    if all(map(_is_ours, data_dir.iterdir())):
+        with contextlib.suppress(OSError), (data_dir / IGNORED_BY_GIT).open("x") as file:
+            file.write("*\n")
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether an entry of the data directory was made by the server."""
+    return path.name in OURS or path.name.startswith((composition.DATABASE, composition.STORE))
 
 
 def _locked(lock: IO[str]) -> bool:

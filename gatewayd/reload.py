@@ -36,6 +36,8 @@ from gatewayd.errors import GatewaydError
 log = logging.getLogger(__name__)
 
 FILE = "reload.json"
+FRESH = "reload.new"
+"""What will replace it."""
 LOCK = "daemon.lock"
 """The file that a daemon holds locked as long as it works on the data directory; it says ``pid N``."""
 LOOK_S = 0.05
@@ -110,7 +112,7 @@ class Reloader:
 
     def _write(self) -> None:
         path = self.data_dir / FILE
-        fresh = path.with_suffix(".new")
+        fresh = self.data_dir / FRESH
         try:
             fresh.write_bytes(wire.dumps(attrs.asdict(self._standing)))
             fresh.replace(path)

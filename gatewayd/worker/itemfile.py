@@ -20,6 +20,7 @@ import functools
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
@@ -40,6 +41,7 @@ from langgraph.store.base import (
 )
 from langgraph.store.sqlite import SqliteStore
 
+from gatewayd import permissions
 from gatewayd.model import items
 from gatewayd.worker import embeddings, itemfilter, vectors
 
@@ -75,6 +77,8 @@ class _Connection:
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="items")
 
     def open(self) -> None:
+        with contextlib.suppress(OSError):  # SQLite says it better
+            permissions.create(Path(self.path))
         sqlite = self._sqlite = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         for pragma in (
             "busy_timeout = 5000",

@@ -17,6 +17,7 @@ from typing import Protocol
 from attrs import define, frozen
 
 import gatewayd
+from gatewayd import permissions
 
 PR_SET_PDEATHSIG = 1
 SOCKET_BUFFER = 1 << 20
@@ -116,6 +117,7 @@ async def start(order: Order) -> Process:
             env={**order.environment, MARK: mark_of(order.lock)},
             pass_fds=[*descriptors, lock],
             process_group=0,
+            umask=permissions.operators_umask(),
             preexec_fn=_bind_to_parent(),
         )
     except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import aiosqlite
 from attrs import define, field
 
-from gatewayd import errors
+from gatewayd import errors, permissions
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.storage import migrate
 from gatewayd.storage.sqlite import disk, wal
@@ -46,6 +47,8 @@ def connect(path: Path) -> sqlite3.Connection:
         raise errors.BadConfiguration(
             f"SQLite {sqlite3.sqlite_version} is too old: at least {wanted} is needed"
         )
+    with contextlib.suppress(OSError):  # SQLite says it better
+        permissions.create(path)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
     try:
         connection.execute("PRAGMA busy_timeout = 5000")
