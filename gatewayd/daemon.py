@@ -35,7 +35,7 @@ from aiohttp import web
 import gatewayd
 from gatewayd import app as composition
 from gatewayd import permissions, project, reload, sample, settings, tasks
-from gatewayd.api import keys
+from gatewayd.api import keys, server
 from gatewayd.errors import BadConfiguration, DataDirBusy, GatewaydError
 from gatewayd.storage.sqlite import writing
 from gatewayd.workers import process
@@ -167,7 +167,7 @@ async def running(
 ) -> AsyncIterator[keys.Services]:
     """Accept requests on `sock` as long as the context lasts. `writer` is for tests that crash at chosen points."""
     async with composition.open_services(options, served, url, writer) as services:
-        runner = web.AppRunner(
+        runner = server.Runner(
             composition.build_app(services), handler_cancellation=True, access_log=None, shutdown_timeout=1.0
         )
         await runner.setup()

@@ -12,6 +12,10 @@ that is off costs what it costs in the standard library; where even building the
 
 Text that users control can't forge a line: in messages and values control characters are escaped, and the further
 lines of a message are indented.
+
+Nor can it flood the log: each argument of a message, each field and each exception's text is cut at `excerpts.LOGGED`
+bytes, a traceback at `LONGEST_TRACEBACK` characters. A traceback that was written less than `SAME_S` seconds ago is not repeated:
+the record names the moment at which it was.
 """
 
 from __future__ import annotations
@@ -20,11 +24,16 @@ import json
 import logging
 import sys
 import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import orjson
+
+from gatewayd.excerpts import LOGGED, excerpt
 
 Fields = dict[str, Any]
 
@@ -41,6 +50,13 @@ COLORS = {
     "CRITICAL": "\x1b[1;31m",
 }
 PLAIN = "\x1b[0m"
+
+LONGEST_TRACEBACK: Final = 64_000
+"""Characters of a traceback, with all the causes that it tells."""
+SAME_S: Final = 60.0
+"""Seconds for which a traceback that was written is only referred to."""
+MOST_REMEMBERED: Final = 100
+"""Tracebacks that can be referred to."""
 
 _ESCAPED = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"} | {
     0x2028: "\\u2028",
@@ -107,6 +123,12 @@ def configure(level: str, as_json: bool, stream: TextIO | None = None, color: bo
     logging.captureWarnings(True)
 
 
+class Whole(str):
+    """A text of our own making that is not cut: the stack of a thread, say."""
+
+    __slots__ = ()
+
+
 class _Handler(logging.StreamHandler[TextIO]):
     """Ours, so that a second `configure` finds the first one's."""
 
@@ -117,20 +139,25 @@ class TextFormatter(logging.Formatter):
     def __init__(self, *, color: bool = False) -> None:
         super().__init__()
         self._color = color
+        self._tracebacks = _Tracebacks()
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its newline; a traceback follows on lines of its own."""
         level = f"{LEVELS.get(record.levelname, record.levelname):<5}"
         if self._color:
             level = f"{COLORS.get(record.levelname, '')}{level}{PLAIN}"
-        message = _one_paragraph(record.getMessage())
+        message = _one_paragraph(_message(record))
         values = " ".join(f"{_word(name)}={_word(value)}" for name, value in _fields_of(record).items())
         line = f"{_timestamp(record)} {level} {record.name}  {message}{'  ' if values else ''}{values}"
-        return "\n".join([line, *(_one_paragraph(part) for part in _tracebacks(self, record).values())])
+        return "\n".join([line, *(_one_paragraph(part) for part in self._tracebacks.of(record).values())])
 
 
 class JsonFormatter(logging.Formatter):
     """Formats a record as a JSON object, for journald and log collectors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tracebacks = _Tracebacks()
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the object on one line, without its newline; a field can't replace what every record has."""
@@ -138,9 +165,9 @@ class JsonFormatter(logging.Formatter):
             "timestamp": _timestamp(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": record.getMessage(),
+            "event": _message(record),
         }
-        line = {**head, **_fields_of(record), **head, **_tracebacks(self, record)}
+        line = {**head, **_fields_of(record), **head, **self._tracebacks.of(record)}
         try:
             return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
         except TypeError:  # lone surrogates, integers beyond 64 bits: rare, and no reason to lose a record
@@ -154,18 +181,74 @@ def _fields_of(record: logging.LogRecord) -> Fields:
     if not outer and not own:
         return {}
     merged = {**(outer or {}), **(own if isinstance(own, dict) else {})}
-    return {name: value for name, value in merged.items() if value is not None}
+    return {
+        name: excerpt(value, LOGGED) if isinstance(value, str) else value
+        for name, value in merged.items()
+        if value is not None
+    }
 
 
-def _tracebacks(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, str]:
-    found = {}
-    if record.exc_info and record.exc_info[0] is not None:
-        found["exception"] = formatter.formatException(record.exc_info)
-    elif record.exc_text:
-        found["exception"] = record.exc_text
-    if record.stack_info:
-        found["stack"] = record.stack_info
-    return found
+def _message(record: logging.LogRecord) -> str:
+    """Return a record's message; if it is long, what was put into it is cut."""
+    message = record.getMessage()
+    if len(message) * 4 <= LOGGED:
+        return message
+    match record.args:
+        case (_, *_):
+            message = str(record.msg) % tuple(map(_short, record.args))
+        case Mapping():
+            message = str(record.msg) % {name: _short(value) for name, value in record.args.items()}
+    return excerpt(message, LONGEST_TRACEBACK)
+
+
+def _short(value: Any) -> Any:
+    """Return a value as a message has it, cut if its text is long; numbers stay what they are."""
+    if value is None or isinstance(value, Whole | int | float):
+        return value
+    text = str(value)
+    return value if len(text) * 4 <= LOGGED else excerpt(text, LOGGED)
+
+
+_ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+
+class _Tracebacks:
+    """The tracebacks of records, each written once in a while."""
+
+    def __init__(self) -> None:
+        self._written: OrderedDict[str, tuple[float, str]] = OrderedDict()
+        """When each was written, as a number and as the log tells it; the earliest first."""
+
+    def of(self, record: logging.LogRecord) -> dict[str, str]:
+        """Return what follows a record: its exception's traceback, and the stack that it was asked to tell."""
+        found = {}
+        if record.exc_info and record.exc_info[0] is not None:
+            found["exception"] = self._once(_traceback(record.exc_info), record)
+        elif record.exc_text:
+            found["exception"] = self._once(excerpt(record.exc_text, LONGEST_TRACEBACK), record)
+        if record.stack_info:
+            found["stack"] = record.stack_info
+        return found
+
+    def _once(self, text: str, record: logging.LogRecord) -> str:
+        """Return a traceback, or where it is if it was written lately."""
+        written, stamp = self._written.get(text, (float("-inf"), ""))
+        if 0 <= record.created - written < SAME_S:
+            return f"(the same traceback as at {stamp})"
+        self._written.pop(text, None)
+        self._written[text] = record.created, _timestamp(record)
+        if len(self._written) > MOST_REMEMBERED:
+            self._written.popitem(last=False)
+        return text
+
+
+def _traceback(info: _ExceptionInfo) -> str:
+    """Return an exception's traceback; the text of each exception that it tells is cut."""
+    text = "\n".join(excerpt(line.rstrip("\n"), LOGGED) for line in traceback.format_exception(*info))
+    if len(text) <= LONGEST_TRACEBACK:
+        return text
+    half = LONGEST_TRACEBACK // 2  # the first lines say where it began, the last ones what happened
+    return f"{text[:half]}\n… [cut, {len(text)} characters in all]\n{text[-half:]}"
 
 
 def _timestamp(record: logging.LogRecord) -> str:

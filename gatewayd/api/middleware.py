@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gatewayd import logs
-from gatewayd.api import cors, counting, faults, keys
+from gatewayd.api import cors, counting, faults, keys, payload
 
 log = logging.getLogger(__name__)
 
@@ -62,13 +62,15 @@ def _request_id(request: web.Request) -> str:
 
 
 def _at_once(request: web.Request) -> web.Response | None:
-    """Answer what needs no handler: preflights, and bodies whose declared length is beyond the limit."""
+    """Answer what needs no handler: preflights, and bodies that are not going to be read."""
     if request.method == hdrs.METH_OPTIONS:
         return cors.preflight(request)
     if (disabled := request.app[keys.SERVICES].project.disabled) and _switched_off(request.path, disabled):
         return faults.response(404, "Not Found")
     if (length := request.content_length) is not None and length > request.client_max_size:
         return faults.too_large(request)
+    if payload.has_unknown_encoding(request):
+        return payload.unknown_encoding()
     return None
 
 

@@ -19,7 +19,7 @@ from aiohttp.connector import AddrInfoType
 from attrs import define, field
 
 import gatewayd
-from gatewayd import tasks
+from gatewayd import excerpts, tasks
 from gatewayd.errors import GatewaydError
 from gatewayd.model.run import Run
 from gatewayd.model.webhook import Attempt, Delivery
@@ -222,7 +222,8 @@ class Sender:
         except TimeoutError:
             return None, f"no answer within {self.timeout_s:g} s", 0.0, False
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return None, f"{type(error).__name__}: {error}", 0.0, False
+            text = excerpts.excerpt(f"{type(error).__name__}: {error}", excerpts.STORED)
+            return None, text, 0.0, False
 
     def _session(self, host: str) -> aiohttp.ClientSession:
         """

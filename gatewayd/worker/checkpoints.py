@@ -40,7 +40,11 @@ from gatewayd import wire
 from gatewayd.blobs import cut, join
 from gatewayd.checkpointing import operations, pieces, rows, search, split, sql
 from gatewayd.errors import GatewaydError
+from gatewayd.worker import faults
 from gatewayd.worker import reader as reading
+
+ERROR = "__error__"
+"""The channel of a task's exception."""
 
 Found = tuple[rows.CheckpointRow, Sequence[rows.WriteRow]]
 """A checkpoint's row and those of its writes that count."""
@@ -156,7 +160,11 @@ class Saver(BaseCheckpointSaver[str]):
         thread_id = str(place["thread_id"])
         serialise = self.serde.dumps_typed
         serialised = [
-            (WRITES_IDX_MAP.get(channel, position), channel, *serialise(value))
+            (
+                WRITES_IDX_MAP.get(channel, position),
+                channel,
+                *serialise(faults.stored(value) if channel == ERROR else value),
+            )
             for position, (channel, value) in enumerate(writes)
         ]
         with self._cutting(thread_id) as cutter:

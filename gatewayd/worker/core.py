@@ -21,6 +21,7 @@ from gatewayd.worker import (
     descriptions,
     embeddings,
     execute,
+    faults,
     graphs,
     items,
     link,
@@ -273,7 +274,7 @@ def _refusal(method: str, error: Exception) -> list[Any]:
     for kind, status in STATUSES:
         if isinstance(error, kind):
             if isinstance(error, GatewaydError | graphs.InvalidGraph):
-                return [status, error.detail]
-            return [status, str(error)]
+                return [status, faults.short(error.detail)]
+            return [status, faults.text(error)]
     log.error("the call %s failed", method, exc_info=error)
-    return [500, f"{type(error).__name__}: {error}"]
+    return [500, f"{type(error).__name__}: {faults.text(error)}"]

@@ -2,11 +2,12 @@
 
 The message of an exception that people raise to be read (ValueError and its like) is shown; that of anything else could
 hold paths, addresses or secrets and is masked, as in the reference. ``GATEWAYD_ERROR_DETAIL=full`` shows everything.
+What is longer than `excerpts.STORED` is cut, wherever it goes: to clients, into events or rows.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from langgraph.errors import (
     EmptyInputError,
@@ -15,6 +16,7 @@ from langgraph.errors import (
     UnknownInterruptError,
 )
 
+from gatewayd import excerpts
 from gatewayd.errors import GatewaydError
 
 MASKED = "An internal error occurred"
@@ -60,7 +62,7 @@ def refusal(exc: BaseException, *, full: bool = False) -> str:
 
 def text(exc: BaseException) -> str:
     """
-    Return the exception's text, as it can be sent and stored: a lone surrogate is "?", a NUL U+FFFD.
+    Return the exception's text, as it can be sent and stored: a lone surrogate is "?", a NUL U+FFFD, a long one cut.
 
     A `__str__` that itself fails must not replace the error it belongs to.
     """
@@ -68,4 +70,25 @@ def text(exc: BaseException) -> str:
         found = str(exc)
     except Exception as error:
         return f"(its message can't be read: {type(error).__name__})"
-    return found.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+    return short(found).encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+
+
+def short(text: str) -> str:
+    """Return the text of an exception, cut if it is long."""
+    return excerpts.excerpt(text, excerpts.STORED)
+
+
+def stored(error: Any) -> Any:
+    """
+    Return what is stored as the error of a task: the exception, or its cut text if that is long.
+
+    langgraph's serialiser stores the `repr` of an exception, so that is what is cut.
+    """
+    if not isinstance(error, BaseException):
+        return error
+    try:
+        shown = repr(error)
+    except Exception:  # the serialiser meets it, too, and tells
+        return error
+    cut = short(shown)
+    return error if cut is shown else cut

@@ -24,6 +24,8 @@ from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
+from gatewayd.worker import faults
+
 INTERNAL = ("values", "updates")
 """Modes that are always asked of langgraph: the result and the interrupts are read off them."""
 
@@ -114,7 +116,10 @@ class Calls:
                 yield "tools", {"event": "on_tool_end", **about, "output": payload["output"]}
             case "tool-error":
                 self._names.pop(call_id, None)
-                yield "tools", {"event": "on_tool_error", **about, "error": payload["message"]}
+                yield (
+                    "tools",
+                    {"event": "on_tool_error", **about, "error": faults.short(str(payload["message"]))},
+                )
 
 
 def _debug(payload: dict[str, Any]) -> Iterator[tuple[str, Any]]:

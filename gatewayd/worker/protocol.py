@@ -27,7 +27,7 @@ from langgraph.types import Command
 from gatewayd.model import event, message
 from gatewayd.model.event import Emitted, Item
 from gatewayd.model.state import Cut
-from gatewayd.worker import serialise, toolmessages
+from gatewayd.worker import faults, serialise, toolmessages
 from gatewayd.worker.transformers import Transformers
 
 MODES: Final = frozenset({"values", "updates", "messages", "tools", "custom", "tasks", "checkpoints"})
@@ -254,7 +254,7 @@ def _end_of(result: dict[str, Any]) -> tuple[str, str | None]:
     if result.get("interrupts"):
         return "interrupted", None
     if error := result.get("error"):
-        return "failed", str(error)
+        return "failed", faults.text(error) if isinstance(error, BaseException) else faults.short(str(error))
     return "completed", None
 
 

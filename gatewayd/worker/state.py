@@ -203,7 +203,7 @@ def _task(task: PregelTask, unreadable: Container[showing.Place]) -> dict[str, A
 
 def _error(error: Any) -> str | None:
     """Return a task's error as text; one that was stored is text already."""
-    return error if error is None or isinstance(error, str) else repr(error)
+    return error if error is None else faults.short(error if isinstance(error, str) else repr(error))
 
 
 KEYS = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")

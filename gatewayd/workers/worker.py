@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 from attrs import define, field
 
-from gatewayd import errors
+from gatewayd import errors, logs
 from gatewayd.channel import frames
 from gatewayd.workers import link, process
 
@@ -332,7 +332,7 @@ class Worker:
             case ["failed", message, trace]:
                 self.owner.failed(self, message, trace)
             case ["stack", _, place, text]:
-                self._seen(place, text)
+                self._seen(place, logs.Whole(text))
             case _:
                 log.error("worker %s sent an unknown frame %r", self.name, frame[:1])
 

@@ -123,3 +123,32 @@ async def test_a_factory_that_makes_no_graph_is_told_to_who_asks_for_its_states(
             with pytest.raises(kind) as caught:
                 await asked
             assert caught.value.detail == why
+
+
+async def test_a_long_text_of_an_exception_is_cut_in_events_and_rows(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, "gatewayd.worker.execute")
+    async with inprocess.opened(tmp_path, PROJECT) as daemon:
+        thread_id = ids.new_id()
+        modes = ("values", "updates", "tasks", "debug")
+        ended = await daemon.finish(
+            inprocess.request(
+                "shouting", thread_id=thread_id, input={"kind": "x"}, stream_mode=modes, subgraphs=True
+            )
+        )
+        assert ended.error is not None
+        assert_cut(ended.error["message"])
+        told = [wire.loads(record.data) for record in await daemon.log(thread_id) if b"xxxx" in record.data]
+        assert len(told) >= 3  # the error event, the task's of two modes
+        assert all(len(wire.dumps(each)) < 66_000 for each in told)
+        state = wire.loads(await daemon.services.threads.state(thread_id))
+        assert_cut(state["tasks"][0]["error"])
+        rows = await daemon.services.storage.readers.rows("SELECT max(length(value)) FROM writes", ())
+        blobs = await daemon.services.storage.readers.rows("SELECT total(length(body)) FROM blobs", ())
+        assert rows[0][0] + blobs[0][0] < 70_000
+
+
+def assert_cut(text: str) -> None:
+    assert 63_000 < len(text.encode()) <= 64_000
+    assert text.endswith(" characters in all]")

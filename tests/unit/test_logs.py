@@ -290,3 +290,104 @@ def test_a_foreign_extra_named_fields_that_is_no_mapping_does_no_harm():
     stream = configured()
     log.info("m", extra={"fields": 5})
     assert stream.getvalue().endswith("  m\n")
+
+
+# what is too long, and what comes again
+
+
+def raised(error):
+    try:
+        raise error
+    except type(error) as caught:
+        return caught
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_is_put_into_a_message_and_fields_are_cut_at_4_kb(as_json):
+    stream = configured(as_json=as_json)
+    long = "x" * 1_000_000
+    log.warning("it failed: %s (%s, %d)", ValueError(long), long, 5, extra=logs.fields(why=long))
+    log.warning("it failed: %(why)s", {"why": long})
+    first, second = stream.getvalue().splitlines()
+    assert 3 * 4_000 - 100 < len(first.encode()) < 3 * 4_000 + 400
+    assert first.count("[cut, 1000000 characters in all]") == 3
+    assert len(second) < 4_400
+
+
+def test_a_message_without_arguments_may_be_long_and_hold_percent_signs():
+    stream = configured()
+    for text in ("100 % is " + "y" * 5_000, "5 %s" + "z" * 5_000):
+        log.info(text)
+        assert text in stream.getvalue()
+
+
+def test_a_stack_that_we_have_made_is_not_cut():
+    stream = configured()
+    log.warning("blocked\n%s", logs.Whole("f\n" * 5_000))
+    assert stream.getvalue().count("f\n") == 5_000
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_text_of_an_exception_and_of_its_causes_is_cut_at_4_kb_and_the_frames_stay(as_json):
+    stream = configured(as_json=as_json)
+    try:
+        try:
+            raise KeyError("c" * 100_000)
+        except KeyError as cause:
+            raise ValueError("e" * 100_000) from cause
+    except ValueError:
+        log.exception("it failed")
+    text = stream.getvalue()
+    assert len(text) < 10_000
+    assert text.count("[cut, ") == 2
+    assert text.count("test_logs.py") == 2
+
+
+def test_a_traceback_of_many_causes_has_an_end():
+    stream = configured()
+    error = None
+    for number in range(200):
+        later = ValueError(f"{number} " + "e" * 3_000)
+        later.__cause__ = error
+        error = later
+    log.error("it failed", exc_info=error)
+    assert len(stream.getvalue()) < 80_000
+    assert "ValueError: 0 e" in stream.getvalue()
+    assert "ValueError: 199 e" in stream.getvalue()
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_ten_identical_tracebacks_are_one(as_json):
+    stream = configured(as_json=as_json)
+    for number in range(10):
+        log.error("run %d failed", number, exc_info=raised(ValueError("same")))
+    log.error("another failed", exc_info=raised(ValueError("other")))
+    text = stream.getvalue()
+    assert text.count("Traceback (most recent call last)") == 2
+    assert text.count("ValueError: same") == 1
+    assert text.count("the same traceback as at 20") == 9
+    assert all(f"run {number} failed" in text for number in range(10))
+
+
+def test_a_traceback_is_written_again_after_a_minute():
+    stream = configured()
+    error = raised(ValueError("same"))
+    for moment in (0.0, 59.0, 61.0, 62.0):
+        record = log.makeRecord(
+            log.name, logging.ERROR, "f", 1, "failed", (), (type(error), error, error.__traceback__)
+        )
+        record.created = 1_800_000_000 + moment
+        log.handle(record)
+    assert stream.getvalue().count("Traceback (most recent call last)") == 2
+    assert stream.getvalue().count("the same traceback as at 2027-01-15T08:00:00") == 1
+    assert stream.getvalue().count("the same traceback as at 2027-01-15T08:01:01") == 1
+
+
+def test_of_very_many_tracebacks_the_earliest_are_forgotten():
+    stream = configured()
+    for number in range(logs.MOST_REMEMBERED + 1):
+        log.error("failed", exc_info=raised(ValueError(number)))
+    log.error("failed", exc_info=raised(ValueError(0)))
+    assert "the same traceback" not in stream.getvalue()
+    log.error("failed", exc_info=raised(ValueError(logs.MOST_REMEMBERED)))
+    assert "the same traceback" in stream.getvalue()

@@ -34,6 +34,10 @@ def fail(state: State) -> State:
     raise ValueError("a half \ud800 and a nothing \0")
 
 
+def shout(_: State) -> State:
+    raise ValueError("x" * 1_000_000)
+
+
 def quarrel_with_oneself(_: State) -> list[Command[str]]:
     return [Command(update={"kept": 1}), Command(update={"kept": 2})]
 
@@ -49,4 +53,5 @@ def nothing(config: RunnableConfig) -> Any:
 values = StateGraph(State).add_node("keep", keep).add_edge(START, "keep").compile()
 questions = StateGraph(State).add_node("ask", ask).add_edge(START, "ask").compile()
 failing = StateGraph(State).add_node("fail", fail).add_edge(START, "fail").compile()
+shouting = StateGraph(State).add_node("shout", shout).add_edge(START, "shout").compile()
 quarrel = StateGraph(State).add_node("quarrel", quarrel_with_oneself).add_edge(START, "quarrel").compile()
