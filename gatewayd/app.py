@@ -168,6 +168,7 @@ def plan_of(options: settings.Settings, served: project.Project, url: str) -> pl
         log_level=options.log_level,
         log_json=options.log_json,
         log_color=options.log_color,
+        log_levels=dict(options.log_levels),
         window=options.run_window,
         backlog=options.run_backlog,
         job_timeout_s=options.job_timeout_s,

@@ -61,7 +61,7 @@ def _serve(given: argparse.Namespace) -> int:
 
     flags = {name: value for name, value in vars(given).items() if name not in NO_SETTINGS}
     loaded, project = settings.load(flags, os.environ)
-    logs.configure(loaded.log_level, loaded.log_json, color=loaded.log_color)
+    logs.configure(loaded.log_level, loaded.log_json, color=loaded.log_color, levels=dict(loaded.log_levels))
     for flag in given.ignored or ():
         log.warning("%s is ignored: gatewayd has no such thing", flag)
     _tell_findings(project)

@@ -6,8 +6,8 @@ Text, one line a record, a traceback below it::
 
 JSON, one object a line: ``timestamp``, ``level``, ``logger``, ``event``, the fields, ``exception``.
 
-Fields come from two places: ``extra=fields(status="success")`` at the call, and `bind`, which gives every record of the
-current task or thread the ids it belongs to. Bound fields are looked up only when a record is really written, so a level
+Fields come from three places: ``extra=fields(status="success")`` at the call, any other ``extra`` of a library or of user
+code, and `bind`, which gives every record of the current task or thread the ids it belongs to. Bound fields are looked up only when a record is really written, so a level
 that is off costs what it costs in the standard library; where even building the fields matters, ask `isEnabledFor`.
 
 Text that users control can't forge a line: in messages and values control characters are escaped, and the further
@@ -105,20 +105,47 @@ def bound() -> Fields:
     return dict(_bound.get() or {})
 
 
-def configure(level: str, as_json: bool, stream: TextIO | None = None, color: bool = True) -> None:
+CHATTY = ("aiosqlite", "asyncio", "httpcore")
+"""Libraries that tell at DEBUG each statement or each byte sent; they do so only if they are named in `levels`."""
+
+ATTRIBUTES = frozenset(logging.makeLogRecord({}).__dict__) | {
+    "message",
+    "asctime",
+    "taskName",
+    "fields",
+    "color_message",
+}
+"""What every record has, and what formatters and uvicorn add; anything else came as ``extra``."""
+
+
+def configure(
+    level: str,
+    as_json: bool,
+    stream: TextIO | None = None,
+    color: bool = True,
+    levels: Mapping[str, str] | None = None,
+) -> None:
     """
     Send the records of all loggers from this level on to the stream (default: stderr as it is now).
 
-    May be called again; the last call holds. Handlers that others have put on the root logger stay. Colours are used in
-    text on a terminal only.
+    `levels` are those of single loggers, by name. May be called again; the last call holds. Handlers that others have put
+    on the root logger stay. Colours are used in text on a terminal only.
     """
     stream = sys.stderr if stream is None else stream
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level]))
+    for name, own in (levels or {}).items():
+        logging.getLogger(name).setLevel(own)
     handler = _Handler(stream)
     handler.setFormatter(JsonFormatter() if as_json else TextFormatter(color=color and stream.isatty()))
     root = logging.getLogger()
     for old in [handler for handler in root.handlers if isinstance(handler, _Handler)]:
         root.removeHandler(old)
     root.addHandler(handler)
+    for name in APART:
+        logger = logging.getLogger(name)
+        logger.propagate = False
+        logger.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
 
@@ -127,6 +154,10 @@ class Whole(str):
     """A text of our own making that is not cut: the stack of a thread, say."""
 
     __slots__ = ()
+
+
+APART = ("gatewayd.stdout", "gatewayd.stderr")
+"""Loggers of what is printed. They are told by our handler alone: one of user code's may write to the very stream."""
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -178,9 +209,10 @@ def _fields_of(record: logging.LogRecord) -> Fields:
     """Return the record's own fields after the bound ones; an own field wins over a bound one of its name."""
     own = getattr(record, "fields", None)
     outer = _bound.get()
-    if not outer and not own:
+    extra = {name: value for name, value in record.__dict__.items() if name not in ATTRIBUTES}
+    if not (outer or own or extra):
         return {}
-    merged = {**(outer or {}), **(own if isinstance(own, dict) else {})}
+    merged = {**(outer or {}), **extra, **(own if isinstance(own, dict) else {})}
     return {
         name: excerpt(value, LOGGED) if isinstance(value, str) else value
         for name, value in merged.items()

@@ -150,6 +150,16 @@ def _level(value: Any) -> str:
     return word
 
 
+def _levels(value: Any) -> tuple[tuple[str, str], ...]:
+    levels = []
+    for part in filter(None, (part.strip() for part in str(value).split(","))):
+        name, sign, level = part.partition("=")
+        if not (sign and name.strip()):
+            raise ValueError("must be loggers and their levels: my_agent=DEBUG,httpx=WARNING")
+        levels.append((name.strip(), _level(level)))
+    return tuple(levels)
+
+
 def _setting(default: Any, parse: Parse, *reference: str) -> Any:
     """Return the attrs field of a setting; `reference` are the reference server's names of its variable."""
     return field(default=default, metadata={"parse": parse, "reference": reference})
@@ -314,6 +324,12 @@ class Settings:
 
     log_level: str = _setting("INFO", _level, "LOG_LEVEL")
     """Least level to log. Default: INFO. Set by --log-level, GATEWAYD_LOG_LEVEL, LOG_LEVEL."""
+
+    log_levels: tuple[tuple[str, str], ...] = _setting((), _levels)
+    """
+    Levels of single loggers and what is below them, as my_agent=DEBUG,httpx=WARNING. gatewayd.access has a line for each
+    request, gatewayd.stdout and gatewayd.stderr what user code prints. Default: none. Set by GATEWAYD_LOG_LEVELS.
+    """
 
     log_json: bool = _setting(False, _flag, "LOG_JSON")
     """One JSON object a line instead of text. Default: false. Set by --log-json, GATEWAYD_LOG_JSON, LOG_JSON."""

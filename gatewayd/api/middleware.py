@@ -14,6 +14,8 @@ from gatewayd import logs
 from gatewayd.api import cors, counting, faults, keys, payload
 
 log = logging.getLogger(__name__)
+access = logging.getLogger("gatewayd.access")
+"""A line for each request, when its response has gone out whole or was cut. Never the query: it may hold secrets."""
 
 LONGEST_ID: Final = 200
 """Characters of an `x-request-id` that are kept."""
@@ -23,6 +25,8 @@ META: Final = frozenset({"/", "/info", "/docs", "/openapi.json", "/metrics"})
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 """The id that the client gave its request, or a random one."""
+CLIENT_LEFT: Final = 499
+"""What the log says, as nginx does, of a response that was cut: its client has left, or the server stops."""
 BEGUN: Final = web.RequestKey("begun", bool)
 """Set when a response's head is about to go out."""
 
@@ -33,6 +37,17 @@ async def requests(request: web.Request, handler: Handler) -> web.StreamResponse
     request[counting.STARTED] = time.monotonic()
     request_id = request[REQUEST_ID] = _request_id(request)
     token = logs.attach(request_id=request_id)
+    response: web.StreamResponse | None = None
+    try:
+        response = await _answered(request, handler)
+        return response
+    finally:
+        if access.isEnabledFor(logging.INFO):
+            _tell(request, response)
+        logs.detach(token)
+
+
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         if (answered := _at_once(request)) is not None:
             return answered
@@ -43,8 +58,15 @@ async def requests(request: web.Request, handler: Handler) -> web.StreamResponse
         if BEGUN in request:  # a second head would be garbage inside the first one's body
             raise
         return faults.answer(error, request)
-    finally:
-        logs.detach(token)
+
+
+def _tell(request: web.Request, response: web.StreamResponse | None) -> None:
+    """Log a request that is over; without a response it was cut before its end."""
+    status = CLIENT_LEFT if response is None else response.status
+    took_ms = (time.monotonic() - request[counting.STARTED]) * 1000
+    path = request.rel_url.raw_path
+    values = {"route": counting.path_of(request) or None, "ms": round(took_ms, 1), "client": request.remote}
+    access.info("%s %s %d", request.method, path, status, extra=logs.fields(**values))
 
 
 async def headers(request: web.Request, response: web.StreamResponse) -> None:

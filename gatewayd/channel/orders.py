@@ -49,13 +49,15 @@ class Configuration:
     """The project's folder; graph paths are relative to it."""
     search_path: list[str]
     """Appended to sys.path."""
-    dependencies: list[str]
+    dependencies: list[str] = field(factory=list)
     """As in langgraph.json: what is hinted at when a module is missing."""
     graphs: dict[str, list[str | None]]
     """Graph id to [path, description]."""
     log_level: str
     log_json: bool
     log_color: bool
+    log_levels: dict[str, str] = field(factory=dict)
+    """Levels of single loggers, by name."""
     window: int
     """Bytes that a run may have sent and not yet had acknowledged."""
     backlog: int

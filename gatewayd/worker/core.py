@@ -26,6 +26,7 @@ from gatewayd.worker import (
     items,
     link,
     missing,
+    prints,
     reader,
     serde,
     stacks,
@@ -248,6 +249,7 @@ class Core:
         try:
             await here.run()
         finally:
+            prints.flush(here.order.run_id)
             if self._runs.get(here.order.run_id) is here:
                 del self._runs[here.order.run_id]
 

@@ -159,7 +159,9 @@ class Execution:
         """Execute the run and send its last frame, whatever happens."""
         order = self.order
         threads.CURRENT.set(order.run_id)
-        logs.attach(run_id=order.run_id, thread_id=order.thread_id)
+        given = order.kwargs.get("config") or {}
+        request_id = (given.get("configurable") or {}).get("langgraph_request_id")
+        logs.attach(request_id=request_id, run_id=order.run_id, thread_id=order.thread_id)
         self._begun = True
         if self._cancel_wanted and self.task is not None:
             self.task.cancel()

@@ -76,9 +76,7 @@ class Lines(io.TextIOWrapper):
             self._tell(rest)
 
     def _tell(self, line: str) -> None:
-        line = (
-            line.rpartition("\r")[2] if "\r" in line.rstrip("\r") else line.rstrip("\r")
-        )  # a progress bar's last
+        line = line.rstrip("\r").rpartition("\r")[2]  # the last state of a progress bar
         if not line.strip():
             return
         self._telling.active = True

@@ -9,14 +9,13 @@ import faulthandler
 import logging
 import os
 import socket
-import sys
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
 from gatewayd import logs
 from gatewayd.channel import frames
-from gatewayd.worker import importing
+from gatewayd.worker import importing, prints
 from gatewayd.worker import loop as worker_loop
 
 log = logging.getLogger(__name__)
@@ -41,8 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     for each in sockets:
         each.set_inheritable(False)  # a child of user code must not keep them open
     code = _work(*sockets)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    prints.flush()
     os._exit(
         code
     )  # neither threads of user code nor what it has registered for the exit must keep the process
@@ -68,7 +66,13 @@ def _work(control: socket.socket, data: socket.socket) -> int:
     def on_control(frame: list[Any]) -> None:
         if frame[0] == "configure":
             settings = frame[1]
-            logs.configure(settings["log_level"], settings["log_json"], color=settings["log_color"])
+            logs.configure(
+                settings["log_level"],
+                settings["log_json"],
+                color=settings["log_color"],
+                levels=settings["log_levels"],
+            )
+            prints.capture()
         working.on_control(frame)
 
     channel = link.Link(control, data, on_control=on_control, on_data=working.on_data, on_end=_end)

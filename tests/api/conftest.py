@@ -120,6 +120,9 @@ class PlayedSupervisor:
     def ready(self) -> int:
         return 1
 
+    async def until_loaded(self) -> None:
+        pass
+
     def free_quarantines(self) -> int:
         return 0
 

@@ -61,7 +61,9 @@ def main() -> None:
     for flag in ("--config", "--data-dir", "--port"):
         parser.add_argument(flag)
     options, served = settings.load(vars(parser.parse_args()), os.environ)
-    logs.configure(options.log_level, options.log_json, color=options.log_color)
+    logs.configure(
+        options.log_level, options.log_json, color=options.log_color, levels=dict(options.log_levels)
+    )
     with daemon.bound(options.host, options.port) as sock, daemon.held(options.data_dir):
         asyncio.run(_serve(options, served, sock))
 

@@ -64,6 +64,7 @@ async def test_prints_and_records_of_user_code_carry_the_ids_of_run_and_request(
             client.post("/runs/wait?secret=1", json={"assistant_id": "agent", "input": {}}) as answer,
         ):
             assert answer.status == 200
+            await answer.read()
             run_id = answer.headers["content-location"].rpartition("/")[2]
         await served.until(lambda: of(served, "gatewayd.access"), "the line of the request")
         assert "at import" in {record["event"] for record in of(served, "gatewayd.stdout")}

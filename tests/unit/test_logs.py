@@ -391,3 +391,44 @@ def test_of_very_many_tracebacks_the_earliest_are_forgotten():
     assert "the same traceback" not in stream.getvalue()
     log.error("failed", exc_info=raised(ValueError(logs.MOST_REMEMBERED)))
     assert "the same traceback" in stream.getvalue()
+
+
+# what others say
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_extra_of_any_logger_is_kept_as_fields(as_json):
+    stream = configured(as_json=as_json)
+    logging.getLogger("my_agent").info("called", extra={"tool": "search", "tokens": 7})
+    line = stream.getvalue()
+    if as_json:
+        told = json.loads(line)
+        assert (told["event"], told["tool"], told["tokens"]) == ("called", "search", 7)
+        assert told.keys() == {"timestamp", "level", "logger", "event", "tool", "tokens"}
+    else:
+        assert line.endswith("INFO  my_agent  called  tool=search tokens=7\n")
+
+
+def test_levels_can_be_set_by_package():
+    names = ("my_agent", "my_agent.tools", "elsewhere")
+    try:
+        stream = configured(level="WARNING", levels={"my_agent": "DEBUG"})
+        for name in names:
+            logging.getLogger(name).debug("said")
+        assert [line.split()[2] for line in stream.getvalue().splitlines()] == list(names[:2])
+    finally:
+        logging.getLogger("my_agent").setLevel(logging.NOTSET)
+
+
+def test_debug_does_not_tell_each_statement_unless_it_is_asked_for():
+    statements = logging.getLogger("aiosqlite")
+    try:
+        stream = configured(level="DEBUG")
+        statements.debug("executing SELECT 1")
+        log.debug("ours")
+        assert [line.split()[2] for line in stream.getvalue().splitlines()] == ["gatewayd.runs"]
+        stream = configured(level="DEBUG", levels={"aiosqlite": "DEBUG"})
+        statements.debug("executing SELECT 1")
+        assert "executing" in stream.getvalue()
+    finally:
+        statements.setLevel(logging.NOTSET)

@@ -40,9 +40,9 @@ def kept() -> Iterator[Kept]:
 
 
 @pytest.fixture
-def raw(tmp_path: Path) -> Iterator[Path]:
+def raw(tmp_path: Path) -> Path:
     """The file behind the stream."""
-    yield tmp_path / "raw"
+    return tmp_path / "raw"
 
 
 @pytest.fixture
