@@ -59,7 +59,7 @@ async def open_services(
         os.getpid(),
         gatewayd.__version__,
         writer,
-        room.Room(options.data_dir, options.max_db_size, options.min_free_disk),
+        room.Room(options.data_dir, options.max_db_size, options.min_free_disk, options.data_dir / STORE),
     )
     background = tasks.Group("services")
     async with contextlib.AsyncExitStack() as stack:

@@ -5,6 +5,7 @@ The service worker owns its file, so everything is a call; see `worker.items` fo
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from attrs import frozen
@@ -31,6 +32,8 @@ class Items:
 
     workers: Workers
     serving: serving.Serving
+    require_room: Callable[[], Awaitable[None]]
+    """Raises `InsufficientStorage` when nothing new is taken."""
 
     async def put(
         self, namespace: list[str], key: str, value: Item, *, index: Any, ttl: float | None, for_ever: bool
@@ -39,7 +42,7 @@ class Items:
         Store an item in the place of another with its key.
 
         `index`: None for the fields of the configuration, False for none, or paths. `ttl` is in minutes; without it,
-        and unless it is to be there `for_ever`, the configuration's default counts. Raises `Rejected`.
+        and unless it is to be there `for_ever`, the configuration's default counts. Raises `Rejected`, `InsufficientStorage`.
         """
         if not namespace:
             raise Rejected("Namespace cannot be empty.")
@@ -47,6 +50,7 @@ class Items:
         if namespace[0] == RESERVED:
             shown = f"({namespace[0]!r},)" if len(namespace) == 1 else repr(tuple(namespace))
             raise Rejected(f'Root label for namespace cannot be "{RESERVED}". Got: {shown}')
+        await self.require_room()
         if ttl is None and not for_ever:
             ttl = self.serving.project.store_ttl.default_ttl
         await self._do(

@@ -375,8 +375,8 @@ class Settings:
 
     max_db_size: int = _setting(0, _bytes)
     """
-    Size of the database at which new runs, threads and copies are refused (507), as bytes or with a unit (10GB, 8GiB); 0:
-    no limit. Default: 0. Set by --max-db-size, GATEWAYD_MAX_DB_SIZE.
+    Size of the database and the long-term store together at which new runs, threads and copies, and items that clients put,
+    are refused (507), as bytes or with a unit (10GB, 8GiB); 0: no limit. Default: 0. Set by --max-db-size, GATEWAYD_MAX_DB_SIZE.
     """
 
     min_free_disk: int = _setting(64 * MIB, _bytes)

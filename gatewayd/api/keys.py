@@ -34,7 +34,9 @@ def _threads(services: Services) -> threads_.Threads:
 
 
 def _items(services: Services) -> items_.Items:
-    return items_.Items(workers=services.workers, serving=services.serving)
+    return items_.Items(
+        workers=services.workers, serving=services.serving, require_room=services.storage.room_require
+    )
 
 
 def _crons(services: Services) -> registry.Crons:

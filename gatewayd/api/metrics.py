@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -17,7 +16,7 @@ from attrs import frozen
 
 import gatewayd
 from gatewayd.api import counting, keys, reply
-from gatewayd.storage import store
+from gatewayd.storage import pages, store
 from gatewayd.workers import memory
 
 if TYPE_CHECKING:
@@ -123,13 +122,13 @@ def own_numbers(moment: Moment) -> Iterator[tuple[str, str, float, str]]:
     yield "sync_seconds", "counter", writer.syncer.busy_s, "Seconds that they took"
     yield "writer_longest_seconds", "gauge", writer.longest_s, "The longest transaction since the start"
     yield "writer_backlog_bytes", "gauge", writer.backlog, "Bytes of events that wait to be stored"
-    yield "database_bytes", "gauge", _size(path), "Size of the database"
-    yield (
-        "database_wal_bytes",
-        "gauge",
-        _size(path.with_name(f"{path.name}-wal")),
-        "Size of its write-ahead log",
-    )
+    files = [("database", path, "the database")]
+    if storage.room.store is not None:
+        files.append(("store", storage.room.store, "the long-term store"))
+    for name, file, what in files:
+        wal = file.with_name(f"{file.name}-wal")
+        yield f"{name}_bytes", "gauge", pages.bytes_of(file), f"Size of {what}"
+        yield f"{name}_wal_bytes", "gauge", pages.bytes_of(wal), f"Size of the write-ahead log of {what}"
 
 
 def _workers(services: keys.Services) -> Iterator[tuple[str, float, int, int]]:
@@ -137,13 +136,6 @@ def _workers(services: keys.Services) -> Iterator[tuple[str, float, int, int]]:
     now = time.monotonic()
     for each in services.workers.processes:
         yield each.name, each.lag(now), memory.resident(each.pid) or 0, len(each.runs)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 # Prometheus

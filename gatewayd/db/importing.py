@@ -89,7 +89,9 @@ async def _run(
         _now(),
         os.getpid(),
         gatewayd.__version__,
-        room=room.Room(options.data_dir, options.max_db_size, options.min_free_disk),
+        room=room.Room(
+            options.data_dir, options.max_db_size, options.min_free_disk, options.data_dir / app.STORE
+        ),
     )
     try:
         await storage.system_assistants_sync(app.descriptions(served), _now())

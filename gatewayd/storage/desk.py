@@ -52,6 +52,10 @@ class Desk:
         """What the file takes, as of the last write."""
         return self.writer.space
 
+    async def room_require(self) -> None:
+        """Raise `InsufficientStorage` when there is no room for anything new."""
+        await self._require_room()
+
     async def _require_room(self, once: Idempotency | None = None) -> None:
         """
         Raise `InsufficientStorage` when there is no room for what is to be made.

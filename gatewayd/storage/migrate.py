@@ -89,9 +89,7 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: list[Script]
         )
     for script in known:
         if script.number in applied and applied[script.number] != script.sha256:
-            raise errors.BadConfiguration(
-                f"migration {script.number:04} has changed since {path} was given it"
-            )
+            raise errors.BadConfiguration(_of_another_build(connection, path, script))
     pending = [script for script in known if script.number not in applied]
     if not (pending and applied):
         return sum(_apply(connection, script) for script in pending)
@@ -107,6 +105,19 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: list[Script]
     finally:
         draft.unlink(missing_ok=True)
     return count + sum(_apply(connection, script) for script in pending[1:])
+
+
+def _of_another_build(connection: sqlite3.Connection, path: Path, script: Script) -> str:
+    """Return what to do with a database whose tables were made by a script that is not the one we have."""
+    (version,) = connection.execute(
+        "SELECT by_version FROM migration WHERE number = ?", (script.number,)
+    ).fetchone()
+    return (
+        f"{path} was made by another build of gatewayd (version {version}), whose tables are not ours: migration "
+        f"{script.number:04} {script.name} has changed since. Its data are untouched: to keep using them serve it with "
+        f"that build; to start with an empty database move {path.name}, {path.name}-wal and {path.name}-shm away, or "
+        "name another --data-dir"
+    )
 
 
 def _applied(connection: sqlite3.Connection) -> dict[int, str]:

@@ -1,7 +1,7 @@
-"""Whether there is room for more: the operator's limit for the database, and what is free on the disk.
+"""Whether there is room for more: the operator's limit for what is stored, and what is free on the disk.
 
-Asked before a run or a thread is admitted or copied, not while one works: what has been accepted is carried through.
-So both limits are soft, and leave space for what is under way. Deleting is always possible, and when the rows are swept
+Asked before a run or a thread is admitted or copied and before a client puts an item into the long-term store, not while a
+run works: what has been accepted is carried through. So both limits are soft, and leave space for what is under way. Deleting is always possible, and when the rows are swept
 there is room at once: what counts is what is in the database's pages, not how long its file is (free pages are taken
 first, so the file grows no further either).
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 from attrs import define, field
 
 from gatewayd.errors import InsufficientStorage
+from gatewayd.storage import pages
 
 LOOK_EVERY_S = 0.05
 """The disk is asked that often at most."""
@@ -33,19 +34,21 @@ class Room:
 
     folder: Path
     max_db_size: int = 0
-    """Bytes in the database; 0: no limit."""
+    """Bytes in the database and in the long-term store together; 0: no limit."""
     min_free_disk: int = 0
     """Bytes free on the disk; 0: not looked at."""
+    store: Path | None = None
+    """The file of the long-term store, which the service worker owns; None: there is none."""
     free: Callable[[Path], int] = free_disk
     _looked_at: float = field(default=-1.0, init=False)
     _free: int = field(default=0, init=False)
 
     def lacking(self, used: int) -> str | None:
-        """Return the sentence for whoever is refused, or None: there is room."""
-        if self.max_db_size and used >= self.max_db_size:
+        """Return the sentence for whoever is refused, or None: there is room. `used` are bytes in the database."""
+        if self.max_db_size and used + (items := self._items()) >= self.max_db_size:
             return (
-                f"the database holds {size(used)}, its limit is {size(self.max_db_size)} (max_db_size): delete or "
-                "prune threads, or raise the limit"
+                f"the database holds {size(used)} and the long-term store {size(items)}, their limit is "
+                f"{size(self.max_db_size)} (max_db_size): delete or prune threads, delete items, or raise the limit"
             )
         if self.min_free_disk and (free := self._free_disk()) < self.min_free_disk:
             return (
@@ -58,6 +61,9 @@ class Room:
         """Raise `InsufficientStorage` if there is no room for more."""
         if (lacking := self.lacking(used)) is not None:
             raise InsufficientStorage(lacking)
+
+    def _items(self) -> int:
+        return 0 if self.store is None else pages.of_file(self.store).used
 
     def _free_disk(self) -> int:
         now = time.monotonic()

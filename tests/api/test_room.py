@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from pathlib import Path
 from typing import Any
 
 FULL = "max_db_size"
@@ -32,6 +34,25 @@ async def test_what_is_new_is_refused_with_507_and_a_sentence_and_the_rest_goes_
     await server.json("DELETE", f"/threads/{thread_id}", status=204)
     room.max_db_size = 0
     await server.thread()
+
+
+async def test_the_long_term_store_counts_and_new_items_are_refused_when_there_is_no_room(
+    server: Any, tmp_path: Path
+) -> None:
+    storage = server.services.storage
+    storage.room.store = tmp_path / "store.sqlite"
+    database = sqlite3.connect(storage.room.store)
+    database.execute("CREATE TABLE IF NOT EXISTS filling (content BLOB)")
+    database.execute("INSERT INTO filling VALUES (zeroblob(3000000))")
+    database.commit()
+    database.close()
+    storage.room.max_db_size = storage.space.used + 2_000_000
+    item = {"namespace": ["a"], "key": "k", "value": {"b": 1}}
+    refused = await server.json("PUT", "/store/items", item, status=507)
+    assert "and the long-term store 3." in refused["detail"]
+    await server.json("POST", "/threads", {}, status=507)
+    storage.room.max_db_size = 0
+    await server.json("POST", "/threads", {})
 
 
 async def test_the_repeat_of_a_request_that_was_accepted_gets_its_answer_when_there_is_no_room(

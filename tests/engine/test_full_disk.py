@@ -18,6 +18,7 @@ import pytest
 from gatewayd import ids
 from gatewayd.errors import InsufficientStorage
 from gatewayd.runs import sweeper
+from gatewayd.storage import pages
 from gatewayd.storage.sqlite import disk, invariants
 from tests.engine import inprocess
 
@@ -163,7 +164,8 @@ async def test_at_its_limit_the_database_takes_nothing_new_lets_runs_end_and_rec
                 await ask()
         await services.runs.delete_thread(large)
         await sweeper.sweep(services.runs, 0)
-        room.max_db_size = services.storage.space.used + 20 * PAGE
+        assert room.store is not None
+        room.max_db_size = services.storage.space.used + pages.of_file(room.store).used + 20 * PAGE
         assert (await daemon.finish(request(thread_id, "s"))).status == "success"
 
 

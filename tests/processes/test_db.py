@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import signal
 import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph_sdk import client as sdk
@@ -150,6 +152,7 @@ async def test_the_report_tells_beside_a_running_daemon_what_takes_how_much_and_
         small, large = [(await client.threads.create())["thread_id"] for _ in range(2)]
         for thread_id, word in ((small, "w"), (large, random.Random(1).randbytes(100_000).hex())):
             await client.runs.wait(thread_id, "steps", input={"word": word, "path": []})
+        await client.store.put_item(["notes"], key="large", value={"text": "long " * 60_000})
         told = json.loads(await command("db", "report", "--json", "--data-dir", str(served.data_dir)))
         assert told["tables"]["threads"]["rows"] == 2
         assert told["tables"]["runs"]["rows"] == 2
@@ -159,8 +162,23 @@ async def test_the_report_tells_beside_a_running_daemon_what_takes_how_much_and_
         assert told["file_bytes"] + told["wal_bytes"] > 200_000
         assert told["gives_back"] is True
         assert told["disk_free_bytes"] > 0
+        kept = told["store"]
+        assert kept["path"] == str(served.data_dir / "store.sqlite")
+        assert kept["file_bytes"] + kept["wal_bytes"] > 300_000
+        assert kept["tables"]["store"]["rows"] == 1
+        assert kept["tables"]["store"]["bytes"] > 300_000
+        assert (
+            24 * 300_000 < told["growth_bytes_a_day"] < 24 * 2_000_000
+        )  # of the hour that is the least looked at
+        async with httpx.AsyncClient() as http:
+            metrics = (await http.get(f"{served.url}/metrics")).text
+        assert (
+            float(re.findall(r"^gatewayd_store_wal_bytes (.+)$", metrics, re.MULTILINE)[0])
+            == kept["wal_bytes"]
+        )
         shown = await command("db", "report", "--data-dir", str(served.data_dir))
         assert large in shown
+        assert "store: store" in shown
         assert "in use by another gatewayd" in await command(
             "db", "compact", "--data-dir", str(served.data_dir), code=1
         )

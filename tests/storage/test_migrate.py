@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import gatewayd
 from gatewayd import errors
 from gatewayd.storage import migrate, store
 from gatewayd.storage.sqlite import database
@@ -148,8 +149,15 @@ def test_a_script_that_was_changed_after_it_had_been_applied_is_refused(
 ) -> None:
     migrate.migrate(connection, path, [FIRST, SECOND])
     changed = migrate.Script(number=1, name="first", text=FIRST.text + " ")
-    with pytest.raises(errors.BadConfiguration, match="migration 0001 has changed"):
+    with pytest.raises(errors.BadConfiguration, match=r"migration 0001 \w+ has changed") as refused:
         migrate.migrate(connection, path, [changed, SECOND, THIRD])
+    for what in (
+        str(path),
+        f"another build of gatewayd (version {gatewayd.__version__})",
+        "serve it with that build",
+        f"move {path.name}, {path.name}-wal and {path.name}-shm away",
+    ):
+        assert what in refused.value.detail
     assert connection.execute("SELECT count(*) FROM migration").fetchone() == (2,)
 
 

@@ -1,4 +1,4 @@
-"""What the rows of a database take, by table and by thread: the figures of `gatewayd db report`.
+"""What the rows of the database and of the long-term store take, by table and by thread: the figures of `gatewayd db report`.
 
 Reads through a connection of its own, beside a daemon if there is one, in short pieces: a long read would keep the
 write-ahead log from being begun anew. So the figures of a busy file are of a moment each. They are the bytes of texts and
@@ -7,20 +7,23 @@ BLOBs, without what SQLite needs around them (indexes, half-empty pages).
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, fields, frozen
 
 from gatewayd import errors
-from gatewayd.storage import migrate
+from gatewayd.storage import migrate, pages
 from gatewayd.storage.sqlite import space
 
 PIECE_ROWS = 2_000
 DAY_US = 86_400_000_000
+UNIX_JULIAN = 2440587.5
+"""The Julian day of Unix' epoch."""
 UUID6_EPOCH = 0x01B21DD213814000
 """Ticks of 100 ns from the epoch of UUIDs (1582) to that of Unix."""
 
@@ -37,8 +40,8 @@ class Table:
 
 
 @frozen(kw_only=True)
-class Usage:
-    """The figures."""
+class File:
+    """The figures of a file."""
 
     path: Path
     file_bytes: int
@@ -46,6 +49,12 @@ class Usage:
     space: space.Space
     tables: list[Table]
     """The largest first."""
+
+
+@frozen(kw_only=True)
+class Usage(File):
+    """The figures of the database."""
+
     threads: list[tuple[str, int]]
     """Threads with most bytes, and how many."""
     growth_a_day: int
@@ -58,38 +67,63 @@ def open_read_only(path: Path) -> sqlite3.Connection:
     """Open a database of ours for reading. Raises `BadConfiguration` if there is none."""
     if not path.is_file():
         raise errors.BadConfiguration(f"{path}: there is no database")
-    try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-        connection.execute("PRAGMA query_only = ON")
-        connection.execute("PRAGMA busy_timeout = 5000")
-    except sqlite3.Error as error:
-        raise errors.BadConfiguration(f"{path} can't be read: {error}") from error
+    with _telling(path):
+        connection = _connect(path)
     migrate.refuse_foreign(connection, path)
     return connection
 
 
-def look(path: Path, now: int, largest: int) -> Usage:
-    """Take the figures, with the `largest` threads. Raises `BadConfiguration`."""
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    connection.execute("PRAGMA query_only = ON")
+    connection.execute("PRAGMA busy_timeout = 5000")
+    return connection
+
+
+def look(path: Path, store: Path, now: int, largest: int) -> tuple[Usage, File | None]:
+    """
+    Take the figures of the database, with the `largest` threads, and of the long-term store, if there is one.
+
+    The growth is that of both. Raises `BadConfiguration`.
+    """
     connection = open_read_only(path)
-    try:
-        here = space.measure(connection)
+    with _telling(path), contextlib.closing(connection):
         days = _days(connection, now)
+        since = now - int(days * DAY_US)
         threads: Counter[str] = Counter()
-        tables = [_table(connection, name, threads, now - int(days * DAY_US)) for name in _tables(connection)]
+        figures = _figures(connection, path, threads, since)
+    items = _look_at_store(store, since) if store.is_file() else None
+    recent = _recent(figures.tables) + sum(table.recent for table in (items.tables if items else ()))
+    usage = Usage(
+        **{each.name: getattr(figures, each.name) for each in fields(File)},
+        threads=threads.most_common(largest),
+        growth_a_day=int(recent / days),
+        days=days,
+    )
+    return usage, items
+
+
+def _look_at_store(path: Path, since: int) -> File:
+    with _telling(path), contextlib.closing(_connect(path)) as connection:
+        return _figures(connection, path, Counter(), since)
+
+
+@contextlib.contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    try:
+        yield
     except sqlite3.Error as error:
         raise errors.BadConfiguration(f"{path} can't be read: {error}") from error
-    finally:
-        connection.close()
-    wal = path.with_name(f"{path.name}-wal")
-    return Usage(
+
+
+def _figures(connection: sqlite3.Connection, path: Path, threads: Counter[str], since: int) -> File:
+    tables = [_table(connection, name, threads, since) for name in _tables(connection)]
+    return File(
         path=path,
         file_bytes=path.stat().st_size,
-        wal_bytes=wal.stat().st_size if wal.exists() else 0,
-        space=here,
+        wal_bytes=pages.bytes_of(path.with_name(f"{path.name}-wal")),
+        space=space.measure(connection),
         tables=sorted(tables, key=lambda table: (-table.bytes, table.name)),
-        threads=threads.most_common(largest),
-        growth_a_day=int(_recent(tables) / days),
-        days=days,
     )
 
 
@@ -121,7 +155,7 @@ class _Columns:
     thread: str
     """SQL of its thread, '' where it has none."""
     recent: str
-    """SQL condition that it was stored after :since (µs) or :since_ms or :since_uuid."""
+    """SQL condition that it was stored after :since (µs), :since_ms, :since_uuid or :since_julian."""
 
 
 _THREAD_OF_FAMILY = (
@@ -131,7 +165,7 @@ _THREAD_OF_FAMILY = (
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> _Columns:
-    types = {row[1]: row[2] for row in connection.execute(f'PRAGMA table_info("{table}")')}
+    types = {row[1]: row[2].upper() for row in connection.execute(f'PRAGMA table_info("{table}")')}
     size = " + ".join(
         f'coalesce(length(CAST("{name}" AS BLOB)), 0)' if kind == "TEXT" else f'coalesce(length("{name}"), 0)'
         for name, kind in types.items()
@@ -144,7 +178,9 @@ def _columns(connection: sqlite3.Connection, table: str) -> _Columns:
         ("checkpoint_id", ":since_uuid"),
     ):
         if name in types:
-            recent = f'"{name}" >= {bound}'
+            # The long-term store, whose tables are langgraph's, has its times as text.
+            column = f'julianday("{name}")' if types[name] == "TIMESTAMP" else f'"{name}"'
+            recent = f"{column} >= {':since_julian' if types[name] == 'TIMESTAMP' else bound}"
             break
     thread = "thread_id" if "thread_id" in types else _THREAD_OF_FAMILY if table == "blobs" else "''"
     return _Columns(size=size, thread=thread, recent=recent)
@@ -153,7 +189,12 @@ def _columns(connection: sqlite3.Connection, table: str) -> _Columns:
 def _table(connection: sqlite3.Connection, name: str, threads: Counter[str], since: int) -> Table:
     found = Table(name)
     columns = _columns(connection, name)
-    bounds = {"since": since, "since_ms": since // 1000, "since_uuid": _uuid6(since)}
+    bounds = {
+        "since": since,
+        "since_ms": since // 1000,
+        "since_uuid": _uuid6(since),
+        "since_julian": since / DAY_US + UNIX_JULIAN,
+    }
     for piece, parameters in _pieces(connection, name):
         for thread_id, rows, size, recent in connection.execute(
             f"""SELECT {columns.thread}, count(*), sum({columns.size}), sum(iif({columns.recent}, {columns.size}, 0))
