@@ -299,8 +299,8 @@ class Settings:
 
     run_backlog: int = _setting(64 * MIB, _whole(4 * KIB, 64 * GIB))
     """
-    Bytes of events a run may pile up inside one step before it ends as `error`; not less than the window. Default:
-    64 MiB. Set by GATEWAYD_RUN_BACKLOG.
+    Bytes of events a run may pile up inside one step before it ends as `error`; not less than the window. Synchronous nodes
+    don't get there: they wait in their thread until half of it is stored. Default: 64 MiB. Set by GATEWAYD_RUN_BACKLOG.
     """
 
     max_body_bytes: int = _setting(100 * MIB, _whole(KIB, 2 * GIB), "HTTP_MAX_REQUEST_BODY_BYTES")

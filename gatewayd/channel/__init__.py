@@ -46,7 +46,8 @@ Order
 Flow
     Each run has a window (1 MiB) of bytes sent and not yet acknowledged. Beyond it the run waits at its next step;
     what a single step emits meanwhile is kept by the worker up to a limit (64 MiB), beyond which the run ends with
-    an error that says so. The daemon stops reading data only while the writer's backlog is too long.
+    an error that says so. Threads of synchronous nodes wait at half of that limit. The daemon stops reading data only
+    while the writer's backlog is too long.
 
 Failure
     A frame is accepted only from the connection and the attempt to which the daemon gave the run; others are dropped.

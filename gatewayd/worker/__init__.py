@@ -14,7 +14,7 @@ How a run goes through here
 
 Threads
     The event loop runs the graphs; synchronous nodes run in a pool (`threads`), which knows for each run what still
-    executes. A reader thread owns what comes in: it answers ``stack`` even when the loop is blocked, wakes those who
+    executes, and holds them up when they emit faster than is stored (`pacing`). A reader thread owns what comes in: it answers ``stack`` even when the loop is blocked, wakes those who
     wait for a commit, and ends the process when the daemon is gone. A sender thread exists for the moments when the
     daemon reads slower than a run writes.
 """

@@ -35,6 +35,9 @@ from gatewayd.worker import (
     update,
     usercode,
 )
+from gatewayd.worker import (
+    loop as worker_loop,
+)
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +93,16 @@ class Core:
 
     def __attrs_post_init__(self) -> None:
         self._loop.set_default_executor(self._pool)
+        if isinstance(self._loop, worker_loop.Loop):
+            self._loop.pace = self._pace
+
+    # threads of runs
+
+    def _pace(self, item: object) -> None:
+        """A thread is about to hand something to a queue of the loop; if it is a run's, the run's pace may hold it up."""
+        here = self._runs.get(threads.CURRENT.get())
+        if here is not None:
+            here.pace.handed(item)
 
     # the reader thread
 

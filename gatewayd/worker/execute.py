@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
+import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -42,12 +43,14 @@ from gatewayd.worker import (
     link,
     modes,
     outlet,
+    pacing,
     parts,
     projection,
     protocol,
     reader,
     resume,
     serialise,
+    stacks,
     threads,
     toolmessages,
 )
@@ -104,8 +107,10 @@ class Execution:
     order: orders.RunOrder
     around: Surroundings
     outlet: outlet.Outlet = field(init=False)
+    pace: pacing.Pace = field(init=False)
     control: StepControl = field(factory=StepControl, init=False)
     task: asyncio.Task[None] | None = field(default=None, init=False)
+    _loop_thread: int = field(factory=threading.get_ident, init=False)
     _begun: bool = field(default=False, init=False)
     _cancel_wanted: bool = field(default=False, init=False)
     """It was cancelled before it had begun; a task that is cancelled then never runs, and would never say its end."""
@@ -141,8 +146,20 @@ class Execution:
         self.outlet = outlet.Outlet(
             around.channel, order.run_id, order.attempt, window=around.window, backlog=around.backlog
         )
+        self.pace = pacing.Pace(
+            self.outlet, limit=around.backlog, hops=outlet.HOPS, holds_loop=self._holds_loop
+        )
         self.outlet.leaving = self._leaving
         self.outlet.drain = self._drain
+
+    def _holds_loop(self) -> bool:
+        """Whether the event loop's thread is in code of this run."""
+        return stacks.run_in(self._loop_thread) == self.order.run_id
+
+    def _let_threads_go(self) -> None:
+        """Have no thread of the run wait until its events are stored: they are not consumed any more."""
+        self.pace.end()
+        self.outlet.let_threads_go()
 
     def drain(self, reason: str) -> None:
         """Have the run handed back before its next step."""
@@ -311,6 +328,7 @@ class Execution:
                 raise events.failure
         finally:
             out.consuming = False
+            self._let_threads_go()
 
     def _drain(self) -> None:
         """Take what lies ready behind the graph: it is handed out too late for a checkpoint that is waited for."""

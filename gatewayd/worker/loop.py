@@ -13,6 +13,8 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import TypeVarTuple
 
+from gatewayd.worker import pacing
+
 Ts = TypeVarTuple("Ts")
 
 
@@ -20,6 +22,8 @@ class Loop(asyncio.SelectorEventLoop):
     """A selector event loop in which `call_soon_threadsafe` costs no system call in the loop's own thread."""
 
     _own_thread: int | None = None
+    pace: Callable[[object], None] | None = None
+    """Called in another thread with what it is about to put into a queue of this loop; may hold it up."""
 
     def run_forever(self) -> None:
         """Run until `stop`."""
@@ -37,4 +41,6 @@ class Loop(asyncio.SelectorEventLoop):
         # what user code installs is woken by the loop's next ping (a second at most).
         if threading.get_ident() == self._own_thread:
             return self.call_soon(callback, *args, context=context)
+        if self.pace is not None and args and pacing.is_put(callback):
+            self.pace(args[0])
         return super().call_soon_threadsafe(callback, *args, context=context)

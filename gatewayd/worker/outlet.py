@@ -11,7 +11,8 @@ Order
 Window
     Bytes that were sent and not acknowledged are limited; what is beyond stays here and goes out as acknowledgements
     come. The consumer asks `congested` at each step and waits in `room`. What a step emits meanwhile is kept up to
-    the backlog's limit; beyond it `emit` raises `BacklogExceeded`.
+    the backlog's limit; beyond it `emit` raises `BacklogExceeded`. Threads of synchronous nodes don't get so far: they are
+    made to wait before (`pacing`).
 
 Waiting
     `committed` and `committed_blocking` return when every operation sent before the call has been committed. Both
@@ -90,17 +91,20 @@ class Outlet:
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._room: asyncio.Future[None] | None = None
         self._error: str | None = None
+        self._unpaced = False
         self._done: asyncio.Future[None] = self._loop.create_future()
 
     # events
 
     def emit(self, item: Emitted) -> None:
-        """Queue an event. Raises `BacklogExceeded`."""
+        """Queue an event; another thread than the loop's own waits for room before. Raises `BacklogExceeded`."""
         size = _weight(item)
+        if threading.get_ident() != self._loop_thread:
+            self.stored_blocking(self._limit // 2)
         with self._changed:
             self._out.append(item)
             self._backlog += size
-        if self._backlog > self._limit:
+        if self._backlog > self._limit and threading.get_ident() == self._loop_thread:
             raise BacklogExceeded(
                 f"one step emitted more than {self._limit} bytes of events faster than they could be stored"
             )
@@ -121,6 +125,28 @@ class Outlet:
         while self.congested and self._error is None:
             self._room = self._loop.create_future()
             await self._room
+
+    def stored_blocking(self, most: int) -> bool:
+        """
+        Wait, in a thread of the run, until the backlog is at most `most` bytes and the consumer consumes.
+
+        False if that took a wait. After `let_threads_go` nobody waits.
+        """
+        waited = False
+        while True:
+            self.flush()  # the loop may not turn
+            with self._changed:
+                behind = self._backlog > most or self._room is not None
+                if not behind or self._unpaced or self._error is not None:
+                    return not waited
+                self._changed.wait(0.5)
+                waited = True
+
+    def let_threads_go(self) -> None:
+        """Have no thread of the run wait for room any more: its events are not consumed from now on."""
+        with self._changed:
+            self._unpaced = True
+            self._changed.notify_all()
 
     # the saver's operations (checkpoints.Sink)
 
@@ -351,4 +377,6 @@ class Outlet:
                 future.set_result(None)
         if self._room is not None and not self._room.done() and (not self.congested or self._error):
             self._room.set_result(None)
-            self._room = None
+            with self._changed:
+                self._room = None
+                self._changed.notify_all()

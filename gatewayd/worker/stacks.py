@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import sysconfig
 import traceback
+from contextvars import Context
 from pathlib import Path
+
+from gatewayd.worker import threads
 
 PACKAGE = str(Path(__file__).resolve().parent.parent)
 LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
@@ -23,6 +27,17 @@ def of_thread(thread_id: int) -> tuple[str, str]:
     place = (ours or stack)[-1]
     text = "".join(traceback.format_list(stack[-DEEPEST:]))
     return f"{place.filename}:{place.lineno} in {place.name}", text.rstrip()
+
+
+def run_in(thread_id: int) -> str:
+    """Return the run whose task or callback the thread's event loop is in; '' if it is in none, or in no loop."""
+    frame = sys._current_frames().get(thread_id)
+    while frame is not None:
+        if frame.f_code is asyncio.Handle._run.__code__:
+            context: Context = frame.f_locals["self"]._context
+            return context.get(threads.CURRENT) or ""
+        frame = frame.f_back
+    return ""
 
 
 def is_users(filename: str) -> bool:

@@ -48,6 +48,7 @@ from gatewayd.model.run import RunRequest
 from gatewayd.runs import manager, waiters
 from gatewayd.storage.sqlite import blobs, database, events, invariants, runs, writing
 from gatewayd.worker import core, link
+from gatewayd.worker import loop as worker_loop
 from gatewayd.workers import process
 
 T = TypeVar("T")
@@ -126,7 +127,7 @@ class Worker:
     def _live(self) -> None:
         code = 1
         try:
-            with asyncio.Runner() as runner:
+            with asyncio.Runner(loop_factory=worker_loop.Loop) as runner:
                 code = self._work(runner)
         finally:
             with contextlib.suppress(RuntimeError):  # the test's loop is closed

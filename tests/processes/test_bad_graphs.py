@@ -292,6 +292,23 @@ async def test_a_step_that_emits_more_than_the_backlog_ends_its_run_by_name_and_
     assert (await told.ended(neighbour))["status"] == "success"
 
 
+async def test_a_thread_that_emits_more_than_the_backlog_waits_for_the_disk_and_its_run_succeeds(
+    serve: conftest.Serve, tell: conftest.Tell
+) -> None:
+    told = tell(await serve(run_backlog=1_000_000, run_window=100_000))
+    thread_id = await told.thread()
+    run = await told.client.runs.create(
+        thread_id,
+        "flood_sync",
+        input={"witness": str(told.witness), "size": 30_000_000},
+        stream_mode=["custom"],
+    )
+    flood = story.Stood(thread_id, run["run_id"])
+    assert (await told.ended(flood))["status"] == "success"
+    stream = await told.follow(flood, ("custom",))
+    assert [part.data["n"] for part in stream if part.event == "custom"] == list(range(3000))
+
+
 async def test_a_factory_that_blocks_the_service_worker_costs_a_deadline_and_then_the_worker(
     serve: conftest.Serve, tell: conftest.Tell, tmp_path: Path
 ) -> None:

@@ -266,6 +266,18 @@ async def pour(state: State, config: RunnableConfig) -> State:
 flood = one_node("pour", pour)
 
 
+def pour_sync(state: State, config: RunnableConfig) -> State:
+    """The same in a thread."""
+    with witnessed(state, config, "pour"):
+        write = get_stream_writer()
+        for number in range(state.get("size", 10_000_000) // 10_000):
+            write({"n": number, "text": "x" * 10_000})
+    return {"done": ["pour"]}
+
+
+flood_sync = one_node("pour", pour_sync)
+
+
 async def backtrack(state: State, config: RunnableConfig) -> State:
     """Hold the interpreter's lock in C code, for longer than anybody will wait."""
     with witnessed(state, config, "backtrack"):
