@@ -110,7 +110,8 @@ class Core:
         """Take a control frame; most belong to the event loop."""
         match frame:
             case ["configure", configuration]:
-                self._configured.set_result(orders.Configuration(**configuration))
+                if self._configured.set_running_or_notify_cancel():  # else it is to stop already
+                    self._configured.set_result(orders.Configuration(**configuration))
             case ["ping", number] if not self._turning:
                 self.link.control("pong", number)
             case ["stop"] if self._configured.cancel():
