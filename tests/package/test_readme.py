@@ -120,7 +120,7 @@ def shown(value: object) -> str:
             return str(value).lower()
         case int() if value >= 1 << 20:
             return f"{value >> 20} MiB"
-        case "":
+        case "" | ():
             return "none"
         case float():
             return f"{value:.12g}"
