@@ -17,17 +17,14 @@ from gatewayd.storage import store
 BEAT: Final = b"\n"
 """JSON parsers skip it."""
 NOT_FOUND: Final = b'{"__error__":{"error":"HTTPException","message":"404: Run not found"}}'
-TIMED_OUT: Final = {"error": "TimeoutError", "message": ""}
-
-
-NOTHING: Final = {"deleted": NOT_FOUND, "interrupted": b"{}"}
+NOTHING: Final = {"deleted": NOT_FOUND, "interrupted": b"{}", "timeout": b"{}"}
 """What is answered instead of a result that is not there, by status."""
 
 
 async def answer(storage: store.Storage, thread_id: str, ended: waiters.Ended) -> bytes:
-    """Return the JSON that tells how a run ended."""
-    if ended.status in {"error", "timeout"}:
-        return wire.dumps({"__error__": ended.error or TIMED_OUT})
+    """Return the JSON that tells how a run ended; one that was out of time answers with its last values."""
+    if ended.status == "error":
+        return wire.dumps({"__error__": ended.error})
     result = await storage.state_joined(thread_id, ended.result)
     return NOTHING.get(ended.status, b"null") if result is None else result
 

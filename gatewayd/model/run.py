@@ -132,6 +132,13 @@ class RunOutcome:
     fenced: bool = False
     """Something of the run may still execute: the thread's slot stays its own (see `storage.sqlite.slots`)."""
 
+    @property
+    def obeys(self) -> str:
+        """The `cancel_action` that this end carries out, "" if none."""
+        if self.rollback:
+            return "rollback"
+        return {"interrupted": "interrupt", "error": "error"}.get(self.status, "")
+
     @classmethod
     def of_state(cls, state: dict[str, Any]) -> RunOutcome:
         """Make what a thread's row takes of a state that no run has made: without an error, it is a success."""

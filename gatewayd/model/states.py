@@ -16,8 +16,8 @@ A run::
               parked, put aside, fenced off; frees the slot
 
 A move is one conditional UPDATE (`storage.sqlite.runs`), whose WHERE is the move's `before`: of two that race one wins.
-A wish to cancel (`cancel_action`) is not a state: the run stays pending or running until it has ended by it. A stored
-rollback can't be overtaken: FINISH with anything else is refused then.
+A wish to cancel (`cancel_action`) is not a state: the run stays pending or running until it has ended by it. It can't be
+overtaken: once it is stored, FINISH with anything else is refused.
 
 A thread is never moved; its status is derived, in the transaction that moves a run of it or changes its state, by
 `thread_status`.

@@ -23,7 +23,7 @@ What happens on each failure
     retired: it gets no new runs, hands its other runs back and is killed. Only then is the slot free for the next run,
     and a waiting cancel answered.
     A run is deleted while it executes: it is stopped the same way, and its slot, too, is kept until nothing executes.
-    A rollback is stored while the run's end is on its way: the end is refused, and the run is rolled back.
+    A cancel is stored while the run's end is on its way: the run ends by the cancel, whatever its graph has made of it.
     What a run has sent can't be stored (disk full): the worker is told, and the run fails at its next saver call.
     The end of a run can't be stored (disk full): it is tried again until it can; the run stays running meanwhile.
     The daemon is told to stop: no new runs are admitted or started; running ones are handed back before their next

@@ -59,8 +59,8 @@ class Endings:
         run = here.run
         if run.cancel_action == "rollback":
             self.tasks.spawn(self._roll_back(here), f"roll back {run.run_id}")
-        elif frame["outcome"] == "cancelled":
-            self.finish(run, outcome_of(frame, "interrupted", thread_error=run.cancel_error), here)
+        elif run.cancel_action is not None:  # the stored cancel counts, whatever the graph has made of it
+            self.finish(run, as_cancelled(run, outcome_of(frame, "interrupted")), here)
         else:
             self.finish(run, outcome_of(frame, frame["outcome"]), here)
 
@@ -69,14 +69,17 @@ class Endings:
         run: Run,
         outcome: RunOutcome,
         here: flight.Flight | None,
-        items: list[Item] | None = None,
         *,
         computed: bool = False,
     ) -> None:
-        """Post the end of a run to the writer; `items` are events that come before its last one.
-
-        `computed`: its state has been computed anew already.
         """
+        Post the end of a run to the writer, with its last events. `computed`: its state has been computed anew already.
+
+        The `error` event is stored with the end it tells of, so that a cancel that was stored first leaves neither.
+        """
+        failure: list[Item] = []
+        if outcome.status == "error":
+            failure = [("error", "", event.V1 | event.THREAD, wire.dumps(outcome.error))]
         data = wire.dumps({"status": "run_done", "run_id": run.run_id})
         last: Item = (event.END, "", event.THREAD, data)
         ends = v2.end_items(
@@ -102,7 +105,7 @@ class Endings:
         def failed(error: BaseException) -> None:
             nonlocal tries
             if isinstance(error, Rejected):
-                again = self._again(run, outcome, here, items, computed=computed)
+                again = self._again(run, outcome, here, computed=computed)
                 self.tasks.spawn(again, f"end {run.run_id}")
                 return
             log.error("the end of run %s could not be stored, trying again: %s", run.run_id, error)
@@ -113,7 +116,7 @@ class Endings:
 
         def post() -> None:
             # Numbered at every try: what others have written on the thread meanwhile has been published.
-            chunk = self.log.chunk(run.thread_id, run.run_id, [*(items or ()), *ends, last])
+            chunk = self.log.chunk(run.thread_id, run.run_id, [*failure, *ends, last])
             try:
                 self.storage.run_finish_if_active(
                     run.run_id, attempt, outcome, chunk, self.now(), partial(done, chunk), failed
@@ -128,7 +131,6 @@ class Endings:
         run: Run,
         outcome: RunOutcome,
         here: flight.Flight | None,
-        items: list[Item] | None,
         *,
         computed: bool,
     ) -> None:
@@ -141,10 +143,10 @@ class Endings:
         found = RunOutcome(status="success") if computed else await self._projection(run)
         result = found.result if outcome.result is not None else None
         whole = attrs.evolve(outcome, values=found.values, result=result, blobs=found.blobs)
-        self.finish(run, whole, here, items, computed=True)
+        self.finish(run, whole, here, computed=True)
 
     async def _refused(self, run: Run, outcome: RunOutcome, here: flight.Flight | None) -> None:
-        """A run's end was not taken: it has ended already or was deleted, or a rollback had been stored before."""
+        """A run's end was not taken: it has ended already or was deleted, or a cancel had been stored before."""
         latest = await tasks.until_done(
             lambda: self.storage.run_get_anywhere(run.run_id),
             f"what became of run {run.run_id} could not be read",
@@ -153,8 +155,8 @@ class Endings:
         if latest is None or not latest.active or (here is not None and latest.attempt != run.attempt):
             self.air.over(run, here)
             return
-        undone = await self._undone(latest)
-        self.finish(latest, attrs.evolve(undone, fenced=outcome.fenced), here)
+        cancelled = await self.cancelled(latest)
+        self.finish(latest, attrs.evolve(cancelled, fenced=outcome.fenced), here)
 
     async def _roll_back(self, here: flight.Flight) -> None:
         """Undo a run that was cancelled for rollback and executes no more."""
@@ -197,36 +199,27 @@ class Endings:
                 f"the log of run {run.run_id} could not be opened",
                 self.retry_s,
             )
-            final, items = await self._unattended(run, outcome)
+            final = await self._unattended(run, outcome)
             if (latest := self._ending[run.run_id]).cancel_action != run.cancel_action:
-                final, items = await self._unattended(latest, outcome)
+                final = await self._unattended(latest, outcome)
         finally:
             del self._ending[run.run_id]
-        self.finish(run, final, None, items)
+        self.finish(run, final, None)
 
-    async def _unattended(self, run: Run, outcome: RunOutcome | None) -> tuple[RunOutcome, list[Item]]:
-        """Return how a run ends that no worker has, and the events that come before its last one."""
-        items: list[Item] = []
+    async def _unattended(self, run: Run, outcome: RunOutcome | None) -> RunOutcome:
+        """Return how a run ends that no worker has."""
         if run.attempt == 0:
-            final = RunOutcome(status="interrupted", quiet=True, rollback=run.cancel_action == "rollback")
-        elif outcome is not None:
-            projection = await self._projection(run)
-            final = attrs.evolve(projection, status=outcome.status, error=outcome.error)
-            items.append(("error", "", event.V1 | event.THREAD, wire.dumps(outcome.error)))
-        else:
-            final = await self.cancelled(run)
-            if final.error is not None:
-                items.append(("error", "", event.V1 | event.THREAD, wire.dumps(final.error)))
-        return final, items
+            return RunOutcome(status="interrupted", quiet=True, rollback=run.cancel_action == "rollback")
+        if outcome is None or run.cancel_action is not None:
+            return await self.cancelled(run)
+        projection = await self._projection(run)
+        return attrs.evolve(projection, status=outcome.status, error=outcome.error)
 
     async def cancelled(self, run: Run) -> RunOutcome:
         """Return how a cancelled run ends whose worker does not say it."""
         if run.cancel_action == "rollback":
             return await self._undone(run)
-        projection = await self._projection(run)
-        if run.cancel_action == "error":
-            return attrs.evolve(projection, status="error", error=run.cancel_error)
-        return attrs.evolve(projection, status="interrupted", thread_error=run.cancel_error)
+        return as_cancelled(run, await self._projection(run))
 
     # while something of it executes
 
@@ -245,15 +238,19 @@ class Endings:
         self.finish(here.run, attrs.evolve(outcome, fenced=True), here)
 
 
-def outcome_of(
-    frame: dict[str, Any], status: str, *, thread_error: dict[str, str] | None = None
-) -> RunOutcome:
+def as_cancelled(run: Run, left: RunOutcome) -> RunOutcome:
+    """Return the end of a run that was cancelled, and not for rollback; `left` is the state that it has left."""
+    if run.cancel_action == "error":
+        return attrs.evolve(left, status="error", error=run.cancel_error)
+    return attrs.evolve(left, status="interrupted", error=None, thread_error=run.cancel_error)
+
+
+def outcome_of(frame: dict[str, Any], status: str) -> RunOutcome:
     """Make the outcome of a worker's map (see `channel.orders`)."""
     return RunOutcome(
         status=status,  # type: ignore[arg-type]  # the worker's words are those of the table, which checks them
         error=frame.get("error"),
-        thread_error=thread_error,
-        result=state.loaded(frame.get("result")),
+        result=None if status == "error" else state.loaded(frame.get("result")),
         values=state.loaded(frame.get("values")),
         blobs=frame.get("blobs", ()),
         interrupts=frame.get("interrupts"),

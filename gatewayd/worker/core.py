@@ -235,13 +235,13 @@ class Core:
             case ["cancel", run_id, attempt]:
                 here = self._runs.get(run_id)
                 if here is not None and here.order.attempt == attempt:
-                    _cancel_once(here)
+                    here.cancel()
             case ["drain", run_id, reason]:
                 for here in self._chosen(run_id):
                     here.drain(reason)
             case ["cut"]:
                 for here in self._chosen(None):
-                    _cancel_once(here)
+                    here.cancel()
             case ["call", number, method, params, deadline_s]:
                 self._tasks.spawn(self._answer(number, method, params, deadline_s), f"answer {method}")
             case ["stop"]:
@@ -277,12 +277,6 @@ class Core:
             self.link.control("answer", number, False, _refusal(method, error))
         else:
             self.link.control("answer", number, True, result)
-
-
-def _cancel_once(here: execute.Execution) -> None:
-    """Cancel a run's task; a second time would end its waiting for what the first has left executing."""
-    if here.task is not None and not here.task.cancelling():
-        here.cancel()
 
 
 def _refusal(method: str, error: Exception) -> list[Any]:

@@ -3,10 +3,13 @@
 What ends it, and what the last frame says:
 
 - the graph ends, with or without an interrupt: "success", with the thread's state;
-- it raises: an `error` event, then "error" with the state of the last checkpoint;
-- its task is cancelled: "cancelled", after everything of it has stopped, its threads included;
+- it raises: "error" with the state of the last checkpoint (the daemon makes the `error` event of it);
+- it is cancelled: "cancelled", after everything of it has stopped, its threads included;
 - it was asked to hand back and stopped before its next step: "drained";
 - its attempts together take longer than the job timeout: "timeout".
+
+A run that was stopped (cancelled, or out of time) ends as that, whatever its nodes make of their cancellation: one may
+raise something else, or swallow it and return.
 """
 
 from __future__ import annotations
@@ -16,9 +19,9 @@ import contextlib
 import inspect
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from attrs import define, field, frozen
 from langchain_core.runnables import RunnableConfig
@@ -112,16 +115,19 @@ class Execution:
     task: asyncio.Task[None] | None = field(default=None, init=False)
     _loop_thread: int = field(factory=threading.get_ident, init=False)
     _begun: bool = field(default=False, init=False)
-    _cancel_wanted: bool = field(default=False, init=False)
-    """It was cancelled before it had begun; a task that is cancelled then never runs, and would never say its end."""
+    """A task that is cancelled before its first turn never runs, and would never say its end."""
+    _stop: Literal["cancelled", "timeout"] | None = field(default=None, init=False)
+    """Why the run is being stopped, if it is."""
     _values: Any = field(default=None, init=False)
     """The last state of the root graph, and what was emitted of it, if it was."""
     _values_cut: bytes | Cut | None = field(default=None, init=False)
     _states: parts.States = field(init=False)
     _private: bool = field(default=False, init=False)
     """Whether the graph hands out less than its whole states."""
-    _stopped: bool = field(default=False, init=False)
+    _paused: bool = field(default=False, init=False)
     """The graph stopped at an interrupt or breakpoint."""
+    _timer: asyncio.TimerHandle | None = field(default=None, init=False)
+    """Stops the run when its time is over."""
     _agen: Any = field(default=None, init=False)
     _queue: asyncio.Queue[tuple[tuple[str, ...], str, Any]] | None = field(default=None, init=False)
     """Where langgraph keeps what the graph has emitted until ``astream`` hands it out."""
@@ -166,10 +172,16 @@ class Execution:
         self.control.request_drain(reason)
 
     def cancel(self) -> None:
+        """Stop the run, unless it is being stopped: a second cancellation would end the wait for what the first left."""
+        self._stop_by("cancelled")
+
+    def _stop_by(self, why: Literal["cancelled", "timeout"]) -> None:
         """Cancel the run's task; should a node swallow that, the run stops before its next step."""
-        self.control.request_drain("cancel")
-        self._cancel_wanted = True
-        if self._begun and self.task is not None:
+        if self._stop is not None or self.task is None or self.task.cancelling():
+            return
+        self._stop = why
+        self.control.request_drain(why)
+        if self._begun:
             self.task.cancel()
 
     async def run(self) -> None:
@@ -180,21 +192,18 @@ class Execution:
         request_id = (given.get("configurable") or {}).get("langgraph_request_id")
         logs.attach(request_id=request_id, run_id=order.run_id, thread_id=order.thread_id)
         self._begun = True
-        if self._cancel_wanted and self.task is not None:
+        if self._stop is not None and self.task is not None:
             self.task.cancel()
         try:
             outcome = await self._ended()
         except Exception as error:  # a fault of this program: the run must not stay open for it
             log.exception("the end of the run can't be told")
-            outcome = {"outcome": "error", "error": faults.describe(error), "result": None}
+            outcome = {"outcome": "error", "error": faults.describe(error)}
         await self.outlet.end(outcome)
 
     async def _ended(self) -> dict[str, Any]:
         """Return how the run has ended; nothing of it executes any more."""
-        try:
-            outcome = await self._outcome()
-        except asyncio.CancelledError as cancelled:
-            outcome = await self._after_cancel(cancelled)
+        outcome = await self._outcome()
         self._close_events()
         return outcome if self._protocol is None else self._with_ends(self._protocol, outcome)
 
@@ -220,13 +229,37 @@ class Execution:
             thread_id=order.thread_id,
         )
         try:
-            return await self._through_graph(saver, durability)
+            outcome = await self._own_end(saver, durability)
+        except BaseException as failure:
+            if self._stop is None and not isinstance(failure, asyncio.CancelledError):
+                raise
+            return await self._stopped_by(self._stop or "cancelled", failure)
+        return outcome if self._stop is None else await self._stopped_by(self._stop, None)
+
+    async def _own_end(self, saver: checkpoints.Saver, durability: str) -> dict[str, Any]:
+        """Return how the graph has ended; raises what it has made of its cancellation when the run is being stopped."""
+        try:
+            return await self._timed(self._through_graph(saver, durability))
         except GraphDrained:
             return {"outcome": "drained"}
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and _asked_to_cancel():
+            if self._stop is not None or (
+                isinstance(error, asyncio.CancelledError) and _cancelled_from_outside()
+            ):
                 raise
             return await self._failed(error, saver)
+
+    async def _timed(self, work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+        """Do the run's work; it is stopped when its time is over: its attempts are counted together."""
+        limit_s = self.around.job_timeout_s
+        if not limit_s:
+            return await work
+        left_s = max(0.0, limit_s - self.order.executed_s)
+        self._timer = asyncio.get_running_loop().call_later(left_s, self._stop_by, "timeout")
+        try:
+            return await work
+        finally:
+            self._timer.cancel()
 
     async def _through_graph(self, saver: checkpoints.Saver, durability: str) -> dict[str, Any]:
         order, around = self.order, self.around
@@ -241,23 +274,19 @@ class Execution:
         ) as graph:
             config, context = run_config.build(order, graph, prepared)
             plan = await resume.plan(order, graph, config, saver, around.reader)
+            if self._stop is not None:  # a factory has swallowed its cancellation
+                raise asyncio.CancelledError
             if plan.over:
                 return await self._record_end(graph, plan.config)
-            timed_out = await self._consume(graph, plan, context, durability)
-            if timed_out:
-                await around.pool.idle(order.run_id, around.patience_s)
-                return {
-                    **await self._state(graph, config),
-                    "outcome": "timeout",
-                    "error": TIMEOUT,
-                    "result": None,
-                }
+            await self._consume(graph, plan, context, durability)
+            if self._timer is not None:
+                self._timer.cancel()  # the graph has come to its end in time
             return await self._succeeded(graph, plan.config, saver)
 
     async def _consume(
         self, graph: graphs.AnyPregel, plan: resume.Plan, context: Any, durability: str
-    ) -> bool:
-        """Drive the graph to its end; True if the job timeout ended it."""
+    ) -> None:
+        """Drive the graph to its end."""
         kwargs, config = self.order.kwargs, plan.config
         if self._modes.events:
             emit = partial(self._emit, modes.EVENTS, "")
@@ -291,20 +320,8 @@ class Execution:
             control=self.control,
             **more,
         )
-        limit = asyncio.timeout(self._time_left())
-        try:
-            async with limit, contextlib.aclosing(self._agen):
-                await self._take()
-        except TimeoutError:
-            if limit.expired():
-                return True
-            raise
-        return False
-
-    def _time_left(self) -> float | None:
-        """Return how many seconds the run may still execute: its attempts are counted together."""
-        limit_s = self.around.job_timeout_s
-        return max(0.0, limit_s - self.order.executed_s) if limit_s else None
+        async with contextlib.aclosing(self._agen):
+            await self._take()
 
     async def _take(self) -> None:
         """Take the graph's chunks, wait for room at each step."""
@@ -346,7 +363,7 @@ class Execution:
             if mode == "values":
                 self._values, self._values_cut = payload, None
             elif mode == "updates" and isinstance(payload, dict) and INTERRUPT in payload:
-                self._stopped = True
+                self._paused = True
         if self._protocol is not None:
             self._emit_all(self._protocol.shape(tuple(namespace), mode, payload))
             return
@@ -389,7 +406,7 @@ class Execution:
     async def _succeeded(
         self, graph: graphs.AnyPregel, config: RunnableConfig, saver: checkpoints.Saver
     ) -> dict[str, Any]:
-        if self._private or self._stopped or self._values is None or INTERRUPT in _keys(self._values):
+        if self._private or self._paused or self._values is None or INTERRUPT in _keys(self._values):
             return {**await self._state(graph, config), "outcome": "success"}
         blobs = []
         values = self._values_cut
@@ -427,18 +444,26 @@ class Execution:
         self._close_events()
         fault = faults.describe(error, full=self.around.full_errors)
         log.warning("the run failed: %s: %s", fault["error"], faults.text(error), exc_info=error)
-        with contextlib.suppress(GatewaydError):  # the backlog is what failed
-            self._emit("error", "", serialise.dumps(fault))
         if isinstance(error, UnknownInterruptError):  # refused before anything was written
-            return {"outcome": "error", "error": fault, "result": None, "quiet": True}
-        return {**await self._state_anyhow(saver), "outcome": "error", "error": fault, "result": None}
+            return {"outcome": "error", "error": fault, "quiet": True}
+        return {**await self._state_anyhow(saver), "outcome": "error", "error": fault}
 
-    async def _after_cancel(self, cancelled: asyncio.CancelledError) -> dict[str, Any]:
-        """Wait until nothing of the run executes: the exit that langgraph left behind, and the run's threads."""
-        for left in cancelled.args:
-            if isinstance(left, asyncio.Future):
-                with contextlib.suppress(BaseException):
-                    await _through_cancel(left)
+    async def _stopped_by(
+        self, why: Literal["cancelled", "timeout"], failure: BaseException | None
+    ) -> dict[str, Any]:
+        """
+        Return the end of a run that was stopped, when nothing of it executes any more.
+
+        What may still execute is the exit that langgraph left behind, and the run's threads. What the graph has made of
+        its cancellation, a `failure` of another kind or none, is no end of its own.
+        """
+        if isinstance(failure, asyncio.CancelledError):
+            for left in failure.args:
+                if isinstance(left, asyncio.Future):
+                    with contextlib.suppress(BaseException):
+                        await _through_cancel(left)
+        elif failure is not None:
+            log.info("the run, %s, has raised: %s", why, faults.text(failure), exc_info=failure)
         await self.around.pool.idle(self.order.run_id, self.around.patience_s)
         # A run that is handed back must not store a step without its events.
         with contextlib.suppress(GatewaydError):
@@ -446,7 +471,8 @@ class Execution:
         saver = checkpoints.Saver(
             self.around.reader, self.outlet, run_id=self.order.run_id, durability="async"
         )
-        return {**await self._state_anyhow(saver), "outcome": "cancelled"}
+        state = await self._state_anyhow(saver)
+        return {**state, "outcome": why, **({"error": TIMEOUT} if why == "timeout" else {})}
 
     async def _state(self, graph: graphs.AnyPregel, config: RunnableConfig) -> dict[str, Any]:
         return self._projected(graph, await self._snapshot(graph, config))
@@ -528,7 +554,7 @@ def _at(order: orders.RunOrder) -> RunnableConfig:
     return {"configurable": {"thread_id": order.thread_id, "checkpoint_ns": ""}}
 
 
-def _asked_to_cancel() -> bool:
+def _cancelled_from_outside() -> bool:
     """Whether this task was cancelled from outside (and not a node raised CancelledError by itself)."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -188,14 +188,21 @@ async def test_a_natural_end_that_arrived_before_the_cancel_counts(engine: Any) 
 
 
 @pytest.mark.parametrize("action", ["interrupt", "rollback"])
-async def test_a_natural_end_that_arrives_after_the_cancel_was_stored_ends_the_run_once(
-    engine: Any, action: str
+@pytest.mark.parametrize("outcome", ["success", "error", "timeout"])
+async def test_an_end_of_another_kind_that_arrives_after_the_cancel_was_stored_is_the_cancel(
+    engine: Any, action: str, outcome: str
 ) -> None:
     run = await engine.executing()
     ended = wait(engine, run)
     await cancel(engine, run, action)
-    engine.worker.end(run.run_id, result=b"1")
-    assert (await ended).status == ("success" if action == "interrupt" else "deleted")
+    error = None if outcome == "success" else {"error": "ValueError", "message": "wrapped"}
+    engine.worker.end(run.run_id, outcome, error=error, values=b"1", result=b"1")
+    if action == "interrupt":
+        assert await ended == waiters.Ended(status="interrupted", result=b"1", error=None)
+        thread = await engine.thread(run)
+        assert (thread.status, thread.error) == ("idle", {"error": "UserInterrupt", "message": REQUESTED})
+    else:
+        assert (await ended).status == "deleted"
     await engine.landed()
     assert await engine.kinds(run) == [event.END]
     with pytest.raises(NotFound):
@@ -206,7 +213,7 @@ async def test_a_natural_end_that_arrives_after_the_cancel_was_stored_ends_the_r
 async def test_a_natural_end_that_arrives_while_the_cancel_is_being_stored_ends_the_run_once(
     engine: Any, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
-    """A rollback that was stored first counts all the same: whoever asked for it has been told so."""
+    """A cancel that was stored first counts all the same: whoever asked for it has been told so."""
     run = await engine.executing()
     await engine.worker.committed(run.run_id, engine.worker.checkpoint(run.run_id, "0001"))
     ended = wait(engine, run)
@@ -225,7 +232,7 @@ async def test_a_natural_end_that_arrives_while_the_cancel_is_being_stored_ends_
         await submitted.wait()
         engine.worker.end(run.run_id, result=b"1")
     assert (await cancelling).status == "running"
-    assert (await ended).status == ("success" if action == "interrupt" else "deleted")
+    assert (await ended).status == ("interrupted" if action == "interrupt" else "deleted")
     await engine.landed()
     assert await engine.kinds(run) == [event.END]
     assert engine.worker.cancels == []

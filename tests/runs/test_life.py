@@ -358,8 +358,8 @@ async def test_on_a_full_disk_a_run_learns_it_and_its_end_is_stored_when_there_i
     await limit_disk(engine, None)
     assert (await waiting).error == error
     records = await engine.records(run)
-    assert [record.kind for record in records] == ["values", event.END]
-    assert records[-1].seq == (await engine.run(run)).log_to > 2
+    assert [record.kind for record in records] == ["values", "error", event.END]
+    assert records[-1].seq == (await engine.run(run)).log_to > 3
     await engine.landed()
 
 

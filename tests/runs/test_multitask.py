@@ -105,6 +105,6 @@ async def test_a_victim_that_ends_by_itself_in_the_same_moment_makes_room_all_th
         engine.worker.end(victim.run_id)
     successor = await creating
     await engine.worker.started(successor.run_id)
-    assert await engine.status(victim) == ("success" if strategy == "interrupt" else None)
+    assert await engine.status(victim) == ("interrupted" if strategy == "interrupt" else None)
     kept = await engine.fetch("SELECT run_id FROM checkpoints")
     assert kept == ([(victim.run_id,)] if strategy == "interrupt" else [])

@@ -100,22 +100,23 @@ def test_a_run_is_ended_once_and_only_by_the_attempt_that_has_it(
     before = row(desk, run_id), desk.dump("threads", "events")
     starts = 1 if state in {"running", "parked"} else 0
     end = desk.chunk(thread_id, run_id, [("end", "", 2, b"{}")])
+    status: Any = "interrupted" if state == "marked" else "success"
     ended = runs.run_finish_if_active(
-        desk.connection, run_id, attempt, runs.RunOutcome(status="success"), end, desk.tick()
+        desk.connection, run_id, attempt, runs.RunOutcome(status=status), end, desk.tick()
     )
     assert ended is (state in ACTIVE and attempt in {0, starts})
     if not ended:
         assert (row(desk, run_id), desk.dump("threads", "events")) == before
         return
     run = desk.run(run_id)
-    assert (run.status, run.ended_at, run.log_to) == ("success", desk.now, end.last_seq)
+    assert (run.status, run.ended_at, run.log_to) == (status, desk.now, end.last_seq)
     assert desk.holder(thread_id) is None
     assert desk.look(thread_id).status == "idle"
     assert desk.fetch("SELECT run_id, last_seq FROM events WHERE last_seq = ?", end.last_seq) == [
         (run_id, end.last_seq)
     ]
     assert not desk.finish(run_id, "error", 0)
-    assert desk.run(run_id).status == "success"
+    assert desk.run(run_id).status == status
 
 
 @pytest.mark.parametrize("state", STATES)
