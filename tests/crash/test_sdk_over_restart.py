@@ -16,6 +16,7 @@ import pytest
 
 from tests.crash import script as scripts
 from tests.crash import served as subject
+from tests.processes import daemon
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -24,8 +25,10 @@ Make = Callable[..., subject.Served]
 PAUSE = 0.15
 
 
-def walk(name: str, client: str, call: str, thread_id: str | None, steps: int, **more: Any) -> dict[str, Any]:
-    kwargs = {"input": {"steps": steps, "pause": PAUSE}, **more}
+def walk(
+    name: str, client: str, call: str, thread_id: str | None, steps: int, *, gate: str = "", **more: Any
+) -> dict[str, Any]:
+    kwargs = {"input": {"steps": steps, "pause": PAUSE, "gate": gate}, **more}
     if call == "stream":
         kwargs["stream_mode"] = ["updates"]
     return {"name": name, "client": client, "call": call, "args": [thread_id, "walk"], "kwargs": kwargs}
@@ -163,22 +166,25 @@ async def test_a_client_that_was_cut_before_its_first_event_misses_nothing(make:
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("first", ["streams", "waits"])
 async def test_clients_get_their_end_when_the_daemon_is_killed_at_a_finish(
-    make: Make, first: str, when: str
+    make: Make, first: str, when: str, tmp_path: Path
 ) -> None:
     """Twice, while the last transaction of a run is about to be committed or has just been."""
     served = make(jobs_per_worker=20)
     await served.start(crash_at=f"run_finish_if_active:{when}:1")
     threads = {name: await served.thread() for name in ("async", "sync", "wait")}
     short, long = (6, 20) if first == "streams" else (20, 6)
+    gate = tmp_path / "all have been accepted"
     orders = [
-        walk("async", "async", "stream", threads["async"], short),
-        walk("sync", "sync", "stream", threads["sync"], short),
-        walk("stateless", "async", "stream", None, short),
-        walk("wait", "sync", "wait", threads["wait"], long),
-        walk("stateless wait", "async", "wait", None, long),
+        walk("async", "async", "stream", threads["async"], short, gate=str(gate)),
+        walk("sync", "sync", "stream", threads["sync"], short, gate=str(gate)),
+        walk("stateless", "async", "stream", None, short, gate=str(gate)),
+        walk("wait", "sync", "wait", threads["wait"], long, gate=str(gate)),
+        walk("stateless wait", "async", "wait", None, long, gate=str(gate)),
     ]
     async with scripts.Script(served.url, orders) as script:
         calls = script.calls
+        await daemon.until(lambda: all(calls[order["name"]].created for order in orders), "all are accepted")
+        gate.touch()
         await served.crashed()
         await served.start("started", crash_at=f"run_finish_if_active:{when}:{2 if when == 'before' else 1}")
         await served.crashed()

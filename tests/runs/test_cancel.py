@@ -582,10 +582,12 @@ async def test_a_thread_deleted_while_a_run_of_it_is_being_ended_without_a_worke
 
 
 async def test_a_run_whose_worker_does_not_end_it_at_its_timeout_is_fenced_off(boots: Any) -> None:
-    engine = await boots.start(cancel_deadline_s=0.0, job_timeout_s=0.001)
+    engine = await boots.start(cancel_deadline_s=0.0)
     run = await engine.executing()
     worker = engine.worker
     ended = wait(engine, run)
+    engine.runs.cancelling.job_timeout_s = 0.001  # only now: it would be over before it could be looked at
+    engine.runs.cancelling.watch_time(engine.runs.flights[run.run_id])
     assert await ended == waiters.Ended(
         status="timeout", result=None, error={"error": "TimeoutError", "message": ""}
     )

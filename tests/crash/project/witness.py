@@ -28,6 +28,7 @@ class State(TypedDict, total=False):
     witness: str
     steps: int
     pause: float
+    gate: str
     goal: int
     path: Annotated[list[int], operator.add]
     arms: Annotated[list[int], operator.add]
@@ -53,6 +54,8 @@ def say(witness: str, run_id: str, node: str, what: str) -> None:
 
 
 def begin(state: State) -> State:
+    while state.get("gate") and not Path(state["gate"]).exists():  # it is another process that opens the gate
+        time.sleep(0.01)
     return {"goal": len(state.get("path") or []) + state["steps"]}
 
 
