@@ -30,12 +30,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from aiohttp import web
-
 import gatewayd
 from gatewayd import app as composition
-from gatewayd import permissions, project, reload, sample, settings, tasks
-from gatewayd.api import keys, server
+from gatewayd import descriptors, permissions, project, reload, sample, settings, tasks
+from gatewayd.api import addresses, keys, listening, server
 from gatewayd.errors import BadConfiguration, DataDirBusy, GatewaydError
 from gatewayd.storage.sqlite import writing
 from gatewayd.workers import process
@@ -80,6 +78,7 @@ async def _serve(
 ) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(descriptors.on_error)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     url = url_of(sock)
@@ -171,13 +170,28 @@ async def running(
             composition.build_app(services), handler_cancellation=True, access_log=None, shutdown_timeout=1.0
         )
         await runner.setup()
-        await web.SockSite(runner, sock, backlog=BACKLOG).start()
+        listener = _listener(options)
+        await listening.Site(runner, sock, listener, BACKLOG).start()
+        watching = tasks.Group("connections")
+        watching.spawn(listener.watch(), "watch")
         try:
             yield services
         finally:
+            await watching.stop()
             await services.runs.stop(options.drain_s)
             services.shutdown.set()  # streams abort their connections
             await runner.cleanup()
+
+
+def _listener(options: settings.Settings) -> listening.Listener:
+    room = descriptors.connections(descriptors.raise_limit(), options.max_connections, options.workers)
+    return listening.Listener(
+        addresses=addresses.Addresses(options.trusted_proxies),
+        most=room,
+        most_of_one=options.max_per_address,
+        receive_timeout_s=options.receive_timeout_s,
+        write_timeout_s=options.write_timeout_s,
+    )
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ import sys
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Final, TextIO
@@ -67,6 +67,30 @@ _ESCAPED = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if
 def fields(**values: Any) -> dict[str, Fields]:
     """Return the `extra` argument of a logging call: ``log.info("run ended", extra=fields(status=status))``."""
     return {"fields": values}
+
+
+class Seldom:
+    """
+    What is told once a minute, however often it happens: ``if (times := seldom.times()) is not None: log.warning(…)``.
+
+    The first time is told at once, and those in between with the next.
+    """
+
+    def __init__(self, interval_s: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._interval_s = interval_s
+        self._clock = clock
+        self._due: float | None = None
+        self._untold = 0
+
+    def times(self) -> int | None:
+        """Count one; return how many are to be told now, None if it is too early."""
+        self._untold += 1
+        now = self._clock()
+        if self._due is not None and now < self._due:
+            return None
+        self._due = now + self._interval_s
+        told, self._untold = self._untold, 0
+        return told
 
 
 class bind:  # noqa: N801  used like a function

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -64,6 +65,7 @@ UNHONOURED: Final = {
 }
 """Variables of the reference that change its behaviour and not ours."""
 
+Network = IPv4Network | IPv6Network
 Parse = Callable[[Any], Any]
 """From a flag's value or a variable's text to the field's value; a ValueError says what it must be."""
 
@@ -140,6 +142,15 @@ def _host(value: Any) -> str:
 
 def _origins(value: Any) -> tuple[str, ...]:
     return tuple(origin for part in str(value).split(",") if (origin := part.strip().rstrip("/")))
+
+
+def _networks(value: Any) -> tuple[Network, ...]:
+    try:
+        return tuple(ip_network(part.strip()) for part in str(value).split(",") if part.strip())
+    except ValueError:
+        raise ValueError(
+            "must be addresses or networks, separated by commas: 10.0.0.5, 172.16.0.0/12"
+        ) from None
 
 
 def _level(value: Any) -> str:
@@ -307,6 +318,31 @@ class Settings:
     """
     Bytes of a request's body beyond which it is refused (413). Default: 100 MiB. Set by GATEWAYD_MAX_BODY_BYTES,
     HTTP_MAX_REQUEST_BODY_BYTES.
+    """
+
+    max_connections: int = _setting(10_000, _whole(1, 1_000_000))
+    """
+    Number of connections beyond which further ones are refused (503); fewer if the limit of open files leaves no room for
+    them. Default: 10000. Set by GATEWAYD_MAX_CONNECTIONS.
+    """
+
+    max_per_address: int = _setting(500, _whole(0, 1_000_000))
+    """
+    Number of connections of one address (IPv6: of one /64) beyond which further ones are refused (503), and of requests
+    under way that a proxy passes on for one; 0: no limit. Connections from this machine and from trusted proxies have
+    none. Default: 500. Set by GATEWAYD_MAX_PER_ADDRESS.
+    """
+
+    trusted_proxies: tuple[Network, ...] = _setting((), _networks)
+    """
+    Addresses and networks of proxies whose `X-Forwarded-For` says whose a request is, in variables separated by commas;
+    those on this machine need not be named. Default: none. Set by GATEWAYD_TRUSTED_PROXIES.
+    """
+
+    receive_timeout_s: float = _setting(30.0, _seconds(1, 3600))
+    """
+    Seconds after which a request is ended (408) of whose head or body nothing more comes, or less than 1 kB a second over
+    that time. Default: 30. Set by GATEWAYD_RECEIVE_TIMEOUT_S.
     """
 
     search_scan: int = _setting(50_000, _whole(1, 1_000_000_000))

@@ -15,7 +15,7 @@ from aiohttp import web
 from attrs import frozen
 
 import gatewayd
-from gatewayd.api import counting, keys, reply
+from gatewayd.api import counting, incoming, keys, listening, reply
 from gatewayd.storage import pages, store
 from gatewayd.workers import memory
 
@@ -33,6 +33,7 @@ class Moment:
     counts: counting.Counts
     queue: store.Queue
     services: keys.Services
+    listener: listening.Listener | None = None
 
     @property
     def places(self) -> int:
@@ -53,11 +54,12 @@ class Moment:
 @routes.get("/metrics")
 async def metrics(request: web.Request) -> web.Response:
     """Tell what the server counts: Prometheus' text, or JSON with `format=json`."""
-    services = request.app[keys.SERVICES]
+    services, connection = request.app[keys.SERVICES], incoming.of(request)
     moment = Moment(
         counts=request.app[counting.COUNTS],
         queue=await services.storage.runs_queue(services.runs.now()),
         services=services,
+        listener=None if connection is None else connection.listener,
     )
     if request.query.get("format") == "json":
         return reply.json(as_json(moment))
@@ -111,6 +113,9 @@ def own_numbers(moment: Moment) -> Iterator[tuple[str, str, float, str]]:
         (moment.queue.longest or 0) / 1e6,
         "How long the oldest due run waits",
     )
+    if moment.listener is not None:
+        yield "connections", "gauge", len(moment.listener.open), "Connections of clients"
+        yield "connections_refused", "counter", moment.listener.refusals, "Refused connections and requests"
     yield "events", "counter", log.numbered, "Events of all threads"
     yield "event_bytes", "counter", log.numbered_bytes, "Bytes of the events"
     yield "hub_bytes", "gauge", hub.held, "Bytes of memory that live tails of streams hold"

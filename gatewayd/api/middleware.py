@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gatewayd import logs
-from gatewayd.api import cors, counting, faults, keys, payload
+from gatewayd.api import cors, counting, faults, incoming, keys, payload
 
 log = logging.getLogger(__name__)
 access = logging.getLogger("gatewayd.access")
@@ -48,7 +48,10 @@ async def requests(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    connection = incoming.of(request)
     try:
+        if connection is not None:
+            connection.begin(request)
         if (answered := _at_once(request)) is not None:
             return answered
         return await handler(request)
@@ -58,6 +61,9 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
         if BEGUN in request:  # a second head would be garbage inside the first one's body
             raise
         return faults.answer(error, request)
+    finally:
+        if connection is not None:
+            connection.end()
 
 
 def _tell(request: web.Request, response: web.StreamResponse | None) -> None:
@@ -72,6 +78,8 @@ def _tell(request: web.Request, response: web.StreamResponse | None) -> None:
 async def headers(request: web.Request, response: web.StreamResponse) -> None:
     """Complete a response's head; called when it is about to go out, for streams too."""
     request[BEGUN] = True
+    if (connection := incoming.of(request)) is not None:
+        connection.answered()
     request.app[counting.COUNTS].add(request, response.status)
     response.headers[hdrs.SERVER] = "gatewayd"
     cors.allow(request, response)

@@ -17,7 +17,7 @@ within half an interval, is cut off: its connection is aborted, since an orderly
 take. Memory: one page of events for the session, and what the socket's buffer holds.
 
 Limits: the filters of a connection (`subscriptions.Subscriptions`), and its commands: after a burst of `COMMANDS_BURST`
-each waits until its turn has come, `COMMANDS_PER_S` a second. Meanwhile no more than some 100 KiB are read from the client;
+each waits until its turn has come, `COMMANDS_PER_S` a second. Meanwhile no more than some 500 KiB are read from the client;
 one that sends on faster than that does not get its PONGs through, and is cut.
 """
 

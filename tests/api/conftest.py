@@ -17,7 +17,7 @@ from attrs import define, field
 
 import gatewayd
 from gatewayd import api, project, serving, settings, tasks
-from gatewayd.api import keys
+from gatewayd.api import addresses, incoming, keys, listening
 from gatewayd.model import event
 from gatewayd.model.webhook import WebhookRules
 from gatewayd.runs import claims, manager, waiters
@@ -154,6 +154,36 @@ class PlayedSupervisor:
         return answer
 
 
+class Listening:
+    """aiohttp's HTTP protocol behind a listener, as in the daemon."""
+
+    def __init__(self, http: web.Server, listener: listening.Listener) -> None:
+        self.http = http
+        self.listener = listener
+
+    def __call__(self) -> incoming.Incoming:
+        return incoming.Incoming(self.listener, self.http)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.http, name)
+
+
+class Runner(web.AppRunner):
+    listener: listening.Listener
+
+    async def _make_server(self) -> Any:
+        return Listening(await super()._make_server(), self.listener)
+
+
+class ListeningServer(TestServer):
+    listener: listening.Listener
+
+    async def _make_runner(self, **kwargs: Any) -> Runner:
+        runner = Runner(self.app, **kwargs)
+        runner.listener = self.listener
+        return runner
+
+
 @define(eq=False)
 class Server:
     """A server under test."""
@@ -161,6 +191,8 @@ class Server:
     client: TestClient[web.Request, web.Application]
     services: keys.Services
     workers: PlayedSupervisor
+    listener: listening.Listener
+    """Its watch looks when the test says so (`check`)."""
     ended: asyncio.Event = field(factory=asyncio.Event)
 
     @property
@@ -255,10 +287,18 @@ async def serve(tmp_path: Path) -> AsyncIterator[Any]:
 
         app.cleanup_ctx.append(parts)
         api.setup(app)
-        client = TestClient(TestServer(app))
+        http = ListeningServer(app)
+        http.listener = listening.Listener(
+            addresses=addresses.Addresses(chosen.trusted_proxies),
+            most=chosen.max_connections,
+            most_of_one=chosen.max_per_address,
+            receive_timeout_s=chosen.receive_timeout_s,
+            write_timeout_s=chosen.write_timeout_s,
+        )
+        client = TestClient(http)
         await client.start_server()
         opened.append(client)
-        return Server(client, app[keys.SERVICES], workers)
+        return Server(client, app[keys.SERVICES], workers, http.listener)
 
     yield start
     for client in opened:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+from ipaddress import ip_network
 
 import attrs
 import pytest
@@ -61,6 +62,13 @@ TEXTS = {
     "replay_window_s": ("3600", 3600.0),
     "events_ttl_s": ("0", 0.0),
     "hub_memory": ("1048576", 1048576),
+    "max_connections": ("100", 100),
+    "max_per_address": ("0", 0),
+    "trusted_proxies": (
+        "10.0.0.5, 172.16.0.0/12,2001:db8::/32",
+        tuple(map(ip_network, ("10.0.0.5", "172.16.0.0/12", "2001:db8::/32"))),
+    ),
+    "receive_timeout_s": ("2.5", 2.5),
     "search_scan": ("1000", 1000),
     "run_window": ("65536", 65536),
     "run_backlog": ("2097152", 2097152),
@@ -125,6 +133,10 @@ def test_defaults_are_those_of_the_documentation(folder):
         replay_window_s=120.0,
         events_ttl_s=604_800.0,
         hub_memory=67108864,
+        max_connections=10_000,
+        max_per_address=500,
+        trusted_proxies=(),
+        receive_timeout_s=30.0,
         search_scan=50000,
         run_window=1048576,
         run_backlog=67108864,
@@ -299,6 +311,10 @@ def test_a_relative_data_dir_is_relative_to_where_it_is_written(folder, monkeypa
         ("drain_s", "-1"),
         ("max_retries", "-1"),
         ("hub_memory", "1"),
+        ("max_connections", "0"),
+        ("trusted_proxies", "proxy.example"),
+        ("trusted_proxies", "10.0.0.5/8"),
+        ("receive_timeout_s", "0"),
         ("search_scan", "0"),
         ("max_body_bytes", "1"),
         ("log_level", "LOUD"),
