@@ -22,6 +22,7 @@ Where things are, from the socket inwards (each package's docstring is its desig
     blobs                large values in pieces, each stored once
     tasks, logs          tasks with an owner; structured logs
     permissions          who may read the files
+    loops                loops that go on after errors, and what health knows of them
     settings, project    what the operator decides; langgraph.json
     wire, model          JSON; plain records and the states of a run
     errors, ids          the errors that cross layers; identifiers

@@ -61,14 +61,15 @@ async def open_services(
         writer,
         room.Room(options.data_dir, options.max_db_size, options.min_free_disk, options.data_dir / STORE),
     )
-    background = tasks.Group("services")
+    known = storage.writer.loops
+    background = tasks.Group("services", known)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(_close, storage)
         await storage.system_assistants_sync(descriptions(served), now_us())
         serves = serving.Serving(options, served)
         await _sync_default_ttl(storage, serves)
         events = hub.Hub(storage, budget=options.hub_memory)
-        workers = supervisor.Supervisor(plan_of(options, served, url), begin)
+        workers = supervisor.Supervisor(plan_of(options, served, url), begin, known)
         runs = manager.RunManager(
             storage=storage,
             log=stream_log.Log(storage, events),
@@ -94,16 +95,22 @@ async def open_services(
         stack.push_async_callback(workers.stop)
         stack.push_async_callback(runs.stop, options.drain_s)
         stack.push_async_callback(background.stop)
-        background.spawn(claims.claimer(runs), "claimer")
-        background.spawn(recovery.end_cancelled(runs), "end what was cancelled")
+
+        def stopping() -> bool:
+            return runs.stopping
+
+        background.spawn_forever(partial(claims.claimer, runs), "claimer", essential=True, until=stopping)
+        background.spawn_forever(
+            lambda _: recovery.end_cancelled(runs), "end what was cancelled", until=stopping, once=True
+        )
         keeping = sweeper.Keeping(
             linger_s=options.linger_s,
             events_s=options.events_ttl_s,
             idempotency_s=options.idempotency_ttl_s,
             webhooks_s=options.webhook_log_s,
         )
-        background.spawn(sweeper.sweeper(runs, options.sweep_interval_s, keeping), "sweeper")
-        background.spawn(posting.run(), "webhooks")
+        background.spawn_forever(partial(sweeper.sweeper, runs, options.sweep_interval_s, keeping), "sweeper")
+        background.spawn_forever(posting.run, "webhooks")
         services = keys.Services(
             settings=options,
             serving=serves,
@@ -114,10 +121,12 @@ async def open_services(
             webhooks=posting,
             shutdown=asyncio.Event(),
             api_url=url,
+            loops=known,
         )
         expiring = retention.Expiring(services.operations, lambda: serves.retention)
-        background.spawn(expiring.run(), "expiry of threads")
-        background.spawn(ticker.Ticker(crons=services.crons, runs=runs).run(), "ticker")
+        background.spawn_forever(expiring.run, "expiry of threads")
+        clock = ticker.Ticker(crons=services.crons, runs=runs)
+        background.spawn_forever(clock.run, "ticker", essential=True, until=stopping)
         yield services
 
 

@@ -93,8 +93,8 @@ async def _serve(
             _tell(f"gatewayd {gatewayd.__version__} serving {len(served.graphs)} graphs at {url}")
             if (steps := sample.next_steps(options.config, url)) is not None:
                 _tell(steps)
-        reloads = tasks.Group("reloads")
-        reloads.spawn(reloader.run(), "reloader")
+        reloads = tasks.Group("reloads", services.loops)
+        reloads.spawn_forever(reloader.run, "reloader")
         await stop.wait()
         log.info("stopping")
         await reloads.stop()

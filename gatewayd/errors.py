@@ -7,7 +7,8 @@
     │   ├── NotFound          404
     │   └── Conflict          409
     ├── Unusable              424: a graph of the project is none
-    ├── Unavailable           503: not now (stopping, service worker absent); retry later
+    ├── Unavailable           503: not now (stopping, service worker absent, database locked); retry later
+    │   └── Damaged           the database is damaged: 503 with what to do; at the start exit code 65
     ├── InsufficientStorage   507: a limit of the operator's or the disk leaves no room for it
     ├── Unanswered            504: a worker did not answer in time; the detail names what hung
     ├── Unreadable            500: something stored is damaged, incomplete or sealed with another key
@@ -58,6 +59,10 @@ class Unusable(GatewaydError):
 
 class Unavailable(GatewaydError):
     """The server can't do this at the moment; the client may retry."""
+
+
+class Damaged(Unavailable):
+    """The database is damaged. It is not written any more; the daemon does not start on it (exit code 65)."""
 
 
 class InsufficientStorage(GatewaydError):

@@ -30,7 +30,7 @@ from typing import Any
 import attrs
 from attrs import define, field, frozen
 
-from gatewayd import wire
+from gatewayd import loops, wire
 from gatewayd.errors import GatewaydError
 
 log = logging.getLogger(__name__)
@@ -84,8 +84,8 @@ class Reloader:
         """Have the project loaded anew, after the reload that may be going on."""
         self._asked.set()
 
-    async def run(self) -> None:
-        """Carry out what is asked for, until cancelled."""
+    async def run(self, turned: loops.Turned = lambda: None) -> None:
+        """Carry out what is asked for, until cancelled. To be called again after an error."""
         while True:
             await self._asked.wait()
             self._asked.clear()
@@ -93,6 +93,7 @@ class Reloader:
             log.info("reload %d: the project is loaded anew", self._standing.begun)
             ok, message = await self._once()
             self._note(ended=self._standing.begun, ok=ok, message=message)
+            turned()
 
     async def _once(self) -> tuple[bool, str]:
         try:

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 from attrs import define, field
 
+from gatewayd import loops as loops_
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -19,6 +21,8 @@ class Group:
     """The tasks of one owner. An error that nobody awaits is logged; `stop` ends what is left."""
 
     owner: str
+    loops: list[loops_.Loop] = field(factory=list)
+    """Its loops are added to this list, which may be shared with other groups."""
     _tasks: set[asyncio.Task[Any]] = field(factory=set, init=False)
     _stopped: bool = field(default=False, init=False)
 
@@ -31,6 +35,36 @@ class Group:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard if awaited else self._ended)
         return task
+
+    def spawn_forever(
+        self,
+        make: Callable[[loops_.Turned], Coroutine[Any, Any, object]],
+        name: str,
+        *,
+        essential: bool = False,
+        until: Callable[[], bool] = lambda: False,
+        once: bool = False,
+    ) -> loops_.Loop:
+        """
+        Start a loop that is meant to live as long as its owner, and return what is known of it.
+
+        `make(turned)` makes its body, and makes it again, after a growing pause, whenever it has raised or returned.
+        The body calls `turned` whenever it has completed a round of its work. It ends when it raises or returns while
+        `until` is true, and with `once` when it returns.
+        """
+        loop = loops_.Loop(f"{self.owner}: {name}", essential)
+        task = self.spawn(_forever(loop, make, until, once), name, awaited=True)
+        self.loops.append(loop)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            error = None if task.cancelled() else task.exception()
+            if self._stopped or loop.over:
+                self.loops.remove(loop)
+            else:  # it stays in the list: health tells of it
+                loop.died(error)
+
+        task.add_done_callback(ended)
+        return loop
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -48,6 +82,33 @@ class Group:
         for task in self._tasks:
             task.cancel()
         await self.join()
+
+
+async def _forever(
+    loop: loops_.Loop,
+    make: Callable[[loops_.Turned], Coroutine[Any, Any, object]],
+    until: Callable[[], bool],
+    once: bool,
+) -> None:
+    """Call the body of a loop again and again."""
+    while True:
+        error: BaseException
+        try:
+            await make(loop.turned)
+            error = loops_.Ended("it returned")
+        except Exception as raised:
+            error = raised
+        except (
+            asyncio.CancelledError
+        ) as raised:  # of a future that it waited for, unless somebody has ended it
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            error = raised
+        if until() or (once and isinstance(error, loops_.Ended)):
+            loop.over = True
+            return
+        await asyncio.sleep(loop.failed(error))
 
 
 async def until_done(work: Callable[[], Awaitable[T]], what: str, retry_s: float) -> T:

@@ -10,6 +10,7 @@ from attrs import Factory, field, frozen
 
 from gatewayd import assistants as assistants_
 from gatewayd import items as items_
+from gatewayd import loops as loops_
 from gatewayd import project as project_
 from gatewayd import serving as serving_
 from gatewayd import settings as settings_
@@ -62,6 +63,8 @@ class Services:
     webhooks: sender.Sender
     shutdown: asyncio.Event
     """Set when connections that wait or stream are to be cut."""
+    loops: list[loops_.Loop] = Factory(list)
+    """Those that go on as long as the daemon."""
     api_url: str | None = None
     """The server's own address as user code sees it (LANGGRAPH_API_URL); shown in runs' metadata."""
     assistants: assistants_.Assistants = field(default=Factory(_assistants, takes_self=True), init=False)

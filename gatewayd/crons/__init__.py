@@ -30,8 +30,10 @@ What happens on each failure
     date that it had. The clock is set forward: what became due fires, once.
     The run can't be created because the thread is busy and the strategy is "reject": the date passes, logged.
     Because the thread or the assistant is gone: the cron goes with it.
-    The disk is full: nothing was stored, the date is tried again a little later; other crons don't wait for it.
+    The run is refused for what the cron's payload says: the date passes, logged.
+    Anything else keeps a date from being stored (the database is locked, the disk full, a fault of ours): nothing was
+    stored, the date is tried again after a pause that grows to a minute; other crons don't wait for it.
+    Dates come while others fire, which may take long: the next look begins where the last one was.
     The next date can't be found: this date fires, then the cron is disabled, logged.
-    Anything else goes wrong with a cron: it is logged, and the date passes without a run.
     The run itself fails: no matter to the cron.
 """

@@ -6,9 +6,9 @@ import asyncio
 import logging
 
 import attrs
-from attrs import define, field
+from attrs import define, field, frozen
 
-from gatewayd import logs
+from gatewayd import logs, loops
 from gatewayd.crons import registry, requests
 from gatewayd.crons import schedule as schedules
 from gatewayd.errors import GatewaydError, RequestError
@@ -21,10 +21,24 @@ log = logging.getLogger(__name__)
 LONGEST_WAIT_S = 30.0
 """Even without a hint the table is looked at this often: a clock that was put forward is noticed then."""
 AFTER_ERROR_S = 1.0
+"""Pause before a firing that has failed is tried again; it doubles with every further failure."""
+LONGEST_AFTER_ERROR_S = 60.0
+FORGOTTEN_AFTER_S = 3600.0
+"""Failures of a cron that is not due any more are forgotten after that time."""
 PAGE = 100
 """Crons that are read and fired together."""
 GRACE_S = 5.0
 """A date fires this much after the end time at most, if the server was late for it."""
+
+
+@frozen
+class _Failure:
+    """A firing that has failed by no fault of its cron, and is tried again."""
+
+    again: int
+    """When, in µs."""
+    times: int
+    """How often in a row."""
 
 
 @define(eq=False)
@@ -33,11 +47,11 @@ class Ticker:
 
     crons: registry.Crons
     runs: manager.RunManager
-    _failed: dict[str, int] = field(factory=dict, init=False)
-    """Crons whose firing has failed, and when they are tried again (µs)."""
+    _failed: dict[str, _Failure] = field(factory=dict, init=False)
+    """By cron."""
 
-    async def run(self) -> None:
-        """Fire until cancelled or until the server stops."""
+    async def run(self, turned: loops.Turned = lambda: None) -> None:
+        """Fire until cancelled or until the server stops. To be called again after an error."""
         wait_s = 0.0
         while not self.runs.stopping:
             try:
@@ -46,62 +60,84 @@ class Ticker:
             except TimeoutError:
                 pass
             self.crons.changed.clear()
-            wait_s = await self._tick_safely()
-
-    async def _tick_safely(self) -> float:
-        try:
-            return await self.tick()
-        except GatewaydError as error:
-            if not self.runs.stopping:
-                log.error("crons could not be fired: %s", error.detail)
-        except Exception:
-            log.exception("crons could not be fired")
-        return AFTER_ERROR_S
+            wait_s = await self.tick()
+            turned()
 
     async def tick(self) -> float:
         """Fire all that is due; return how long nothing more will be, in seconds."""
         storage = self.crons.storage
-        full = True
+        now, full = self.crons.now(), True
         while full and not self.runs.stopping:
             now = self.crons.now()
-            self._failed = {cron_id: again for cron_id, again in self._failed.items() if again > now}
-            due = await storage.crons_due(now, PAGE, self._failed)
+            due = await storage.crons_due(now, PAGE, self._resting(now))
             await asyncio.gather(*(self._fire(cron, now) for cron in due))
             full = len(due) == PAGE
-        now = self.crons.now()
-        dates = [*self._failed.values()]
+        # From the moment of the last look on: what has become due while that fired is due now.
+        dates = [failure.again for failure in self._failed.values() if failure.again > now]
         if (date := await storage.crons_next_date(now)) is not None:
             dates.append(date)
-        return min(LONGEST_WAIT_S, max(0.0, (min(dates, default=now + 10**12) - now) / 1e6))
+        if not dates:
+            return LONGEST_WAIT_S
+        return min(LONGEST_WAIT_S, max(0.0, (min(dates) - self.crons.now()) / 1e6))
+
+    def _resting(self, now: int) -> list[str]:
+        """Return the crons whose firing has failed and is not to be tried again yet."""
+        forgotten = now - int(FORGOTTEN_AFTER_S * 1e6)
+        self._failed = {cron: failure for cron, failure in self._failed.items() if failure.again > forgotten}
+        return [cron_id for cron_id, failure in self._failed.items() if failure.again > now]
 
     async def _fire(self, cron: Cron, now: int) -> None:
         """Fire one cron. Whatever goes wrong, others are not concerned."""
-        fields = logs.fields(cron_id=cron.cron_id)
         try:
             firing = _firing(cron, now)
-            fired = await self.runs.fire(firing)
-        except GatewaydError as error:
-            if not self.runs.stopping:  # else it is due at the next start
-                self._again(cron, now)
-                log.error("cron %s could not be fired: %s", cron.cron_id, error.detail, extra=fields)
+        except Exception as error:
+            firing = _without_run(cron, now)
+            log.error(
+                "the run of cron %s can't be made, it passes this date: %s: %s",
+                cron.cron_id,
+                type(error).__name__,
+                error,
+                exc_info=error,
+                extra=logs.fields(cron_id=cron.cron_id),
+            )
+        try:
+            fired = await self._fired(cron, firing)
+        except Exception as error:
+            self._failed_again(cron, error)
             return
-        except Exception:
-            self._again(cron, now)  # unless the date can be passed
-            log.exception("cron %s could not be fired, it passes this date", cron.cron_id, extra=fields)
-            await self._pass(cron, now)
-            return
+        self._failed.pop(cron.cron_id, None)
         self._tell(cron, firing, fired)
 
-    def _again(self, cron: Cron, now: int) -> None:
-        self._failed[cron.cron_id] = now + int(AFTER_ERROR_S * 1e6)
-
-    async def _pass(self, cron: Cron, now: int) -> None:
-        """Have a date pass without a run."""
+    async def _fired(self, cron: Cron, firing: Firing) -> store.Fired:
+        """Take a cron's date; without its run if that is refused for what it is, which would not change."""
         try:
-            await self.runs.fire(_without_run(cron, now))
-            self._failed.pop(cron.cron_id, None)
-        except Exception:
-            log.exception("cron %s stays at its date", cron.cron_id, extra=logs.fields(cron_id=cron.cron_id))
+            return await self.runs.fire(firing)
+        except RequestError as error:
+            log.warning(
+                "cron %s passes this date: %s",
+                cron.cron_id,
+                error.detail,
+                extra=logs.fields(cron_id=cron.cron_id),
+            )
+            return await self.runs.fire(attrs.evolve(firing, request=None))
+
+    def _failed_again(self, cron: Cron, error: Exception) -> None:
+        """Note that a firing has failed by no fault of its cron: the date stays, and is tried again."""
+        if self.runs.stopping:  # it is due at the next start
+            return
+        before = self._failed.get(cron.cron_id)
+        times = 1 if before is None else before.times + 1
+        pause_s = min(LONGEST_AFTER_ERROR_S, AFTER_ERROR_S * 2 ** min(times - 1, 10))
+        self._failed[cron.cron_id] = _Failure(self.crons.now() + int(pause_s * 1e6), times)
+        ours = isinstance(error, GatewaydError)
+        log.error(
+            "cron %s could not be fired, it is tried again in %g s: %s",
+            cron.cron_id,
+            pause_s,
+            error.detail if isinstance(error, GatewaydError) else f"{type(error).__name__}: {error}",
+            exc_info=None if ours or times > 1 else error,
+            extra=logs.fields(cron_id=cron.cron_id),
+        )
 
     def _tell(self, cron: Cron, firing: Firing, fired: store.Fired) -> None:
         fields = logs.fields(cron_id=cron.cron_id)

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
-from gatewayd.errors import GatewaydError
+from gatewayd import loops
 from gatewayd.runs import manager
-
-log = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 60.0
 """Even without a hint the table is looked at this often."""
-AFTER_ERROR_S = 1.0
 
 
-async def claimer(runs: manager.RunManager) -> None:
-    """Start due runs as places become free, until cancelled."""
+async def claimer(runs: manager.RunManager, turned: loops.Turned = lambda: None) -> None:
+    """Start due runs as places become free, until the server stops. To be called again after an error."""
     wait_s = 0.0
     while not runs.stopping:
         try:
@@ -25,12 +21,8 @@ async def claimer(runs: manager.RunManager) -> None:
         except TimeoutError:
             pass
         runs.hint.clear()
-        try:
-            wait_s = await _claim(runs)
-        except GatewaydError as error:
-            if not runs.stopping:
-                log.error("due runs could not be started: %s", error.detail)
-            wait_s = AFTER_ERROR_S
+        wait_s = await _claim(runs)
+        turned()
 
 
 async def _claim(runs: manager.RunManager) -> float:

@@ -35,6 +35,17 @@ async def recover(
 
 
 async def end_cancelled(runs: manager.RunManager) -> None:
-    """End the runs whose cancel had been stored and not carried out, and those that the boot has marked."""
+    """
+    End the runs whose cancel had been stored and not carried out, and those that the boot has marked.
+
+    To be called again after an error: those that were ended are not found again, and one that can't be ended does not
+    keep the others waiting.
+    """
+    first: Exception | None = None
     for run in await runs.storage.runs_cancelled_pending():
-        await runs.ending.end_without_worker(run)
+        try:
+            await runs.ending.end_without_worker(run)
+        except Exception as error:
+            first = first or error
+    if first is not None:
+        raise first

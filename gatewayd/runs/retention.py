@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-from gatewayd.errors import Conflict, GatewaydError, NotFound, RequestError
+from gatewayd import loops
+from gatewayd.errors import Conflict, NotFound, RequestError
 from gatewayd.model.retention import Retention
 from gatewayd.runs import operations
 from gatewayd.storage import store
@@ -35,16 +36,12 @@ class Expiring:
     rules: Callable[[], Retention]
     """Asked before each sweep: a reload may change them."""
 
-    async def run(self) -> None:
-        """Sweep by the clock until cancelled."""
+    async def run(self, turned: loops.Turned = lambda: None) -> None:
+        """Sweep by the clock until cancelled. To be called again after an error."""
         while True:
             await asyncio.sleep(max(SHORTEST_S, self.rules().sweep_interval_minutes * 60))
-            try:
-                await self.sweep(self.rules().sweep_limit)
-            except GatewaydError as error:
-                log.error("expired threads could not be dealt with: %s", error.detail)
-            except Exception:
-                log.exception("expired threads could not be dealt with")
+            await self.sweep(self.rules().sweep_limit)
+            turned()
 
     async def sweep(self, limit: int) -> int:
         """Deal with up to `limit` threads whose time is over; return how many were deleted or cut to their latest states."""

@@ -9,17 +9,14 @@ stateless run's thread until nobody does, a thread's events for as long again, s
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 
 from attrs import frozen
 
+from gatewayd import loops
 from gatewayd.blobs import cut
 from gatewayd.checkpointing import convert
-from gatewayd.errors import GatewaydError
 from gatewayd.runs import manager
-
-log = logging.getLogger(__name__)
 
 STEP_ROWS = 200
 """Rows of one step: a few milliseconds of the writer's time."""
@@ -43,25 +40,37 @@ class Keeping:
     """Bytes of free pages that the file keeps for what comes next (not seconds); what is beyond is given back."""
 
 
-async def sweeper(runs: manager.RunManager, every_s: float, keeping: Keeping) -> None:
-    """Sweep every `every_s` seconds until cancelled."""
+async def sweeper(
+    runs: manager.RunManager, every_s: float, keeping: Keeping, turned: loops.Turned = lambda: None
+) -> None:
+    """Sweep every `every_s` seconds until cancelled. To be called again after an error."""
     while True:
         await asyncio.sleep(every_s)
+        await _sweep_all(runs, keeping)
+        turned()
+
+
+async def _sweep_all(runs: manager.RunManager, keeping: Keeping) -> None:
+    """Do each kind of sweeping once, also if another fails; the first error is raised at the end."""
+    storage, now = runs.storage, runs.now()
+    kinds: list[Callable[[], Awaitable[object]]] = [
+        lambda: sweep(runs, keeping.linger_s),
+        lambda: sweep_blobs(runs),
+        lambda: convert_rows(runs),
+        lambda: _in_steps(storage.idempotency_sweep_step, now - int(keeping.idempotency_s * 1e6)),
+        lambda: _in_steps(storage.webhooks_sweep_step, now - int(keeping.webhooks_s * 1e6)),
+        lambda: vacuum(runs, keeping.free_bytes),
+    ]
+    if keeping.events_s:
+        kinds.insert(3, lambda: prune(runs, max(keeping.events_s, keeping.linger_s)))
+    first: Exception | None = None
+    for kind in kinds:
         try:
-            await sweep(runs, keeping.linger_s)
-            await sweep_blobs(runs)
-            await convert_rows(runs)
-            if keeping.events_s:
-                await prune(runs, max(keeping.events_s, keeping.linger_s))
-            await _in_steps(
-                runs.storage.idempotency_sweep_step, runs.now() - int(keeping.idempotency_s * 1e6)
-            )
-            await _in_steps(runs.storage.webhooks_sweep_step, runs.now() - int(keeping.webhooks_s * 1e6))
-            await vacuum(runs, keeping.free_bytes)
-        except GatewaydError as error:
-            log.error("sweeping failed: %s", error.detail)
-        except Exception:  # nobody else gives back what is deleted
-            log.exception("sweeping failed")
+            await kind()
+        except Exception as error:
+            first = first or error
+    if first is not None:
+        raise first
 
 
 async def sweep(runs: manager.RunManager, linger_s: float) -> int:

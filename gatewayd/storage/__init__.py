@@ -22,6 +22,10 @@ Failure
     a tenth of their time). So an operation may be executed twice, and does nothing but change the database. If the commit itself fails, every operation of the batch fails with it, and the connection
     is rolled back. Nothing is ever half stored, also when the caller was cancelled in the meantime.
 
+    What SQLite itself refuses is translated in one place (`sqlite.failures`), for writer and readers alike. While another
+    process holds the lock of the file, the writer tries again every few milliseconds: what runs have sent waits for it,
+    requests get `Unavailable`, all of them together after `writing.LOCK_PATIENCE_S`, and later ones at once.
+
 Room
     `room.Room` is asked before a run or thread is made (`max_db_size`, `min_free_disk`): in `store.Storage`, so that no way
     of making one can forget it. When the disk is full all the same, the operations of the batch are tried one by one, so

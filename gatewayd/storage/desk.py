@@ -44,7 +44,7 @@ class Desk:
 
     def __attrs_post_init__(self) -> None:
         self.scanner.prepare = state_rows.prepare
-        self._snapshots = scanner_.Scanner(self.path, prepare=state_rows.prepare)
+        self._snapshots = scanner_.Scanner(self.writer.damage, prepare=state_rows.prepare)
         self.states = states_.States(self._snapshots)
 
     @property

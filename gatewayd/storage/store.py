@@ -12,6 +12,7 @@ from pathlib import Path
 from attrs import define
 
 from gatewayd.checkpointing import sql as checkpoint_sql
+from gatewayd.errors import GatewaydError
 from gatewayd.storage import assistants as assistants_
 from gatewayd.storage import boots as boots_
 from gatewayd.storage import crons as crons_
@@ -28,7 +29,7 @@ from gatewayd.storage.sqlite import (
     boots,
     crons,
     database,
-    disk,
+    failures,
     invariants,
     queue,
     retention,
@@ -42,7 +43,7 @@ from gatewayd.storage.sqlite import scanner as scanner_
 log = logging.getLogger(__name__)
 
 Created = admission.Created
-Unconfirmed = disk.Unconfirmed
+Unconfirmed = failures.Unconfirmed
 Claimed = runs.Claimed
 ThreadSearch = search.Search
 ThreadsFound = search.Found
@@ -87,12 +88,12 @@ class Storage(
 
         `writer` makes the writer; `room` are the limits (default: none).
         """
-        connection = database.opened(path)
+        writing_ = writer(database.opened(path))
         storage = cls(
             path=path,
-            writer=writer(connection),
-            readers=database.Readers(path),
-            scanner=scanner_.Scanner(path),
+            writer=writing_,
+            readers=database.Readers(writing_.damage),
+            scanner=scanner_.Scanner(writing_.damage),
             boot=0,
             opened_at=now,
             room=room or room_.Room(path.parent),
@@ -112,7 +113,7 @@ class Storage(
         try:
             if boot:
                 await self.writer.submit(boots.boot_end, boot, now)
-        except disk.FullDisk as error:  # the boot will look like one that was killed, which harms nothing
+        except GatewaydError as error:  # the boot will look like one that was killed, which harms nothing
             log.warning("the stop was not recorded: %s", error.detail)
         finally:
             await self.scanner.close()

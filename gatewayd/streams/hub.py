@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import logging
 import operator
 from collections import deque
-from collections.abc import Container
+from collections.abc import Awaitable, Callable, Container
+from functools import partial
 from types import TracebackType
+from typing import TypeVar
 
 from attrs import define, field, frozen
 
+from gatewayd.errors import Damaged, Unavailable
 from gatewayd.model.event import Chunk
 from gatewayd.storage import store
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 PAGE_BYTES = 256 * 1024
 """What a cursor takes from a tail at once."""
 
 STALE_ENTRIES = 10_000
 """Entries of vanished topics in the eviction order beyond which they are removed."""
+
+AGAIN_S = 0.2
+"""Pause before a read that storage could not make is tried again; it doubles with every further try."""
+LONGEST_AGAIN_S = 5.0
 
 _LAST_SEQ = operator.attrgetter("last_seq")
 
@@ -224,7 +236,7 @@ class Cursor:
         if not any(chunk.parts for chunk in chunks):
             return chunks
         try:
-            return [await self.hub.storage.chunk_joined(chunk, self.kinds) for chunk in chunks]
+            return [await self._read(partial(self._joined, chunk)) for chunk in chunks]
         except BaseException:  # whoever has waited no longer will ask again
             self.position = before
             raise
@@ -241,7 +253,7 @@ class Cursor:
                 if chunks := self._mine(chunks):
                     return chunks
             else:
-                chunks = await self.hub.storage.events_page(self.thread_id, self.position, self.run_id)
+                chunks = await self._read(self._page)
                 if self.parted:  # meanwhile: these are of a thread that is gone, or of the one under its id
                     return []
                 if await self._passed_over(chunks):
@@ -253,6 +265,33 @@ class Cursor:
                 elif topic.published is None and await self._nudged():
                     return []
 
+    async def _read(self, read: Callable[[], Awaitable[T]]) -> T:
+        """Make a read, again and again while storage can't: a stream outlasts a lock or a fault of the disk."""
+        pause_s = AGAIN_S
+        while True:
+            try:
+                return await read()
+            except Damaged:
+                raise
+            except Unavailable as error:
+                log.warning("events of thread %s can't be read now: %s", self.thread_id, error.detail)
+            await asyncio.sleep(pause_s)
+            pause_s = min(LONGEST_AGAIN_S, pause_s * 2)
+
+    async def _page(self) -> list[Chunk]:
+        return await self.hub.storage.events_page(self.thread_id, self.position, self.run_id)
+
+    async def _joined(self, chunk: Chunk) -> Chunk:
+        return await self.hub.storage.chunk_joined(chunk, self.kinds)
+
+    async def _removed(self) -> tuple[int, int] | None:
+        """Return up to where events were removed, and the run's attempt; None if none were."""
+        storage = self.hub.storage
+        if self.run_id is not None:
+            return await storage.run_events_gap(self.thread_id, self.run_id, self.position)
+        gone_to = await storage.events_gap(self.thread_id, self.position)
+        return None if gone_to is None else (gone_to, 0)
+
     async def _passed_over(self, chunks: list[Chunk]) -> bool:
         """
         Move behind what was removed between the position and the chunks that were read; True if anything was.
@@ -263,13 +302,10 @@ class Cursor:
         following = chunks[0].first_seq if chunks else self._topic.published
         if following is None or following <= self.position + 1:
             return False
-        if self.run_id is None:
-            gone_to, attempt = await self.hub.storage.events_gap(self.thread_id, self.position), 0
-        else:
-            lost = await self.hub.storage.run_events_gap(self.thread_id, self.run_id, self.position)
-            gone_to, attempt = lost or (None, 0)
-        if gone_to is None:
+        removed = await self._read(self._removed)
+        if removed is None:
             return False
+        gone_to, attempt = removed
         self.gap = Gap(self.position, gone_to + 1, attempt)
         self.position = gone_to
         return True

@@ -19,7 +19,7 @@ from aiohttp.connector import AddrInfoType
 from attrs import define, field
 
 import gatewayd
-from gatewayd import excerpts, tasks
+from gatewayd import excerpts, loops, tasks
 from gatewayd.errors import GatewaydError
 from gatewayd.model.run import Run
 from gatewayd.model.webhook import Attempt, Delivery
@@ -104,8 +104,13 @@ class Sender:
     """Delivery id to host."""
     _tasks: tasks.Group = field(factory=lambda: tasks.Group("webhooks"), init=False)
 
-    async def run(self) -> None:
-        """Send what is due until cancelled; attempts under way are given up then, and stay owed."""
+    async def run(self, turned: loops.Turned = lambda: None) -> None:
+        """
+        Send what is due until cancelled; attempts under way are given up then, and stay owed.
+
+        To be called again after an error.
+        """
+        self._tasks = tasks.Group("webhooks")
         try:
             wait_s = 0.0
             while True:
@@ -115,11 +120,8 @@ class Sender:
                 except TimeoutError:
                     pass
                 self.hint.clear()
-                try:
-                    wait_s = await self._look()
-                except GatewaydError as error:
-                    log.error("what webhooks are due could not be read: %s", error.detail)
-                    wait_s = AFTER_ERROR_S
+                wait_s = await self._look()
+                turned()
         finally:
             await self._tasks.stop()
 
@@ -158,6 +160,9 @@ class Sender:
         except GatewaydError as error:
             log.error("the attempt could not be noted: %s", error.detail, extra=delivery.about)
             await asyncio.sleep(AFTER_ERROR_S)
+        except Exception:  # it is still owed; not at once again, since the same would happen
+            log.exception("the webhook of run %s failed", delivery.run.run_id, extra=delivery.about)
+            await asyncio.sleep(AFTER_ERROR_S)
         finally:
             del self._under_way[delivery.delivery_id]
             self.hint.set()  # there is room for another
@@ -165,8 +170,7 @@ class Sender:
     async def _attempt(self, delivery: Delivery) -> None:
         started = self.now()
         values = None if delivery.run.ephemeral else await self.storage.webhook_values(delivery.run)
-        body = payload.build(delivery, values, self.show, started)
-        status, error, retry_after_s, final = await self._post(delivery, body, started)
+        status, error, retry_after_s, final = await self._tried(delivery, values, started)
         delivered = status is not None and 200 <= status < 300
         number, due = delivery.attempts + 1, None
         if not (delivered or final or number > len(BACKOFF_S)):
@@ -191,6 +195,18 @@ class Sender:
             outcome,
             extra=delivery.about,
         )
+
+    async def _tried(
+        self, delivery: Delivery, values: Any, started: int
+    ) -> tuple[int | None, str | None, float, bool]:
+        """Make one attempt; a fault of ours is a failed attempt, too, and is tried again as seldom."""
+        try:
+            body = payload.build(delivery, values, self.show, started)
+            return await self._post(delivery, body, started)
+        except Exception as error:
+            log.exception("the webhook of run %s failed", delivery.run.run_id, extra=delivery.about)
+            text = excerpts.excerpt(f"{type(error).__name__}: {error}", excerpts.STORED)
+            return None, text, 0.0, False
 
     async def _post(
         self, delivery: Delivery, body: bytes, now: int

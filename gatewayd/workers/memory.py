@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from gatewayd import loops
 from gatewayd.workers import worker
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ def resident(pid: int) -> int | None:
         return None
 
 
-async def watch(workers: Sequence[worker.Worker], limit: int) -> None:
+async def watch(workers: Sequence[worker.Worker], limit: int, turned: loops.Turned) -> None:
     """Kill each worker that uses more than `limit` bytes, until cancelled; `workers` may change meanwhile."""
     while True:
         await asyncio.sleep(WEIGH_EVERY_S)
@@ -33,6 +34,7 @@ async def watch(workers: Sequence[worker.Worker], limit: int) -> None:
             size = resident(each.pid)
             if size is not None and size > limit and not each.how_ended:
                 weigh_out(each, size, limit)
+        turned()
 
 
 def weigh_out(each: worker.Worker, size: int, limit: int) -> None:

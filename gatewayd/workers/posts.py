@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from attrs import define, field
 
-from gatewayd import errors
+from gatewayd import errors, loops
 from gatewayd.workers import plan as plans
 from gatewayd.workers import worker
 
@@ -97,10 +97,11 @@ class Posts:
         post.kills += source.killed
         return post.ends - post.kills >= LOADS or post.kills >= KILLS
 
-    async def keep(self, post: Post) -> None:
+    async def keep(self, post: Post, turned: loops.Turned) -> None:
         """Keep a post held: start a worker, wait until it is to leave or has ended, start the next."""
         while not self.closed:
             if post.holder is not None and post.held:
+                turned()
                 await post.holder.leaving.wait()
                 continue
             await asyncio.sleep(BACKOFF_S[min(post.ends, len(BACKOFF_S) - 1)])

@@ -6,11 +6,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection
+from functools import partial
 from typing import Any, Protocol
 
 from attrs import define, field
 
 from gatewayd import errors, tasks
+from gatewayd import loops as loops_
 from gatewayd.workers import handback, memory, posts, process, worker
 from gatewayd.workers import plan as plans
 
@@ -46,6 +48,8 @@ class Supervisor:
     """How workers that are started now are made; a reload brings another."""
     begin: process.Start = process.start
     """Starts a worker; another one lets a worker's core run in this process (tests, a debugger)."""
+    loops: list[loops_.Loop] = field(factory=list)
+    """What is known of its loops; the list may be shared."""
     listener: Listener = field(init=False)
     service_loaded: asyncio.Event = field(factory=asyncio.Event, init=False)
     """The service worker has loaded the project at least once."""
@@ -56,7 +60,7 @@ class Supervisor:
     trouble: str | None = field(default=None, init=False)
     """Why the present service worker can't answer, for /ok?check_db=1 and the log."""
     _workers: list[worker.Worker] = field(factory=list, init=False)
-    _tasks: tasks.Group = field(factory=lambda: tasks.Group("supervisor"), init=False)
+    _tasks: tasks.Group = field(init=False)
     _service: worker.Worker | None = field(default=None, init=False)
     _service_changed: asyncio.Event = field(factory=asyncio.Event, init=False)
     _posts: posts.Posts = field(init=False)
@@ -66,16 +70,22 @@ class Supervisor:
     _stopping: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._tasks = tasks.Group("supervisor", self.loops)
         self._posts = posts.Posts(self)
 
     async def start(self) -> None:
         """Start the service worker and the run workers; they load while the server already answers."""
         self.failure = asyncio.get_running_loop().create_future()
         for post in self._posts.posts.values():
-            self._tasks.spawn(self._posts.keep(post), f"keep {post.name}")
-        self._tasks.spawn(self._pinger(), "pinger")
-        if self.plan.memory:
-            self._tasks.spawn(memory.watch(self._workers, self.plan.memory), "watch memory")
+            self._tasks.spawn_forever(
+                partial(self._posts.keep, post),
+                f"keep {post.name}",
+                essential=True,
+                until=lambda: self._posts.closed,
+            )
+        self._tasks.spawn_forever(self._pinger, "pinger")
+        if limit := self.plan.memory:
+            self._tasks.spawn_forever(partial(memory.watch, self._workers, limit), "watch memory")
 
     async def stop(self) -> None:
         """End all workers: asked first, killed after a while. Their runs must have been handed back before."""
@@ -390,7 +400,7 @@ class Supervisor:
             raise
         self._tasks.spawn(each.watch(), f"watch {each.name}")
 
-    async def _pinger(self) -> None:
+    async def _pinger(self, turned: loops_.Turned) -> None:
         """Look whether the loops of the workers turn; log the place when one does not."""
         while True:
             await asyncio.sleep(PING_EVERY_S)
@@ -402,6 +412,7 @@ class Supervisor:
                     each.ping(now)
                 elif now - each.pinged_at >= BLOCKED_AFTER_S:
                     self._blocked(each, now)
+            turned()
 
     def _blocked(self, each: worker.Worker, now: float) -> None:
         """A worker's loop does not turn: log where it is; the service worker is replaced when it stays so."""

@@ -194,9 +194,11 @@ class Worker:
             if not future.done():
                 future.set_exception(errors.Unavailable(GONE))
         self._calls.clear()
-        self.owner.gone(self)
-        for event in (self.leaving, self.changed, self.ended):
-            event.set()
+        try:
+            self.owner.gone(self)
+        finally:  # else nobody would take its post
+            for event in (self.leaving, self.changed, self.ended):
+                event.set()
 
     def leave(self, run_id: str) -> None:
         """A run has left it."""

@@ -11,7 +11,7 @@ from attrs import define, field
 
 from gatewayd.checkpointing import operations, sql
 from gatewayd.errors import Rejected, Unanswered
-from gatewayd.storage.sqlite import disk, slots
+from gatewayd.storage.sqlite import failures, slots
 
 UNKNOWN = "11111111-2222-4333-8444-555555555555"
 MADE = {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": "1f1e0000-0000-6000-8000-000000000001"}
@@ -258,12 +258,12 @@ async def test_an_update_whose_client_leaves_is_carried_through(server, service)
 async def test_a_thread_is_freed_as_soon_as_that_can_be_stored(server, service, monkeypatch):
     thread_id = await known(server)
     server.services.runs.retry_end_s = 0.001
-    failures = [disk.FullDisk("no room"), OSError("broken")]
+    refusals = [failures.FullDisk("no room"), OSError("broken")]
     release = slots.slots_release
 
     def refusing(connection: Any, operation_id: str) -> None:
-        if failures:
-            raise failures.pop()
+        if refusals:
+            raise refusals.pop()
         release(connection, operation_id)
 
     monkeypatch.setattr(slots, "slots_release", refusing)
@@ -271,7 +271,7 @@ async def test_a_thread_is_freed_as_soon_as_that_can_be_stored(server, service, 
     await server.json("POST", f"/threads/{thread_id}/state", {}, status=400)
     run_id = await server.run(thread_id)
     await server.worker.started(run_id)
-    assert failures == []
+    assert refusals == []
 
 
 # what readers of the thread see

@@ -19,7 +19,7 @@ from gatewayd import ids
 from gatewayd.errors import InsufficientStorage
 from gatewayd.runs import sweeper
 from gatewayd.storage import pages
-from gatewayd.storage.sqlite import disk, invariants
+from gatewayd.storage.sqlite import failures, invariants
 from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
@@ -133,7 +133,7 @@ async def test_deleting_makes_room_on_a_full_disk(tmp_path: Path) -> None:
         await daemon.finish(request(large))
         await daemon.finish(request(thread_id, "small"))
         await limit(daemon, 1)
-        with pytest.raises(disk.FullDisk):
+        with pytest.raises(failures.FullDisk):
             await daemon.create(request(thread_id))
         await daemon.services.runs.delete_thread(large)
         assert await sweeper.sweep(daemon.services.runs, 0) == 1

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -275,7 +276,9 @@ class Engine:
 
     def claim(self) -> None:
         """Start the loop that starts what is due."""
-        self.tasks.spawn(claims.claimer(self.runs), "claimer")
+        self.tasks.spawn_forever(
+            partial(claims.claimer, self.runs), "claimer", until=lambda: self.runs.stopping
+        )
 
     def request(self, thread_id: str | None, **changes: Any) -> RunRequest:
         self.now += 1000

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
 
+from gatewayd import loops
 from gatewayd.errors import Unavailable
 from gatewayd.runs import claims, manager, sweeper
 from gatewayd.streams import hub
@@ -127,7 +129,7 @@ async def test_suspects_wait_for_quarantines_and_hold_up_nobody_else(engine: Any
 async def test_an_error_of_storage_is_logged_and_the_loop_goes_on(
     engine: Any, monkeypatch: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(claims, "AFTER_ERROR_S", 0.0)
+    monkeypatch.setattr(loops, "FIRST_PAUSE_S", 0.0)
     look = claims._claim
     failures = [Unavailable("no room")]
 
@@ -142,7 +144,7 @@ async def test_an_error_of_storage_is_logged_and_the_loop_goes_on(
     engine.worker.capacity = 1
     engine.runs.worker_ready()
     await engine.worker.started(run.run_id)
-    assert "due runs could not be started: no room" in caplog.text
+    assert "'test: claimer' failed: no room" in caplog.text
 
 
 async def test_the_loop_ends_when_the_manager_stops(engine: Any) -> None:
@@ -203,7 +205,8 @@ async def test_the_sweeper_goes_on_after_whatever_failed(
 
     monkeypatch.setattr(sweeper, "convert_rows", failing)
     keeping = sweeper.Keeping(linger_s=0, events_s=0, idempotency_s=0, webhooks_s=0)
-    engine.tasks.spawn(sweeper.sweeper(engine.runs, 0.0, keeping), "sweeper")
+    monkeypatch.setattr(loops, "FIRST_PAUSE_S", 0.0)
+    engine.tasks.spawn_forever(partial(sweeper.sweeper, engine.runs, 0.0, keeping), "sweeper")
     async with asyncio.timeout(20):
         await over.wait()
-    assert caplog.text.count("sweeping failed") == 2
+    assert caplog.text.count("'test: sweeper' failed") == 2

@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 
 from gatewayd.storage import store
-from gatewayd.storage.sqlite import disk
+from gatewayd.storage.sqlite import failures
 
 
 def fail_once(monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
     """Have a storage operation find the disk full the next time."""
-    failures = [disk.FullDisk("the disk is full")]
+    refusals = [failures.FullDisk("the disk is full")]
     real = getattr(store.Storage, operation)
 
     async def failing(*arguments: Any, **options: Any) -> Any:
-        if failures:
-            raise failures.pop()
+        if refusals:
+            raise refusals.pop()
         return await real(*arguments, **options)
 
     monkeypatch.setattr(store.Storage, operation, failing)

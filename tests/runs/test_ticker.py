@@ -11,12 +11,12 @@ from typing import Any
 import attrs
 import pytest
 
-from gatewayd import tasks, wire
+from gatewayd import loops, tasks, wire
 from gatewayd.crons import registry, requests, schedule, ticker
 from gatewayd.errors import Invalid, NotFound, Rejected
 from gatewayd.model.cron import Cron, Firing
 from gatewayd.storage import store
-from gatewayd.storage.sqlite import disk
+from gatewayd.storage.sqlite import failures
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -477,7 +477,7 @@ async def test_a_date_that_could_not_be_stored_is_tried_again_and_others_do_not_
 
     async def full(storage: store.Storage, firing: Firing, **options: Any) -> Any:
         if firing.cron_id == unlucky.cron_id:
-            raise disk.FullDisk("the disk is full")
+            raise failures.FullDisk("the disk is full")
         return await fire(storage, firing, **options)
 
     monkeypatch.setattr(store.Storage, "cron_fire_if_current", full)
@@ -508,8 +508,8 @@ async def test_the_loop_survives_a_table_that_can_not_be_read(
         raise sqlite3.OperationalError("unable to open database file")
 
     monkeypatch.setattr(store.Storage, "crons_due", unreadable)
-    monkeypatch.setattr(ticker, "AFTER_ERROR_S", 0.0)
-    engine.tasks.spawn(made.run(), "ticker")
+    monkeypatch.setattr(loops, "FIRST_PAUSE_S", 0.0)
+    engine.tasks.spawn_forever(made.run, "ticker")
 
     await engine.workers.board.until(lambda: bool(engine.worker.runs))
     assert "unable to open database file" in caplog.text

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from gatewayd import loops
 from gatewayd.storage.sqlite import database, wal, writing
 
 KIB = 1024
@@ -116,25 +117,38 @@ async def test_what_is_written_is_soon_in_the_database_file_without_further_writ
     assert length(path) > 0
 
 
-async def test_when_its_thread_has_failed_the_writer_does_it(
+async def test_while_its_thread_fails_the_writer_does_it(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(loops, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(loops, "LONGEST_PAUSE_S", 0.001)
     connection = database.connect(path)
     made = writing.Writer(connection)
+    broken = threading.Event()
+    broken.set()
+    wait = wal.Trimmer._wait
 
-    def broken(*_: object) -> bool:
-        raise sqlite3.OperationalError("broken")
+    def waiting(trimmer: wal.Trimmer) -> bool:
+        if broken.is_set():
+            raise sqlite3.OperationalError("broken")
+        return wait(trimmer)
 
-    monkeypatch.setattr(wal.Trimmer, "_wait", broken)
+    monkeypatch.setattr(wal.Trimmer, "_wait", waiting)
+
+    def automatic(connection: sqlite3.Connection) -> int:
+        connection.execute("INSERT INTO notes VALUES (1)")
+        return int(connection.execute("PRAGMA wal_autocheckpoint").fetchone()[0])
+
+    async def becomes(pages: int) -> None:
+        for _ in range(100_000):
+            if await made.submit(automatic) == pages:
+                return
+        raise AssertionError("it does not happen")
+
     made.start()
-    assert made._trimmer is not None
-    thread = made._trimmer._thread
-    assert thread is not None
-    await asyncio.to_thread(thread.join)
-    await made.submit(lambda connection: connection.execute("CREATE TABLE notes (note BLOB)") and None)
-    pages = await made.submit(
-        lambda connection: connection.execute("PRAGMA wal_autocheckpoint").fetchone()[0]
-    )
-    assert pages == 1000
-    assert "is from now on copied by the writer" in caplog.text
+    await made.submit(lambda connection: connection.execute("CREATE TABLE notes (note INTEGER)") and None)
+    await becomes(1000)
+    assert "the loop 'write-ahead log' failed" in caplog.text
+    broken.clear()
+    await becomes(0)
     await made.close()

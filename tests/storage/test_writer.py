@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gatewayd.errors import InsufficientStorage, Unavailable
-from gatewayd.storage.sqlite import database, disk, syncing, writing
+from gatewayd.storage.sqlite import database, failures, syncing, writing
 
 PAGE = 4096
 
@@ -378,7 +378,7 @@ async def test_a_full_disk_refuses_what_has_no_room_loses_nothing_and_passes(
 ) -> None:
     await writer.submit(insert, "acknowledged")
     await writer.submit(room, 3)
-    with pytest.raises(disk.FullDisk) as raised:
+    with pytest.raises(failures.FullDisk) as raised:
         await writer.submit(fill, 40 * PAGE)
     assert isinstance(raised.value, InsufficientStorage)
     assert "disk is full" in raised.value.detail
@@ -390,7 +390,7 @@ async def test_a_full_disk_refuses_what_has_no_room_loses_nothing_and_passes(
         future = writer.submit(insert, f"{number:04}" * 300)
         try:
             await future
-        except disk.FullDisk:
+        except failures.FullDisk:
             refused.append(f"{number:04}" * 300)
         else:
             stored.append(f"{number:04}" * 300)
@@ -413,7 +413,7 @@ async def test_in_a_batch_on_a_full_disk_answer_and_table_agree_for_every_operat
         large = writer.submit(fill, 400 * PAGE)
         small += [writer.submit(insert, f"later {number}") for number in range(3)]
     answers = await asyncio.gather(*small, return_exceptions=True)
-    with pytest.raises(disk.FullDisk):
+    with pytest.raises(failures.FullDisk):
         await large
     acknowledged = {answer for answer in answers if isinstance(answer, str)}
     assert {note.upper() for (note,) in second("SELECT note FROM notes")} == acknowledged
@@ -428,7 +428,7 @@ async def test_an_operation_that_is_too_large_for_the_disk_does_not_take_its_nei
         large = writer.submit(fill, 400 * PAGE)
         last = writer.submit(insert, "last", promise=True)
     assert [await first, await last] == ["FIRST", "LAST"]
-    with pytest.raises(disk.FullDisk):
+    with pytest.raises(failures.FullDisk):
         await large
     assert second("SELECT note FROM notes") == [("first",), ("last",)]
 
@@ -480,7 +480,7 @@ async def test_of_a_chain_on_a_full_disk_a_prefix_is_stored(
         post(insert, "third")
         other = writer.submit(insert, "other")
     await other
-    assert outcomes == ["FIRST", disk.FullDisk, disk.FullDisk]
+    assert outcomes == ["FIRST", failures.FullDisk, failures.FullDisk]
     assert second("SELECT note FROM notes") == [("first",), ("other",)]
 
 

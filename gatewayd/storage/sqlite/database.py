@@ -14,7 +14,7 @@ from attrs import define, field
 from gatewayd import errors, permissions
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.storage import migrate
-from gatewayd.storage.sqlite import disk, wal
+from gatewayd.storage.sqlite import failures, wal
 
 MINIMUM = (3, 38, 0)
 """RETURNING, STRICT and ->> are used."""
@@ -64,7 +64,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def opened(path: Path) -> sqlite3.Connection:
-    """Open the writing connection and bring the file to the newest version. Raises `BadConfiguration` and `disk.FullDisk`."""
+    """Open the writing connection and bring the file to the newest version. Raises `BadConfiguration` and `failures.FullDisk`."""
     try:
         connection = connect(path)
         try:
@@ -72,8 +72,8 @@ def opened(path: Path) -> sqlite3.Connection:
         except BaseException:
             connection.close()
             raise
-    except sqlite3.OperationalError as error:
-        raise disk.translated(error) from error
+    except sqlite3.Error as error:
+        raise failures.translated(error) from error
     return connection
 
 
@@ -81,27 +81,34 @@ def opened(path: Path) -> sqlite3.Connection:
 class Readers:
     """Read-only connections, handed out in turn; each query is one short read of a whole small result."""
 
-    path: Path
+    damage: failures.Damage
     count: int = 2
     _connections: list[aiosqlite.Connection] = field(factory=list, init=False)
     _turn: int = field(default=0, init=False)
 
     async def open(self) -> None:
         """Open the connections; the file must exist."""
-        for _ in range(self.count):
-            connection = await aiosqlite.connect(f"file:{self.path}?mode=ro", uri=True, isolation_level=None)
-            await connection.execute("PRAGMA query_only = ON")
-            await connection.execute("PRAGMA busy_timeout = 5000")
-            await connection.execute("PRAGMA cache_size = -16384")
-            await connection.create_function(FOLDED, 1, str.casefold, deterministic=True)
-            self._connections.append(connection)
+        with self.damage.translating():
+            for _ in range(self.count):
+                await self._open()
+
+    async def _open(self) -> None:
+        connection = await aiosqlite.connect(
+            f"file:{self.damage.path}?mode=ro", uri=True, isolation_level=None
+        )
+        self._connections.append(connection)
+        await connection.execute("PRAGMA query_only = ON")
+        await connection.execute("PRAGMA busy_timeout = 5000")
+        await connection.execute("PRAGMA cache_size = -16384")
+        await connection.create_function(FOLDED, 1, str.casefold, deterministic=True)
 
     async def rows(
         self, sql: str, parameters: Iterable[Any] | Mapping[str, Any] = ()
     ) -> list[tuple[Any, ...]]:
-        """Return all rows of one statement."""
+        """Return all rows of one statement. Raises `Unavailable` if they can't be read now."""
         self._turn = (self._turn + 1) % len(self._connections)
-        rows = await self._connections[self._turn].execute_fetchall(sql, parameters)
+        with self.damage.translating():
+            rows = await self._connections[self._turn].execute_fetchall(sql, parameters)
         return rows  # type: ignore[return-value]  # without a row factory rows are tuples
 
     async def close(self) -> None:

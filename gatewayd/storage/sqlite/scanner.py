@@ -7,10 +7,11 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, TypeVar
 
 from attrs import define, field
+
+from gatewayd.storage.sqlite import failures
 
 T = TypeVar("T")
 
@@ -19,7 +20,7 @@ T = TypeVar("T")
 class Scanner:
     """Runs functions of a read-only connection, each in one read transaction."""
 
-    path: Path
+    damage: failures.Damage
     count: int = 2
     on_statement: Callable[[str], None] | None = None
     """Told of every statement; for tests."""
@@ -34,22 +35,24 @@ class Scanner:
         return ThreadPoolExecutor(self.count, thread_name_prefix="scanner")
 
     async def read(self, function: Callable[..., T], *args: Any) -> T:
-        """Return `function(connection, *args)`."""
+        """Return `function(connection, *args)`. Raises `Unavailable` if the database can't be read now."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, function, *args)
 
     def _read(self, function: Callable[..., T], *args: Any) -> T:
-        connection = self._connection()
-        connection.execute("BEGIN")
-        try:
-            return function(connection, *args)
-        finally:
-            connection.execute("ROLLBACK")
+        with self.damage.translating():
+            connection = self._connection()
+            connection.execute("BEGIN")
+            try:
+                return function(connection, *args)
+            finally:
+                if connection.in_transaction:  # an I/O error may have ended it
+                    connection.execute("ROLLBACK")
 
     def _connection(self) -> sqlite3.Connection:
         found: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if found is None:
             found = self._local.connection = sqlite3.connect(
-                f"file:{self.path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+                f"file:{self.damage.path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
             )
             self._connections.append(found)
             found.execute("PRAGMA query_only = ON")

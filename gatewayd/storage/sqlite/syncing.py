@@ -17,6 +17,8 @@ from typing import Generic, TypeVar
 
 from attrs import define, field
 
+from gatewayd import loops
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -34,11 +36,13 @@ class Syncer(Generic[T]):
 
     path: Path
     """Of the database."""
-    confirmed: Callable[[list[T], OSError | None], None]
+    confirmed: Callable[[list[T], Exception | None], None]
     """Called in the thread with what was committed, in that order, and why the disk did not confirm what was to be."""
     syncs: int = field(default=0, init=False)
     busy_s: float = field(default=0.0, init=False)
     """Seconds that all syncs took."""
+    loop: loops.Loop = field(factory=lambda: loops.Loop("sync", essential=True), init=False)
+    """What is known of the thread."""
     _queue: deque[tuple[T, bool]] = field(factory=deque, init=False)
     _wake: threading.Condition = field(factory=threading.Condition, init=False)
     _working: bool = field(default=False, init=False)
@@ -49,7 +53,7 @@ class Syncer(Generic[T]):
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread = threading.Thread(target=self._work, name="sync", daemon=True)
+        self._thread = loops.in_thread(self.loop, self._work, lambda: self._closing, self._pause)
         self._thread.start()
 
     def close(self) -> None:
@@ -77,6 +81,10 @@ class Syncer(Generic[T]):
             self._wake.notify()
             return True
 
+    def _pause(self, seconds: float) -> None:
+        with self._wake:
+            self._wake.wait_for(lambda: self._closing, seconds)
+
     def _work(self) -> None:
         while True:
             with self._wake:
@@ -88,12 +96,23 @@ class Syncer(Generic[T]):
                 waiting = list(self._queue)
                 self._queue.clear()
                 self._working = True
-            first = next((n for n, (_, promise) in enumerate(waiting) if promise), len(waiting))
-            if first:  # committed while the sync before was under way; needs none
-                self.confirmed([committed for committed, _ in waiting[:first]], None)
-            if first < len(waiting):
-                error = self._sync()
-                self.confirmed([committed for committed, _ in waiting[first:]], error)
+            try:
+                self._confirm(waiting)
+            except Exception as error:
+                self.confirmed([committed for committed, _ in waiting], error)
+                raise
+            self.loop.turned()
+
+    def _confirm(self, waiting: list[tuple[T, bool]]) -> None:
+        """Confirm what was taken from the queue; what has been told is removed from `waiting`."""
+        first = next((n for n, (_, promise) in enumerate(waiting) if promise), len(waiting))
+        told, waiting[:first] = waiting[:first], []
+        if told:  # committed while the sync before was under way; needs none
+            self.confirmed([committed for committed, _ in told], None)
+        if waiting:
+            error = self._sync()
+            told, waiting[:] = waiting[:], []
+            self.confirmed([committed for committed, _ in told], error)
 
     def _sync(self) -> OSError | None:
         started = time.perf_counter()

@@ -24,6 +24,9 @@ from pathlib import Path
 
 from attrs import define, field
 
+from gatewayd import loops
+from gatewayd.storage.sqlite import failures
+
 log = logging.getLogger(__name__)
 
 LIMIT = 16 << 20
@@ -51,8 +54,10 @@ PRAGMAS = (
 class Trimmer:
     """The thread that copies, and what it tells the writer."""
 
-    path: Path
-    """Of the database."""
+    damage: failures.Damage
+    """Nothing is copied any more when the database is damaged."""
+    loop: loops.Loop = field(factory=lambda: loops.Loop("write-ahead log"), init=False)
+    """What is known of the thread. While it is down, the writer copies."""
     ready: bool = field(default=False, init=False)
     """The log is long enough to be begun anew, and copied."""
     restarts: int = field(default=0, init=False)
@@ -61,8 +66,8 @@ class Trimmer:
     """Something was written that may not be copied yet."""
     _long: bool = field(default=False, init=False)
     _closing: bool = field(default=False, init=False)
-    _gone: bool = field(default=False, init=False)
-    """The thread has failed, and the writer does not know yet."""
+    _replaced: bool = field(default=False, init=False)
+    """The writer copies, because the thread is down."""
     _copying: threading.Lock = field(factory=threading.Lock, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
     _not_before: float = field(default=0.0, init=False)
@@ -70,7 +75,7 @@ class Trimmer:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread = threading.Thread(target=self._work, name="write-ahead log", daemon=True)
+        self._thread = loops.in_thread(self.loop, self._work, lambda: self._closing, self._pause)
         self._thread.start()
 
     def close(self) -> None:
@@ -81,6 +86,11 @@ class Trimmer:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+
+    @property
+    def path(self) -> Path:
+        """Of the database."""
+        return self.damage.path
 
     def bytes(self) -> int:
         """Return the length of the log's file."""
@@ -93,9 +103,9 @@ class Trimmer:
 
     def after_batch(self, connection: sqlite3.Connection) -> None:
         """Something was written: have it copied, and begin the log anew if it is time."""
-        if self._gone:
-            self._gone = False
-            connection.execute("PRAGMA wal_autocheckpoint = 1000")
+        if self.loop.down != self._replaced:
+            self._replaced = self.loop.down
+            connection.execute(f"PRAGMA wal_autocheckpoint = {1000 if self._replaced else 0}")
         long = self.bytes() > LONG
         if not self._dirty or (long and not self._long):
             with self._wake:
@@ -108,14 +118,15 @@ class Trimmer:
                 self._copying.release()
 
     def _restart(self, connection: sqlite3.Connection) -> None:
+        (patience_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
         connection.execute(f"PRAGMA busy_timeout = {PATIENCE_MS}")
         try:
             busy = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0]
         except sqlite3.Error as error:
             busy = True
-            log.warning("the write-ahead log could not be copied: %s", error)
+            log.warning("the write-ahead log could not be copied: %s", self.damage.translated(error))
         finally:
-            connection.execute("PRAGMA busy_timeout = 5000")
+            connection.execute(f"PRAGMA busy_timeout = {patience_ms}")
         if busy:
             self._not_before = time.monotonic() + AGAIN_S
         else:
@@ -124,17 +135,18 @@ class Trimmer:
 
     # the thread
 
+    def _pause(self, seconds: float) -> None:
+        with self._wake:
+            self._wake.wait_for(lambda: self._closing, seconds)
+
     def _work(self) -> None:
-        try:
-            # Not the writer's pragmas: it only copies what is there. The file has been made.
-            connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-            with contextlib.closing(connection):
-                (page_size,) = connection.execute("PRAGMA page_size").fetchone()
-                while self._wait():
-                    self._copy(connection, LIMIT // page_size)
-        except sqlite3.Error:
-            log.exception("the write-ahead log is from now on copied by the writer")
-            self._gone = True
+        # Not the writer's pragmas: it only copies what is there. The file has been made.
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        with contextlib.closing(connection):
+            (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+            while self._wait():
+                self._copy(connection, LIMIT // page_size)
+                self.loop.turned()
 
     def _wait(self) -> bool:
         """Wait until there is something to copy; False: it is over."""
@@ -146,11 +158,13 @@ class Trimmer:
             return not self._closing
 
     def _copy(self, connection: sqlite3.Connection, limit: int) -> None:
+        if self.damage.found is not None:
+            return
         with self._copying:
             try:
                 _, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             except sqlite3.Error as error:  # the disk is full, perhaps
-                log.warning("the write-ahead log could not be copied: %s", error)
+                log.warning("the write-ahead log could not be copied: %s", self.damage.translated(error))
                 self._dirty = True
                 return
             self.ready = frames >= limit and frames - copied <= NEAR

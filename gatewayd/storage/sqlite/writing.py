@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 from attrs import define, field
 
 from gatewayd import errors
-from gatewayd.storage.sqlite import disk, space, syncing, wal
+from gatewayd import loops as loops_
+from gatewayd.storage.sqlite import failures, space, syncing, wal
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,12 @@ T = TypeVar("T")
 
 SLOW_BATCH_S = 0.25
 """A batch that takes longer is logged: everybody else waited for it."""
+LOCK_TRY_MS = 50
+"""How long SQLite waits for another process's lock at each try."""
+LOCK_PATIENCE_S = 5.0
+"""How long requests wait for another process's lock, from when it was first met; those that come later wait no longer."""
+LOCK_GLANCE_S = 0.2
+"""How long a request waits at least."""
 
 
 class _Entangled(Exception):
@@ -52,6 +59,7 @@ class Operation:
     chain: Chain | None = None
     result: Any = None
     error: BaseException | None = None
+    asked_at: float = field(factory=time.monotonic)
 
     def settle(self, loop_closed: bool) -> None:
         """Give the result to whoever waits; runs in the event loop."""
@@ -82,6 +90,12 @@ class Writer:
     """Seconds that all batches took."""
     longest_s: float = field(default=0.0, init=False)
     """Seconds that the longest of them took."""
+    locked_since: float | None = field(default=None, init=False)
+    """When another process's lock was met, by time.monotonic(); None: there is none in the way."""
+    damage: failures.Damage = field(init=False)
+    """What is known of damage to the file; shared with those who read it."""
+    loops: list[loops_.Loop] = field(init=False)
+    """The threads of the writer, its syncer and its trimmer."""
     _queue: deque[Operation] = field(factory=deque, init=False)
     _wake: threading.Condition = field(factory=threading.Condition, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
@@ -93,16 +107,22 @@ class Writer:
     space: space.Space = field(init=False)
     """What the file takes, as of the last batch."""
 
+    @damage.default
+    def _make_damage(self) -> failures.Damage:
+        return failures.Damage(Path(self.connection.execute("PRAGMA database_list").fetchone()[2]))
+
     def start(self) -> None:
         """Start the thread; results are delivered into the running event loop."""
         self._loop = asyncio.get_running_loop()
         self.space = space.measure(self.connection)
-        path = Path(self.connection.execute("PRAGMA database_list").fetchone()[2])
-        self._trimmer = wal.Trimmer(path)
-        self.syncer = syncing.Syncer(path, self._confirmed)
+        self.connection.execute(f"PRAGMA busy_timeout = {LOCK_TRY_MS}")
+        self._trimmer = wal.Trimmer(self.damage)
+        self.syncer = syncing.Syncer(self.damage.path, self._confirmed)
         self._trimmer.start()
         self.syncer.start()
-        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
+        loop = loops_.Loop("writer", essential=True)
+        self.loops = [loop, self.syncer.loop, self._trimmer.loop]
+        self._thread = loops_.in_thread(loop, lambda: self._work(loop.turned), self._over, self._pause)
         self._thread.start()
 
     def on_settled(self, call: Callable[[], None]) -> None:
@@ -164,7 +184,14 @@ class Writer:
 
     # the thread
 
-    def _work(self) -> None:
+    def _over(self) -> bool:
+        return self._closing
+
+    def _pause(self, seconds: float) -> None:
+        with self._wake:
+            self._wake.wait_for(lambda: self._closing, seconds)
+
+    def _work(self, turned: loops_.Turned) -> None:
         while True:
             with self._wake:
                 while not self._queue and not self._closing:
@@ -172,26 +199,72 @@ class Writer:
                 batch = list(self._queue)
                 self._queue.clear()
             if batch:
-                self._run(batch)
-                self._answer(batch)
+                self._write(batch)
+                turned()
             elif self._closing:
                 break
         self.syncer.close()
         self._trimmer.close()
-        try:
-            self.connection.execute("PRAGMA optimize")
-            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.Error as error:
-            log.warning("the write-ahead log was not truncated: %s", error)
+        if self.damage.found is None:
+            try:
+                self.connection.execute("PRAGMA optimize")
+                self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except sqlite3.Error as error:
+                log.warning("the write-ahead log was not truncated: %s", error)
         self.connection.close()
 
-    def _run(self, batch: list[Operation]) -> None:
+    def _write(self, batch: list[Operation]) -> None:
+        """Run a batch and have everybody told, whatever happens."""
+        try:
+            failure = self._run(batch)
+            over = self._given_up(batch) if isinstance(failure, failures.Locked) else batch
+        except BaseException as error:
+            for operation in batch:
+                operation.error = operation.error or error
+            self._answer(batch)
+            raise
+        if over:
+            self._answer(over)
+
+    def _given_up(self, batch: list[Operation]) -> list[Operation]:
+        """
+        Return the operations of a locked-out batch that have waited long enough; the others are queued again, in front.
+
+        What nobody waits for, such as the events of a run, waits for as long as the lock is held: the worker's window
+        bounds it. Requests don't, and once a lock is known to be held for long they hardly wait at all.
+        """
+        now = time.monotonic()
+        if self.locked_since is None:
+            self.locked_since = now
+            log.warning("another process holds the lock of the database; what is to be stored waits")
+        over: list[Operation] = []
+        kept: list[Operation] = []
+        for each in batch:
+            patient = each.future is None and not self._closing
+            deadline = max(self.locked_since + LOCK_PATIENCE_S, each.asked_at + LOCK_GLANCE_S)
+            (kept if patient or now < deadline else over).append(each)
+        _renew(kept)
+        with self._wake:
+            self._queue.extendleft(reversed(kept))
+        return over
+
+    def _unlocked(self) -> None:
+        if self.locked_since is not None:
+            log.warning(
+                "the lock of the database was free after %.1f s", time.monotonic() - self.locked_since
+            )
+            self.locked_since = None
+
+    def _run(self, batch: list[Operation]) -> BaseException | None:
+        """Run operations in one transaction, or in several if need be; return why none of them is stored, or None."""
         started = time.perf_counter()
         failure = self._run_together(batch, savepoints=False)
         if isinstance(failure, _Entangled):
             _renew(batch)
             failure = self._run_together(batch, savepoints=True)
-        if isinstance(failure, disk.FullDisk) and len(batch) > 1:
+        if isinstance(failure, failures.Locked):  # nothing was begun
+            return failure
+        if isinstance(failure, failures.FullDisk) and len(batch) > 1:
             # One that is too large must not take the others with it; their order stays.
             for operation in batch:
                 _renew([operation])
@@ -199,7 +272,7 @@ class Writer:
                 _break([operation])
         else:
             _break(batch)
-        self._trimmer.after_batch(self.connection)
+        self._trim()
         self.batches += 1
         self.operations += len(batch)
         taken = time.perf_counter() - started
@@ -208,13 +281,24 @@ class Writer:
         if taken > SLOW_BATCH_S:
             names = sorted({operation.function.__name__ for operation in batch})
             log.warning("a batch of %d operations took %.3f s: %s", len(batch), taken, ", ".join(names))
+        return failure
+
+    def _trim(self) -> None:
+        """Look after the write-ahead log; what goes wrong there must not become an error of what is stored."""
+        if self.damage.found is not None:
+            return
+        try:
+            self._trimmer.after_batch(self.connection)
+        except Exception as error:
+            log.error("the write-ahead log could not be looked after: %s", self.damage.translated(error))
 
     def _run_together(self, batch: list[Operation], *, savepoints: bool) -> BaseException | None:
         """Run operations in one transaction; return why none of them is stored, or None."""
         execute, before = self.connection.execute, self.space
         whole = {each.chain for each in batch if each.chain is not None and each.chain.error is None}
         try:
-            execute("BEGIN IMMEDIATE")
+            execute(self._begin())
+            self._unlocked()
             for operation in batch:
                 if savepoints:
                     execute("SAVEPOINT operation")
@@ -225,7 +309,7 @@ class Writer:
             self.space = space.measure(self.connection, self.space)  # dearer outside of a transaction
             execute("COMMIT")
         except BaseException as error:  # the batch as a whole: nothing of it is stored
-            failure = disk.translated(error)
+            failure = self._translated(error)
             self.space = before
             if self.connection.in_transaction:
                 try:
@@ -238,6 +322,19 @@ class Writer:
                 operation.error = operation.error or failure
             return failure
         return None
+
+    def _begin(self) -> str:
+        """Return the statement that begins a transaction: one that may write, unless the file is damaged."""
+        if self.damage.found is None:
+            return "BEGIN IMMEDIATE"
+        self.connection.execute("PRAGMA query_only = ON")
+        return "BEGIN"
+
+    def _translated(self, error: BaseException) -> BaseException:
+        ours = self.damage.translated(error)
+        if isinstance(ours, failures.Unusable) and self.damage.found is not None:
+            return errors.Damaged(self.damage.found)  # refused by `query_only`
+        return ours
 
     def _run_one(self, operation: Operation, undo: Callable[[], object] | None) -> None:
         """
@@ -259,7 +356,7 @@ class Writer:
                 undo()
             elif self.connection.total_changes != changes:
                 raise _Entangled from error
-            operation.error = disk.translated(error)
+            operation.error = self._translated(error)
             _break([operation])
 
     def _answer(self, batch: list[Operation]) -> None:
@@ -269,12 +366,12 @@ class Writer:
         What may begin before that is told at once.
         """
         if early := [each for each in batch if each.early is not None and each.error is None]:
-            self._tell(self._begin, early)
+            self._tell(self._tell_early, early)
         promise = any(each.promise and each.error is None for each in batch)
         if not self.syncer.take(batch, promise):
             self._deliver(batch)
 
-    def _confirmed(self, batches: list[list[Operation]], error: OSError | None) -> None:
+    def _confirmed(self, batches: list[list[Operation]], error: Exception | None) -> None:
         """The disk has confirmed batches, or not (in the syncer's thread)."""
         batch = [operation for batch in batches for operation in batch]
         if error is not None:
@@ -283,10 +380,10 @@ class Writer:
             # done, and tell nobody), only who waits for the promise itself does not get it.
             for operation in batch:
                 if operation.promise and operation.future is not None and operation.error is None:
-                    operation.error = disk.Unconfirmed(detail, operation.result)
+                    operation.error = failures.Unconfirmed(detail, operation.result)
         self._deliver(batch)
 
-    def _begin(self, batch: list[Operation]) -> None:
+    def _tell_early(self, batch: list[Operation]) -> None:
         for operation in batch:
             assert operation.early is not None
             try:

@@ -1,0 +1,144 @@
+"""SQLite's errors in our words: the one place that translates them.
+
+    BUSY, LOCKED, PROTOCOL            `Locked`: another process holds the database's lock
+    FULL, and writes that the disk    `FullDisk`
+      refuses for want of room
+    CORRUPT, NOTADB                   `errors.Damaged`
+    READONLY, CANTOPEN, PERM, AUTH,   `Unusable`: the files can't be used as they are now
+      IOERR, NOLFS
+    anything else                     itself: a fault of our statement
+
+Whoever has a connection to the database translates what it raises with `Damage.translated`, which also remembers the
+first sign of damage: from then on the writer writes nothing more.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import define, field
+
+from gatewayd import errors
+
+log = logging.getLogger(__name__)
+
+UNWRITABLE: Final = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR_WRITE,  # a quota, a limit for the size of files
+        sqlite3.SQLITE_IOERR_FSYNC,
+        sqlite3.SQLITE_IOERR_TRUNCATE,
+        sqlite3.SQLITE_IOERR_SHMSIZE,  # no room for the index of the write-ahead log
+    }
+)
+"""SQLite's codes for a file that can't be written or can't grow."""
+LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+UNUSABLE: Final = frozenset(
+    {
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_AUTH,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_NOLFS,
+    }
+)
+PRIMARY: Final = 0xFF
+"""The part of an extended code that says its family."""
+
+
+class Unconfirmed(errors.InsufficientStorage):
+    """What was asked for is stored, but the disk has not confirmed it; `result` is what there is to follow from it."""
+
+    def __init__(self, detail: str, result: Any) -> None:
+        super().__init__(detail)
+        self.result = result
+
+
+class FullDisk(errors.InsufficientStorage):
+    """The file system has no room for what should be stored; nothing of it was."""
+
+
+class Locked(errors.Unavailable):
+    """Another process holds the lock of the database; nothing was stored or read."""
+
+
+class Unusable(errors.Unavailable):
+    """The operating system does not let us use the files of the database: read-only, an I/O error, no permission."""
+
+
+def translated(error: BaseException) -> BaseException:
+    """Return our error for one of SQLite's, with that as its cause; any other error itself."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    if not isinstance(error, sqlite3.Error) or code is None:
+        return error
+    named = f"{error} ({error.sqlite_errorname})"
+    ours: errors.GatewaydError
+    if code in UNWRITABLE:
+        ours = FullDisk(f"the disk is full ({error}): nothing was stored; try again when there is room")
+    elif code & PRIMARY in LOCKED:
+        ours = Locked(f"another process holds the lock of the database ({error}); try again")
+    elif code & PRIMARY in DAMAGED:
+        ours = errors.Damaged(f"the database is damaged: {named}")
+    elif code & PRIMARY in UNUSABLE:
+        ours = Unusable(f"the database can't be used: {named}; see the server's log and /ok?check_db=1")
+    else:
+        return error
+    ours.__cause__ = error
+    return ours
+
+
+def advice(path: Path) -> str:
+    """Say what an operator can do about a damaged database."""
+    return (
+        f"restore {path.name} from a backup, or save what can be read of it with "
+        f"sqlite3 '{path}' .recover | sqlite3 '{path.with_name('recovered.sqlite')}'"
+    )
+
+
+@define(eq=False)
+class Damage:
+    """Whether a database was found to be damaged. May be used from any thread."""
+
+    path: Path
+    found: str | None = field(default=None, init=False)
+    """The first sign of it, as a sentence for whoever is refused."""
+    _lock: threading.Lock = field(factory=threading.Lock, init=False)
+
+    def translated(self, error: BaseException) -> BaseException:
+        """Return our error for one of SQLite's; a sign of damage is remembered and logged, the first one only."""
+        ours = translated(error)
+        if not isinstance(ours, errors.Damaged):
+            return ours
+        with self._lock:
+            first = self.found is None
+            if first:
+                self.found = f"{ours.detail}. Nothing more is written to it: {advice(self.path)}"
+        if first:
+            log.critical(
+                "%s is damaged (%s). From now on it is only read. Stop the server, then %s",
+                self.path,
+                error,
+                advice(self.path),
+            )
+        again = errors.Damaged(self.found or ours.detail)
+        again.__cause__ = error
+        return again
+
+    @contextmanager
+    def translating(self) -> Iterator[None]:
+        """Translate what is raised inside the block."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            ours = self.translated(error)
+            if ours is error:
+                raise
+            raise ours from error
