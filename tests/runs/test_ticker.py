@@ -16,7 +16,7 @@ from gatewayd.crons import registry, requests, schedule, ticker
 from gatewayd.errors import Invalid, NotFound, Rejected
 from gatewayd.model.cron import Cron, Firing
 from gatewayd.storage import store
-from gatewayd.storage.sqlite import failures
+from gatewayd.storage.sqlite import failures, writing
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -704,3 +704,94 @@ async def test_the_ticker_ends_when_it_is_told_to(boots: Any) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await running
     assert running.done()
+
+
+async def test_a_foreign_lock_costs_no_date_and_it_fires_when_the_lock_is_gone(
+    boots: Any, monkeypatch: Any, caplog: Any
+) -> None:
+    engine = await boots.start()
+    made = ticking(engine)
+    cron = await create(made)
+    engine.now = FIRST
+    monkeypatch.setattr(writing, "LOCK_PATIENCE_S", 0.0)
+    monkeypatch.setattr(writing, "LOCK_GLANCE_S", 0.0)
+    foreign = sqlite3.connect(boots.path, isolation_level=None)
+    foreign.execute("BEGIN IMMEDIATE")
+
+    assert await made.tick() == pytest.approx(ticker.AFTER_ERROR_S)
+
+    foreign.execute("ROLLBACK")
+    foreign.close()
+    assert (await made.crons.get(cron.cron_id)).next_run_date == FIRST
+    assert "it is tried again in 1 s: another process holds the lock" in caplog.text
+    engine.now += SECOND
+    await made.tick()
+    assert await fired(engine, cron) == [0]
+    assert await count_runs(engine) == 1
+
+
+async def test_a_fault_of_ours_costs_no_date_and_is_tried_again_more_and_more_seldom(
+    boots: Any, monkeypatch: Any
+) -> None:
+    engine = await boots.start()
+    made = ticking(engine)
+    cron = await create(made)
+    fire = store.Storage.cron_fire_if_current
+
+    async def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("what nobody thought of")
+
+    monkeypatch.setattr(store.Storage, "cron_fire_if_current", broken)
+    engine.now = FIRST
+    pauses = []
+    for _ in range(8):
+        await made.tick()
+        again = made._failed[cron.cron_id].again
+        pauses.append((again - engine.now) // SECOND)
+        engine.now = again
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert (await made.crons.get(cron.cron_id)).next_run_date == FIRST
+
+    monkeypatch.setattr(store.Storage, "cron_fire_if_current", fire)
+    await made.tick()
+    assert await fired(engine, cron) == [0]
+    assert made._failed == {}
+
+
+async def test_a_run_that_is_refused_for_what_it_is_costs_its_date(
+    boots: Any, monkeypatch: Any, caplog: Any
+) -> None:
+    engine = await boots.start()
+    made = ticking(engine)
+    cron = await create(made)
+    fire = store.Storage.cron_fire_if_current
+
+    async def refusing(storage: store.Storage, firing: Firing, **options: Any) -> Any:
+        if firing.request is not None:
+            raise Invalid("no such checkpoint")
+        return await fire(storage, firing, **options)
+
+    monkeypatch.setattr(store.Storage, "cron_fire_if_current", refusing)
+    engine.now = FIRST
+    await made.tick()
+    assert (await made.crons.get(cron.cron_id)).next_run_date == FIRST + MINUTE
+    assert await count_runs(engine) == 0
+    assert "passes this date: no such checkpoint" in caplog.text
+
+
+async def test_a_date_that_comes_while_another_fires_is_not_overlooked(boots: Any, monkeypatch: Any) -> None:
+    engine = await boots.start()
+    made = ticking(engine)
+    slow, other = await create(made), await create(made, schedule="* * * * * 5")
+    fire = store.Storage.cron_fire_if_current
+
+    async def slowly(storage: store.Storage, firing: Firing, **options: Any) -> Any:
+        if firing.cron_id == slow.cron_id and engine.now < FIRST + 9 * SECOND:
+            engine.now = FIRST + 9 * SECOND  # it has taken that long
+        return await fire(storage, firing, **options)
+
+    monkeypatch.setattr(store.Storage, "cron_fire_if_current", slowly)
+    engine.now = FIRST
+    assert await made.tick() == 0.0
+    await made.tick()
+    assert (await fired(engine, slow), await fired(engine, other)) == ([0], [5])
