@@ -24,6 +24,10 @@ be asked again. It is the only key of langgraph's own that is taken from a clien
 """
 
 
+SUSPICIONS = 3
+"""Deaths of the daemon without progress after which a run is tried alone; one more, alone, and it is put aside."""
+
+
 @frozen(kw_only=True)
 class Run:
     """One row of `runs`; everything that is shown on the wire and what the engine needs beside it."""

@@ -16,7 +16,8 @@ What happens on each failure
     A worker dies: its runs are parked and go on from their last checkpoint. A run whose worker died with it without
     having stored anything new gets a strike; with strikes it runs alone in a quarantine worker; with
     `max_retries` strikes, the last one alone, it is put aside with an error that says so.
-    The daemon dies: the next boot parks its runs; they go on the same way. A cancel that had been stored is carried
+    The daemon dies: the next boot parks its runs; they go on the same way. One at which it has died three times without
+    progress is tried alone (`trials`), and put aside if it dies once more. A cancel that had been stored is carried
     out then, the run is not resumed.
     A cancel is not obeyed within `cancel_deadline_s`: the run is *fenced off*. It is recorded as cancelled and whoever
     waits for its result gets it; what it still sends is refused, and the thread's slot stays its own. Its worker is

@@ -27,10 +27,14 @@ async def claimer(runs: manager.RunManager, turned: loops.Turned = lambda: None)
 
 async def _claim(runs: manager.RunManager) -> float:
     """Start what can be started now; return how long nothing more will be due, in seconds."""
-    limit, suspects = max(0, runs.places()), runs.workers.free_quarantines()
+    limit, suspects, only = max(0, runs.places()), runs.workers.free_quarantines(), runs.trial.run_id
+    if only is not None and only in runs.flights:
+        return LONGEST_WAIT_S  # its end gives the hint
     runs.backlogged = True  # a place that is freed while the table is looked at must give the hint
     with runs.reserved(limit):
-        claimed = await runs.storage.runs_claim_due(runs.now(), limit, suspects, runs.settling)
+        claimed = await runs.storage.runs_claim_due(runs.now(), limit, suspects, runs.settling, only)
+    if only is not None and not claimed.taken and suspects:
+        runs.trial.end()  # it was cancelled or deleted
     runs.backlogged = claimed.left or runs.hint.is_set()
     for run in claimed.taken:
         runs.dispatch(run)

@@ -17,9 +17,17 @@ from gatewayd.errors import NotFound, Unavailable
 from gatewayd.model import event
 from gatewayd.model.cron import Firing
 from gatewayd.model.event import Item
-from gatewayd.model.run import CONTEXT_GIVEN, CancelAction, QueuePlace, Run, RunOutcome, RunRequest
+from gatewayd.model.run import (
+    CONTEXT_GIVEN,
+    SUSPICIONS,
+    CancelAction,
+    QueuePlace,
+    Run,
+    RunOutcome,
+    RunRequest,
+)
 from gatewayd.model.state import Parts
-from gatewayd.runs import cancels, endings, flight, waiters
+from gatewayd.runs import cancels, endings, flight, trials, waiters
 from gatewayd.storage import store
 from gatewayd.streams import log as stream_log
 from gatewayd.streams import v2
@@ -69,6 +77,7 @@ class RunManager:
     waiting: waiters.Waiters = field(init=False)
     ending: endings.Endings = field(init=False)
     cancelling: cancels.Cancels = field(init=False)
+    trial: trials.Trial = field(init=False)
     settling: set[str] = field(factory=set, init=False)
     """Runs of dead workers whose fate is being decided; they are not to be started."""
     _reserved: int = field(default=0, init=False)
@@ -81,6 +90,7 @@ class RunManager:
         storage, numbers, workers = self.storage, self.log, self.workers
         self.air = flight.Air(storage, numbers, workers, freed=self._freed, retry_s=self.retry_end_s)
         self.waiting = waiters.Waiters(storage)
+        self.trial = trials.Trial(self._tasks, self._waits)
         self.ending = endings.Endings(
             storage,
             numbers,
@@ -229,21 +239,24 @@ class RunManager:
         """
         Tell where a run stands in the queue, and why it waits. Raises `NotFound`.
 
-        The reason is "delayed", "thread_busy", "suspect" (it runs alone, and others do), "no_worker" (none is ready),
-        "concurrency_limit" (all places are taken), or None: it is about to start, or does not wait.
+        The reason is "delayed", "thread_busy", "trial" (another run is tried alone), "suspect" (it runs alone, and
+        others do), "no_worker" (none is ready), "concurrency_limit" (all places are taken), or None: it is about to
+        start, or does not wait.
         """
         place = await self.storage.run_queue_place(thread_id, run_id)
         if place is None:
             raise NotFound("Not Found")
-        return place, self._why_waiting(place)
+        return place, self._why_waiting(run_id, place)
 
-    def _why_waiting(self, place: QueuePlace) -> str | None:
+    def _why_waiting(self, run_id: str, place: QueuePlace) -> str | None:
         if place.position is None:
             return None
         if place.due_at > self.now():
             return "delayed"
         if place.holder is not None:
             return "thread_busy"
+        if self.trial.run_id not in (None, run_id):
+            return "trial"
         if place.suspect:
             return "suspect" if self.workers.free_quarantines() <= 0 else None
         if not self.workers.ready():
@@ -252,7 +265,8 @@ class RunManager:
 
     def places(self) -> int:
         """Free places for ordinary runs that are not promised to anybody."""
-        return 0 if self.stopping else self.workers.free() - self._reserved
+        waiting = self.stopping or self.trial.run_id is not None
+        return 0 if waiting else self.workers.free() - self._reserved
 
     @contextlib.contextmanager
     def reserved(self, places: int) -> Iterator[None]:
@@ -295,7 +309,8 @@ class RunManager:
     def dispatch(self, run: Run, *, fresh: bool = False) -> None:
         """Give a run that storage has started to a worker; `fresh`: it was created in the same moment."""
         here = self.air.take_off(run)
-        suspect = run.strikes > 0 or run.suspicions > 1
+        self.trial.begin(here)
+        suspect = run.strikes > 0 or run.suspicions >= SUSPICIONS
         # Where the log stood when an older run was created says nothing: others have written since.
         if not suspect and self.log.open_now(run.thread_id, empty=fresh and run.log_from == 0):
             self._send(here, self.workers.take())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from gatewayd.model.run import SUSPICIONS
 from gatewayd.runs import manager
 
 log = logging.getLogger(__name__)
@@ -21,14 +22,18 @@ async def recover(
 
     The numbering of their threads jumps, so that no event id is given twice. What storage promises of active runs and
     their threads is checked; what is derived and wrong is derived anew. Runs that were being cancelled are not
-    resumed: see `end_cancelled`, which needs a service worker.
+    resumed: see `end_cancelled`, which needs a service worker. A run at which daemons have died is tried first (`trials`).
     """
     orphans = await runs.storage.orphans_park(runs.now(), policies or {}, default)
     for run in orphans:
         await runs.log.open(run.thread_id, jump=True)
         runs.log.close(run.thread_id)
         fate = policies.get(run.graph_id, default) if policies else default
+        if run.suspicions > SUSPICIONS and run.cancel_error is not None:
+            fate = run.cancel_error["message"]
         log.info("run %s was cut off: %s", run.run_id, fate, extra={"fields": {"run_id": run.run_id}})
+    if (suspect := await runs.storage.run_find_to_try()) is not None:
+        runs.trial.choose(suspect)
     for violation in await runs.storage.invariants_repair(runs.now()):
         log.error("the database is not as it should be: %s", violation)
     return len(orphans)

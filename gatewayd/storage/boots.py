@@ -18,6 +18,10 @@ class Boots(desk.Desk):
         """Make the running runs of earlier boots pending again, by graph id or default policy; return them."""
         return await self.writer.submit(boots.orphans_park, self.boot, now, policies, default, promise=True)
 
+    async def run_find_to_try(self) -> Run | None:
+        """Return the pending run that is to be tried alone before others start; None if there is none."""
+        return await self.writer.submit(boots.run_find_to_try)
+
     async def runs_cancelled_pending(self) -> list[Run]:
         """Return pending runs whose cancel was stored before the stop."""
         return await self.writer.submit(boots.runs_cancelled_pending)

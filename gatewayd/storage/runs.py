@@ -107,11 +107,11 @@ class Runs(desk.Desk):
         return [(thread_id, run_id) for thread_id, run_id in rows]
 
     async def runs_claim_due(
-        self, now: int, limit: int, suspects: int, besides: Collection[str] = ()
+        self, now: int, limit: int, suspects: int, besides: Collection[str] = (), only: str | None = None
     ) -> runs.Claimed:
-        """Start due runs whose thread is free, none of `besides`."""
+        """Start due runs whose thread is free, none of `besides`, and with `only` no other."""
         return await self.writer.submit(
-            runs.runs_claim_due, self.boot, now, limit, suspects, frozenset(besides)
+            runs.runs_claim_due, self.boot, now, limit, suspects, frozenset(besides), only
         )
 
     async def run_park_if_running(self, run_id: str, attempt: int, *, died: bool, now: int) -> Run | None:

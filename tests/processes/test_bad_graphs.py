@@ -144,6 +144,36 @@ async def test_a_run_that_kills_its_process_is_put_aside_and_its_neighbours_succ
     assert not told.twice_at_once(killer)
 
 
+@pytest.mark.storm
+async def test_a_run_that_kills_the_daemon_is_tried_alone_and_put_aside_and_others_go_on(
+    serve: conftest.Serve, tell: conftest.Tell, tmp_path: Path
+) -> None:
+    told = tell(await serve(workers=1))
+    neighbour = await told.begin("steps", steps=3000, how=str(told.witness))
+    await told.witnessed(neighbour, "step0 end")
+    ready = tmp_path / "ready"
+    killer = await told.begin("patricide", how=str(ready))
+    ready.touch()
+    for deaths in range(1, 6):
+        await told.served.wait()
+        await told.served.start(until="started" if deaths < 5 else "serving")
+    ended = await told.ended(killer)
+    assert ended["status"] == "error"
+    (error,) = [part for part in await told.follow(killer) if part.event == "error"]
+    assert error.data["error"] == "DaemonDied"
+    assert "died 4 times while it executed the run" in error.data["message"]
+    assert told.count(killer, "strike start") == 5, "once with progress, three times with others, once alone"
+    assert not told.twice_at_once(killer)
+    *_, before, last = told.marks(killer)
+    assert not [
+        mark for mark in told.marks(neighbour) if before.at < mark.at < last.at and mark.pid != before.pid
+    ]
+    steps = len(told.marks(neighbour))
+    await told.served.until(lambda: len(told.marks(neighbour)) > steps, "the neighbour goes on")
+    assert (await told.run(neighbour))["status"] == "running"
+    assert not told.twice_at_once(neighbour)
+
+
 async def test_nobody_waits_for_suspects_and_they_wait_for_each_other(
     serve: conftest.Serve, tell: conftest.Tell
 ) -> None:

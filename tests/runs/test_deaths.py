@@ -9,7 +9,7 @@ import pytest
 
 from gatewayd import ids
 from gatewayd.model import event
-from gatewayd.runs import recovery
+from gatewayd.runs import recovery, trials
 from gatewayd.storage import store
 
 # workers
@@ -246,17 +246,95 @@ async def test_a_run_that_was_handed_back_at_a_stop_goes_on_without_suspicion(bo
     assert (found.status, found.suspicions, found.strikes, found.attempt) == ("running", 0, 0, 4)
 
 
-async def test_a_run_at_which_the_daemon_died_twice_goes_on_alone(boots: Any) -> None:
+async def thrice(boots: Any, others: int = 0) -> tuple[Any, Any, list[Any]]:
+    """Return the boot after three deaths of the daemon at a run and others, before anything was claimed."""
     engine = await boots.start()
     run = await engine.executing()
-    for attempt in (2, 3):
+    beside = [await engine.executing() for _ in range(others)]
+    for _ in range(2):
         engine = await boots.start()
         engine.claim()
-        if attempt == 2:
-            await engine.worker.started(run.run_id)
-    await engine.workers.board.until(lambda: bool(engine.workers.quarantines))
-    assert await engine.workers.quarantines[0].started(run.run_id) == 3
+        for each in [run, *beside]:
+            await engine.worker.started(each.run_id)
+    return await boots.start(), run, beside
+
+
+async def quarantined(engine: Any) -> Any:
+    """Wait for a quarantine worker that has a run, and return it."""
+    await engine.workers.board.until(lambda: any(each.runs for each in engine.workers.quarantines))
+    return next(each for each in engine.workers.quarantines if each.runs)
+
+
+async def test_a_run_at_which_the_daemon_died_three_times_is_tried_alone_and_others_wait_for_its_end(
+    boots: Any, settled: Any
+) -> None:
+    engine, run, _ = await thrice(boots)
+    early = await engine.create()
+    engine.claim()
+    quarantine = await quarantined(engine)
+    assert await quarantine.started(run.run_id) == 4
+    late = await engine.create()
+    await settled()
     assert engine.worker.orders == {}
+    assert [(await engine.runs.queue_place(one.thread_id, one.run_id))[1] for one in (early, late)] == [
+        "trial"
+    ] * 2
+    quarantine.end(run.run_id)
+    for each in (early, late):
+        await engine.worker.started(each.run_id)
+    assert await engine.status(run) == "success"
+
+
+async def test_the_others_wait_no_longer_than_for_the_time_of_a_trial(
+    boots: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "TRIAL_S", 0.05)
+    engine, run, _ = await thrice(boots)
+    other = await engine.create()
+    engine.claim()
+    await engine.worker.started(other.run_id)
+    assert await engine.status(run) == "running"
+
+
+@pytest.mark.parametrize("how", ["cancelled", "deleted"])
+async def test_nobody_waits_for_a_suspect_that_is_gone_before_it_is_tried(boots: Any, how: str) -> None:
+    engine, run, _ = await thrice(boots)
+    other = await engine.create()
+    if how == "cancelled":
+        await engine.runs.cancel(run.thread_id, run.run_id, "interrupt")
+    else:
+        await engine.runs.delete_run(run.thread_id, run.run_id)
+    engine.claim()
+    await engine.worker.started(other.run_id)
+    assert engine.workers.quarantines == []
+
+
+async def test_a_run_at_which_the_daemon_dies_while_it_is_tried_alone_is_put_aside_and_no_bystander(
+    boots: Any,
+) -> None:
+    engine, run, (bystander,) = await thrice(boots, others=1)
+    await engine.fetch(
+        "UPDATE runs SET executed_us = executed_us + 1000000000 WHERE run_id = ?", bystander.run_id
+    )
+    engine.runs.trial.choose(await engine.storage.run_find_to_try())
+    engine.claim()
+    quarantine = await quarantined(engine)
+    assert list(quarantine.runs) == [run.run_id]
+
+    engine = await boots.start()
+    await recovery.end_cancelled(engine.runs)
+    await engine.storage.counters()
+    found = await engine.run(run)
+    assert (found.status, found.error["error"], found.attempt) == ("error", "DaemonDied", 4)
+    assert "the daemon died 4 times" in found.error["message"].lower()
+    assert (await engine.thread(run)).error == found.error
+    engine.claim()
+    quarantine = await quarantined(engine)
+    assert list(quarantine.runs) == [bystander.run_id]
+    await quarantine.committed(bystander.run_id, quarantine.checkpoint(bystander.run_id, "0001"))
+    quarantine.end(bystander.run_id)
+    await engine.landed()
+    assert await engine.status(bystander) == "success"
 
 
 async def test_the_restart_touches_no_thread_without_orphans(boots: Any) -> None:

@@ -524,23 +524,85 @@ def test_handing_back_is_no_strike(desk: Any, thread_id: str) -> None:
     assert desk.run(run_id).attempt == 5
 
 
-def test_only_the_second_death_of_the_daemon_without_progress_makes_a_suspect(
+def die(desk: Any, policy: str = "resume") -> dict[str, Run]:
+    """Begin the next boot; return what it has found executing."""
+    desk.restart()
+    return {
+        run.run_id: run for run in boots.orphans_park(desk.connection, desk.boot, desk.tick(), {}, policy)
+    }
+
+
+def test_the_third_death_of_the_daemon_without_progress_makes_a_suspect(desk: Any, thread_id: str) -> None:
+    run_id, other = desk.create(thread_id), desk.create(desk.thread())
+    suspicions = []
+    for _ in range(3):
+        assert boots.run_find_to_try(desk.connection) is None
+        assert desk.claim(limit=2, suspects=0) == [run_id, other]
+        assert desk.checkpoint(other, f"000{len(suspicions)}") is None
+        found = die(desk)
+        suspicions.append((found[run_id].suspicions, found[run_id].strikes, found[other].suspicions))
+    assert suspicions == [(1, 0, 0), (2, 0, 0), (3, 0, 0)]
+    assert boots.run_find_to_try(desk.connection).run_id == run_id
+    assert desk.claim(limit=1, suspects=0) == [other]
+    assert desk.claim(limit=0, suspects=1) == [run_id]
+    desk.checkpoint(run_id, "0001")
+    assert die(desk)[run_id].suspicions == 0
+    assert boots.run_find_to_try(desk.connection) is None
+
+
+def test_a_run_at_which_the_daemon_dies_once_more_is_put_aside_if_nothing_else_was_executed(
     desk: Any, thread_id: str
 ) -> None:
     run_id = desk.create(thread_id)
-    suspicions = []
     for _ in range(3):
         desk.claim()
-        desk.restart()
-        (run,) = boots.orphans_park(desk.connection, desk.boot, desk.tick(), {}, "resume")
-        suspicions.append((run.suspicions, run.strikes))
-    assert suspicions == [(1, 0), (2, 0), (3, 0)]
-    assert desk.claim(limit=1, suspects=0) == []
-    assert desk.claim(limit=0, suspects=1) == [run_id]
+        assert die(desk)[run_id].cancel_action is None
+    other = desk.create(desk.thread())
+    assert sorted(desk.claim()) == sorted([run_id, other])
+    found = die(desk)
+    assert (found[run_id].suspicions, found[run_id].cancel_action, found[other].suspicions) == (4, None, 1)
+    assert desk.claim(limit=0) == [run_id]
+    put_aside = die(desk)[run_id]
+    assert (put_aside.suspicions, put_aside.cancel_action) == (5, "error")
+    assert put_aside.cancel_error["error"] == boots.DIED
+    assert "died 5 times while it executed the run" in put_aside.cancel_error["message"]
+    assert desk.claim() == [other]
+    assert [run.run_id for run in boots.runs_cancelled_pending(desk.connection)] == [run_id]
+
+
+def test_a_run_that_is_begun_anew_at_each_boot_makes_no_progress_that_lasts(
+    desk: Any, thread_id: str
+) -> None:
+    run_id = desk.create(thread_id)
+    for deaths in range(1, 5):
+        desk.claim()
+        assert desk.checkpoint(run_id, "0001") is None
+        found = die(desk, "restart")[run_id]
+        assert found.suspicions == deaths
+    assert found.cancel_error["error"] == boots.DIED
+
+
+def test_progress_clears_suspicions_when_the_run_leaves_its_worker(desk: Any, thread_id: str) -> None:
+    run_id = desk.create(thread_id)
+    for _ in range(3):
+        desk.claim()
+        die(desk)
+    desk.claim()
+    assert desk.park(run_id, died=False).suspicions == 3, "handed back without progress"
+    desk.claim()
     desk.checkpoint(run_id, "0001")
-    desk.restart()
-    (run,) = boots.orphans_park(desk.connection, desk.boot, desk.tick(), {}, "resume")
-    assert run.suspicions == 0
+    assert desk.park(run_id, died=False).suspicions == 0
+    assert desk.claim(limit=1, suspects=0) == [run_id]
+
+
+def test_of_several_suspects_that_is_tried_which_has_executed_least_and_no_cancelled_one(desk: Any) -> None:
+    short, long, cancelled = (desk.create(desk.thread()) for _ in range(3))
+    desk.connection.execute("UPDATE runs SET suspicions = 3")
+    desk.connection.execute("UPDATE runs SET executed_us = 5 WHERE run_id = ?", (long,))
+    desk.cancel(cancelled)
+    assert [boots.run_find_to_try(desk.connection).run_id for _ in range(5)] == [short] * 5
+    only = runs.runs_claim_due(desk.connection, desk.boot, desk.now, 0, 2, frozenset(), long)
+    assert [run.run_id for run in only.taken] == [long]
 
 
 def test_the_runs_of_this_boot_are_no_orphans(desk: Any, thread_id: str) -> None:

@@ -8,8 +8,11 @@ from typing import Any
 
 from gatewayd import wire
 from gatewayd.checkpointing import sql as checkpoint_sql
-from gatewayd.model.run import Run
+from gatewayd.model.run import SUSPICIONS, Run
 from gatewayd.storage.sqlite import runs, slots
+
+DIED = "DaemonDied"
+"""The error of a run that is put aside because the daemon dies at it."""
 
 SEQUENCE_JUMP = 1 << 20
 """Added to the numbering of threads with orphans: numbers lost with the power are never given again."""
@@ -33,19 +36,40 @@ def orphans_park(
     `policies` say by graph id, `default` for the others, what becomes of them: "resume" goes on from the last
     checkpoint, "restart" forgets what the run has stored and begins at its input, "error" and "interrupt" mark it to be
     ended that way; one that is being cancelled is ended by that, and keeps what it has stored until then. Its last event tells how long the cut attempt has executed at least.
+
+    A run that was cut off without progress is suspected to be what the daemon died of; under "restart" no progress lasts. One that
+    was suspected `SUSPICIONS` times before, and was the only one that executed this time, is marked to be ended with an error.
     """
-    parked = connection.execute(
+    orphans = connection.execute(
+        "SELECT run_id, graph_id, cancel_action FROM runs WHERE status = 'running' AND boot <> ?", (boot,)
+    ).fetchall()
+    for run_id, graph_id, cancel_action in orphans:
+        policy = policies.get(graph_id, default)
+        suspicions = _park(connection, run_id, now, lasting=policy != "restart")
+        if cancel_action is not None:
+            continue
+        if suspicions > SUSPICIONS and len(orphans) == 1:
+            message = (
+                f"The daemon died {suspicions} times while it executed the run, without progress, the last time "
+                "when nothing else was executed; the run was put aside"
+            )
+            _mark(connection, run_id, "error", {"error": DIED, "message": message})
+        else:
+            _apply(connection, run_id, policy)
+    return [run for run_id, *_ in orphans if (run := runs.run_find(connection, run_id)) is not None]
+
+
+def _park(connection: sqlite3.Connection, run_id: str, now: int, *, lasting: bool) -> int:
+    """Make an orphan pending and return how often it is suspected now; `lasting`: it keeps the progress it has made."""
+    row = connection.execute(
         """UPDATE runs SET status = 'pending', boot = NULL, updated_at = ?,
                executed_us = executed_us + max(0, coalesce((SELECT time_ms * 1000 FROM events
                    WHERE events.run_id = runs.run_id ORDER BY last_seq DESC LIMIT 1), 0) - attempt_at),
-               attempt_at = NULL, suspicions = iif(progressed, 0, suspicions + 1)
-           WHERE status = 'running' AND boot <> ? RETURNING run_id, graph_id, cancel_action""",
-        (now, boot),
-    ).fetchall()
-    for run_id, graph_id, cancel_action in parked:
-        if cancel_action is None:
-            _apply(connection, run_id, policies.get(graph_id, default))
-    return [run for run_id, *_ in parked if (run := runs.run_find(connection, run_id)) is not None]
+               attempt_at = NULL, suspicions = iif(progressed AND ?, 0, suspicions + 1)
+           WHERE run_id = ? RETURNING suspicions""",
+        (now, lasting, run_id),
+    ).fetchone()
+    return int(row[0])
 
 
 def _apply(connection: sqlite3.Connection, run_id: str, policy: str) -> None:
@@ -53,10 +77,30 @@ def _apply(connection: sqlite3.Connection, run_id: str, policy: str) -> None:
         checkpoint_sql.run_delete(connection, run_id)
     elif policy != "resume":
         message = f"the server was restarted while the run was executing (on_restart={policy})"
-        connection.execute(
-            "UPDATE runs SET cancel_action = ?, cancel_error = ? WHERE run_id = ?",
-            (policy, wire.text({"error": "ServerRestarted", "message": message}), run_id),
-        )
+        _mark(connection, run_id, policy, {"error": "ServerRestarted", "message": message})
+
+
+def _mark(connection: sqlite3.Connection, run_id: str, action: str, error: dict[str, str]) -> None:
+    """Have a run ended that way, see `runs_cancelled_pending`."""
+    connection.execute(
+        "UPDATE runs SET cancel_action = ?, cancel_error = ? WHERE run_id = ?",
+        (action, wire.text(error), run_id),
+    )
+
+
+def run_find_to_try(connection: sqlite3.Connection) -> Run | None:
+    """
+    Return the pending run that is to be tried alone before others start, or None.
+
+    Of several that which was the quickest to meet its daemon's end: those that are not to blame have executed longer.
+    """
+    found = runs.select(
+        connection,
+        "WHERE runs.status = 'pending' AND runs.suspicions >= ? AND runs.cancel_action IS NULL "
+        "ORDER BY runs.executed_us, random() LIMIT 1",
+        (SUSPICIONS,),
+    )
+    return found[0] if found else None
 
 
 def runs_cancelled_pending(connection: sqlite3.Connection) -> list[Run]:

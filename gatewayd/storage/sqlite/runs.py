@@ -19,7 +19,7 @@ from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.errors import NotFound
 from gatewayd.model import state, states
 from gatewayd.model.event import Chunk
-from gatewayd.model.run import Run, RunOutcome
+from gatewayd.model.run import SUSPICIONS, Run, RunOutcome
 from gatewayd.storage.sqlite import events, slots, threads, webhooks
 
 COLUMNS = (
@@ -42,8 +42,11 @@ _NARROWED = {
 }
 """What a status implies, in the words of the index that has only such runs."""
 
-DUE = """
-SELECT run_id, thread_id, strikes > 0 OR suspicions > 1 FROM runs
+SUSPECT = f"(runs.strikes > 0 OR runs.suspicions >= {SUSPICIONS})"
+"""Whether a run goes on in a worker of its own."""
+
+DUE = f"""
+SELECT run_id, thread_id, {SUSPECT} FROM runs
 WHERE status = 'pending' AND created_at <= ? AND cancel_action IS NULL
     AND NOT EXISTS (SELECT 1 FROM slots WHERE slots.thread_id = runs.thread_id AND slots.holder <> runs.run_id)
 ORDER BY priority, created_at, run_id"""
@@ -52,11 +55,11 @@ ORDER BY priority, created_at, run_id"""
 EXECUTED = "executed_us = executed_us + max(0, coalesce(? - attempt_at, 0)), attempt_at = NULL"
 """The end of an attempt, if one is under way; its parameter is that moment."""
 
-QUEUE_PLACE = """
+QUEUE_PLACE = f"""
 SELECT runs.status, runs.created_at, iif(runs.status = 'pending', (SELECT count(*) + 1 FROM runs AS other
         WHERE other.status = 'pending'
             AND (other.priority, other.created_at, other.run_id) < (runs.priority, runs.created_at, runs.run_id)), NULL),
-    slots.holder, runs.strikes > 0 OR runs.suspicions > 1
+    slots.holder, {SUSPECT}
 FROM runs JOIN threads USING (thread_id)
     LEFT JOIN slots ON slots.thread_id = runs.thread_id AND slots.holder <> runs.run_id
 WHERE runs.run_id = ? AND runs.thread_id = ? AND threads.deleted_at IS NULL"""
@@ -164,15 +167,16 @@ def runs_claim_due(
     limit: int,
     suspects: int,
     besides: frozenset[str] = frozenset(),
+    only: str | None = None,
 ) -> Claimed:
     """
     Start up to `limit` due runs whose thread is free, in due order.
 
     Runs under suspicion (they or their daemon died at work) run alone: at most `suspects` of them are taken, beside
-    the limit. Cancelled runs are never started, nor are those of `besides`.
+    the limit. Cancelled runs are never started, nor are those of `besides`. With `only` no other run than this is.
     """
     taken: list[Run] = []
-    for run_id, thread_id in _choose(connection, now, limit, suspects, besides):
+    for run_id, thread_id in _choose(connection, now, limit, suspects, besides, only):
         slots.slot_take_for_run(connection, thread_id, run_id, boot)
         _start(connection, run_id, boot, now)
         run = run_find(connection, run_id)
@@ -187,7 +191,12 @@ def runs_claim_due(
 
 
 def _choose(
-    connection: sqlite3.Connection, now: int, limit: int, suspects: int, besides: frozenset[str]
+    connection: sqlite3.Connection,
+    now: int,
+    limit: int,
+    suspects: int,
+    besides: frozenset[str],
+    only: str | None,
 ) -> list[tuple[str, str]]:
     """Return run and thread ids of what is to start: one run of a thread, as many as there are places of its kind."""
     chosen: dict[str, str] = {}
@@ -198,6 +207,8 @@ def _choose(
             break
         run_id, thread_id, suspect = row
         if (suspects if suspect else limit) <= 0 or thread_id in chosen or run_id in besides:
+            continue
+        if only is not None and run_id != only:
             continue
         chosen[thread_id] = run_id
         if suspect:
@@ -214,7 +225,7 @@ def _choose(
 def run_progress(connection: sqlite3.Connection, run_id: str) -> None:
     """Note that this attempt has stored something new: a death of its worker is then no strike."""
     connection.execute(
-        "UPDATE runs SET progressed = 1, strikes = 0, suspicions = 0 WHERE run_id = ? AND status = 'running'",
+        "UPDATE runs SET progressed = 1, strikes = 0 WHERE run_id = ? AND status = 'running'",
         (run_id,),
     )
 
@@ -225,7 +236,8 @@ def run_park_if_running(
     """Make a running run pending again: its worker died (a strike unless it had progressed), or handed it back."""
     row = connection.execute(
         f"""UPDATE runs SET status = 'pending', boot = NULL, updated_at = ?, {EXECUTED},
-               strikes = iif(?, iif(progressed, 0, strikes + 1), strikes)
+               strikes = iif(?, iif(progressed, 0, strikes + 1), strikes),
+               suspicions = iif(progressed, 0, suspicions)
            WHERE run_id = ? AND attempt = ? AND {_in(states.PARK)} RETURNING run_id""",
         (now, now, died, run_id, attempt),
     ).fetchone()

@@ -11,6 +11,7 @@ import asyncio
 import ctypes
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -123,6 +124,19 @@ async def die(state: State, config: RunnableConfig) -> State:
 
 
 killer = one_node("die", die)
+
+
+def strike(state: State, config: RunnableConfig) -> State:
+    """Kill the daemon, which is the parent of the worker, once there is a file named `how`."""
+    while not Path(state["how"]).exists():
+        time.sleep(0.02)
+    with witnessed(state, config, "strike"):
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+    return {"done": ["strike"]}
+
+
+patricide = one_node("strike", strike)
 
 
 async def leave(state: State, config: RunnableConfig) -> State:

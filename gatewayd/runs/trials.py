@@ -1,0 +1,68 @@
+"""Trials: a run at which the daemon has died again and again is executed with nothing beside it for a while.
+
+A daemon takes all runs down with it, so its deaths say nothing of a single one of them, unless that one was alone. After
+`SUSPICIONS` deaths during which it got nowhere, a run is tried: at the next boot it starts before all others, and they wait
+until it has ended, or for some time. If the daemon dies again while it is the only run that executes, the boot after puts it
+aside (`storage.sqlite.boots`). If not, the others start beside it, and nothing is held against it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from attrs import define, field
+
+from gatewayd import tasks
+from gatewayd.model.run import SUSPICIONS, Run
+from gatewayd.runs import flight
+
+log = logging.getLogger(__name__)
+
+TRIAL_S = 30.0
+"""Time that the others wait for a run's first trial; as much more at each further one, …"""
+LONGEST_TRIAL_S = 300.0
+"""… up to this."""
+
+
+@define(eq=False)
+class Trial:
+    """The one trial of this boot."""
+
+    tasks: tasks.Group
+    freed: Callable[[], None]
+    """Called when the others may start."""
+    run_id: str | None = field(default=None, init=False)
+    """The run for which all others wait; None when nobody waits for one."""
+
+    def choose(self, run: Run) -> None:
+        """Have all others wait until this run, which is pending, has been tried."""
+        self.run_id = run.run_id
+
+    def begin(self, here: flight.Flight) -> None:
+        """A run is given to a worker: if it is the one, its time runs."""
+        if here.run.run_id != self.run_id:
+            return
+        within_s = min(TRIAL_S * (1 + here.run.suspicions - SUSPICIONS), LONGEST_TRIAL_S)
+        log.warning(
+            "run %s is tried alone: the daemon died %d times at it; the others wait for %g s at most",
+            here.run.run_id,
+            here.run.suspicions,
+            within_s,
+            extra={"fields": {"run_id": here.run.run_id, "thread_id": here.run.thread_id}},
+        )
+        self.tasks.spawn(self._watch(here, within_s), f"try {here.run.run_id}")
+
+    async def _watch(self, here: flight.Flight, within_s: float) -> None:
+        try:
+            async with asyncio.timeout(within_s):
+                await here.landed.wait()
+        except TimeoutError:
+            pass
+        self.end()
+
+    def end(self) -> None:
+        """Have nobody wait any more."""
+        self.run_id = None
+        self.freed()
