@@ -4,6 +4,7 @@
     ├── RequestError          the caller's fault; `detail` is sent as ``{"detail": …}``
     │   ├── Invalid           422: a field is wrong; the detail names it
     │   ├── Rejected          400: well-formed, but refused for what it means
+    │   ├── TooLarge          413: the request is larger than what the operator allows
     │   ├── NotFound          404
     │   └── Conflict          409
     ├── Unusable              424: a graph of the project is none
@@ -39,6 +40,10 @@ class Invalid(RequestError):
 
 class Rejected(RequestError):
     """The request is well-formed, but its meaning is refused."""
+
+
+class TooLarge(RequestError):
+    """The request is too large to be read; the rest of it has not been."""
 
 
 class NotFound(RequestError):

@@ -345,6 +345,42 @@ class Settings:
     that time. Default: 30. Set by GATEWAYD_RECEIVE_TIMEOUT_S.
     """
 
+    max_body_values: int = _setting(1_000_000, _whole(1000, 1_000_000_000))
+    """
+    Number of values, at all levels, of a request's body beyond which it is refused (422). Default: 1,000,000. Set by
+    GATEWAYD_MAX_BODY_VALUES.
+    """
+
+    max_body_ratio: int = _setting(100, _whole(1, 1_000_000))
+    """
+    How many times its size a compressed body may become, once that is more than a MiB; beyond it is refused (413).
+    Default: 100. Set by GATEWAYD_MAX_BODY_RATIO.
+    """
+
+    max_metadata_values: int = _setting(10_000, _whole(1, 1_000_000_000))
+    """
+    Number of values, at all levels, in the `metadata`, `config` or `context` of a request beyond which it is refused
+    (422). Default: 10,000. Set by GATEWAYD_MAX_METADATA_VALUES.
+    """
+
+    max_metadata_bytes: int = _setting(64 * KIB, _whole(KIB, GIB))
+    """
+    Bytes of the `metadata` of a request beyond which it is refused (422). Default: 64 KiB. Set by
+    GATEWAYD_MAX_METADATA_BYTES.
+    """
+
+    max_ids: int = _setting(1000, _whole(1, 1_000_000))
+    """
+    Number of ids that a request may list (`ids`, `thread_ids`, `run_ids`); beyond it is refused (422). Default: 1,000.
+    Set by GATEWAYD_MAX_IDS.
+    """
+
+    max_batch: int = _setting(1000, _whole(1, 1_000_000))
+    """
+    Number of runs that `/runs/batch` makes at once; beyond it is refused (422). Default: 1,000. Set by
+    GATEWAYD_MAX_BATCH.
+    """
+
     search_scan: int = _setting(50_000, _whole(1, 1_000_000_000))
     """
     Number of threads that one search looks at, at most, when no index answers it (a filter on values, or on what is not

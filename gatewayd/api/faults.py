@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 STATUSES: Final[dict[type[errors.GatewaydError], int]] = {
     errors.Invalid: 422,
     errors.Rejected: 400,
+    errors.TooLarge: 413,
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.Unusable: 424,
@@ -46,6 +47,8 @@ def status_of(error: errors.GatewaydError) -> int:
 def answer(error: Exception, request: web.Request) -> web.StreamResponse:
     """Return the response that tells the client of an error."""
     match error:
+        case errors.TooLarge():
+            return too_large(error.detail)
         case errors.GatewaydError():
             retry = {"Retry-After": "1"} if isinstance(error, errors.Unavailable) else None
             return response(status_of(error), error.detail, retry)
@@ -54,7 +57,7 @@ def answer(error: Exception, request: web.Request) -> web.StreamResponse:
         case web.HTTPMethodNotAllowed():
             return response(405, "Method Not Allowed", {"Allow": ", ".join(sorted(error.allowed_methods))})
         case web.HTTPRequestEntityTooLarge():
-            return too_large(request)
+            return too_large(TOO_LARGE.format(request.client_max_size))
         case web.HTTPException() if error.status < 400:
             return web.Response(status=error.status, headers={"Location": error.headers["Location"]})
         case web.HTTPException():
@@ -66,8 +69,11 @@ def answer(error: Exception, request: web.Request) -> web.StreamResponse:
             return response(500, "Internal Server Error")
 
 
-def too_large(request: web.Request) -> web.Response:
-    """Return the refusal of a body beyond the limit; the rest of it is not read, so the connection ends."""
-    closed = response(413, f"Request body too large (limit: {request.client_max_size} bytes)")
+TOO_LARGE: Final = "Request body too large (limit: {} bytes)"
+
+
+def too_large(detail: str) -> web.Response:
+    """Return the refusal of a body beyond a limit; the rest of it is not read, so the connection ends."""
+    closed = response(413, detail)
     closed.force_close()
     return closed

@@ -98,7 +98,7 @@ def _at_once(request: web.Request) -> web.Response | None:
     if (disabled := request.app[keys.SERVICES].project.disabled) and _switched_off(request.path, disabled):
         return faults.response(404, "Not Found")
     if (length := request.content_length) is not None and length > request.client_max_size:
-        return faults.too_large(request)
+        return faults.too_large(faults.TOO_LARGE.format(request.client_max_size))
     if payload.has_unknown_encoding(request):
         return payload.unknown_encoding()
     return None

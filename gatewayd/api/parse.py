@@ -19,6 +19,7 @@ from cattrs.errors import AttributeValidationNote
 from cattrs.gen import make_dict_structure_fn
 
 from gatewayd import ids, wire
+from gatewayd.api import keys, limits, payload
 from gatewayd.errors import Invalid, Rejected
 from gatewayd.model.idempotency import Idempotency
 
@@ -307,23 +308,35 @@ CONVERTER: Final = _converter()
 # requests
 
 
+class NotJson(Invalid):
+    """A body is no JSON."""
+
+
 async def json(request: web.Request) -> Any:
     """Return a request's body as JSON data. Raises `Invalid`."""
-    data = await request.read()
+    body = await payload.received(request)
+    data = body.whole()
     try:
         value = wire.loads(data)
     except wire.JSONDecodeError:
-        raise Invalid("Invalid JSON in request body") from None
+        raise NotJson("Invalid JSON in request body") from None
     if too_deep(data, value):
         raise Invalid(f"The request body is nested more than {DEEPEST} levels deep")
+    allowed = limits.Limits.of(request.app[keys.SERVICES].settings)
+    if body.size > allowed.least:
+        allowed.check(value)
     return value
 
 
 async def rejecting_object(request: web.Request) -> Object:
-    """Return a request's body, an object, with protocol v2's word for anything else. Raises `Rejected`."""
+    """
+    Return a request's body, an object, with protocol v2's word for anything else.
+
+    Raises `Rejected`, and `Invalid` for what is beyond a limit.
+    """
     try:
         found = await json(request)
-    except Invalid:
+    except NotJson:
         raise Rejected("Invalid JSON body") from None
     if not isinstance(found, dict):
         raise Rejected("Invalid JSON body")
@@ -360,7 +373,7 @@ async def once(request: web.Request) -> Idempotency | None:
         return None
     if not 0 < len(key) <= LONGEST_KEY or not (key.isascii() and key.isprintable()):
         raise Invalid(f"Idempotency-Key must be 1 to {LONGEST_KEY} printable ASCII characters")
-    return Idempotency.of(key, request.method, request.path, await request.read())
+    return Idempotency(key=key, fingerprint=(await payload.received(request)).fingerprint)
 
 
 def path_id(request: web.Request, name: str) -> str:

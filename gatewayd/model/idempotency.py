@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 from attrs import frozen
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 
 @frozen(kw_only=True)
@@ -21,8 +25,14 @@ class Idempotency:
     @classmethod
     def of(cls, key: str, method: str, path: str, body: bytes) -> Idempotency:
         """Mark a request."""
-        text = b"%b %b\n%b" % (method.encode(), path.encode(), body)
-        return cls(key=key, fingerprint=hashlib.sha256(text).hexdigest())
+        digest = cls.digest(method, path)
+        digest.update(body)
+        return cls(key=key, fingerprint=digest.hexdigest())
+
+    @staticmethod
+    def digest(method: str, path: str) -> _Hash:
+        """Return what the pieces of a request's body are fed to; its hexdigest is the fingerprint."""
+        return hashlib.sha256(b"%b %b\n" % (method.encode(), path.encode()))
 
     def item(self, position: int) -> Idempotency:
         """Mark an item of a batch."""
