@@ -105,6 +105,7 @@ async def open_services(
         )
         keeping = sweeper.Keeping(
             linger_s=options.linger_s,
+            failed_crons_s=options.failed_cron_ttl_s,
             events_s=options.events_ttl_s,
             idempotency_s=options.idempotency_ttl_s,
             webhooks_s=options.webhook_log_s,
@@ -182,6 +183,7 @@ def plan_of(options: settings.Settings, served: project.Project, url: str) -> pl
         backlog=options.run_backlog,
         job_timeout_s=options.job_timeout_s,
         patience_s=options.cancel_deadline_s / 2,
+        full_errors=options.error_detail == "full",
         call_deadline_s=options.call_deadline_s,
         store_index=None if served.store_index is None else attrs.asdict(served.store_index),
         store_ttl=attrs.asdict(served.store_ttl),

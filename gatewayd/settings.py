@@ -433,6 +433,18 @@ class Settings:
     sweep_interval_s: float = _setting(30.0, _seconds(0.01, DAY_S))
     """Seconds between two sweeps for what is due to be deleted. Default: 30. Set by GATEWAYD_SWEEP_INTERVAL_S."""
 
+    failed_cron_ttl_s: float = _setting(7.0 * DAY_S, _seconds(0, 3650 * DAY_S))
+    """
+    Seconds for which the thread of a cron's run that failed is kept if it goes with its run (`on_run_completed` is "delete"):
+    no search finds it, its id reaches it. Default: 604800. Set by GATEWAYD_FAILED_CRON_TTL_S.
+    """
+
+    error_detail: Literal["masked", "full"] = _setting("masked", _one_of("masked", "full"))
+    """
+    What clients see of the exceptions of graphs: masked hides the messages of those that may hold secrets, full shows all, and
+    the traceback in the records of runs. Default: masked. Set by GATEWAYD_ERROR_DETAIL.
+    """
+
     thread_ttl_s: float = _setting(0.0, _seconds(0, 3650 * DAY_S))
     """
     Seconds after its last activity for which a thread is kept that is created from now on and has no time to live of its

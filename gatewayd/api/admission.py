@@ -16,7 +16,7 @@ from typing import Any, Final
 import attrs
 from aiohttp import web
 
-from gatewayd import assistants, logs
+from gatewayd import assistants, ids, logs
 from gatewayd.api import bodies, connections, keys, middleware, parse
 from gatewayd.errors import GatewaydError, Invalid, NotFound, Rejected
 from gatewayd.model.run import RunRequest
@@ -189,3 +189,14 @@ async def _cancel(services: keys.Services, thread_id: str, run_id: str) -> None:
         log.error("a run whose client has left could not be cancelled: %s", error.detail, extra=fields)
         return
     log.info("the client has left, its run is cancelled", extra=fields)
+
+
+def assistant_searched(request: web.Request, named: str | None) -> str | None:
+    """Return the id of the assistant that a search names; a graph's id stands for its assistant's. Raises `Invalid`."""
+    if named is None:
+        return None
+    graphs = request.app[keys.SERVICES].project.graphs
+    known = ids.system_assistant_id(named) if named in graphs else ids.parse_uuid(named)
+    if known is None:
+        raise Invalid("Invalid assistant ID: must be a UUID")
+    return known

@@ -101,6 +101,7 @@ class Run(TypedDict, total=False):
     assistant_id: str
     metadata: Object
     status: RunStatus
+    error: Object | None
     kwargs: Object
     multitask_strategy: str
     created_at: str
@@ -116,6 +117,16 @@ class QueuePlace(TypedDict):
     reason: str | None
     due_at: str
     holder: str | None
+
+
+class LastRun(TypedDict):
+    """The run that a cron made last."""
+
+    run_id: str
+    thread_id: str
+    fired_at: str
+    status: RunStatus | None
+    error: Object | None
 
 
 class Cron(TypedDict, total=False):
@@ -135,6 +146,8 @@ class Cron(TypedDict, total=False):
     enabled: bool
     created_at: str
     updated_at: str
+    last_run: LastRun | None
+    failures: int
 
 
 class WebhookAttempt(TypedDict):
@@ -266,6 +279,7 @@ ANSWERS: Final[dict[str, tuple[Answer, ...]]] = {
     "POST /threads/{thread_id}/runs/{run_id}/cancel": (Answer(Object), Answer(None, 202)),
     "POST /runs/crons": (Answer(Cron),),
     "POST /threads/{thread_id}/runs/crons": (Answer(Cron),),
+    "POST /runs/search": (Answer(list[Run]),),
     "POST /runs/crons/search": (Answer(list[Cron]),),
     "POST /runs/crons/count": (Answer(int),),
     "GET /runs/crons/{cron_id}": (Answer(Cron),),

@@ -87,6 +87,19 @@ ThreadColumn = Literal[
     "values",
     "interrupts",
 ]
+RunColumn = Literal[
+    "run_id",
+    "thread_id",
+    "assistant_id",
+    "metadata",
+    "status",
+    "error",
+    "kwargs",
+    "multitask_strategy",
+    "created_at",
+    "updated_at",
+    "langsmith_session_name",
+]
 CronColumn = Literal[
     "cron_id",
     "assistant_id",
@@ -102,6 +115,8 @@ CronColumn = Literal[
     "next_run_date",
     "metadata",
     "enabled",
+    "last_run",
+    "failures",
 ]
 SortOrder = Literal["asc", "desc"]
 
@@ -234,6 +249,18 @@ class CancelRuns:
         half = (self.thread_id is None) != (self.run_ids is None)
         if half or named == (self.status is not None):
             raise Invalid("Either `status`, or `thread_id` and `run_ids`, must be given")
+
+
+@frozen(kw_only=True)
+class RunSearch:
+    """``POST /runs/search``."""
+
+    status: Literal["pending", "running", "success", "error", "timeout", "interrupted"] | None = None
+    assistant_id: AssistantName | None = None
+    thread_id: parse.ThreadId | None = None
+    limit: Limit = TEN
+    offset: Offset = START
+    select: list[RunColumn] = field(factory=list)
 
 
 @frozen(kw_only=True)

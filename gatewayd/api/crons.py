@@ -8,10 +8,9 @@ from typing import Any
 
 from aiohttp import web
 
-from gatewayd import ids
 from gatewayd.api import admission, bodies, keys, parse, reply
 from gatewayd.crons import registry
-from gatewayd.errors import Invalid, Rejected
+from gatewayd.errors import Rejected
 from gatewayd.model.cron import Cron
 from gatewayd.storage import store
 
@@ -85,15 +84,8 @@ async def count_crons(request: web.Request) -> web.Response:
 
 def _filter(request: web.Request, body: bodies.CronCount) -> dict[str, Any]:
     """Return what a search and a count have in common; a graph's id stands for its assistant's."""
-    assistant = body.assistant_id
-    if assistant is not None:
-        graphs = request.app[keys.SERVICES].project.graphs
-        known = ids.system_assistant_id(assistant) if assistant in graphs else ids.parse_uuid(assistant)
-        if known is None:
-            raise Invalid("Invalid assistant ID: must be a UUID")
-        assistant = bodies.AssistantName(known)
     return {
-        "assistant_id": assistant,
+        "assistant_id": admission.assistant_searched(request, body.assistant_id),
         "thread_id": body.thread_id,
         "enabled": body.enabled,
         "metadata": body.metadata,

@@ -14,7 +14,7 @@ import gatewayd
 from gatewayd import wire
 from gatewayd.model import state
 from gatewayd.model.assistant import Assistant
-from gatewayd.model.cron import Cron
+from gatewayd.model.cron import Cron, LastRun
 from gatewayd.model.retention import ThreadTtl
 from gatewayd.model.run import CONTEXT_GIVEN, QueuePlace, Run
 from gatewayd.model.thread import Thread
@@ -48,6 +48,7 @@ RUN_COLUMNS: Final = (
     "assistant_id",
     "metadata",
     "status",
+    "error",
     "kwargs",
     "multitask_strategy",
     "created_at",
@@ -150,11 +151,23 @@ def cron(record: Cron) -> dict[str, Any]:
         "enabled": record.enabled,
         "created_at": wire.iso(record.created_at),
         "updated_at": wire.iso(record.updated_at),
+        "last_run": None if record.last_run is None else _last_run(record.last_run),
+        "failures": record.failures,
     }
 
 
-def run(record: Run, api_url: str) -> dict[str, Any]:
-    """Return a run as the wire shows it; `api_url` is this server's own address."""
+def _last_run(record: LastRun) -> dict[str, Any]:
+    return {
+        "run_id": record.run_id,
+        "thread_id": record.thread_id,
+        "fired_at": wire.iso(record.fired_at),
+        "status": record.status,
+        "error": record.error,
+    }
+
+
+def run(record: Run, api_url: str, *, full: bool = False) -> dict[str, Any]:
+    """Return a run as the wire shows it; `api_url` is this server's own address, `full` adds the traceback to its error."""
     kwargs = _with_hidden_secrets({name: record.kwargs.get(name) for name in KWARGS})
     config = dict(kwargs["config"] or {})
     config["configurable"] = {
@@ -168,6 +181,7 @@ def run(record: Run, api_url: str) -> dict[str, Any]:
         "assistant_id": record.assistant_id,
         "metadata": record.metadata,
         "status": record.status,
+        "error": _error(record, full=full),
         "kwargs": {**kwargs, "config": config},
         "multitask_strategy": record.multitask_strategy,
         "created_at": wire.iso(record.created_at),
@@ -180,6 +194,13 @@ def _with_hidden_secrets(given: dict[str, Any]) -> dict[str, Any]:
     """Return a run's arguments without the secrets of its webhook's URL."""
     url = given.get("webhook")
     return {**given, "webhook": without_secrets(url)} if isinstance(url, str) else given
+
+
+def _error(record: Run, *, full: bool) -> dict[str, str] | None:
+    """Return why a run has failed, as clients may see it (an addition to the reference)."""
+    if record.error is None or not full or record.trace is None:
+        return record.error
+    return {**record.error, "traceback": record.trace}
 
 
 def queue_place(place: QueuePlace, reason: str | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from gatewayd.api import admission, bodies, keys, parse, reply, sse, waiting
 from gatewayd.errors import Invalid, NotFound
 from gatewayd.model.run import CancelAction, Run
 from gatewayd.runs import cancels, manager
+from gatewayd.storage import store
 
 routes = web.RouteTableDef()
 
@@ -16,7 +17,8 @@ def shown(request: web.Request, run: Run) -> dict[str, object]:
     """Return a run as the wire shows it."""
     services = request.app[keys.SERVICES]
     settings = services.settings
-    return reply.run(run, services.api_url or f"http://{settings.host}:{settings.port}")
+    url = services.api_url or f"http://{settings.host}:{settings.port}"
+    return reply.run(run, url, full=settings.error_detail == "full")
 
 
 @routes.post("/threads/{thread_id:[^/]+}/runs")
@@ -133,6 +135,22 @@ async def cancel_run(request: web.Request) -> web.StreamResponse:
 def action_of(request: web.Request) -> CancelAction:
     """Return what becomes of a cancelled run's work."""
     return "rollback" if request.query.get("action") == "rollback" else "interrupt"
+
+
+@routes.post("/runs/search")
+async def search_runs(request: web.Request) -> web.Response:
+    """Find runs of all threads, latest request first (an addition to the reference)."""
+    body = await parse.body(request, bodies.RunSearch)
+    search = store.RunSearch(
+        status=body.status,
+        assistant_id=admission.assistant_searched(request, body.assistant_id),
+        thread_id=body.thread_id,
+        limit=body.limit,
+        offset=body.offset,
+    )
+    found = await request.app[keys.SERVICES].storage.runs_search(search)
+    rows = [reply.selected(shown(request, run), body.select) for run in found]
+    return reply.page(rows, limit=body.limit, offset=body.offset)
 
 
 @routes.post("/runs/cancel")

@@ -12,6 +12,19 @@ OnRunCompleted = Literal["delete", "keep"]
 
 
 @frozen(kw_only=True)
+class LastRun:
+    """The run that a cron made last."""
+
+    run_id: str
+    thread_id: str
+    fired_at: int
+    """In µs."""
+    status: str | None
+    """None: its row was removed before it had ended."""
+    error: dict[str, str] | None
+
+
+@frozen(kw_only=True)
 class Cron:
     """One row of `crons`."""
 
@@ -37,6 +50,10 @@ class Cron:
     """Rises with every change and every firing."""
     created_at: int
     updated_at: int
+    last_run: LastRun | None = None
+    """None: it has not fired yet."""
+    failures: int = 0
+    """Runs that have failed since the last success."""
 
 
 @frozen(kw_only=True)

@@ -66,6 +66,8 @@ class Run:
     """Number of the run's last event, once it has ended."""
     ephemeral: bool
     """True for a stateless run whose thread goes with it."""
+    trace: str | None = None
+    """Full text and traceback of what ended it, for operators."""
 
     @property
     def active(self) -> bool:
@@ -114,6 +116,8 @@ class RunOutcome:
     status: Literal["success", "error", "timeout", "interrupted"]
     error: dict[str, str] | None = None
     """Shown by `wait`, the `error` event and as the thread's error."""
+    trace: str | None = None
+    """Full text and traceback of the exception, for operators."""
     thread_error: dict[str, str] | None = None
     """Shown as the thread's error only (cancelled runs)."""
     result: State | None = None

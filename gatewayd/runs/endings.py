@@ -242,7 +242,7 @@ def as_cancelled(run: Run, left: RunOutcome) -> RunOutcome:
     """Return the end of a run that was cancelled, and not for rollback; `left` is the state that it has left."""
     if run.cancel_action == "error":
         return attrs.evolve(left, status="error", error=run.cancel_error)
-    return attrs.evolve(left, status="interrupted", error=None, thread_error=run.cancel_error)
+    return attrs.evolve(left, status="interrupted", error=None, trace=None, thread_error=run.cancel_error)
 
 
 def outcome_of(frame: dict[str, Any], status: str) -> RunOutcome:
@@ -250,6 +250,7 @@ def outcome_of(frame: dict[str, Any], status: str) -> RunOutcome:
     return RunOutcome(
         status=status,  # type: ignore[arg-type]  # the worker's words are those of the table, which checks them
         error=frame.get("error"),
+        trace=frame.get("trace"),
         result=None if status == "error" else state.loaded(frame.get("result")),
         values=state.loaded(frame.get("values")),
         blobs=frame.get("blobs", ()),

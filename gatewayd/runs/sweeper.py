@@ -30,6 +30,8 @@ class Keeping:
 
     linger_s: float
     """The threads of stateless runs, after their end."""
+    failed_crons_s: float
+    """The threads of crons' stateless runs that failed, after their end; at least as long as others."""
     events_s: float
     """Events, after their run's end; 0: for ever."""
     idempotency_s: float
@@ -54,7 +56,7 @@ async def _sweep_all(runs: manager.RunManager, keeping: Keeping) -> None:
     """Do each kind of sweeping once, also if another fails; the first error is raised at the end."""
     storage, now = runs.storage, runs.now()
     kinds: list[Callable[[], Awaitable[object]]] = [
-        lambda: sweep(runs, keeping.linger_s),
+        lambda: sweep(runs, keeping.linger_s, keeping.failed_crons_s),
         lambda: sweep_blobs(runs),
         lambda: convert_rows(runs),
         lambda: _in_steps(storage.idempotency_sweep_step, now - int(keeping.idempotency_s * 1e6)),
@@ -73,11 +75,13 @@ async def _sweep_all(runs: manager.RunManager, keeping: Keeping) -> None:
         raise first
 
 
-async def sweep(runs: manager.RunManager, linger_s: float) -> int:
+async def sweep(runs: manager.RunManager, linger_s: float, failed_crons_s: float = 0.0) -> int:
     """Remove what may go now; return the number of threads that are gone."""
     gone = 0
-    hidden_before = runs.now() - int(linger_s * 1e6)
-    while candidates := await runs.storage.threads_to_sweep(hidden_before, THREADS):
+    hidden_before, kept_before = (
+        runs.now() - int(seconds * 1e6) for seconds in (linger_s, max(linger_s, failed_crons_s))
+    )
+    while candidates := await runs.storage.threads_to_sweep(hidden_before, THREADS, kept_before):
         ready = [thread_id for thread_id in candidates if not runs.log.hub.has_readers(thread_id)]
         for thread_id in ready:
             while not await runs.storage.thread_sweep_step(thread_id, STEP_ROWS):

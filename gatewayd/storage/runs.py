@@ -90,6 +90,10 @@ class Runs(desk.Desk):
         sql, parameters = runs.list_statement(thread_id, status, limit, offset)
         return [runs.record(row) for row in await self.readers.rows(sql, parameters)]
 
+    async def runs_search(self, wanted: runs.Search) -> list[Run]:
+        """Return runs of all threads, latest first; see `runs.runs_search`."""
+        return await self.scanner.read(runs.runs_search, wanted)
+
     async def run_log_end(self, thread_id: str, run_id: str) -> tuple[bool, int | None] | None:
         """Return whether a run is active and the number of its last event; None: there is no such run."""
         rows = await self.readers.rows(RUN_LOG_END, (run_id, thread_id))

@@ -50,6 +50,7 @@ ThreadsFound = search.Found
 AssistantSearch = assistants.Search
 Violation = invariants.Violation
 CronSearch = crons.Search
+RunSearch = runs.Search
 Fired = crons.Fired
 Queue = queue.Queue
 Chain = writing.Chain

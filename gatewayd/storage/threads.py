@@ -51,7 +51,7 @@ class Threads(desk.Desk):
 
     async def thread_find(self, thread_id: str) -> Thread:
         """Return the thread for those who do not look at its values: they may be in parts. Raises `NotFound`."""
-        rows = await self.readers.rows(threads.FIND, (thread_id,))
+        rows = await self.readers.rows(threads.READ, (thread_id,))
         if not rows:
             raise NotFound(f"Thread with ID {thread_id} not found")
         return threads.record(rows[0])
@@ -78,9 +78,9 @@ class Threads(desk.Desk):
         """Return how many threads a search finds, whatever its limits. Raises `Invalid`."""
         return await self.scanner.read(search.threads_count, wanted)
 
-    async def threads_to_sweep(self, hidden_before: int, limit: int) -> list[str]:
-        """Return ids of threads whose rows may be removed."""
-        return await self.writer.submit(threads.sweep_candidates, hidden_before, limit)
+    async def threads_to_sweep(self, hidden_before: int, limit: int, kept_before: int) -> list[str]:
+        """Return ids of threads whose rows may be removed; see `threads.sweep_candidates`."""
+        return await self.writer.submit(threads.sweep_candidates, hidden_before, limit, kept_before)
 
     async def thread_sweep_step(self, thread_id: str, rows: int) -> bool:
         """Remove some rows of a thread that is gone; True when nothing is left."""

@@ -29,6 +29,7 @@ def build(delivery: Delivery, values: bytes | None, show: Callable[[Run], dict[s
         "webhook_sent_at": wire.iso(now),
         "values": _values(values),
     }
+    body.pop("error", None)  # that of the record; a cancelled run has one for its receiver only
     if delivery.error is not None:
         body["error"] = delivery.error
     return wire.dumps(body)

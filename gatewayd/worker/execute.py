@@ -446,7 +446,12 @@ class Execution:
         log.warning("the run failed: %s: %s", fault["error"], faults.text(error), exc_info=error)
         if isinstance(error, UnknownInterruptError):  # refused before anything was written
             return {"outcome": "error", "error": fault, "quiet": True}
-        return {**await self._state_anyhow(saver), "outcome": "error", "error": fault}
+        return {
+            **await self._state_anyhow(saver),
+            "outcome": "error",
+            "error": fault,
+            "trace": faults.trace(error),
+        }
 
     async def _stopped_by(
         self, why: Literal["cancelled", "timeout"], failure: BaseException | None

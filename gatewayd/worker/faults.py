@@ -7,6 +7,7 @@ What is longer than `excerpts.STORED` is cut, wherever it goes: to clients, into
 
 from __future__ import annotations
 
+import traceback
 from typing import Any, ClassVar
 
 from langgraph.errors import (
@@ -71,6 +72,18 @@ def text(exc: BaseException) -> str:
     except Exception as error:
         return f"(its message can't be read: {type(error).__name__})"
     return short(found).encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+
+
+def trace(exc: BaseException) -> str:
+    """Return the exception's full text and traceback; of a long one the end, where the exception itself is."""
+    try:
+        found = "".join(traceback.format_exception(exc))
+    except Exception as error:
+        return f"(its traceback can't be read: {type(error).__name__})"
+    found = found.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+    if len(found) <= excerpts.STORED:
+        return found
+    return f"[cut, {len(found)} characters in all] …{found[-excerpts.STORED :]}"
 
 
 def short(text: str) -> str:

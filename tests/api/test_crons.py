@@ -56,6 +56,8 @@ async def test_a_stateless_cron_has_the_references_fields(server):
         "metadata": {"m": 1},
         "on_run_completed": "delete",
         "enabled": True,
+        "last_run": None,  # this and the next are additions to the reference's
+        "failures": 0,
     }
     assert await server.json("GET", f"/runs/crons/{made['cron_id'].upper()}") == made
 

@@ -36,6 +36,7 @@ async def test_a_run_has_the_references_record(server):
         "assistant_id",
         "metadata",
         "status",
+        "error",  # an addition to the reference's
         "kwargs",
         "multitask_strategy",
         "created_at",
@@ -540,3 +541,47 @@ async def test_a_client_that_leaves_while_its_run_is_created_leaves_no_run_stuck
     run_id = await server.worker.started()
     await server.worker.until(lambda: server.worker.cancelled)
     assert server.worker.cancelled == [run_id]
+
+
+async def test_why_a_run_failed_is_on_its_record_and_found_by_its_status(serve):
+    server = await serve()
+    thread_id = await server.thread()
+    run_id = await server.run(thread_id)
+    await server.worker.started(run_id)
+    error = {"error": "ValueError", "message": "boom"}
+    server.worker.end(run_id, outcome="error", error=error, trace="Traceback (most recent call last): …")
+    await server.finished(thread_id, run_id)
+    other = await server.run(await server.thread())
+    await server.worker.started(other)
+    path = f"/threads/{thread_id}/runs/{run_id}"
+    assert (await server.json("GET", path))["error"] == error
+    assert (await server.json("GET", f"/threads/{thread_id}/runs?select=error")) == [{"error": error}]
+    (found,) = await server.json("POST", "/runs/search", {"status": "error"})
+    assert (found["run_id"], found["error"]) == (run_id, error)
+    everything = await server.json("POST", "/runs/search", {"assistant_id": "chat", "select": ["run_id"]})
+    assert everything == [{"run_id": other}, {"run_id": run_id}]
+    assert await server.json("POST", "/runs/search", {"status": "success"}) == []
+    for wrong, named in (
+        ({"status": "broken"}, "status"),
+        ({"select": ["secrets"]}, "select"),
+        ({"limit": 0}, "limit"),
+    ):
+        assert named in (await server.json("POST", "/runs/search", wrong, status=422))["detail"]
+    assert (
+        "assistant"
+        in (await server.json("POST", "/runs/search", {"assistant_id": "x"}, status=422))["detail"]
+    )
+
+
+async def test_the_operator_who_asks_for_all_details_sees_the_traceback_of_a_run(serve):
+    server = await serve(error_detail="full")
+    thread_id = await server.thread()
+    run_id = await server.run(thread_id)
+    await server.worker.started(run_id)
+    error = {"error": "OSError", "message": "/secret"}
+    server.worker.end(run_id, outcome="error", error=error, trace="Traceback")
+    await server.finished(thread_id, run_id)
+    found = await server.json("GET", f"/threads/{thread_id}/runs/{run_id}")
+    assert found["error"] == {**error, "traceback": "Traceback"}
+    waited = await server.json("GET", f"/threads/{thread_id}/runs/{run_id}/join")
+    assert waited == {"__error__": error}

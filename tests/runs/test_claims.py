@@ -204,7 +204,7 @@ async def test_the_sweeper_goes_on_after_whatever_failed(
         return 0
 
     monkeypatch.setattr(sweeper, "convert_rows", failing)
-    keeping = sweeper.Keeping(linger_s=0, events_s=0, idempotency_s=0, webhooks_s=0)
+    keeping = sweeper.Keeping(linger_s=0, failed_crons_s=0, events_s=0, idempotency_s=0, webhooks_s=0)
     monkeypatch.setattr(loops, "FIRST_PAUSE_S", 0.0)
     engine.tasks.spawn_forever(partial(sweeper.sweeper, engine.runs, 0.0, keeping), "sweeper")
     async with asyncio.timeout(20):

@@ -197,6 +197,66 @@ def test_a_strategy_that_supersedes_names_the_runs_to_end(desk: Any) -> None:
     assert [run.run_id for run in fired.created.cancelled] == [busy]
 
 
+def test_a_cron_tells_its_last_run_how_it_ended_and_how_often_in_a_row_it_failed(desk: Any) -> None:
+    cron = desk.cron()
+
+    def now() -> Any:
+        return crons.record(desk.fetch(crons.FIND, cron.cron_id)[0])
+
+    error = {"error": "ValueError", "message": "boom"}
+
+    def fire() -> str:
+        fired = desk.fire(now(), claim=True)
+        assert fired.created is not None
+        return str(fired.created.run.run_id)
+
+    def told() -> Any:
+        found = now()
+        assert found.last_run is not None
+        return found.last_run.run_id, found.last_run.status, found.last_run.error, found.failures
+
+    assert now().last_run is None
+    first = fire()
+    assert told() == (first, "running", None, 0)
+    last = now().last_run
+    assert (last.thread_id, last.fired_at) == (desk.run(first).thread_id, cron.next_run_date)
+    desk.finish(first, status="error", error=error)
+    assert told() == (first, "error", error, 1)
+    slow, second = fire(), fire()
+    desk.finish(slow, status="timeout", error=error)  # not the last one, but a failure
+    assert told() == (second, "running", None, 2)
+    desk.finish(second, status="interrupted")
+    assert told() == (second, "interrupted", None, 2)
+    third = fire()
+    desk.finish(third, status="error", error=error)
+    assert told() == (third, "error", error, 3)
+    fourth = fire()
+    desk.finish(fourth)
+    assert told() == (fourth, "success", None, 0)
+
+
+@pytest.mark.parametrize(("status", "kept"), [("error", True), ("timeout", True), ("success", False)])
+async def test_the_thread_of_a_crons_failed_run_is_kept_for_longer_and_found_by_its_id_only(
+    storage: store.Storage, desk: Any, status: str, kept: bool
+) -> None:
+    cron = desk.cron(metadata={"nightly": True})
+    fired = desk.fire(cron, claim=True)
+    stateless = desk.create(None, claim=True)
+    run, other = fired.created.run, desk.run(stateless)
+    for run_id in (run.run_id, stateless):
+        desk.finish(run_id, status=status)
+    candidates = threads.sweep_candidates(desk.connection, desk.now, 10)
+    assert set(candidates) == ({other.thread_id} if kept else {run.thread_id, other.thread_id})
+    later = threads.sweep_candidates(desk.connection, desk.now, 10, kept_before=desk.now)
+    assert set(later) == {run.thread_id, other.thread_id}
+    assert await storage.threads_count(store.ThreadSearch()) == 0
+    for read in (storage.thread_get, storage.thread_find):
+        if kept:
+            assert (await read(run.thread_id)).thread_id == run.thread_id
+        with pytest.raises(NotFound):
+            await read(other.thread_id if kept else run.thread_id)
+
+
 def test_a_date_can_pass_without_a_run(desk: Any) -> None:
     cron = desk.cron()
 

@@ -44,7 +44,8 @@ BOUNDED = {
     "webhooks_due": "as many rows as webhooks are owed",
     "threads_to_prune": "as many rows as threads have events to remove, and left when the page is full",
     "crons_due": "as many rows as crons are due",
-    "threads_to_sweep": "as many rows as threads are gone and not yet swept",
+    "threads_to_sweep_deleted": "as many rows as threads are gone and not yet swept",
+    "sqlite_autoindex_runs_1": "read in order and left when the page is full",
 }
 """Indexes that may be walked from end to end, and why."""
 
@@ -176,6 +177,8 @@ async def test_no_read_of_a_request_reads_a_whole_table(
     await ask("crons_count", store.CronSearch(metadata={"a": 1}, thread_id=thread_id))
     for status in (None, "pending", "running", "success", "error", "timeout", "interrupted"):
         await ask("runs_list", thread_id, status=status, limit=10, offset=0)
+        await ask("runs_search", store.RunSearch(status=status))
+    await ask("runs_search", store.RunSearch(thread_id=thread_id, status="error"))
     await ask("run_get", thread_id, run_id)
     await ask("run_get_anywhere", run_id)
     await ask("run_queue_place", thread_id, run_id)

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from gatewayd import ids
 from gatewayd.checkpointing import operations
 from gatewayd.errors import Conflict, NotFound
 from gatewayd.model.run import Run
-from gatewayd.storage.sqlite import boots, runs
+from gatewayd.storage import store
+from gatewayd.storage.sqlite import boots, runs, threads
 
 STATES = ("pending", "delayed", "marked", "running", "parked", "success", "error", "interrupted", "gone")
 WAITING = frozenset({"pending", "delayed", "marked", "parked"})
@@ -765,3 +767,25 @@ def test_writes_whose_checkpoint_never_came_go_with_the_end_of_their_run_and_oth
     assert sorted(desk.fetch("SELECT run_id, checkpoint_id FROM writes")) == sorted(
         [(ended, "0001"), (other, "lost")]
     )
+
+
+async def test_runs_of_all_threads_are_found_by_status_latest_first(
+    storage: store.Storage, desk: Any
+) -> None:
+    made = [desk.create(thread_id, claim=True) for thread_id in (desk.thread(), None, desk.thread(), None)]
+    for run_id, status in zip(made, ("error", "error", "success", "timeout"), strict=True):
+        desk.finish(run_id, status=status, error={"error": "E", "message": "m"}, trace="Traceback: 🌍")
+    waiting = desk.create(desk.thread(), after_s=60.0)
+
+    async def found(**wanted: Any) -> list[str]:
+        return [run.run_id for run in await storage.runs_search(store.RunSearch(**wanted))]
+
+    assert await found() == [waiting, *reversed(made)]
+    assert await found(status="error") == [made[1], made[0]]
+    assert await found(status="pending") == [waiting]
+    assert await found(status="error", thread_id=desk.run(made[0]).thread_id) == [made[0]]
+    assert await found(limit=1, offset=1) == [made[3], made[2]]  # one more tells that there are more
+    assert await found(assistant_id=ids.new_id()) == []
+    assert desk.run(made[0]).trace == "Traceback: 🌍"
+    threads.thread_delete(desk.connection, desk.run(made[0]).thread_id, desk.tick())
+    assert await found(status="error") == [made[1]]

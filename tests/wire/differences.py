@@ -442,6 +442,16 @@ ROWS: Final = (
         "strings can be ordered, bounds are bounds, null for an optional field is its absence",
     ),
     Row("namespaces", "*/store/namespaces", "status", "null for an optional field is its absence"),
+    # what the records of runs and crons tell beyond the reference's
+    *(
+        Row(scenario, "*/runs*", "answer.*error", "why a run failed is on its record", added=True)
+        for scenario in ("batches_of_runs", "stateless_runs")
+    ),
+    *(
+        Row("crons", "*/runs/crons*", f"answer.*{key}", "a cron tells how its last run ended", added=True)
+        for key in ("last_run", "failures")
+    ),
+    Row("crons_that_are_refused", "*/search", "answer.detail", "a cron tells how its last run ended"),
     # values that can't be stored
     Row(
         "waits", "*/threads/<thread 8>*", "answer.*error*", "the error is that of a serialiser without pickle"

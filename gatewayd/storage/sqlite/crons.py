@@ -15,16 +15,22 @@ from attrs import frozen
 
 from gatewayd import wire
 from gatewayd.errors import Conflict, NotFound
-from gatewayd.model.cron import Cron, Firing
-from gatewayd.storage.sqlite import admission, assistants, filters, threads
+from gatewayd.model.cron import Cron, Firing, LastRun
+from gatewayd.storage.sqlite import admission, assistants, filters, firings, threads
 
 COLUMNS = (
     "cron_id, assistant_id, thread_id, user_id, schedule, timezone, end_time, on_run_completed, enabled, "
     "next_run_date, payload, metadata, revision, created_at, updated_at"
 )
-FIND = f"SELECT {COLUMNS} FROM crons WHERE cron_id = ?"
+# A run that has not ended has its status in its own row.
+LAST_RUN = (
+    "last_run_id, last_thread_id, last_fired_at, "
+    "coalesce(last_status, (SELECT runs.status FROM runs WHERE runs.run_id = last_run_id)), last_error, failures"
+)
+SELECT = f"SELECT {COLUMNS}, {LAST_RUN} FROM crons"
+FIND = f"{SELECT} WHERE cron_id = ?"
 DUE = f"""
-SELECT {COLUMNS} FROM crons
+{SELECT}
 WHERE enabled AND next_run_date <= ? AND cron_id NOT IN (SELECT value FROM json_each(?))
 ORDER BY next_run_date, cron_id LIMIT ?"""
 NEXT = "SELECT min(next_run_date) FROM crons WHERE enabled AND next_run_date > ?"
@@ -63,7 +69,7 @@ class Fired:
 
 
 def record(row: tuple[Any, ...]) -> Cron:
-    """Make the record of a row with `COLUMNS`."""
+    """Make the record of a row of `SELECT`."""
     return Cron(
         cron_id=row[0],
         assistant_id=row[1],
@@ -80,6 +86,21 @@ def record(row: tuple[Any, ...]) -> Cron:
         revision=row[12],
         created_at=row[13],
         updated_at=row[14],
+        last_run=_last_run(row[15:20]),
+        failures=row[20],
+    )
+
+
+def _last_run(row: tuple[Any, ...]) -> LastRun | None:
+    run_id, thread_id, fired_at, status, error = row
+    if run_id is None:
+        return None
+    return LastRun(
+        run_id=run_id,
+        thread_id=thread_id,
+        fired_at=fired_at,
+        status=status,
+        error=None if error is None else wire.loads(error),
     )
 
 
@@ -177,10 +198,7 @@ def cron_fire_if_current(connection: sqlite3.Connection, firing: Firing, boot: i
             cron_delete(connection, firing.cron_id)
         return Fired(current=True, refusal=error.detail, deleted=gone)
     connection.execute("RELEASE creation")
-    connection.execute(
-        "UPDATE firings SET run_id = ? WHERE cron_id = ? AND due = ?",
-        (created.run.run_id, firing.cron_id, firing.due),
-    )
+    firings.firing_begin(connection, firing.cron_id, firing.due, created.run, firing.now)
     return Fired(current=True, created=created)
 
 
@@ -207,7 +225,7 @@ def crons_search(connection: sqlite3.Connection, search: Search) -> list[Cron]:
     found = _conditions(search)
     direction = "DESC" if search.descending else "ASC"
     sql = (
-        f"SELECT {COLUMNS} FROM crons {_where(found)} "
+        f"{SELECT} {_where(found)} "
         f"ORDER BY {search.sort_by} {direction}, cron_id {direction} LIMIT ? OFFSET ?"
     )
     rows = connection.execute(sql, [*found.parameters, search.limit + 1, search.offset])

@@ -20,13 +20,13 @@ from gatewayd.errors import NotFound
 from gatewayd.model import state, states
 from gatewayd.model.event import Chunk
 from gatewayd.model.run import SUSPICIONS, Run, RunOutcome
-from gatewayd.storage.sqlite import events, slots, threads, webhooks
+from gatewayd.storage.sqlite import events, firings, slots, threads, webhooks
 
 COLUMNS = (
     "runs.run_id, runs.thread_id, runs.assistant_id, runs.graph_id, runs.status, runs.created_at, runs.updated_at, "
     "runs.started_at, runs.ended_at, runs.metadata, coalesce(runs.kwargs_packed, runs.kwargs), runs.multitask_strategy, runs.answers, "
     "runs.attempt, runs.strikes, runs.suspicions, runs.executed_us, runs.cancel_action, runs.cancel_error, runs.result, runs.error, "
-    "runs.log_from, runs.log_to, threads.ephemeral"
+    "runs.log_from, runs.log_to, threads.ephemeral, runs.error_trace"
 )
 SELECT = f"SELECT {COLUMNS} FROM runs JOIN threads USING (thread_id)"
 
@@ -115,6 +115,7 @@ def record(row: tuple[Any, ...]) -> Run:
         log_from=row[21],
         log_to=row[22],
         ephemeral=bool(row[23]),
+        trace=None if row[24] is None else codec.content(row[24]).decode(),
     )
 
 
@@ -141,6 +142,33 @@ def list_statement(thread_id: str, status: str | None, limit: int, offset: int) 
     latest = "+runs.created_at" if narrowed == _NARROWED["pending"] else "runs.created_at"
     sql = f"{SELECT} WHERE {' AND '.join(terms)} ORDER BY {latest} DESC, runs.run_id DESC LIMIT ? OFFSET ?"
     return sql, [*parameters, limit, offset]
+
+
+@frozen(kw_only=True)
+class Search:
+    """What `runs_search` looks for; None means any."""
+
+    status: str | None = None
+    assistant_id: str | None = None
+    thread_id: str | None = None
+    limit: int = 10
+    offset: int = 0
+
+
+def runs_search(connection: sqlite3.Connection, search: Search) -> list[Run]:
+    """Return the runs of all threads that a search finds, latest request first: up to `limit` + 1."""
+    terms, parameters = ["threads.deleted_at IS NULL"], list[Any]()
+    for column in ("status", "assistant_id", "thread_id"):
+        if (wanted := getattr(search, column)) is not None:
+            terms.append(f"runs.{column} = ?")
+            parameters.append(wanted)
+    narrowed = None if search.status is None else _NARROWED.get(search.status)
+    if narrowed is not None:
+        terms.append(narrowed)
+    # The ids of runs rise with the moments of their requests. The plus as in `list_statement`.
+    latest = "+runs.run_id" if narrowed == _NARROWED["pending"] else "runs.run_id"
+    tail = f"WHERE {' AND '.join(terms)} ORDER BY {latest} DESC LIMIT ? OFFSET ?"
+    return select(connection, tail, (*parameters, search.limit + 1, search.offset))
 
 
 def run_find(connection: sqlite3.Connection, run_id: str) -> Run | None:
@@ -299,7 +327,7 @@ def run_finish_if_active(
     """
     row = connection.execute(
         f"""UPDATE runs SET status = ?, ended_at = ?, updated_at = ?, boot = NULL, {EXECUTED}, result = ?, error = ?,
-               end_checkpoint_id = ?, log_to = ?
+               error_trace = ?, end_checkpoint_id = ?, log_to = ?
            WHERE run_id = ? AND {_in(states.FINISH)} AND ? IN (0, attempt)
                AND coalesce(cancel_action, ?) = ? RETURNING thread_id, webhook""",
         (
@@ -309,6 +337,7 @@ def run_finish_if_active(
             now,
             state.stored(outcome.result),
             None if outcome.error is None else wire.text(outcome.error),
+            None if outcome.trace is None else codec.column(outcome.trace.encode(), hasty=True),
             outcome.end_checkpoint_id,
             end.last_seq,
             run_id,
@@ -338,6 +367,7 @@ def run_finish_if_active(
         threads.thread_status_derive(connection, thread_id, now)
     else:
         threads.thread_project(connection, thread_id, outcome, now)
+    firings.firing_end(connection, run_id, thread_id, outcome)
     return True
 
 

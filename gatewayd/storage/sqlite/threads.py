@@ -29,6 +29,8 @@ COLUMNS = (
 )
 VISIBLE = "deleted_at IS NULL AND hidden_at IS NULL"
 FIND = f"SELECT {COLUMNS} FROM threads WHERE thread_id = ? AND {VISIBLE}"
+READ = f"SELECT {COLUMNS} FROM threads WHERE thread_id = ? AND deleted_at IS NULL AND (hidden_at IS NULL OR kept)"
+"""For those who only look at it: also a thread that is kept because a cron's run failed on it."""
 
 SOURCE = sweep.Source("threads", ("rowid",), (-1,), '"values"', """substr("values", 1, 1) = x'93'""")
 """Where values have a manifest."""
@@ -80,9 +82,9 @@ def thread_find(connection: sqlite3.Connection, thread_id: str) -> Thread | None
 
 
 def thread_shown(connection: sqlite3.Connection, thread_id: str) -> Thread | None:
-    """Do the same with the values joined."""
-    found = thread_find(connection, thread_id)
-    return None if found is None else shown(connection, found)
+    """Return the thread to look at, with its values joined, or None when there is none."""
+    row = connection.execute(READ, (thread_id,)).fetchone()
+    return None if row is None else shown(connection, record(row))
 
 
 def shown(connection: sqlite3.Connection, found: Thread) -> Thread:
@@ -254,19 +256,23 @@ def thread_status_derive(
 # sweeping
 
 
-def sweep_candidates(connection: sqlite3.Connection, hidden_before: int, limit: int) -> list[str]:
+def sweep_candidates(
+    connection: sqlite3.Connection, hidden_before: int, limit: int, kept_before: int = 0
+) -> list[str]:
     """
     Return threads whose rows may go: deleted ones, and ended stateless ones older than `hidden_before`.
 
-    One that has a slot is a copy in the making.
+    Those on which a cron's run has failed are to be older than `kept_before`. One that has a slot is a copy in the making.
     """
     rows = connection.execute(
-        """SELECT thread_id FROM threads
-           WHERE (hidden_at IS NOT NULL OR deleted_at IS NOT NULL)
-             AND NOT EXISTS (SELECT 1 FROM slots WHERE slots.thread_id = threads.thread_id)
-             AND coalesce(deleted_at, hidden_at) <= iif(deleted_at IS NULL, ?, 9223372036854775807)
-           ORDER BY coalesce(deleted_at, hidden_at) LIMIT ?""",
-        (hidden_before, limit),
+        """SELECT thread_id FROM (
+               SELECT thread_id, deleted_at AS since FROM threads WHERE deleted_at IS NOT NULL
+               UNION ALL SELECT thread_id, hidden_at FROM threads
+                   WHERE hidden_at IS NOT NULL AND deleted_at IS NULL AND kept = 0 AND hidden_at <= ?
+               UNION ALL SELECT thread_id, hidden_at FROM threads
+                   WHERE hidden_at IS NOT NULL AND deleted_at IS NULL AND kept = 1 AND hidden_at <= ?) AS gone
+           WHERE NOT EXISTS (SELECT 1 FROM slots WHERE slots.thread_id = gone.thread_id) ORDER BY since LIMIT ?""",
+        (hidden_before, kept_before, limit),
     )
     return [thread_id for (thread_id,) in rows]
 

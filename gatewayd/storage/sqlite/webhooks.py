@@ -75,7 +75,7 @@ def webhook_owe(connection: sqlite3.Connection, run: Run, url: str, outcome: Run
         (
             ids.new_id(now // 1000),
             url,
-            wire.text(attrs.asdict(attrs.evolve(run, result=None), recurse=False)),
+            wire.text(attrs.asdict(attrs.evolve(run, result=None, trace=None), recurse=False)),
             "rollback" if outcome.rollback else outcome.status,
             None if error is None else wire.text(error),
             now,
