@@ -8,6 +8,7 @@ Where things are, from the socket inwards (each package's docstring is its desig
     db                   commands beside serving: report, compact, import
     cli, daemon, app     the command; the process: lock, socket, signals, exit codes; who gets which part
     api                  HTTP: parse, call one thing, reply; event streams on sockets
+    health               what is wrong with the server, for probes and operators
     crons                what is due by the clock
     runs                 the life of a run: admission, starting, cancelling, ending, what a restart does
     assistants, threads, items  what requests mean that are about neither runs nor HTTP

@@ -6,7 +6,7 @@ The body is always ``{"detail": "<text>"}``; clients read the status and that st
 from __future__ import annotations
 
 import logging
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import http_exceptions, web
 
@@ -30,9 +30,11 @@ ONLY_GET: Final = frozenset({"/", "/ok", "/info", "/metrics", "/openapi.json", "
 """Paths that do not exist for other methods, as in the reference."""
 
 
-def response(status: int, detail: str, headers: dict[str, str] | None = None) -> web.Response:
-    """Return an error's response."""
-    body = wire.dumps({"detail": detail})
+def response(
+    status: int, detail: str, headers: dict[str, str] | None = None, more: dict[str, Any] | None = None
+) -> web.Response:
+    """Return an error's response; `more` are further fields of its body."""
+    body = wire.dumps({"detail": detail, **(more or {})})
     return web.Response(status=status, body=body, content_type="application/json", headers=headers)
 
 

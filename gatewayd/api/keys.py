@@ -9,6 +9,7 @@ from aiohttp import web
 from attrs import Factory, field, frozen
 
 from gatewayd import assistants as assistants_
+from gatewayd import health as health_
 from gatewayd import items as items_
 from gatewayd import loops as loops_
 from gatewayd import project as project_
@@ -48,6 +49,10 @@ def _operations(services: Services) -> operations_.Operations:
     return operations_.Operations(runs=services.runs, graphs=services.serving)
 
 
+def _health(services: Services) -> health_.Health:
+    return health_.Health(services.storage, services.workers, services.serving, services.loops)
+
+
 @frozen(kw_only=True)
 class Services:
     """The parts of the daemon that requests need."""
@@ -71,6 +76,7 @@ class Services:
     threads: threads_.Threads = field(default=Factory(_threads, takes_self=True), init=False)
     operations: operations_.Operations = field(default=Factory(_operations, takes_self=True), init=False)
     items: items_.Items = field(default=Factory(_items, takes_self=True), init=False)
+    health: health_.Health = field(default=Factory(_health, takes_self=True), init=False)
     crons: registry.Crons = field(default=Factory(_crons, takes_self=True), init=False)
 
     @property

@@ -5,8 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 
 import gatewayd
-from gatewayd.api import keys, parse, reply
-from gatewayd.errors import Unavailable
+from gatewayd import health
+from gatewayd.api import faults, keys, parse, reply
 
 routes = web.RouteTableDef()
 
@@ -15,21 +15,29 @@ routes = web.RouteTableDef()
 @routes.get("/ok")
 async def ok(request: web.Request) -> web.Response:
     """
-    Say that the server answers; with `check_db` also that storage and the project's code do.
+    Say that the server answers; with `check_db` also whether it accepts and starts runs.
 
-    After a failed reload the project from before is served, so all is well, but for what `trouble` says.
+    If it does not, the reasons come with 503. What else is wrong comes as warnings with 200, so that no probe restarts a
+    server that serves.
     """
-    trouble = {}
-    if "meta" in request.app[keys.SERVICES].project.disabled:
+    services = request.app[keys.SERVICES]
+    if "meta" in services.project.disabled:
         return reply.json({"ok": True})
-    if parse.whole(request, "check_db", 0):
-        services = request.app[keys.SERVICES]
-        await services.storage.counters()
-        if services.workers.trouble:
-            raise Unavailable(f"the project is not loaded: {services.workers.trouble}")
-        if services.serving.trouble:
-            trouble = {"trouble": f"the last reload failed: {services.serving.trouble}"}
-    return reply.json({"ok": True, "services": {}, **trouble})
+    if not parse.whole(request, "check_db", 0):
+        return reply.json({"ok": True, "services": {}})
+    findings = await services.health.findings()
+    reasons = [_shown(each) for each in findings if each.fatal]
+    warnings = [_shown(each) for each in findings if not each.fatal]
+    more = {"warnings": warnings} if warnings else {}
+    if reasons:
+        detail = "; ".join(each["detail"] for each in reasons)
+        return faults.response(503, detail, {"Retry-After": "1"}, {"reasons": reasons, **more})
+    trouble = [each.detail for each in findings if each.check == "reload"]
+    return reply.json({"ok": True, "services": {}, **({"trouble": trouble[0]} if trouble else {}), **more})
+
+
+def _shown(finding: health.Finding) -> dict[str, str]:
+    return {"check": finding.check, "detail": finding.detail}
 
 
 @routes.get("/info")

@@ -126,6 +126,9 @@ def own_numbers(moment: Moment) -> Iterator[tuple[str, str, float, str]]:
     yield "syncs", "counter", writer.syncer.syncs, "Syncs of the write-ahead log, beside the writer"
     yield "sync_seconds", "counter", writer.syncer.busy_s, "Seconds that they took"
     yield "writer_longest_seconds", "gauge", writer.longest_s, "The longest transaction since the start"
+    yield "writer_locked_seconds", "gauge", storage.locked_s(), "How long another process has held the lock"
+    yield "database_damaged", "gauge", storage.damage is not None, "1: the database is damaged and only read"
+    yield "loops_down", "gauge", sum(each.down for each in services.loops), "Loops that fail or have ended"
     yield "writer_backlog_bytes", "gauge", writer.backlog, "Bytes of events that wait to be stored"
     files = [("database", path, "the database")]
     if storage.room.store is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 from gatewayd.model.run import Run
@@ -33,6 +34,25 @@ class Boots(desk.Desk):
     async def invariants_repair(self, now: int) -> list[invariants.Violation]:
         """Derive anew what is derived and wrong in the rows of active runs; return what was and is wrong."""
         return await self.writer.submit(invariants.invariants_repair, now, promise=True)
+
+    async def trial(self) -> None:
+        """Make a cheap write that the disk confirms, and a cheap read. Raises `Unavailable`, `InsufficientStorage`."""
+        await self.writer.submit(boots.trial_write, promise=True)
+        await self.readers.rows("SELECT max(boot) FROM boots")
+
+    @property
+    def damage(self) -> str | None:
+        """The first sign of damage to the file; from then on nothing is written to it. None: there was none."""
+        return self.writer.damage.found
+
+    def locked_s(self) -> float:
+        """Return for how many seconds another process has been seen to hold the lock of the file; 0: it does not."""
+        since = self.writer.locked_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def lacking_room(self) -> str | None:
+        """Say why nothing new is admitted for want of room; None: there is room."""
+        return self.room.lacking(self.writer.space.used)
 
     async def counters(self) -> dict[str, int]:
         """Return n_pending and n_running."""

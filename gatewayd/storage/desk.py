@@ -16,6 +16,7 @@ from gatewayd.model.thread import Thread
 from gatewayd.storage import room as room_
 from gatewayd.storage import states as states_
 from gatewayd.storage.sqlite import database, idempotency, space, threads, writing
+from gatewayd.storage.sqlite import files as files_
 from gatewayd.storage.sqlite import scanner as scanner_
 from gatewayd.storage.sqlite import states as state_rows
 
@@ -37,6 +38,8 @@ class Desk:
     """Moment of this start, in µs."""
     room: room_.Room
     """Asked before anything new is admitted."""
+    files: files_.Files = field(init=False)
+    """Tells whether the files are still those that are open."""
     states: states_.States = field(init=False)
     """Joins whole states."""
     _snapshots: scanner_.Scanner = field(init=False)
@@ -46,6 +49,7 @@ class Desk:
         self.scanner.prepare = state_rows.prepare
         self._snapshots = scanner_.Scanner(self.writer.damage, prepare=state_rows.prepare)
         self.states = states_.States(self._snapshots)
+        self.files = files_.of_database(self.path)
 
     @property
     def space(self) -> space.Space:

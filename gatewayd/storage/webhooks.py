@@ -35,6 +35,11 @@ class Webhooks(desk.Desk):
         """Return the JSON of what a run has left: its result, or its thread's values; None if neither can be read."""
         return await self._snapshots.read(webhooks.webhook_values, run)
 
+    async def webhooks_given_up(self, since: int) -> int:
+        """Return how many of the latest webhooks of runs that ended after `since` could not be delivered."""
+        rows = await self.readers.rows(webhooks.GIVEN_UP, (since,))
+        return int(rows[0][0])
+
     async def webhook_attempt_end(
         self, delivery_id: str, made: Attempt, due_at: int | None, *, delivered: bool
     ) -> bool:

@@ -59,6 +59,8 @@ class Supervisor:
     """Of the last load that failed."""
     trouble: str | None = field(default=None, init=False)
     """Why the present service worker can't answer, for /ok?check_db=1 and the log."""
+    _took_at: float = field(factory=time.monotonic, init=False)
+    """When a worker was last seen that takes runs."""
     _workers: list[worker.Worker] = field(factory=list, init=False)
     _tasks: tasks.Group = field(init=False)
     _service: worker.Worker | None = field(default=None, init=False)
@@ -116,6 +118,13 @@ class Supervisor:
     def ready(self) -> int:
         """Number of run workers that have loaded the project."""
         return sum(each.role == "run" and each.state == "ready" for each in self._workers)
+
+    def not_taking_s(self) -> float:
+        """Return for how many seconds there has been no run worker that would take a run if it had a place."""
+        now = time.monotonic()
+        if any(each.role == "run" and each.takes for each in self._workers):
+            self._took_at = now
+        return now - self._took_at
 
     def free_quarantines(self) -> int:
         """Places for suspects; each means a worker of its own."""
@@ -405,6 +414,7 @@ class Supervisor:
         while True:
             await asyncio.sleep(PING_EVERY_S)
             now = time.monotonic()
+            self.not_taking_s()
             for each in self._workers:
                 if each.state == "starting":
                     each.look_at_loading(now, LOADING_S)

@@ -137,9 +137,12 @@ class Worker:
     @property
     def free(self) -> int:
         """How many more runs it may take now."""
-        if self.state != "ready" or self.condemned or self.blocked_since is not None:
-            return 0
-        return self.capacity - len(self.runs)
+        return self.capacity - len(self.runs) if self.takes else 0
+
+    @property
+    def takes(self) -> bool:
+        """Whether it takes runs as far as it has places for them."""
+        return self.state == "ready" and not self.condemned and self.blocked_since is None
 
     @property
     def busy(self) -> bool:

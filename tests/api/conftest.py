@@ -105,6 +105,7 @@ class PlayedSupervisor:
     listener: Any = None
     trouble: str | None = None
     places: int = 10
+    idle_s: float = 0.0
     answers: dict[str, Any] = field(factory=dict)
     calls: list[tuple[str, dict[str, Any]]] = field(factory=list)
     worker: PlayedWorker = field(init=False)
@@ -119,6 +120,9 @@ class PlayedSupervisor:
 
     def ready(self) -> int:
         return 1
+
+    def not_taking_s(self) -> float:
+        return self.idle_s
 
     async def until_loaded(self) -> None:
         pass

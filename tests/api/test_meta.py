@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import attrs
 import pytest
 
 from gatewayd import errors, project
+
+
+def look_again(server: Any) -> None:
+    """Have the findings of the last look forgotten, as they are after a second."""
+    server.services.health._looked_at = float("-inf")
+
 
 THREAD = "01a2027b-0000-7000-8000-000000000000"
 
@@ -27,9 +34,12 @@ async def test_ok_with_check_db_says_why_the_project_does_not_answer(server):
 async def test_ok_with_check_db_says_why_a_reload_failed_while_the_project_from_before_is_served(server):
     server.services.serving.trouble = "chat.py: SyntaxError"
     answer = await server.json("GET", "/ok?check_db=1")
-    assert answer == {"ok": True, "services": {}, "trouble": "the last reload failed: chat.py: SyntaxError"}
+    told = "the last reload failed: chat.py: SyntaxError"
+    warnings = [{"check": "reload", "detail": told}]
+    assert answer == {"ok": True, "services": {}, "trouble": told, "warnings": warnings}
     assert await server.json("GET", "/ok") == {"ok": True, "services": {}}
     server.services.serving.become(server.services.project)
+    look_again(server)
     assert await server.json("GET", "/ok?check_db=1") == {"ok": True, "services": {}}
 
 

@@ -114,6 +114,12 @@ def boot_end(connection: sqlite3.Connection, boot: int, now: int) -> None:
     connection.execute("UPDATE boots SET stopped_at = ? WHERE boot = ?", (now, boot))
 
 
+def trial_write(connection: sqlite3.Connection) -> None:
+    """Change the file's header: the number in `user_version`, which means nothing here."""
+    (number,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute(f"PRAGMA user_version = {(number + 1) % (1 << 31)}")
+
+
 def counters(connection: sqlite3.Connection) -> dict[str, Any]:
     """Return the numbers shown as queue depth: pending and running runs."""
     pending, running = connection.execute(
