@@ -3,7 +3,7 @@
 Every field has a variable ``GATEWAYD_<FIELD>``; some are known by a name of the reference server too. The sources, the
 first that has a value wins: flags, the ``env`` of langgraph.json, the process's environment, the default. Within one
 source the ``GATEWAYD_`` name wins over the reference's. An empty variable counts as absent (unit files and compose files
-can't leave one out), but for the CORS origins, where it means that there are none.
+can't leave one out), but for the CORS origins, where it means that none are named.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from attrs import Attribute, Factory, evolve, field, fields, frozen
+from yarl import URL
 
 from gatewayd import project
 from gatewayd.errors import BadConfiguration
@@ -144,6 +145,26 @@ def _origins(value: Any) -> tuple[str, ...]:
     return tuple(origin for part in str(value).split(",") if (origin := part.strip().rstrip("/")))
 
 
+NAME: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+
+
+def _hosts(value: Any) -> tuple[str, ...]:
+    return tuple(_own_name(part.strip()) for part in str(value).split(",") if part.strip())
+
+
+def _own_name(part: str) -> str:
+    try:
+        host = URL.build(scheme="http", host=part.strip("[]")).raw_host or ""
+    except ValueError:
+        host = ""
+    host = host.removesuffix(".")
+    if not (":" in host or NAME.fullmatch(host)):
+        raise ValueError(
+            "must be host names, separated by commas, without scheme and port: agents.example.com, box.lan"
+        )
+    return host
+
+
 def _networks(value: Any) -> tuple[Network, ...]:
     try:
         return tuple(ip_network(part.strip()) for part in str(value).split(",") if part.strip())
@@ -185,6 +206,13 @@ class Settings:
 
     host: str = _setting("127.0.0.1", _host)
     """The address to listen on. Default: 127.0.0.1, this machine only. Set by --host, GATEWAYD_HOST."""
+
+    hosts: tuple[str, ...] = _setting((), _hosts)
+    """
+    Names by which clients call the server, in variables separated by commas; loopback names, IP addresses and a name that
+    it listens on need not be named. Requests for other names are refused (403), and pages from these names may call.
+    Default: none. Set by GATEWAYD_HOSTS.
+    """
 
     port: int = _setting(2024, _whole(0, 65535))
     """The TCP port; 0 takes a free one. Default: 2024. Set by --port, GATEWAYD_PORT."""
@@ -335,8 +363,9 @@ class Settings:
 
     trusted_proxies: tuple[Network, ...] = _setting((), _networks)
     """
-    Addresses and networks of proxies whose `X-Forwarded-For` says whose a request is, in variables separated by commas;
-    those on this machine need not be named. Default: none. Set by GATEWAYD_TRUSTED_PROXIES.
+    Addresses and networks of proxies that let in only those who may, and whose `X-Forwarded-For` says whose a request is,
+    in variables separated by commas. Without authentication what another proxy passes on from elsewhere is refused (403);
+    for the limits of connections those on this machine need not be named. Default: none. Set by GATEWAYD_TRUSTED_PROXIES.
     """
 
     receive_timeout_s: float = _setting(30.0, _seconds(1, 3600))
@@ -388,10 +417,11 @@ class Settings:
     `X-Search-Incomplete`; a count is refused. Default: 50000. Set by GATEWAYD_SEARCH_SCAN.
     """
 
-    cors_allow_origins: tuple[str, ...] = _setting(("*",), _origins, "CORS_ALLOW_ORIGINS")
+    cors_allow_origins: tuple[str, ...] = _setting((), _origins, "CORS_ALLOW_ORIGINS")
     """
-    Origins whose pages may call the server, in variables separated by commas; ignored when langgraph.json has
-    `http.cors`. Default: *, all, without credentials. Set by GATEWAYD_CORS_ALLOW_ORIGINS, CORS_ALLOW_ORIGINS.
+    Origins whose pages may call the server, beside those on this machine and of `hosts`; in variables separated by commas;
+    *: all (the reference's default), without credentials. Ignored when langgraph.json has `http.cors`. Default: none. Set
+    by GATEWAYD_CORS_ALLOW_ORIGINS, CORS_ALLOW_ORIGINS.
     """
 
     log_level: str = _setting("INFO", _level, "LOG_LEVEL")
@@ -575,6 +605,9 @@ def _judged(settings: Settings, served: project.Project, variables: Mapping[str,
         yield f"{', '.join(stores)}: not used by the server, its data live in {settings.data_dir}"
     if variables.get("LANGGRAPH_AES_KEY"):
         yield f"LANGGRAPH_AES_KEY encrypts checkpoints and their writes only: {IN_THE_CLEAR} are stored in the clear"
+    if "*" in effective_cors(settings, served).allow_origins:
+        place = "CORS_ALLOW_ORIGINS" if served.cors is None else f"{served.path}: http.cors.allow_origins"
+        yield f"{place} is *: any page that is opened in a browser on this machine can drive the server; name the origins"
     for name, instead in UNHONOURED.items():
         if variables.get(name):
             yield f"{name} is ignored: {instead}"

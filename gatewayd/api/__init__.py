@@ -4,6 +4,7 @@ Rules
     A handler is: parse, call one thing, reply. What a request means is decided below (`assistants`, `threads`,
     `runs`); how it is spelt is decided here: `parse` (values from bodies and queries), `bodies` (the fields of each
     body), `reply` (records as the wire shows them).
+    Which requests are answered at all is decided in `access`, before anything else: pages of strangers may do nothing.
     Errors become responses in one table, `faults`. Handlers catch nothing.
     A client that leaves cancels its handler. What the handler has asked for happens all the same: the run manager
     carries it through.
@@ -48,6 +49,7 @@ def setup(app: web.Application) -> None:
     """Make the application answer the API."""
     app[counting.COUNTS] = counting.Counts()
     app[openapi.DOCUMENTS] = {}
+    app[middleware.TOLD] = set()
     app.middlewares.append(middleware.requests)
     app.on_response_prepare.append(middleware.headers)
     app.cleanup_ctx.append(connections.lifetime)

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
-
 from aiohttp import hdrs, web
 
 from gatewayd import project
-from gatewayd.api import faults, keys
+from gatewayd.api import access, faults, keys
 
 PRIVATE_NETWORK = "Access-Control-Request-Private-Network"
 VARIES = f"{hdrs.ORIGIN}, {hdrs.ACCESS_CONTROL_REQUEST_METHOD}, {hdrs.ACCESS_CONTROL_REQUEST_HEADERS}, {PRIVATE_NETWORK}"
-
-
-@lru_cache(maxsize=1024)
-def allowed_origin(rules: project.Cors, origin: str) -> str | None:
-    """Return what `access-control-allow-origin` says to this origin; None: it is not allowed."""
-    if "*" in rules.allow_origins:
-        return origin if rules.allow_credentials else "*"
-    listed = origin in rules.allow_origins
-    matched = rules.allow_origin_regex is not None and re.fullmatch(rules.allow_origin_regex, origin)
-    return origin if listed or matched else None
 
 
 def allow(request: web.Request, response: web.StreamResponse) -> None:
@@ -31,12 +18,12 @@ def allow(request: web.Request, response: web.StreamResponse) -> None:
     if origin is None or hdrs.ACCESS_CONTROL_ALLOW_ORIGIN in response.headers:
         return
     rules = request.app[keys.SERVICES].cors
-    allowed = allowed_origin(rules, origin)
+    allowed = _allowed(request, origin)
     if allowed is None:
         return
     response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = allowed
     response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = ", ".join(rules.expose_headers)
-    if rules.allow_credentials:
+    if _with_credentials(rules, origin):
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS] = "true"
 
 
@@ -47,9 +34,9 @@ def preflight(request: web.Request) -> web.Response | None:
     if origin is None or method is None:
         return None
     rules = request.app[keys.SERVICES].cors
-    allowed = allowed_origin(rules, origin)
+    allowed = _allowed(request, origin)
     asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "")
-    refused = _refused(rules, allowed, method, asked)
+    refused = _refused(rules, method, asked)
     if refused:
         return faults.response(400, f"Disallowed CORS {', '.join(refused)}")
     answer = {
@@ -61,20 +48,31 @@ def preflight(request: web.Request) -> web.Response | None:
     }
     if asked:
         answer[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = asked
-    if rules.allow_credentials:
+    if _with_credentials(rules, origin):
         answer[hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS] = "true"
     return web.Response(text="OK", headers=answer)
+
+
+def _allowed(request: web.Request, origin: str) -> str | None:
+    """Return what `access-control-allow-origin` says to an origin; None: its pages may not call."""
+    rules = access.rules_of(request)
+    if (named := access.named_origin(rules.cors, origin)) is not None:
+        return named
+    return origin if access.allows(rules, origin, request.headers.get(hdrs.HOST, "")) else None
+
+
+def _with_credentials(rules: project.Cors, origin: str) -> bool:
+    """Whether pages may send credentials: those of named origins, if the rules say so."""
+    return rules.allow_credentials and access.named_origin(rules, origin) is not None
 
 
 SAFE_HEADERS = frozenset({"accept", "accept-language", "content-language", "content-type"})
 """Headers that need no permission."""
 
 
-def _refused(rules: project.Cors, allowed: str | None, method: str, asked: str) -> list[str]:
-    """Return what of a preflight's wishes is not allowed."""
+def _refused(rules: project.Cors, method: str, asked: str) -> list[str]:
+    """Return what of a preflight's wishes is not allowed, beside its origin, which `access` has let pass."""
     refused = []
-    if allowed is None:
-        refused.append("origin")
     if method.upper() not in rules.allow_methods:
         refused.append("method")
     if "*" not in rules.allow_headers:

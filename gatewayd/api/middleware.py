@@ -1,4 +1,4 @@
-"""What happens to every request: its id, other origins' rights, trailing slashes, and errors as JSON."""
+"""What happens to every request: its id, whether it is answered, other origins' rights, trailing slashes, and errors as JSON."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gatewayd import logs
-from gatewayd.api import cors, counting, faults, incoming, keys, payload
+from gatewayd.api import access, cors, counting, faults, incoming, keys, payload
 
 log = logging.getLogger(__name__)
-access = logging.getLogger("gatewayd.access")
+access_log = logging.getLogger("gatewayd.access")
 """A line for each request, when its response has gone out whole or was cut. Never the query: it may hold secrets."""
 
 LONGEST_ID: Final = 200
@@ -22,6 +22,11 @@ LONGEST_ID: Final = 200
 
 META: Final = frozenset({"/", "/info", "/docs", "/openapi.json", "/metrics"})
 """What ``http.disable_meta`` switches off; /ok stays, without checks."""
+
+MOST_TOLD: Final = 100
+"""Kinds of refused requests that are logged, each once."""
+TOLD: Final[web.AppKey[set[str]]] = web.AppKey("told")
+"""Those that have been logged."""
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 """The id that the client gave its request, or a random one."""
@@ -42,7 +47,7 @@ async def requests(request: web.Request, handler: Handler) -> web.StreamResponse
         response = await _answered(request, handler)
         return response
     finally:
-        if access.isEnabledFor(logging.INFO):
+        if access_log.isEnabledFor(logging.INFO):
             _tell(request, response)
         logs.detach(token)
 
@@ -52,7 +57,7 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
     try:
         if connection is not None:
             connection.begin(request)
-        if (answered := _at_once(request)) is not None:
+        if (answered := _refused(request) or _at_once(request)) is not None:
             return answered
         return await handler(request)
     except web.HTTPNotFound as error:
@@ -72,7 +77,7 @@ def _tell(request: web.Request, response: web.StreamResponse | None) -> None:
     took_ms = (time.monotonic() - request[counting.STARTED]) * 1000
     path = request.rel_url.raw_path
     values = {"route": counting.path_of(request) or None, "ms": round(took_ms, 1), "client": request.remote}
-    access.info("%s %s %d", request.method, path, status, extra=logs.fields(**values))
+    access_log.info("%s %s %d", request.method, path, status, extra=logs.fields(**values))
 
 
 async def headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -89,6 +94,18 @@ def _request_id(request: web.Request) -> str:
     given = request.headers.get("x-request-id", "")[:LONGEST_ID]
     # A header may hold bytes that are no UTF-8; as JSON they could not be stored.
     return given.encode("utf-8", "replace").decode() or str(uuid.uuid4())
+
+
+def _refused(request: web.Request) -> web.Response | None:
+    """Refuse what strangers ask for, before anything of it is done."""
+    refusal = access.judge(access.rules_of(request), access.asked_of(request))
+    if refusal is None:
+        return None
+    told, about = request.app[TOLD], refusal.about or refusal.detail
+    if about not in told and len(told) < MOST_TOLD:
+        told.add(about)
+        log.warning("%s %s is refused: %s", request.method, request.path, refusal.detail)
+    return faults.response(refusal.status, refusal.detail)
 
 
 def _at_once(request: web.Request) -> web.Response | None:

@@ -17,9 +17,9 @@ from gatewayd import descriptors, logs
 from gatewayd.api import addresses, incoming, listening, parse
 
 WAIT_S = 60
-OK = b"GET /ok HTTP/1.1\r\nHost: x\r\n\r\n"
-HEAD = b"GET /ok HTTP/1.1\r\nHost: x\r\nX-More: "
-POST = b"POST /threads HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+OK = b"GET /ok HTTP/1.1\r\nHost: localhost\r\n\r\n"
+HEAD = b"GET /ok HTTP/1.1\r\nHost: localhost\r\nX-More: "
+POST = b"POST /threads HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 class Client:
@@ -234,7 +234,7 @@ async def test_a_client_that_takes_nothing_of_a_plain_response_is_cut(serve):
     clock = Clock(server)
     async with connected(server) as client:
         await asyncio.get_running_loop().sock_sendall(
-            client.socket, b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 200
+            client.socket, b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 200
         )
         await until(
             lambda: (
@@ -305,7 +305,8 @@ async def test_connections_of_one_address_are_limited_and_others_are_not_concern
 
 
 async def test_requests_that_a_proxy_passes_on_are_limited_by_the_address_that_it_tells(serve):
-    server = await serve(max_per_address=1, trusted_proxies=(ipaddress.ip_network("10.0.0.0/8"),))
+    proxies = tuple(map(ipaddress.ip_network, ("10.0.0.0/8", "127.0.0.0/8")))
+    server = await serve(max_per_address=1, trusted_proxies=proxies)
     path = f"/threads/{await server.thread()}/stream/events"
 
     async def asked(client: str) -> Any:

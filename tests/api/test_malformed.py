@@ -19,13 +19,13 @@ NO_HTTP = {
     "a word": b"GARBAGE\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03secret\r\n\r\n",
     "another version": b"GET /ok HTTP/9.9\r\n\r\n",
-    "a header without a colon": b"GET /ok HTTP/1.1\r\nHost: x\r\nBad secret<script>\r\n\r\n",
-    "a long line": b"GET /" + b"secret" * 2000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-    "a long header": b"GET /ok HTTP/1.1\r\nHost: x\r\nX: " + b"secret" * 2000 + b"\r\n\r\n",
+    "a header without a colon": b"GET /ok HTTP/1.1\r\nHost: localhost\r\nBad secret<script>\r\n\r\n",
+    "a long line": b"GET /" + b"secret" * 2000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a long header": b"GET /ok HTTP/1.1\r\nHost: localhost\r\nX: " + b"secret" * 2000 + b"\r\n\r\n",
     "many headers": b"GET /ok HTTP/1.1\r\n" + b"X: secret\r\n" * 300 + b"\r\n",
-    "a length that is no number": b"POST /threads HTTP/1.1\r\nHost: x\r\nContent-Length: secret\r\n\r\n",
-    "a chunk without a size": b"POST /threads HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nsecret\r\n",
-    "a broken URL": b"GET http://[::secret/ok HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a length that is no number": b"POST /threads HTTP/1.1\r\nHost: localhost\r\nContent-Length: secret\r\n\r\n",
+    "a chunk without a size": b"POST /threads HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nsecret\r\n",
+    "a broken URL": b"GET http://[::secret/ok HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
 
 
@@ -57,7 +57,7 @@ async def ask(port: int, data: bytes) -> tuple[str, str, object]:
 
 def post(data: bytes, **headers: str) -> bytes:
     lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    head = ["POST /threads HTTP/1.1", "Host: x", f"Content-Length: {len(data)}", *lines, "", ""]
+    head = ["POST /threads HTTP/1.1", "Host: localhost", f"Content-Length: {len(data)}", *lines, "", ""]
     return "\r\n".join(head).encode() + data
 
 

@@ -412,7 +412,7 @@ async def _stalled(server, thread_id: str) -> socket.socket:
     raw.setblocking(False)
     loop = asyncio.get_running_loop()
     await loop.sock_connect(raw, (server.client.host, server.client.port))
-    head = f"POST /threads/{thread_id}/runs/stream HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /threads/{thread_id}/runs/stream HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     await loop.sock_sendall(raw, head.encode() + body)
     return raw
 

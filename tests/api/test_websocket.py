@@ -42,7 +42,7 @@ class Raw:
         loop = asyncio.get_running_loop()
         await loop.sock_connect(self.socket, (self.server.client.host, self.server.client.port))
         head = (
-            f"GET /threads/{self.thread_id}/stream/events HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+            f"GET /threads/{self.thread_id}/stream/events HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
             "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
         )
         await loop.sock_sendall(self.socket, head.encode())

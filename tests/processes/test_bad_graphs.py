@@ -382,9 +382,7 @@ async def test_readers_that_stop_reading_delay_nobody_and_cost_bounded_memory(
         stream_mode=["custom"],
     )
     stood = story.Stood(thread_id, run["run_id"])
-    request = (
-        f"GET /threads/{thread_id}/runs/{run['run_id']}/stream?last_event_id=-1 HTTP/1.1\r\nHost: x\r\n\r\n"
-    )
+    request = f"GET /threads/{thread_id}/runs/{run['run_id']}/stream?last_event_id=-1 HTTP/1.1\r\nHost: localhost\r\n\r\n"
     writers = []
     for _ in range(readers):
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port, limit=1000)

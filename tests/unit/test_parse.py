@@ -9,7 +9,7 @@ from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatewayd.api import bodies, cors, parse
+from gatewayd.api import access, bodies, parse
 from gatewayd.errors import Invalid
 from gatewayd.project import Cors
 
@@ -147,9 +147,9 @@ def test_cancel_takes_a_status_or_named_runs(body, fits):
 
 def test_credentials_are_never_allowed_together_with_any_origin():
     rules = Cors(allow_origins=("*",), allow_credentials=True)
-    assert cors.allowed_origin(rules, "http://a.example") == "http://a.example"
-    assert cors.allowed_origin(Cors(allow_origins=("*",)), "http://a.example") == "*"
-    assert cors.allowed_origin(Cors(allow_origin_regex="http://a"), "http://a.evil.example") is None
+    assert access.named_origin(rules, "http://a.example") == "http://a.example"
+    assert access.named_origin(Cors(allow_origins=("*",)), "http://a.example") == "*"
+    assert access.named_origin(Cors(allow_origin_regex="http://a"), "http://a.evil.example") is None
 
 
 def test_an_integer_beyond_64_bits_that_came_as_a_float_is_refused_and_shown():

@@ -81,6 +81,10 @@ TEXTS = {
     "max_metadata_bytes": ("2048", 2048),
     "max_ids": ("10", 10),
     "max_batch": ("10", 10),
+    "hosts": (
+        "Agents.Example.com, box.lan,straße.example,[0:0::1]",
+        ("agents.example.com", "box.lan", "xn--strae-oqa.example", "::1"),
+    ),
     "cors_allow_origins": (
         "https://a.example, http://b.example:80/",
         ("https://a.example", "http://b.example:80"),
@@ -120,6 +124,7 @@ def test_defaults_are_those_of_the_documentation(folder):
     assert loaded() == settings.Settings(
         config=folder / "langgraph.json",
         host="127.0.0.1",
+        hosts=(),
         port=2024,
         data_dir=folder / ".gatewayd",
         workers=1,
@@ -157,7 +162,7 @@ def test_defaults_are_those_of_the_documentation(folder):
         max_metadata_bytes=65536,
         max_ids=1000,
         max_batch=1000,
-        cors_allow_origins=("*",),
+        cors_allow_origins=(),
         log_level="INFO",
         log_json=False,
         log_color=True,
@@ -255,8 +260,9 @@ def test_an_empty_variable_counts_as_absent(folder):
     assert loaded(LOG_LEVEL="ERROR", GATEWAYD_PORT="").log_level == "ERROR"
 
 
-def test_an_empty_list_of_origins_means_none_and_not_all(folder):
-    assert loaded(CORS_ALLOW_ORIGINS="").cors_allow_origins == ()
+def test_an_empty_list_of_origins_means_none_also_over_the_environment(folder):
+    with_env(folder, CORS_ALLOW_ORIGINS="")
+    assert loaded(CORS_ALLOW_ORIGINS="https://a.example").cors_allow_origins == ()
 
 
 def test_a_flag_that_is_no_setting_is_a_bug_of_the_caller(folder):
@@ -367,6 +373,13 @@ def test_no_retries_means_put_aside_at_the_first_strike(folder):
     assert loaded(BG_JOB_MAX_RETRIES="0").max_retries == 1
 
 
+@pytest.mark.parametrize(
+    "text", ["https://a.example", "a.example:443", "a b", "a..b", "*", "a/b", "*.a.example"]
+)
+def test_what_is_no_host_name_is_refused_and_told_how_one_is_written(folder, text):
+    assert "hosts must be host names" in refusal(GATEWAYD_HOSTS=text)
+
+
 def test_a_backlog_smaller_than_the_window_is_refused(folder):
     detail = refusal(GATEWAYD_RUN_BACKLOG="65536", GATEWAYD_RUN_WINDOW="131072")
     assert "run_backlog (65536 bytes)" in detail
@@ -436,9 +449,23 @@ def test_warnings_of_the_project_come_first_and_are_kept(folder):
 # CORS
 
 
-def test_without_any_setting_all_origins_are_allowed_without_credentials(folder):
-    rules = settings.effective_cors(*settings.load({}, {}))
-    assert rules == project.Cors(allow_origins=("*",))
+def test_without_any_setting_no_origin_is_named(folder):
+    options, served = settings.load({}, {})
+    assert settings.effective_cors(options, served) == project.Cors()
+    assert served.warnings == ()
+
+
+def test_a_star_is_honoured_and_warned_of(folder):
+    options, served = settings.load({}, {"CORS_ALLOW_ORIGINS": "*"})
+    assert settings.effective_cors(options, served) == project.Cors(allow_origins=("*",))
+    assert [line.startswith("CORS_ALLOW_ORIGINS is *: any page") for line in served.warnings] == [True]
+
+
+def test_a_star_of_the_project_is_honoured_and_warned_of_too(folder):
+    document = {"graphs": {"a": "./agent.py:graph"}, "http": {"cors": {"allow_origins": ["*"]}}}
+    (folder / "langgraph.json").write_text(json.dumps(document))
+    _, served = settings.load({}, {})
+    assert ["http.cors.allow_origins is *: any page" in line for line in served.warnings] == [True]
 
 
 def test_listed_origins_are_allowed_with_credentials(folder):

@@ -45,7 +45,7 @@ async def foreign_origins(c: Conversation) -> None:
         "access-control-max-age",
         "vary",
     )
-    origin = {"Origin": "http://front.example"}
+    origin = {"Origin": "http://localhost:3000"}
     await c.get("/ok", headers=origin, show=shown)
     await c.get("/ok", show=shown)
     asked = {

@@ -172,6 +172,12 @@ ROWS: Final = (
         "headers.access-control-expose-headers",
         "browsers reconnect by location; a header of ours",
     ),
+    Row(
+        "foreign_origins",
+        "*",
+        "headers.access-control-allow-origin",
+        "pages of this machine may call, and not those of all origins",
+    ),
     Row("foreign_origins", "OPTIONS *", "status", "a front end may come from a public address"),
     Row(
         "state", "*/threads/*/state*", "answer.checkpoint.checkpoint_ns", "all checkpoints say it", added=True

@@ -1,4 +1,4 @@
-"""Chat pages in headless Chromium: `useStream` of @langchain/react, and the older one of the SDK."""
+"""Chat pages in headless Chromium: `useStream` of @langchain/react, and the older one of the SDK; pages of strangers."""
 
 from __future__ import annotations
 
@@ -39,6 +39,16 @@ async def test_pages_answer_ask_stop_rejoin_edit_and_switch(served: str, tmp_pat
         async with asyncio.timeout(280):
             await script.succeeds()
     assert f"ℹ pass {1 if short else 10}\n" in script.told
+
+
+async def test_pages_of_strangers_are_refused_and_front_ends_of_this_machine_work(
+    served: str, tmp_path: Path
+) -> None:
+    node.install()
+    async with node.Script("browser_strangers.mjs", environment(served, tmp_path)) as script:
+        async with asyncio.timeout(280):
+            await script.succeeds()
+    assert "ℹ pass 9\n" in script.told
 
 
 @pytest.mark.crash

@@ -18,6 +18,9 @@ const FLAGS = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
+  "--host-resolver-rules=MAP evil.test 127.0.0.1",
+  // Newer Chromium keeps pages of other sites from this machine by itself; other browsers don't.
+  "--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets,BlockInsecurePrivateNetworkRequests",
 ];
 const LATE_MS = 30_000;
 
@@ -42,7 +45,8 @@ export class Browser {
     browser.server = createServer((request, response) => {
       const isScript = request.url === "/chat.js";
       response.setHeader("content-type", isScript ? "text/javascript" : "text/html");
-      response.end(isScript ? script : '<!doctype html><div id="root"></div><script type="module" src="/chat.js"></script>');
+      if (request.url === "/blank") response.end("<!doctype html>");
+      else response.end(isScript ? script : '<!doctype html><div id="root"></div><script type="module" src="/chat.js"></script>');
     });
     await new Promise((resolve) => browser.server.listen(0, "127.0.0.1", resolve));
     browser.profile = mkdtempSync(join(tmpdir(), "browser-"));
@@ -59,12 +63,19 @@ export class Browser {
     rmSync(this.profile, { recursive: true, force: true });
   }
 
-  // Opens a page; what it is asked for stands in its address.
-  async tab(asked) {
+  // Opens a page without content at a host, whose scripts the test writes.
+  async blank(host) {
+    const page = await this.context.newPage();
+    await page.goto(`http://${host}:${this.server.address().port}/blank`);
+    return page;
+  }
+
+  // Opens a page; what it is asked for stands in its address. `host` is where it comes from.
+  async tab({ host = "127.0.0.1", ...asked }) {
     const page = await this.context.newPage();
     const query = new URLSearchParams({ url: process.env.URL, ...asked });
     const tab = new Tab(page);
-    await page.goto(`http://127.0.0.1:${this.server.address().port}/?${query}`);
+    await page.goto(`http://${host}:${this.server.address().port}/?${query}`);
     // On a thread of its own nothing goes on; on one that is given, a run may, and then the page shows that.
     await (asked.thread === undefined ? tab.idle() : tab.until({}));
     return tab;

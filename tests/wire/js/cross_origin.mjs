@@ -1,6 +1,6 @@
 // fetch as a browser does it for a page of another origin: it asks before, and hides what the server doesn't expose.
 
-const ORIGIN = "http://front.example";
+const ORIGIN = "http://localhost:3000";
 const SAFE_METHODS = new Set(["GET", "HEAD", "POST"]);
 const SAFE_HEADERS = new Set(["accept", "accept-language", "content-language"]);
 const READABLE = ["cache-control", "content-language", "content-length", "content-type", "expires", "last-modified"];

@@ -11,7 +11,7 @@ import { JSDOM } from "jsdom";
 
 import { crossOriginFetch } from "./cross_origin.mjs";
 
-const dom = new JSDOM("", { url: "http://front.example/" });
+const dom = new JSDOM("", { url: "http://localhost:3000/" });
 for (const name of ["window", "document", "navigator"]) {
   Object.defineProperty(globalThis, name, { value: name === "window" ? dom.window : dom.window[name] });
 }
