@@ -28,6 +28,7 @@ Where things are, from the socket inwards (each package's docstring is its desig
     wire, model          JSON; plain records and the states of a run
     errors, ids          the errors that cross layers; identifiers
     excerpts             the beginnings of texts that are too long
+    histogram            counting numbers by their size
 
 Imports go down this list, never up, and import-linter proves it (pyproject.toml); `worker` is imported by the command
 alone. The way of a run: `api.runs` → `api.admission` → `runs.manager` → `channel` → `worker.core` → `worker.execute` →

@@ -6,12 +6,13 @@ the routes, not of the requests, and what has no route counts under an empty pat
 
 from __future__ import annotations
 
-import bisect
 import time
 from typing import Final
 
 from aiohttp import hdrs, web
 from attrs import define, field
+
+from gatewayd.histogram import Histogram
 
 BUCKETS_MS: Final = (
     1.0,
@@ -36,26 +37,11 @@ STARTED: Final = web.RequestKey("started", float)
 
 
 @define(eq=False)
-class Answered:
-    """The requests of one method and route that were answered with one status."""
-
-    count: int = 0
-    total_ms: float = 0.0
-    buckets: list[int] = field(factory=lambda: [0] * (len(BUCKETS_MS) + 1))
-    """Requests whose time lies between two bounds, and above the last."""
-
-    def add(self, took_ms: float) -> None:
-        """Count one."""
-        self.count += 1
-        self.total_ms += took_ms
-        self.buckets[bisect.bisect_left(BUCKETS_MS, took_ms)] += 1
-
-
-@define(eq=False)
 class Counts:
     """All requests since the start, by method, path and status."""
 
-    answered: dict[tuple[str, str, int], Answered] = field(factory=dict)
+    answered: dict[tuple[str, str, int], Histogram] = field(factory=dict)
+    """Milliseconds until the answer began."""
 
     def add(self, request: web.Request, status: int) -> None:
         """Count an answer whose head goes out now."""
@@ -63,7 +49,7 @@ class Counts:
         key = (request.method if request.method in hdrs.METH_ALL else "OTHER", path_of(request), status)
         here = self.answered.get(key)
         if here is None:
-            here = self.answered[key] = Answered()
+            here = self.answered[key] = Histogram(BUCKETS_MS)
         here.add(took_ms)
 
 

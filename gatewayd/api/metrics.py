@@ -16,6 +16,7 @@ from attrs import frozen
 
 import gatewayd
 from gatewayd.api import counting, incoming, keys, listening, reply
+from gatewayd.model import states
 from gatewayd.storage import pages, store
 from gatewayd.workers import memory
 
@@ -88,10 +89,15 @@ def as_json(moment: Moment) -> dict[str, Any]:
         "workers": {"max": moment.places, "active": moment.active, "available": moment.available},
         "gatewayd": {name: value for name, _, value, _ in own_numbers(moment)}
         | {
+            "runs_ended": [
+                {"graph": graph, "status": status, "count": count}
+                for (graph, status), count in moment.services.runs.counts.ended.items()
+            ],
+            "worker_deaths": dict(moment.services.workers.deaths),
             "workers": [
                 {"worker": name, "lag_seconds": lag, "resident_bytes": size, "runs": runs}
                 for name, lag, size, runs in _workers(moment.services)
-            ]
+            ],
         },
     }
 
@@ -133,6 +139,22 @@ def own_numbers(moment: Moment) -> Iterator[tuple[str, str, float, str]]:
     files = [("database", path, "the database")]
     if storage.room.store is not None:
         files.append(("store", storage.room.store, "the long-term store"))
+    sent, planned = services.webhooks, services.crons.counts
+    yield (
+        "webhook_attempts_failed",
+        "counter",
+        sent.attempts_failed,
+        "Attempts to deliver a webhook that failed",
+    )
+    yield "webhooks_given_up", "counter", sent.given_up, "Webhooks that are not tried again by themselves"
+    yield (
+        "cron_firings_failed",
+        "counter",
+        planned.firings_failed,
+        "Dates of crons that could not be fired and are tried again",
+    )
+    yield "cron_dates_passed", "counter", planned.dates_passed, "Dates of crons whose run was refused"
+    yield "cron_runs_failed", "counter", services.runs.counts.cron_runs_failed, "Runs of crons that failed"
     for name, file, what in files:
         wal = file.with_name(f"{file.name}-wal")
         yield f"{name}_bytes", "gauge", pages.bytes_of(file), f"Size of {what}"
@@ -175,7 +197,7 @@ class _Collector:
         for (method, path, status), answered in moment.counts.answered.items():
             values = (method, path, str(status))
             requests.add_metric(values, answered.count)
-            latency.add_metric(values, _cumulative(answered), answered.total_ms)
+            latency.add_metric(values, list(answered.cumulative()), answered.total)
         yield requests
         yield latency
         for name, value in (
@@ -187,6 +209,13 @@ class _Collector:
         for name, kind, number, meaning in own_numbers(moment):
             family = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
             yield family(f"gatewayd_{name}", meaning, number)
+        yield from self._of_runs()
+        deaths = CounterMetricFamily(
+            "gatewayd_worker_deaths", "Workers that ended without having been told to", labels=("role",)
+        )
+        for role in ("run", "service", "quarantine"):
+            deaths.add_metric((role,), moment.services.workers.deaths[role])
+        yield deaths
         lag = GaugeMetricFamily(
             "gatewayd_worker_lag_seconds", "Time a worker takes to answer a ping", labels=("worker",)
         )
@@ -197,13 +226,43 @@ class _Collector:
                 gauge.add_metric((worker,), number)
         yield from (lag, size, runs)
 
+    def _of_runs(self) -> Iterator[Metric]:
+        """Yield what is counted of runs; the names beginning with ``lg_api_`` are the reference's."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-def _cumulative(answered: counting.Answered) -> list[tuple[str, float]]:
-    total, found = 0, []
-    for bound, count in zip((*map(str, counting.BUCKETS_MS), "+Inf"), answered.buckets, strict=True):
-        total += count
-        found.append((bound, float(total)))
-    return found
+        counts, queue = self.moment.services.runs.counts, self.moment.queue
+        yield GaugeMetricFamily("lg_api_num_pending_runs", "Runs that wait for their start", queue.pending)
+        yield GaugeMetricFamily("lg_api_num_running_runs", "Runs that execute", queue.running)
+        ended = CounterMetricFamily(
+            "gatewayd_runs_ended", "Runs that have ended, by graph and status", labels=("graph", "status")
+        )
+        of_graphs: dict[str, dict[str, int]] = {"started": dict(counts.attempts), "success": {}, "failed": {}}
+        for (graph, status), count in counts.ended.items():
+            ended.add_metric((graph, status), count)
+            if kind := "success" if status == "success" else "failed" if status in states.FAILED else "":
+                of_graphs[kind][graph] = of_graphs[kind].get(graph, 0) + count
+        yield ended
+        for name, kind, meaning in (
+            ("attempt_started", "started", "Attempts of runs that were given to a worker"),
+            ("success", "success", "Runs that have succeeded"),
+            ("failed_after_retry", "failed", "Runs that have failed or timed out"),
+        ):
+            family = CounterMetricFamily(f"lg_api_run_{name}_counter", meaning, labels=("graph",))
+            for graph, count in of_graphs[kind].items():
+                family.add_metric((graph,), count)
+            yield family
+        for name, histograms, meaning in (
+            ("execution_latency", counts.took_ms, "Milliseconds from the first start of a run to its end"),
+            (
+                "queue_wait_time_1st_attempt",
+                counts.waited_ms,
+                "Milliseconds from the moment at which a run was due to its first start",
+            ),
+        ):
+            times = HistogramMetricFamily(f"lg_api_run_{name}", meaning, labels=("graph",), unit="")
+            for graph, histogram in histograms.items():
+                times.add_metric((graph,), list(histogram.cumulative()), histogram.total)
+            yield times
 
 
 def as_text(moment: Moment) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from gatewayd import assistants, ids
 from gatewayd.crons import schedule as schedules
@@ -34,12 +34,23 @@ class Wanted:
     """The whole body, as it was sent."""
 
 
+@define(eq=False)
+class Counts:
+    """What the ticker has not brought about since the start of the server."""
+
+    firings_failed: int = 0
+    """Dates that could not be fired and are tried again; each try counts."""
+    dates_passed: int = 0
+    """Dates that have passed without a run, because it was refused."""
+
+
 @frozen(kw_only=True)
 class Crons:
     """The use cases."""
 
     storage: store.Storage
     now: Callable[[], int] = lambda: time.time_ns() // 1000
+    counts: Counts = field(factory=Counts)
     changed: asyncio.Event = field(factory=asyncio.Event)
     """Set when the next date of a cron may have come nearer; the ticker waits for it."""
 

@@ -92,6 +92,7 @@ class Ticker:
             firing = _firing(cron, now)
         except Exception as error:
             firing = _without_run(cron, now)
+            self.crons.counts.dates_passed += 1
             log.error(
                 "the run of cron %s can't be made, it passes this date: %s: %s",
                 cron.cron_id,
@@ -113,6 +114,7 @@ class Ticker:
         try:
             return await self.runs.fire(firing)
         except RequestError as error:
+            self.crons.counts.dates_passed += 1
             log.warning(
                 "cron %s passes this date: %s",
                 cron.cron_id,
@@ -127,6 +129,7 @@ class Ticker:
             return
         before = self._failed.get(cron.cron_id)
         times = 1 if before is None else before.times + 1
+        self.crons.counts.firings_failed += 1
         pause_s = min(LONGEST_AFTER_ERROR_S, AFTER_ERROR_S * 2 ** min(times - 1, 10))
         self._failed[cron.cron_id] = _Failure(self.crons.now() + int(pause_s * 1e6), times)
         ours = isinstance(error, GatewaydError)
@@ -154,6 +157,7 @@ class Ticker:
                 extra=fields,
             )
         elif fired.refusal is not None:
+            self.crons.counts.dates_passed += 1
             log.warning("cron %s passes this date: %s", cron.cron_id, fired.refusal, extra=fields)
         elif fired.created is not None:
             run = fired.created.run

@@ -22,6 +22,7 @@ from gatewayd.errors import GatewaydError, Rejected, Unavailable
 from gatewayd.model import event, state
 from gatewayd.model.event import Chunk, Item
 from gatewayd.model.run import Run, RunOutcome
+from gatewayd.runs import counts as counts_
 from gatewayd.runs import flight, waiters
 from gatewayd.storage import store
 from gatewayd.streams import log as stream_log
@@ -45,6 +46,7 @@ class Endings:
     workers: supervisor.Supervisor
     air: flight.Air
     waiting: waiters.Waiters
+    counts: counts_.Counts
     tasks: tasks.Group
     now: Callable[[], int]
     on_owed: Callable[[], None]
@@ -97,6 +99,7 @@ class Endings:
             self.waiting.tell(
                 run.run_id, waiters.Ended(status=status, result=outcome.result, error=outcome.error)
             )
+            self.counts.end(run, outcome.status, self.now())
             log.info("run %s ended: %s", run.run_id, outcome.status, extra=fields(run))
             if run.kwargs.get("webhook"):
                 self.on_owed()

@@ -28,6 +28,7 @@ from gatewayd.model.run import (
 )
 from gatewayd.model.state import Parts
 from gatewayd.runs import cancels, endings, flight, trials, waiters
+from gatewayd.runs import counts as counts_
 from gatewayd.storage import store
 from gatewayd.streams import log as stream_log
 from gatewayd.streams import v2
@@ -73,6 +74,7 @@ class RunManager:
     backlogged: bool = field(default=True, init=False)
     """Due runs may be waiting: whoever frees a place or a thread gives the hint."""
     stopping: bool = field(default=False, init=False)
+    counts: counts_.Counts = field(factory=counts_.Counts, init=False)
     air: flight.Air = field(init=False)
     waiting: waiters.Waiters = field(init=False)
     ending: endings.Endings = field(init=False)
@@ -97,6 +99,7 @@ class RunManager:
             workers,
             self.air,
             self.waiting,
+            self.counts,
             self._tasks,
             now=self._now,
             on_owed=self._owed,
@@ -349,6 +352,7 @@ class RunManager:
             self.air.land(here)
             return
         source.start_run(run.run_id, run.attempt, _order(run))
+        self.counts.start(run)
         # Told here and not by the worker: the first that clients see need not wait for its turn.
         chunk = self.log.chunk(run.thread_id, run.run_id, _start(run))
         self.log.append(chunk, lambda: None, lambda _: None, here.chain)

@@ -98,6 +98,9 @@ class Sender:
     timeout_s: float = 30.0
     now: Callable[[], int] = lambda: time.time_ns() // 1000
     open_socket: OpenSocket = open_socket
+    attempts_failed: int = field(default=0, init=False)
+    given_up: int = field(default=0, init=False)
+    """Webhooks that will not be tried again by themselves."""
     hint: asyncio.Event = field(factory=asyncio.Event, init=False)
     """Set when something may be due."""
     _under_way: dict[str, str] = field(factory=dict, init=False)
@@ -186,6 +189,8 @@ class Sender:
             AFTER_ERROR_S,
         )
         outcome = "delivered" if delivered else "to be tried again" if due else "given up"
+        self.attempts_failed += not delivered
+        self.given_up += not delivered and due is None
         log.log(
             logging.INFO if delivered else logging.WARNING,
             "webhook of run %s: attempt %d, %s: %s",

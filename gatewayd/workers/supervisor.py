@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Collection
 from functools import partial
 from typing import Any, Protocol
@@ -57,6 +58,8 @@ class Supervisor:
     """Set when the project can't be loaded at the first start."""
     _last_trace: str = field(default="", init=False)
     """Of the last load that failed."""
+    deaths: Counter[str] = field(factory=Counter, init=False)
+    """Workers that ended without having been told to, by role, since the start of the server."""
     trouble: str | None = field(default=None, init=False)
     """Why the present service worker can't answer, for /ok?check_db=1 and the log."""
     _took_at: float = field(factory=time.monotonic, init=False)
@@ -367,6 +370,7 @@ class Supervisor:
                 extra={"fields": fields},
             )
         elif not (source.condemned or self._stopping):
+            self.deaths[source.role] += 1
             log.error(
                 "worker %s has ended (%s) with %d runs",
                 source.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,7 @@ class PlayedSupervisor:
     worker: PlayedWorker = field(init=False)
     held: set[str] = field(factory=set)
     processes: list[Any] = field(factory=list)
+    deaths: Counter[str] = field(factory=Counter)
 
     def __attrs_post_init__(self) -> None:
         self.worker = PlayedWorker(self)

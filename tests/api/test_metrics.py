@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 from prometheus_client.parser import text_string_to_metric_families
 
-from gatewayd.api import counting
+from gatewayd import histogram
 
 
 async def families(server: Any) -> dict[str, Any]:
@@ -83,11 +83,64 @@ async def test_prometheus_can_read_the_text_whose_numbers_are_those_of_the_parts
 
 
 async def test_a_request_counts_where_its_time_belongs_and_a_method_nobody_knows_as_other():
-    counted = counting.Answered()
+    counted = histogram.Histogram((1.0, 2.5, 5.0))
     for took_ms in (0.5, 1.0, 3.0, 99_999.0):
         counted.add(took_ms)
-    assert (counted.count, counted.total_ms) == (4, 100_003.5)
-    assert [counted.buckets[0], counted.buckets[2], counted.buckets[-1], sum(counted.buckets)] == [2, 1, 1, 4]
+    assert (counted.count, counted.total) == (4, 100_003.5)
+    assert counted.buckets == [2, 0, 1, 1]
+    assert list(counted.cumulative()) == [("1.0", 2.0), ("2.5", 2.0), ("5.0", 3.0), ("+Inf", 4.0)]
+
+
+async def test_runs_count_by_graph_and_status_with_their_times(server):
+    before = await families(server)
+    assert before["lg_api_num_pending_runs"].samples[0].value == 0
+    thread_id = await server.thread()
+    error = {"error": "ValueError", "message": "boom"}
+    for outcome in ({}, {}, {"outcome": "error", "error": error}, {"outcome": "timeout", "error": error}):
+        run_id = await server.run(thread_id)
+        await server.worker.started(run_id)
+        server.worker.end(run_id, next=[], interrupts={}, **outcome)
+        await server.finished(thread_id, run_id)
+    cancelled = await server.run(thread_id, after_seconds=60)
+    await server.json("POST", f"/threads/{thread_id}/runs/{cancelled}/cancel?wait=1")
+    await server.thread()  # stored later, so settled later: what follows from the cancel has been done
+    found = await families(server)
+    ended = "gatewayd_runs_ended"
+    for status, count in (("success", 2), ("error", 1), ("timeout", 1), ("interrupted", 1)):
+        assert value(found, ended, f"{ended}_total", graph="chat", status=status) == count
+    for name, count in (("attempt_started", 4), ("success", 2), ("failed_after_retry", 2)):
+        family = f"lg_api_run_{name}_counter"
+        assert value(found, family, f"{family}_total", graph="chat") == count
+    for name, count in (("execution_latency", 4), ("queue_wait_time_1st_attempt", 4)):
+        family = f"lg_api_run_{name}"
+        assert value(found, family, f"{family}_count", graph="chat") == count
+        assert value(found, family, f"{family}_bucket", graph="chat", le="+Inf") == count
+        assert 0 <= value(found, family, f"{family}_sum", graph="chat") < 60_000 * count
+    told = (await server.json("GET", "/metrics?format=json"))["gatewayd"]
+    assert {"graph": "chat", "status": "success", "count": 2} in told["runs_ended"]
+
+
+async def test_failures_beside_runs_count(server):
+    server.services.workers.deaths["run"] += 2
+    server.services.webhooks.attempts_failed = 5
+    server.services.webhooks.given_up = 1
+    server.services.crons.counts.dates_passed = 3
+    server.services.crons.counts.firings_failed = 4
+    server.services.runs.counts.cron_runs_failed = 6
+    found = await families(server)
+    assert value(found, "gatewayd_worker_deaths", "gatewayd_worker_deaths_total", role="run") == 2
+    assert value(found, "gatewayd_worker_deaths", "gatewayd_worker_deaths_total", role="service") == 0
+    for name, count in (
+        ("webhook_attempts_failed", 5),
+        ("webhooks_given_up", 1),
+        ("cron_dates_passed", 3),
+        ("cron_firings_failed", 4),
+        ("cron_runs_failed", 6),
+    ):
+        assert value(found, f"gatewayd_{name}", f"gatewayd_{name}_total") == count
+    told = (await server.json("GET", "/metrics?format=json"))["gatewayd"]
+    assert told["worker_deaths"] == {"run": 2}
+    assert told["webhooks_given_up"] == 1
 
 
 async def test_a_method_that_nobody_knows_counts_as_other(server):

@@ -527,6 +527,7 @@ async def test_a_rejected_run_costs_its_date_and_says_so(boots: Any, caplog: Any
     assert await count_runs(engine) == 1
     assert await fired(engine, cron) == [0]
     assert "passes this date: Thread is already running a task." in caplog.text
+    assert made.crons.counts.dates_passed == 1
 
 
 async def test_a_run_that_supersedes_cancels_the_one_that_executes(boots: Any) -> None:
@@ -750,6 +751,7 @@ async def test_a_fault_of_ours_costs_no_date_and_is_tried_again_more_and_more_se
         pauses.append((again - engine.now) // SECOND)
         engine.now = again
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert made.crons.counts.firings_failed == 8
     assert (await made.crons.get(cron.cron_id)).next_run_date == FIRST
 
     monkeypatch.setattr(store.Storage, "cron_fire_if_current", fire)
@@ -777,6 +779,7 @@ async def test_a_run_that_is_refused_for_what_it_is_costs_its_date(
     assert (await made.crons.get(cron.cron_id)).next_run_date == FIRST + MINUTE
     assert await count_runs(engine) == 0
     assert "passes this date: no such checkpoint" in caplog.text
+    assert made.crons.counts.dates_passed == 1
 
 
 async def test_a_date_that_comes_while_another_fires_is_not_overlooked(boots: Any, monkeypatch: Any) -> None:

@@ -240,6 +240,7 @@ async def test_after_the_last_attempt_it_is_dead_and_can_be_sent_again(
         found = await here.settled(run_id, number)
         here.later(3600)
     assert found.state == "dead"
+    assert (here.sender.attempts_failed, here.sender.given_up) == (tries, 1)
     await here.sender.redeliver(found.delivery_id)
     again = await here.settled(run_id, tries + 1)
     assert (again.state, len(again.log)) == ("delivered", tries + 1)

@@ -34,6 +34,7 @@ async def test_only_the_worker_that_uses_too_much_is_killed_and_its_end_says_so(
     sizes |= {fat.pid: 150 << 20, lean.pid: 100 << 20}
     await scene.until(lambda: scene.gone)
     assert scene.gone == [(guilty, {"a": 1}, False)], "a death like any other"
+    assert scene.supervisor.deaths == {"run": 1}
     assert guilty.how_ended == "memory limit: it used 150 MiB of 100 MiB"
     await scene.started("run-1", 2)
     assert not lean.killed
