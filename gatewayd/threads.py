@@ -102,12 +102,13 @@ class Threads:
 
         Raises `NotFound`.
         """
-        graph_id = await self._graph_of(thread_id)
+        graph_id, settings = await self._graph_of(thread_id)
         if graph_id is None:
             return wire.dumps(selection.selected(wire.loads(NO_STATE), select)) if select else NO_STATE
         params = {
             "thread_id": thread_id,
             "graph_id": graph_id,
+            "settings": settings,
             "checkpoint_id": checkpoint_id,
             "checkpoint_ns": checkpoint_ns,
             "subgraphs": subgraphs,
@@ -131,12 +132,13 @@ class Threads:
 
         Raises `NotFound`.
         """
-        graph_id = await self._graph_of(thread_id)
+        graph_id, settings = await self._graph_of(thread_id)
         if graph_id is None or limit <= 0:
             return b"[]"
         params = {
             "thread_id": thread_id,
             "graph_id": graph_id,
+            "settings": settings,
             "limit": limit,
             "before": before,
             "metadata": metadata,
@@ -146,11 +148,16 @@ class Threads:
         }
         return bytes(await self.workers.call("history", params))
 
-    async def _graph_of(self, thread_id: str) -> str | None:
-        """Return the graph that ran last on the thread, None if none has; one that is gone is not found."""
+    async def _graph_of(self, thread_id: str) -> tuple[str | None, dict[str, Any]]:
+        """
+        Return the graph that ran last on the thread, None if none has, and the settings with which it is made.
+
+        One that is gone is not found.
+        """
         thread = await self.storage.thread_find(thread_id)
+        settings: dict[str, Any] = thread.config.get("configurable") or {}
         graph_id = thread.metadata.get("graph_id")
         if graph_id is None:
-            return None
+            return None, settings
         graphs.require(self.graphs, str(graph_id))
-        return str(graph_id)
+        return str(graph_id), settings

@@ -30,7 +30,6 @@ def run_request(cron: Cron, now: int) -> RunRequest:
         request_id=None,
         received_at=now,
         auth_user={"identity": cron.user_id, "is_authenticated": True, "display_name": cron.user_id},
-        thread_metadata=cron.metadata,
     )
 
 

@@ -105,8 +105,6 @@ class RunRequest:
     """If the thread waits for answers and no run is at work, an input is the answer (protocol v2)."""
     answering: frozenset[str] = frozenset()
     """Interrupts that must be waiting for an answer; one that is not makes `UnknownInterrupt`."""
-    thread_metadata: dict[str, Any] = field(factory=dict)
-    """What a thread that is made for the run starts with."""
 
 
 @frozen(kw_only=True)

@@ -178,7 +178,7 @@ class Endings:
     async def _projection(self, run: Run) -> RunOutcome:
         """Have the service worker compute the thread's state; if it can't, the old values stay."""
         try:
-            state = await self.workers.call("project", {"thread_id": run.thread_id, "graph_id": run.graph_id})
+            state = await self.workers.call("project", _place(run))
         except GatewaydError as error:
             log.warning("the state of thread %s could not be computed: %s", run.thread_id, error.detail)
             return RunOutcome(status="interrupted")
@@ -263,6 +263,12 @@ def outcome_of(frame: dict[str, Any], status: str) -> RunOutcome:
         asked=frame.get("asked") or {},
         quiet=frame.get("quiet", False),
     )
+
+
+def _place(run: Run) -> dict[str, Any]:
+    """Return which state is to be read, and the settings with which the run's graph was made."""
+    settings = (run.kwargs.get("config") or {}).get("configurable") or {}
+    return {"thread_id": run.thread_id, "graph_id": run.graph_id, "settings": settings}
 
 
 def fields(run: Run) -> dict[str, Any]:

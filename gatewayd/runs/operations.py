@@ -2,8 +2,8 @@
 
 Each takes the slot of the thread for its duration, like a run. So none works on a state that a run is about to change:
 while a run is running, or has begun and waits for a worker, it is refused (409, naming the run). A run that has not
-begun does not have the slot; it stays pending while an operation works, starts when that is over, and sees what it has
-left. Operations on one thread wait for each other, first come, first served: two quick updates both succeed.
+begun does not have the slot. A state update is refused beside it, too; other operations are not, and a run that is created
+while an operation works stays pending, starts when that is over, and sees what it has left. Operations on one thread wait for each other, first come, first served: two quick updates both succeed.
 
 State update
     The service worker computes it and gives back everything that is to be stored; one transaction stores checkpoints,
@@ -84,12 +84,15 @@ class Operations:
     async def _update_state(self, thread_id: str, asked: dict[str, Any]) -> dict[str, Any]:
         operation_id = ids.new_id()
         async with self._turn(thread_id, operation_id):
-            thread = await self.runs.storage.slot_take_for_operation(thread_id, operation_id)
+            thread = await self.runs.storage.slot_take_for_operation(
+                thread_id, operation_id, unless_pending=True
+            )
             graph_id = thread.metadata.get("graph_id")
             if graph_id is None:
                 raise Rejected(NO_GRAPH.format(thread_id))
             graphs.require(self.graphs, str(graph_id))
-            params = {"thread_id": thread_id, "graph_id": str(graph_id), **asked}
+            settings = thread.config.get("configurable") or {}
+            params = {"thread_id": thread_id, "graph_id": str(graph_id), "settings": settings, **asked}
             answer = await self.runs.workers.call("update", params)
             await self._store(thread_id, operation_id, answer)
             made: dict[str, Any] = answer["place"]

@@ -18,9 +18,13 @@ class Operations(desk.Desk):
 
     __slots__ = ()
 
-    async def slot_take_for_operation(self, thread_id: str, operation_id: str) -> Thread:
-        """Take the slot and return the thread. Raises `NotFound`, and `Conflict` while a run has it."""
-        return await self.writer.submit(slots.slot_take_for_operation, thread_id, operation_id, self.boot)
+    async def slot_take_for_operation(
+        self, thread_id: str, operation_id: str, *, unless_pending: bool = False
+    ) -> Thread:
+        """Take the slot and return the thread. Raises `NotFound`, and `Conflict` while a run has it, or is pending."""
+        return await self.writer.submit(
+            slots.slot_take_for_operation, thread_id, operation_id, self.boot, unless_pending
+        )
 
     def slots_release(
         self, operation_id: str, done: Callable[[None], None], failed: Callable[[BaseException], None]

@@ -19,7 +19,7 @@ import random
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from attrs import define, field
 from langchain_core.runnables import RunnableConfig
@@ -372,7 +372,7 @@ class Saver(BaseCheckpointSaver[str]):
         thread_id, checkpoint_ns = place["thread_id"], place.get("checkpoint_ns", "")
         kind, blob = self.serde.dumps_typed(checkpoint)
         parent = place.get("checkpoint_id")
-        told = _metadata_text(get_checkpoint_metadata(config, metadata))
+        told = _metadata_text(_told(config, metadata))
         with self._cutting(str(thread_id)) as cutter:
             version, kind, packed = pieces.pack(kind, blob, cutter)
             address = (str(thread_id), checkpoint_ns, checkpoint["id"], parent)
@@ -569,16 +569,44 @@ def _search(
     config: RunnableConfig | None, metadata: dict[str, Any] | None, before: RunnableConfig | None
 ) -> search.Search:
     place = config["configurable"] if config is not None else {}
+    wanted = {**(metadata or {})}
+    if config is not None and wanted.get("thread_id") == place["thread_id"]:
+        del wanted["thread_id"]  # it is not stored, but told of all
     return search.Search(
         thread_id=str(place["thread_id"]) if config is not None else None,
         checkpoint_ns=place.get("checkpoint_ns"),
         checkpoint_id=place.get("checkpoint_id") or None,
         before=before["configurable"].get("checkpoint_id") if before is not None else None,
-        filter=metadata or {},
+        filter=wanted,
     )
 
 
-def _metadata_text(metadata: CheckpointMetadata) -> str:
+OF_CALLER: Final = (
+    "langgraph_step",
+    "langgraph_node",
+    "langgraph_triggers",
+    "langgraph_path",
+    "langgraph_checkpoint_ns",
+    "checkpoint_ns",
+)
+"""Metadata that langgraph gives to what a node calls."""
+
+
+def _told(config: RunnableConfig, metadata: CheckpointMetadata) -> dict[str, Any]:
+    """
+    Return what is stored with a checkpoint: langgraph's choice, and in a subgraph which step of which node has called it.
+
+    The thread is not stored, clients are told it on reading (`state.shape`): a copy of the checkpoint is of another one.
+    """
+    told: dict[str, Any] = {**get_checkpoint_metadata(config, metadata)}
+    place, about = config["configurable"], config.get("metadata") or {}
+    told.update((key, about[key]) for key in OF_CALLER if key in about)
+    if place.get("checkpoint_ns") and place.get("checkpoint_map"):
+        told["checkpoint_map"] = place["checkpoint_map"]
+    return told
+
+
+def _metadata_text(metadata: dict[str, Any]) -> str:
     try:
         return wire.text(metadata)
     except TypeError:

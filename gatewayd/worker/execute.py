@@ -507,10 +507,15 @@ class Execution:
         """
         order = self.order
         try:
+            config = resume.latest(run_config.prepare(order))
             async with self.around.graphs.open(
-                order.graph_id, config=_at(order), access_context="threads.read", saver=saver
+                order.graph_id,
+                config=config,
+                access_context="threads.read",
+                store=self.around.store,
+                saver=saver,
             ) as graph:
-                return await self._state(graph, _at(order))
+                return await self._state(graph, config)
         except Exception as error:
             log.warning("the state after the run can't be computed: %s", faults.text(error), exc_info=error)
             if self._values is None or self._private:
@@ -552,11 +557,6 @@ def _keys(values: Any) -> Any:
 
 def _durability(kwargs: dict[str, Any]) -> str:
     return str(kwargs.get("durability") or "async")
-
-
-def _at(order: orders.RunOrder) -> RunnableConfig:
-    """Return the config that addresses the run's thread."""
-    return {"configurable": {"thread_id": order.thread_id, "checkpoint_ns": ""}}
 
 
 def _cancelled_from_outside() -> bool:

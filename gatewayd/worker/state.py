@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from attrs import define
 from langchain_core.runnables import RunnableConfig
@@ -24,6 +25,11 @@ log = logging.getLogger(__name__)
 
 CHECKPOINTS_SIZE = "SELECT count(*), coalesce(sum(length(checkpoint) + length(coalesce(metadata_packed, metadata))), 0) FROM checkpoints WHERE thread_id = ?"
 WRITES_SIZE = "SELECT count(*), coalesce(sum(length(value)), 0) FROM writes WHERE thread_id = ?"
+
+
+Settings = Mapping[str, Any]
+"""The `configurable` with which a graph is made."""
+NO_SETTINGS: Final[Settings] = MappingProxyType({})
 
 
 class NoSink:
@@ -50,9 +56,11 @@ class States:
     full_errors: bool = False
     """Whether the messages of all errors are shown."""
 
-    async def project(self, thread_id: str, graph_id: str) -> dict[str, Any]:
+    async def project(
+        self, thread_id: str, graph_id: str, settings: Settings = NO_SETTINGS
+    ) -> dict[str, Any]:
         """Return the projection of the thread's latest state (see `projection.of_snapshot`)."""
-        config = config_of(thread_id)
+        config = config_of(thread_id, settings=settings)
         async with self._open(graph_id, config) as graph:
             snapshot = await graph.aget_state(config)
             return projection.of_snapshot(
@@ -70,9 +78,11 @@ class States:
         checkpoint_ns: str,
         subgraphs: bool,
         select: Sequence[str] = (),
+        settings: Settings = NO_SETTINGS,
     ) -> bytes:
         """Return the JSON of a thread's state, the latest or that of a checkpoint; `select` names parts of it."""
-        config, saver = config_of(thread_id, checkpoint_ns, checkpoint_id), self._showing()
+        config = config_of(thread_id, checkpoint_ns, checkpoint_id, settings=settings)
+        saver = self._showing()
         async with self._open(graph_id, config, saver) as graph:
             with self._refusing():
                 snapshot = await graph.aget_state(config, subgraphs=subgraphs)
@@ -88,10 +98,12 @@ class States:
         checkpoint_ns: str,
         checkpoint_id: str | None,
         select: Sequence[str] = (),
+        settings: Settings = NO_SETTINGS,
     ) -> bytes:
         """Return the JSON of a thread's states, newest first; `select` names parts of each."""
-        config, saver = config_of(thread_id, checkpoint_ns, checkpoint_id), self._showing()
+        config = config_of(thread_id, checkpoint_ns, checkpoint_id, settings=settings)
         earlier = config_of(thread_id, checkpoint_ns, before) if before else None
+        saver = self._showing()
         async with self._open(graph_id, config, saver) as graph:
             states = graph.aget_state_history(config, filter=metadata, before=earlier, limit=limit)
             with self._refusing():
@@ -161,9 +173,23 @@ class States:
         )
 
 
-def config_of(thread_id: str, checkpoint_ns: str = "", checkpoint_id: str | None = None) -> RunnableConfig:
-    """Return the config that addresses a state: the latest of its namespace, or that of a checkpoint."""
-    configurable = {"thread_id": thread_id, "checkpoint_ns": checkpoint_ns}
+def config_of(
+    thread_id: str,
+    checkpoint_ns: str = "",
+    checkpoint_id: str | None = None,
+    *,
+    settings: Settings = NO_SETTINGS,
+) -> RunnableConfig:
+    """
+    Return the config that addresses a state: the latest of its namespace, or that of a checkpoint.
+
+    `settings` are the `configurable` of the thread, with which a factory makes the graph that has run on it; what of it
+    is an address, or langgraph's own, does not count.
+    """
+    configurable = {
+        key: value for key, value in settings.items() if key not in KEYS and not key.startswith("__")
+    }
+    configurable |= {"thread_id": thread_id, "checkpoint_ns": checkpoint_ns}
     if checkpoint_id is not None:
         configurable["checkpoint_id"] = checkpoint_id
     return {"configurable": configurable}
@@ -176,7 +202,7 @@ def shape(snapshot: StateSnapshot, unreadable: Container[showing.Place] = ()) ->
         "values": None if showing.place_of(snapshot.config) in unreadable else snapshot.values,
         "next": snapshot.next,
         "tasks": [_task(task, unreadable) for task in snapshot.tasks],
-        "metadata": snapshot.metadata,
+        "metadata": _told(snapshot),
         "created_at": snapshot.created_at,
         "checkpoint": checkpoint,
         "parent_checkpoint": parent,
@@ -184,6 +210,13 @@ def shape(snapshot: StateSnapshot, unreadable: Container[showing.Place] = ()) ->
         "checkpoint_id": checkpoint and checkpoint["checkpoint_id"],
         "parent_checkpoint_id": parent and parent["checkpoint_id"],
     }
+
+
+def _told(snapshot: StateSnapshot) -> dict[str, Any] | None:
+    """Return a checkpoint's metadata with the thread that it is of: in a copy of a thread that is the copy."""
+    if snapshot.metadata is None:
+        return None
+    return {**snapshot.metadata, "thread_id": snapshot.config["configurable"]["thread_id"]}
 
 
 def _task(task: PregelTask, unreadable: Container[showing.Place]) -> dict[str, Any]:

@@ -138,10 +138,17 @@ class Updates:
     full_errors: bool
 
     async def update(
-        self, thread_id: str, graph_id: str, values: Any, as_node: str | None, place: dict[str, Any]
+        self,
+        thread_id: str,
+        graph_id: str,
+        values: Any,
+        as_node: str | None,
+        place: dict[str, Any],
+        settings: state.Settings = state.NO_SETTINGS,
     ) -> dict[str, Any]:
         """
-        Compute the update of a state; `place` are `checkpoint_ns`, `checkpoint_id`, `checkpoint_map` as far as given.
+        Compute the update of a state; `place` are `checkpoint_ns`, `checkpoint_id`, `checkpoint_map` as far as given, and
+        `settings` those with which the thread's graph is made.
 
         Returns ``operations`` (to be stored in this order), ``place`` (of the new checkpoint), ``projection`` (of the
         thread's root, whatever namespace was changed) and ``told``, which is to be stored after it: the data of the
@@ -152,7 +159,7 @@ class Updates:
         async def change(graph: graphs.AnyPregel, config: RunnableConfig) -> RunnableConfig:
             return await graph.aupdate_state(config, values, as_node=as_node)
 
-        return await self._computed(thread_id, graph_id, place, change)
+        return await self._computed(thread_id, graph_id, place, settings, change)
 
     async def supersteps(
         self, thread_id: str, graph_id: str, supersteps: list[dict[str, Any]]
@@ -167,22 +174,24 @@ class Updates:
         async def change(graph: graphs.AnyPregel, config: RunnableConfig) -> RunnableConfig:
             return await graph.abulk_update_state(config, steps)
 
-        return await self._computed(thread_id, graph_id, {}, change)
+        return await self._computed(thread_id, graph_id, {}, state.NO_SETTINGS, change)
 
     async def _computed(
-        self, thread_id: str, graph_id: str, place: dict[str, Any], change: Change
+        self, thread_id: str, graph_id: str, place: dict[str, Any], settings: state.Settings, change: Change
     ) -> dict[str, Any]:
         collected = Collected()
         saver = Saver(self.reader, collected, thread_id)
-        here = {"thread_id": thread_id, "checkpoint_ns": "", **place}
+        root = state.config_of(thread_id, settings=settings)
+        here = {**root["configurable"], **place}
         config: RunnableConfig = {"configurable": here, "metadata": {"graph_id": graph_id}}
-        root = state.config_of(thread_id)
         async with self.graphs.open_for_client(
             graph_id, config, "threads.update", store=self.store, saver=saver
         ) as graph:
             try:
                 made = state.place_of(await change(graph, config)) or {}
-                after = await graph.aget_state(state.config_of(thread_id, made["checkpoint_ns"]))
+                after = await graph.aget_state(
+                    state.config_of(thread_id, made["checkpoint_ns"], settings=settings)
+                )
                 shown = state.shape(after)
                 asking = partial(resume.tasks_that_ask, thread_id, storage=self.reader)
                 states = parts.States(self.reader, thread_id)

@@ -90,7 +90,7 @@ async def test_a_state_update_is_computed_stored_and_answered_with_its_place(ser
     assert answer == {"checkpoint": MADE, "configurable": MADE, "checkpoint_id": MADE["checkpoint_id"]}
     del place["thread_id"]
     asked = {"values": {"a": 1}, "as_node": "n", "place": place, "thread_id": thread_id, "graph_id": "chat"}
-    assert service.asked == [{"method": "update", **asked}]
+    assert service.asked == [{"method": "update", "settings": {}, **asked}]
     thread = await server.json("GET", f"/threads/{thread_id}")
     assert (thread["values"], thread["status"], thread["error"]) == ({"a": 1}, "idle", None)
     assert thread["state_updated_at"] == thread["updated_at"] > thread["created_at"]
@@ -190,12 +190,18 @@ async def test_a_run_created_while_a_state_is_updated_starts_when_that_is_over(s
     assert await holders(server) == [(run_id,)]
 
 
-async def test_a_run_that_waits_for_its_time_does_not_hinder_an_update(server, service):
+async def test_an_update_beside_a_run_that_waits_for_its_time_is_refused_until_that_is_gone(server, service):
     thread_id = await known(server)
-    await server.run(thread_id, after_seconds=1000)
+    run_id = await server.run(thread_id, after_seconds=1000)
+    answer = await server.json("POST", f"/threads/{thread_id}/state", {"values": {"a": 1}}, status=409)
+    assert answer == {"detail": f"Thread {thread_id} has in-flight runs: [{run_id}]"}
+    assert service.asked == []
+    assert await holders(server) == []
+    async with server.client.post(f"/threads/{thread_id}/runs/{run_id}/cancel?wait=true") as cancelled:
+        await cancelled.read()  # it comes when the run has ended
     await server.json("POST", f"/threads/{thread_id}/state", {"values": {"a": 1}})
     thread = await server.json("GET", f"/threads/{thread_id}")
-    assert (thread["status"], thread["values"]) == ("busy", {"a": 1})
+    assert (thread["status"], thread["values"]) == ("idle", {"a": 1})
 
 
 # side by side

@@ -65,7 +65,8 @@ async def test_a_parked_run_is_ended_with_the_state_that_the_service_worker_comp
     await cancel(engine, run)
     await engine.runs._tasks.join()
     await engine.storage.counters()
-    assert engine.workers.calls == [("project", {"thread_id": run.thread_id, "graph_id": "chat"})]
+    ((method, place),) = engine.workers.calls
+    assert (method, place["thread_id"], place["graph_id"]) == ("project", run.thread_id, "chat")
     thread = await engine.thread(run)
     assert (thread.values, thread.error) == (b'{"old":1}', {"error": "UserInterrupt", "message": REQUESTED})
     assert await engine.status(run) == "interrupted"

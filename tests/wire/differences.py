@@ -211,20 +211,15 @@ ROWS: Final = (
     # another server
     Row("server", "GET /info", "answer.version", "each server has its own version"),
     Row("server", "GET /info", "answer.flags.*", "there is no LangSmith"),
-    # what a checkpoint's metadata repeat of its address, langgraph's own function for them leaves out
+    # what a checkpoint's metadata repeat of its address
     *(
-        Row("*", "*/threads/*", f"answer*.metadata.{key}", "metadata are langgraph's get_checkpoint_metadata")
-        for key in (
-            "thread_id",
-            "checkpoint_id",
-            "checkpoint_ns",
-            "checkpoint_map",
-            "langgraph_checkpoint_ns",
-            "langgraph_node",
-            "langgraph_path",
-            "langgraph_step",
-            "langgraph_triggers",
-        )
+        Row(scenario, "*/threads/*", "answer*.metadata.checkpoint_id", "it is in the checkpoint's address")
+        for scenario in ("threads_that_begin_with_a_state", "state_updates", "run_from_an_earlier_checkpoint")
+    ),
+    Row("state_updates", "*/threads/*", "answer*.metadata.thread_id", "it is told of all checkpoints"),
+    *(
+        Row(scenario, "POST */stream", "answer.events*.metadata.thread_id", "no event has it, and not some")
+        for scenario in ("stream_inner_modes_of_questions", "stream_inner_modes_of_breakpoints")
     ),
     # stricter and more lenient
     Row(
@@ -395,12 +390,6 @@ ROWS: Final = (
         "GET /threads/*",
         "answer.status",
         "a rollback leaves the thread as it was before the run",
-    ),
-    Row(
-        "what_a_node_is_told",
-        "POST */wait",
-        "answer.told.configurable.user_id",
-        "who the user is, is not the client's to say",
     ),
     Row(
         "rare_values",

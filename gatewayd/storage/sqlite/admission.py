@@ -108,9 +108,8 @@ def _thread_for(connection: sqlite3.Connection, request: RunRequest) -> tuple[Th
             raise NotFound(THREAD_OR_ASSISTANT)
     thread_id = request.thread_id or ids.new_id(request.received_at // 1000)
     ephemeral = request.thread_id is None and not request.keep_thread
-    made = threads.thread_insert(
-        connection, thread_id, request.thread_metadata, request.received_at, ephemeral=ephemeral
-    )
+    metadata = _without_ids({**(request.config.get("metadata") or {}), **request.metadata})
+    made = threads.thread_insert(connection, thread_id, metadata, request.received_at, ephemeral=ephemeral)
     return made, True
 
 
@@ -129,7 +128,7 @@ def _composed(
     configurable |= {
         key: value
         for key, value in (request.config.get("configurable") or {}).items()
-        if key == RESUMING or (not key.startswith("__") and key != "user_id")
+        if key == RESUMING or not key.startswith("__")
     }
     if request.context:
         context = {**assistant.context, **request.context}
@@ -137,6 +136,7 @@ def _composed(
     else:
         context = {key: value for key, value in configurable.items() if key not in CHECKPOINT_KEYS}
         context = {**assistant.context, **context}
+    identity = (request.auth_user or {}).get("identity")
     configurable |= {
         "langgraph_auth_user": request.auth_user,
         "langgraph_auth_user_id": "",
@@ -148,7 +148,7 @@ def _composed(
         "thread_id": thread.thread_id,
         "graph_id": assistant.graph_id,
         "assistant_id": assistant.assistant_id,
-        "user_id": "",
+        "user_id": identity or configurable.get("user_id", ""),  # tools keep their memories by it
     }
     config: dict[str, Any] = {**base, **given, "configurable": configurable, "metadata": metadata}
     return Run(

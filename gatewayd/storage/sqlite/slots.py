@@ -3,7 +3,8 @@
 A run takes the slot of its thread at its first start and keeps it, through all parks, until it has ended. One that was
 *fenced off* (it was recorded as ended while something of it still executed) keeps it beyond its end, until its worker
 is gone. An operation (state update, copy, prune) has it for its duration. So neither sees the other's half. A run that
-finds the slot taken stays pending; an operation that finds it taken by a run is refused.
+finds the slot taken stays pending; an operation that finds it taken by a run is refused. A state update is refused beside
+a run that has not begun, too: that run would go on from a state which its client has not seen.
 
 A slot does not outlive its reason: a boot frees those of operations and of runs that are not active, for nothing of an
 earlier boot executes any more. A thread that is deleted loses its slot, and whoever has held it finds that out at the
@@ -17,6 +18,10 @@ import sqlite3
 from gatewayd.errors import Conflict, NotFound
 from gatewayd.model.thread import Thread
 from gatewayd.storage.sqlite import threads
+
+ACTIVE = (
+    "SELECT run_id FROM runs WHERE thread_id = ? AND ended_at IS NULL ORDER BY created_at, run_id LIMIT 100"
+)
 
 SLOT_OF_ENDED = """
 SELECT thread_id, holder FROM slots WHERE kind = 'run' AND NOT EXISTS (
@@ -43,12 +48,13 @@ def slots_release_stale(connection: sqlite3.Connection, boot: int) -> None:
 
 
 def slot_take_for_operation(
-    connection: sqlite3.Connection, thread_id: str, operation_id: str, boot: int
+    connection: sqlite3.Connection, thread_id: str, operation_id: str, boot: int, unless_pending: bool = False
 ) -> Thread:
     """
     Take the thread's slot for an operation and return the thread.
 
-    Raises `NotFound`, and `Conflict` while a run is running or has begun and waits for a worker.
+    Raises `NotFound`, and `Conflict` while a run is running or has begun and waits for a worker; with `unless_pending`
+    also while one has not begun.
     """
     thread = threads.thread_find(connection, thread_id)
     if thread is None:
@@ -56,6 +62,10 @@ def slot_take_for_operation(
     row = connection.execute("SELECT holder, kind FROM slots WHERE thread_id = ?", (thread_id,)).fetchone()
     if row is not None and row[1] == "run":
         raise Conflict(f"Thread {thread_id} has in-flight runs: [{row[0]}]")
+    if unless_pending and (active := connection.execute(ACTIVE, (thread_id,)).fetchall()):
+        raise Conflict(
+            f"Thread {thread_id} has in-flight runs: [{', '.join(run_id for (run_id,) in active)}]"
+        )
     if row is not None:
         raise Conflict(f"Thread {thread_id} is being changed by another operation")
     connection.execute("INSERT INTO slots VALUES (?, ?, 'operation', ?)", (thread_id, operation_id, boot))
