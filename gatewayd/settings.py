@@ -417,6 +417,12 @@ class Settings:
     `X-Search-Incomplete`; a count is refused. Default: 50000. Set by GATEWAYD_SEARCH_SCAN.
     """
 
+    unknown_fields: Literal["ignore", "refuse"] = _setting("ignore", _one_of("ignore", "refuse"))
+    """
+    What becomes of fields of a body that are not known: ignore (and name them in `X-Gatewayd-Ignored-Fields` and the log),
+    refuse (422). Near misses of known fields are refused in any case. Default: ignore. Set by GATEWAYD_UNKNOWN_FIELDS.
+    """
+
     cors_allow_origins: tuple[str, ...] = _setting((), _origins, "CORS_ALLOW_ORIGINS")
     """
     Origins whose pages may call the server, beside those on this machine and of `hosts`; in variables separated by commas;

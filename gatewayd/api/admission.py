@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -104,7 +104,10 @@ def _request(request: web.Request, body: bodies.RunCreate, thread_id: str | None
         assistant=services.assistants.reference(body.assistant_id),
         thread_id=thread_id,
         kwargs=_kwargs(body, temporary=stateless and not keep),
-        config={**body.config, "configurable": {**configurable, **place(body)}},
+        config={
+            **body.config,
+            "configurable": {**configurable, **place(body.checkpoint, body.checkpoint_id)},
+        },
         context=body.context,
         metadata=body.metadata,
         multitask_strategy=body.multitask_strategy,
@@ -124,14 +127,11 @@ def _on_completion(body: bodies.RunCreate) -> str:
         raise error.invalid() from None
 
 
-def place(body: bodies.RunCreate | bodies.StateUpdate) -> dict[str, Any]:
+def place(checkpoint: Mapping[str, Any], checkpoint_id: str | None) -> dict[str, Any]:
     """Return the checkpoint that a run or an update goes out from, as keys of the configurable."""
-    given = {
-        name: body.checkpoint[name]
-        for name in ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
-        if name in body.checkpoint
-    }
-    return given if body.checkpoint_id is None else {**given, "checkpoint_id": body.checkpoint_id}
+    names = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
+    given: dict[str, Any] = {name: checkpoint[name] for name in names if name in checkpoint}
+    return given if checkpoint_id is None else {**given, "checkpoint_id": checkpoint_id}
 
 
 def _kwargs(body: bodies.RunCreate, *, temporary: bool) -> dict[str, Any]:

@@ -8,7 +8,7 @@ spelling of durability "exit". Everything else that is not honoured is refused b
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Literal, NewType
+from typing import Any, ClassVar, Final, Literal, NewType
 
 from attrs import field, frozen
 
@@ -291,10 +291,11 @@ class RunCreate:
     checkpoint_during: bool | None = None
     strict_resume: bool = False
     langsmith_tracer: Any = None
+    stream_namespaces: Any = None
     priority: Any = None
 
     def __attrs_post_init__(self) -> None:
-        for name in ("priority",):
+        for name in ("priority", "stream_namespaces"):
             refuse(name, getattr(self, name))
 
 
@@ -445,6 +446,8 @@ def _nodes(value: Any, _: Any) -> Any:
 def _command(value: Any, _: Any) -> Object:
     """Accept what langgraph can make a Command of; what it resumes with is anything."""
     command = parse.mapping(value)
+    parse.check_fields(command, COMMAND, "command")
+    refuse("command.graph", command.get("graph"))
     if not _updates(command.get("update")) or not _goes(command.get("goto")):
         raise parse.no_schema(value)
     return command
@@ -477,7 +480,9 @@ def _goes(goto: Any) -> bool:
 
 @frozen(kw_only=True)
 class _Known:
-    """The fields of a config whose types are checked; the others pass."""
+    """The fields of a config whose types are checked; the others are handed on to langgraph."""
+
+    OTHERS_PASS: ClassVar[bool] = True
 
     tags: list[str] | None = None
     recursion_limit: int | None = None
@@ -494,6 +499,9 @@ def _config(value: Any, _: Any) -> Object:
     return config
 
 
+COMMAND: Final = frozenset({"resume", "update", "goto", "graph", "lg_name"})
+"""Fields of a command; the last two are written by the clients' own Command classes, and mean nothing to a server."""
+PLACE: Final = frozenset({"thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map"})
 _ADDRESS: Final[dict[str, Callable[[Any], Any]]] = {
     "checkpoint_id": parse.string,
     "checkpoint_ns": parse.string,
@@ -511,6 +519,7 @@ def _check_address(names: Object, path: tuple[str, ...] = ()) -> None:
 
 def _place(value: Any, _: Any) -> Object:
     place = {name: item for name, item in parse.mapping(value).items() if item is not None}
+    parse.check_fields(place, PLACE, "checkpoint")
     _check_address(place)
     if "checkpoint_id" in place:
         place["checkpoint_id"] = parse.checkpoint_id(place["checkpoint_id"])

@@ -17,7 +17,7 @@ from aiohttp import web
 from attrs import field, frozen
 
 from gatewayd import wire
-from gatewayd.api import bodies, connections, faults, keys, middleware, parse, reply
+from gatewayd.api import admission, bodies, connections, faults, keys, middleware, parse, reply
 from gatewayd.errors import GatewaydError, Invalid, NotFound, Rejected, RequestError, UnknownInterrupt
 from gatewayd.model.run import RunRequest
 from gatewayd.streams import subscriptions, v2
@@ -28,6 +28,18 @@ routes = web.RouteTableDef()
 
 MODES: Final = ["values", "updates", "messages", "tools", "lifecycle", "custom", "tasks", "checkpoints"]
 """`stream_mode` of every run that was started over v2."""
+
+NOT_OVER_V2: Final = (
+    "command",
+    "stream_mode",
+    "stream_subgraphs",
+    "stream_resumable",
+    "stream_namespaces",
+    "on_disconnect",
+    "on_completion",
+    "priority",
+)
+"""Options of v1 that `run.start` refuses: a subscription says what is streamed, `input.respond` has the command."""
 
 BAD_JSON: Final = "Protocol commands must be valid JSON."
 BAD_ENVELOPE: Final = "Protocol commands must include an integer id and string method."
@@ -63,7 +75,12 @@ class Done:
 
 @frozen(kw_only=True)
 class _RunStart:
-    """Parameters of `run.start`; both spellings of the strategy are in use."""
+    """
+    Parameters of `run.start`: those of a run of v1, of which the reference honours the first five.
+
+    Both spellings of the strategy are in use. What a subscription decides, or what ties a run to a connection, can't be
+    asked for: a run of v2 belongs to no stream.
+    """
 
     assistant_id: bodies.AssistantName
     input: Any = None
@@ -71,11 +88,41 @@ class _RunStart:
     metadata: parse.Object = field(factory=dict)
     multitask_strategy: Literal["reject", "rollback", "interrupt", "enqueue"] | None = None
     multitaskStrategy: Literal["reject", "rollback", "interrupt", "enqueue"] | None = None  # noqa: N815  # a name of the wire
+    context: parse.Object = field(factory=dict)
+    checkpoint: bodies.Place = field(factory=lambda: bodies.Place({}))
+    checkpoint_id: parse.CheckpointId | None = None
+    interrupt_before: bodies.Nodes | None = None
+    interrupt_after: bodies.Nodes | None = None
+    webhook: bodies.WebhookUrl | None = None
+    if_not_exists: Literal["create", "reject"] = "create"
+    after_seconds: bodies.Delay = bodies.NOW
+    durability: Literal["sync", "async", "exit"] | None = None
+    checkpoint_during: bool | None = None
+    strict_resume: bool = False
+    feedback_keys: list[str] | None = None
+    langsmith_tracer: Any = None
+    command: Any = None
+    stream_mode: Any = None
+    stream_subgraphs: Any = None
+    stream_resumable: Any = None
+    stream_namespaces: Any = None
+    on_disconnect: Any = None
+    on_completion: Any = None
+    priority: Any = None
+
+    def __attrs_post_init__(self) -> None:
+        for name in NOT_OVER_V2:
+            bodies.refuse(name, getattr(self, name))
 
 
 @frozen(kw_only=True)
 class _Respond:
-    """Parameters of `input.respond` beside the answers."""
+    """Parameters of `input.respond`; the answers are read by `_answers`."""
+
+    namespace: Any = None
+    interrupt_id: Any = None
+    response: Any = None
+    responses: Any = None
 
     config: bodies.Config = field(factory=lambda: bodies.Config({}))
     metadata: parse.Object = field(factory=dict)
@@ -198,16 +245,34 @@ async def _run_start(request: web.Request, thread_id: str, params: dict[str, Any
         assistant = request.app[keys.SERVICES].assistants.reference(body.assistant_id)
     except Invalid as error:
         raise Refused("unknown_error", f"422: {error.detail}") from None
+    await admission.check_webhook(request, body.webhook)
+    during = body.checkpoint_during is not False
+    configurable = {
+        **(body.config.get("configurable") or {}),
+        **admission.place(body.checkpoint, body.checkpoint_id),
+    }
     wanted = _request(
         request,
         thread_id,
         assistant=assistant,
         command=None,
         graph_input=body.input,
-        config=body.config,
+        config={**body.config, "configurable": configurable},
+        context=body.context,
         metadata=body.metadata,
         strategy=body.multitask_strategy or body.multitaskStrategy or "enqueue",
         resumes=True,
+        if_not_exists=body.if_not_exists,
+        after_s=body.after_seconds,
+        options={
+            "interrupt_before": body.interrupt_before,
+            "interrupt_after": body.interrupt_after,
+            "webhook": body.webhook,
+            "feedback_keys": body.feedback_keys,
+            "checkpoint_during": during,
+            "durability": body.durability or ("async" if during else "exit"),
+            **({"strict_resume": True} if body.strict_resume else {}),
+        },
     )
     return await _created(request, wanted, with_id=True)
 
@@ -269,9 +334,12 @@ def _request(
     config: Mapping[str, Any],
     metadata: dict[str, Any],
     strategy: str,
+    context: Mapping[str, Any] | None = None,
     resumes: bool = False,
     answering: frozenset[str] = frozenset(),
     if_not_exists: Any = "create",
+    after_s: float = 0,
+    options: Mapping[str, Any] | None = None,
 ) -> RunRequest:
     services = request.app[keys.SERVICES]
     return RunRequest(
@@ -290,13 +358,14 @@ def _request(
             "resumable": True,
             "checkpoint_during": True,
             "durability": "async",
+            **(options or {}),
         },
         config=dict(config),
-        context={},
+        context=dict(context or {}),
         metadata=metadata,
         multitask_strategy=strategy,
         if_not_exists=if_not_exists,
-        after_s=0,
+        after_s=after_s,
         keep_thread=False,
         request_id=request[middleware.REQUEST_ID],
         received_at=services.runs.now(),

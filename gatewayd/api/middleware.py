@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gatewayd import logs
-from gatewayd.api import access, cors, counting, faults, incoming, keys, payload
+from gatewayd.api import access, cors, counting, faults, incoming, keys, payload, unknown
 
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("gatewayd.access")
@@ -54,6 +54,7 @@ async def requests(request: web.Request, handler: Handler) -> web.StreamResponse
 
 async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
     connection = incoming.of(request)
+    unknown.begin(refused=request.app[keys.SERVICES].settings.unknown_fields == "refuse")
     try:
         if connection is not None:
             connection.begin(request)
@@ -87,6 +88,8 @@ async def headers(request: web.Request, response: web.StreamResponse) -> None:
         connection.answered()
     request.app[counting.COUNTS].add(request, response.status)
     response.headers[hdrs.SERVER] = "gatewayd"
+    if (noted := unknown.of_request()) is not None and noted.names:
+        response.headers[unknown.HEADER] = unknown.header(noted)
     cors.allow(request, response)
 
 

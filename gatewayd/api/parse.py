@@ -1,14 +1,14 @@
 """What requests say, as values: bodies by one strict converter, queries, paths and headers one by one.
 
 Nothing is converted that is not of the type the field asks for (``"2"`` is no integer, 1 is no boolean; 2.0 is an
-integer, as in JSON Schema). Unknown fields are ignored: clients are newer than we are. A null in place of an optional
+integer, as in JSON Schema). What becomes of unknown fields is told in `unknown`. A null in place of an optional
 field is as good as its absence. The first thing that is wrong ends the reading, with the field's name in the text.
 """
 
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Final, Literal, NewType, TypeVar, get_args, get_origin
 
@@ -19,7 +19,7 @@ from cattrs.errors import AttributeValidationNote
 from cattrs.gen import make_dict_structure_fn
 
 from gatewayd import ids, wire
-from gatewayd.api import keys, limits, payload
+from gatewayd.api import keys, limits, payload, unknown
 from gatewayd.errors import Invalid, Rejected
 from gatewayd.model.idempotency import Idempotency
 
@@ -276,9 +276,13 @@ def nested(value: Any, kind: type[T]) -> T:
 def _of_class(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:
     """Return what reads an attrs class, as the body or as a part of it."""
     fields = make_dict_structure_fn(kind, converter)
+    known = frozenset(attribute.name for attribute in attrs.fields(kind))
+    others_pass = getattr(kind, "OTHERS_PASS", False)
 
     def read(value: Any, _: Any) -> Any:
         given = {name: item for name, item in mapping(value).items() if item is not None}
+        if not given.keys() <= known:
+            check_fields(given, known, kind.__name__, others_pass=others_pass)
         for attribute in attrs.fields(kind):
             if attribute.default is attrs.NOTHING and attribute.name not in given:
                 raise Wrong(value, f'"{attribute.name}" is a required property', "required")
@@ -288,6 +292,18 @@ def _of_class(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:
             raise _first(group) from None
 
     return read
+
+
+def check_fields(given: Object, known: Collection[str], body: str, *, others_pass: bool = False) -> None:
+    """
+    Raise `Wrong` if an object has a field that is to be refused, see `unknown`.
+
+    With `others_pass` it may have fields that we need not know; only near misses are refused.
+    """
+    problem = unknown.problem(given, known, body, others_pass=others_pass)
+    if problem is not None:
+        name, sentence = problem
+        raise Wrong(given[name], sentence, "additionalProperties")
 
 
 def _first(group: ClassValidationError) -> Exception:

@@ -39,7 +39,10 @@ async def update_state(request: web.Request) -> web.Response:
     thread_id = parse.path_id(request, "thread")
     body = await parse.body(request, bodies.StateUpdate)
     made = await request.app[keys.SERVICES].operations.update_state(
-        thread_id, values=body.values, as_node=body.as_node, place=admission.place(body)
+        thread_id,
+        values=body.values,
+        as_node=body.as_node,
+        place=admission.place(body.checkpoint, body.checkpoint_id),
     )
     return reply.json({"checkpoint": made, "configurable": made, "checkpoint_id": made["checkpoint_id"]})
 

@@ -221,8 +221,7 @@ async def test_an_ended_run_is_replayed_behind_an_id_and_empty_without(server):
     thread_id = await server.thread()
     run_id = await filled(server, thread_id)
     error = {"error": "ValueError", "message": "boom"}
-    server.worker.emit(run_id, "error", error)
-    server.worker.end(run_id, "error", error=error)
+    server.worker.end(run_id, "error", error=error)  # its event is written with the end
     await server.finished(thread_id, run_id)
     path = f"/threads/{thread_id}/runs/{run_id}/stream"
     async with server.client.get(path) as answer:

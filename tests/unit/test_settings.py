@@ -91,6 +91,7 @@ TEXTS = {
     ),
     "log_level": ("debug", "DEBUG"),
     "log_levels": ("my_agent=debug, httpx=warn", (("my_agent", "DEBUG"), ("httpx", "WARNING"))),
+    "unknown_fields": ("refuse", "refuse"),
     "log_json": ("true", True),
     "log_color": ("no", False),
     "ids": ("resumable", "resumable"),
