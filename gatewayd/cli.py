@@ -1,8 +1,8 @@
 """The command ``gatewayd``: arguments in, exit code out.
 
-Exit codes: 0 ended as asked; 1 the data directory is held by another daemon, the project was not reloaded, the disk has no
-room for it, or not all was imported; 2 wrong arguments; 78 (EX_CONFIG) the settings, langgraph.json or the project can't
-be used. What each command needs is imported when it is called: ``--version`` costs nothing, and a worker doesn't load
+Exit codes: 0 ended as asked; 1 the data directory is held by another daemon, the project was not reloaded, the database
+can't be used now (locked, read-only, no room), or not all was imported; 2 wrong arguments; 65 (EX_DATAERR) the database is
+damaged; 78 (EX_CONFIG) the settings, langgraph.json or the project can't be used. What each command needs is imported when it is called: ``--version`` costs nothing, and a worker doesn't load
 the server.
 """
 
@@ -17,13 +17,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import gatewayd
-from gatewayd.errors import BadConfiguration, DataDirBusy, InsufficientStorage
+from gatewayd.errors import BadConfiguration, Damaged, DataDirBusy, InsufficientStorage, Unavailable
 
 if TYPE_CHECKING:
     from gatewayd.project import Project
     from gatewayd.settings import Settings
 
 EX_CONFIG = 78
+EX_DATAERR = 65
 
 NO_SETTINGS = frozenset({"command", "accepted", "ignored"})
 """What the parser notes beside the flags that are settings."""
@@ -44,7 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BadConfiguration as error:
         _complain(error.detail)
         return EX_CONFIG
-    except (DataDirBusy, InsufficientStorage) as error:
+    except Damaged as error:
+        _complain(error.detail)
+        return EX_DATAERR
+    except (DataDirBusy, InsufficientStorage, Unavailable) as error:
         _complain(error.detail)
         return 1
     except OSError as error:

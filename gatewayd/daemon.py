@@ -10,8 +10,9 @@ chunk, so that clients know that they were cut; the workers end, the writer is f
 Reload (SIGHUP): langgraph.json is read again, the project is loaded by new workers, see `reload` and `app.reload`. When
 the terminal that it was started from hangs up, which is told by the same signal, it stops (not so under nohup).
 
-Exit codes: 0 stopped in order; 1 can't start (port or data directory in use); 78 the configuration or the project
-can't be used (the service manager need not try again).
+Exit codes: 0 stopped in order; 1 can't start (port or data directory in use, or the database can't be used now); 65 the
+database is damaged; 78 the configuration or the project can't be used (after these two the service manager need not
+try again).
 """
 
 from __future__ import annotations

@@ -15,6 +15,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+LONGEST_RETRY_S = 30.0
+"""Longest pause between two tries of what must be done."""
+
 
 @define(eq=False)
 class Group:
@@ -115,11 +118,13 @@ async def until_done(work: Callable[[], Awaitable[T]], what: str, retry_s: float
     """
     Do what nobody would do again, however often it fails (the disk is full): until it is done, or this is cancelled.
 
-    `what` is the line that the log gets at each failure.
+    `what` is the line that the log gets at each failure. The pause between two tries grows.
     """
+    pause_s = retry_s
     while True:
         try:
             return await work()
         except Exception as error:
             log.error("%s, trying again: %s", what, error)
-            await asyncio.sleep(retry_s)
+            await asyncio.sleep(pause_s)
+            pause_s = max(retry_s, min(pause_s * 2, LONGEST_RETRY_S))

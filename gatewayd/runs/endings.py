@@ -18,7 +18,7 @@ import attrs
 from attrs import define, field
 
 from gatewayd import tasks, wire
-from gatewayd.errors import GatewaydError, Rejected, Unavailable
+from gatewayd.errors import Damaged, GatewaydError, Rejected, Unavailable
 from gatewayd.model import event, state
 from gatewayd.model.event import Chunk, Item
 from gatewayd.model.run import Run, RunOutcome
@@ -110,6 +110,10 @@ class Endings:
             if isinstance(error, Rejected):
                 again = self._again(run, outcome, here, computed=computed)
                 self.tasks.spawn(again, f"end {run.run_id}")
+                return
+            if isinstance(error, Damaged):  # nothing is stored any more before the next start
+                log.error("run %s ends at the next start: the database is damaged", run.run_id)
+                self.air.over(run, here)
                 return
             log.error("the end of run %s could not be stored, trying again: %s", run.run_id, error)
             # More and more seldom: a disk may be full for hours, and the log be on the same one.

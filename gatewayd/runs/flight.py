@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from attrs import define, field
 
-from gatewayd.errors import Unavailable
+from gatewayd.errors import Damaged, Unavailable
 from gatewayd.model.run import Run
 from gatewayd.storage import store
 from gatewayd.streams import log as stream_log
@@ -112,6 +112,8 @@ class Air:
         """Free the slot that was kept because something of the run still executed."""
 
         def failed(error: BaseException) -> None:
+            if isinstance(error, Damaged):  # the next start frees it
+                return
             log.error("the slot of run %s could not be freed, trying again: %s", run.run_id, error)
             asyncio.get_running_loop().call_later(self.retry_s, self._release_slot, run)
 

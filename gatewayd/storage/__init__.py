@@ -25,6 +25,8 @@ Failure
     What SQLite itself refuses is translated in one place (`sqlite.failures`), for writer and readers alike. While another
     process holds the lock of the file, the writer tries again every few milliseconds: what runs have sent waits for it,
     requests get `Unavailable`, all of them together after `writing.LOCK_PATIENCE_S`, and later ones at once.
+    A damaged file does not start (`sqlite.integrity`). Who meets damage later, reading or writing, tells `failures.Damage`,
+    and from then on the writer begins transactions that can only read.
 
 Room
     `room.Room` is asked before a run or thread is made (`max_db_size`, `min_free_disk`): in `store.Storage`, so that no way

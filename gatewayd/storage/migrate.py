@@ -22,11 +22,15 @@ from attrs import frozen
 
 import gatewayd
 from gatewayd import errors
+from gatewayd.storage.sqlite import failures, integrity
 
 log = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x67647764
 """The letters "gdwd"; `PRAGMA application_id` of our files."""
+
+MAGIC = b"SQLite format 3\0"
+"""How every SQLite database begins."""
 
 NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 
@@ -58,7 +62,7 @@ def scripts() -> list[Script]:
 
 
 def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise `BadConfiguration` if the file is neither empty nor ours."""
+    """Raise `BadConfiguration` if the file is neither empty nor ours, and what keeps it from being read."""
     try:
         # Another process may be making the tables: both answers are of one moment.
         connection.execute("BEGIN")
@@ -68,9 +72,16 @@ def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
         finally:
             connection.execute("ROLLBACK")
     except sqlite3.DatabaseError as error:
-        raise errors.BadConfiguration(f"{path} can't be read as a database: {error}") from error
+        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB and not _begins_as_database(path):
+            raise errors.BadConfiguration(f"{path} can't be read as a database: {error}") from error
+        raise integrity.told(failures.translated(error), path) from error
     if application != APPLICATION_ID and (application or tables):
         raise errors.BadConfiguration(f"{path} is the database of another program")
+
+
+def _begins_as_database(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
 
 
 def migrate(connection: sqlite3.Connection, path: Path, migrations: list[Script] | None = None) -> int:

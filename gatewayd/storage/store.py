@@ -117,6 +117,8 @@ class Storage(
         except GatewaydError as error:  # the boot will look like one that was killed, which harms nothing
             log.warning("the stop was not recorded: %s", error.detail)
         finally:
+            if self.damage is not None:
+                await self.writer.close()  # while others have it open, SQLite copies nothing into the file
             await self.scanner.close()
             await self._snapshots.close()
             await self.readers.close()

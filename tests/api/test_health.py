@@ -194,3 +194,41 @@ async def test_many_who_ask_at_once_or_within_a_second_cost_one_look(
     monkeypatch.setattr(health, "KEPT_S", 0.0)
     await server.json("GET", "/ok?check_db=1")
     assert looks == 2
+
+
+async def test_a_damaged_database_is_told_everywhere_and_what_can_be_read_is_served(server: Any) -> None:
+    thread_id = await server.thread()
+    path = server.services.storage.path
+    other = sqlite3.connect(path, isolation_level=None)
+    while other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+        pass  # the server's own threads may be at it
+    (root,) = other.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'crons_by_creation'").fetchone()
+    other.close()
+    with path.open("r+b") as file:
+        file.seek((root - 1) * 4096)
+        file.write(b"\xa5" * 4096)
+
+    answer = await server.json("POST", "/runs/crons/search", {}, status=503)
+    assert "Nothing more is written to it: restore db from a backup" in answer["detail"]
+    for path, body in (("/threads", {}), (f"/threads/{thread_id}/runs", {"assistant_id": "chat"})):
+        answer = await server.json("POST", path, body, status=503)
+        assert "Nothing more is written to it" in answer["detail"]
+    assert (await server.json("GET", f"/threads/{thread_id}"))["thread_id"] == thread_id
+    assert len(await server.json("POST", "/threads/search", {})) == 1
+    told = await look(server, 503)
+    assert [reason["check"] for reason in told["reasons"]] == ["integrity"]
+    async with server.client.get("/metrics") as metrics:
+        assert "gatewayd_database_damaged 1.0" in await metrics.text()
+
+
+async def test_a_run_that_executes_when_the_damage_is_seen_is_left_to_the_next_start(server: Any) -> None:
+    thread_id = await server.thread()
+    run_id = await server.run(thread_id)
+    await server.worker.started(run_id)
+    server.services.storage.writer.damage.found = "it is damaged"
+    n = server.worker.emit(run_id, "values", {})
+    await server.worker.committed(run_id, n)  # refused
+    server.worker.end(run_id, "error", error={"error": "E", "message": "refused"})
+    async with asyncio.timeout(60):
+        await server.services.runs.air.empty(60)
+    assert (await server.json("GET", f"/threads/{thread_id}/runs/{run_id}"))["status"] == "running"

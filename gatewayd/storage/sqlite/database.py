@@ -14,7 +14,7 @@ from attrs import define, field
 from gatewayd import errors, permissions
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.storage import migrate
-from gatewayd.storage.sqlite import failures, wal
+from gatewayd.storage.sqlite import failures, integrity, wal
 
 MINIMUM = (3, 38, 0)
 """RETURNING, STRICT and ->> are used."""
@@ -40,7 +40,7 @@ def connect(path: Path) -> sqlite3.Connection:
     """
     Open the writing connection with the pragmas of design §3; transactions are begun by hand.
 
-    Raises `BadConfiguration` if the file is none of ours, before anything in it is changed.
+    Raises `BadConfiguration` if the file is none of ours, and `Damaged`, before anything in it is changed.
     """
     if sqlite3.sqlite_version_info < MINIMUM:
         wanted = ".".join(map(str, MINIMUM))
@@ -53,6 +53,7 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA busy_timeout = 5000")
         migrate.refuse_foreign(connection, path)
+        integrity.require(connection, path)
         for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         checkpoint_sql.prepare(connection)
@@ -64,7 +65,11 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def opened(path: Path) -> sqlite3.Connection:
-    """Open the writing connection and bring the file to the newest version. Raises `BadConfiguration` and `failures.FullDisk`."""
+    """
+    Open the writing connection and bring the file to the newest version.
+
+    Raises `BadConfiguration`, `Damaged`, `Unavailable` and `InsufficientStorage`.
+    """
     try:
         connection = connect(path)
         try:
@@ -73,7 +78,7 @@ def opened(path: Path) -> sqlite3.Connection:
             connection.close()
             raise
     except sqlite3.Error as error:
-        raise failures.translated(error) from error
+        raise integrity.told(failures.translated(error), path) from error
     return connection
 
 

@@ -264,6 +264,9 @@ class Writer:
             failure = self._run_together(batch, savepoints=True)
         if isinstance(failure, failures.Locked):  # nothing was begun
             return failure
+        if isinstance(failure, errors.Damaged):  # reading goes on
+            _renew(batch)
+            failure = self._run_together(batch, savepoints=True)
         if isinstance(failure, failures.FullDisk) and len(batch) > 1:
             # One that is too large must not take the others with it; their order stays.
             for operation in batch:
@@ -295,6 +298,7 @@ class Writer:
     def _run_together(self, batch: list[Operation], *, savepoints: bool) -> BaseException | None:
         """Run operations in one transaction; return why none of them is stored, or None."""
         execute, before = self.connection.execute, self.space
+        read_only = self.damage.found is not None
         whole = {each.chain for each in batch if each.chain is not None and each.chain.error is None}
         try:
             execute(self._begin())
@@ -307,6 +311,8 @@ class Writer:
                 else:
                     self._run_one(operation, None)
             self.space = space.measure(self.connection, self.space)  # dearer outside of a transaction
+            if self.damage.found is not None and not read_only:
+                raise errors.Damaged(self.damage.found)
             execute("COMMIT")
         except BaseException as error:  # the batch as a whole: nothing of it is stored
             failure = self._translated(error)
