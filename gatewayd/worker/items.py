@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import itertools
+import logging
+import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -32,9 +35,11 @@ from langgraph.store.base import (
 )
 
 from gatewayd.channel import orders
-from gatewayd.errors import Rejected, Unavailable
+from gatewayd.errors import Rejected
 from gatewayd.model import items
-from gatewayd.worker import embeddings, itemfile, link
+from gatewayd.worker import embeddings, faults, itemfile, link
+
+log = logging.getLogger(__name__)
 
 DEADLINE_S = 30.0
 EMBEDDING_SHARE = 0.9
@@ -102,20 +107,26 @@ class RemoteStore(BaseStore):
     def _ask(self, ops: Iterable[Op]) -> concurrent.futures.Future[Any]:
         number = next(self._numbers)
         future = self._asked[number] = concurrent.futures.Future()
-        self._link.control("ask", number, "store", {"operations": orjson.dumps([_packed(op) for op in ops])})
+        packed = orjson.dumps([_packed(op) for op in ops])
+        self._link.control("ask", number, "store", {"operations": packed, "from_node": True})
         return future
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Carry out operations and wait for them."""
-        return _results(self._ask(ops).result(DEADLINE_S))
+        try:
+            answer = self._ask(ops).result(DEADLINE_S)
+        except concurrent.futures.TimeoutError:
+            raise _late() from None
+        return _results(answer)
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Carry out operations."""
         try:
             async with asyncio.timeout(DEADLINE_S):
-                return _results(await asyncio.wrap_future(self._ask(ops)))
+                answer = await asyncio.wrap_future(self._ask(ops))
         except TimeoutError:
-            raise Unavailable(f"the store did not answer within {DEADLINE_S:g} s") from None
+            raise _late() from None
+        return _results(answer)
 
 
 @define
@@ -124,12 +135,20 @@ class Answering:
 
     store: BaseStore
 
-    async def batch(self, operations: bytes) -> bytes:
-        """Carry out packed operations and return the packed results. Raises `Rejected` for what can't be done."""
+    async def batch(self, operations: bytes, from_node: bool = False) -> bytes:
+        """
+        Carry out packed operations and return the packed results.
+
+        Raises `Rejected` for what can't be done; what goes wrong for a node is returned, to be raised there.
+        """
         try:
             results = await self.store.abatch([_unpacked(one) for one in orjson.loads(operations)])
-        except ValueError as error:
-            raise Rejected(str(error)) from error
+        except Exception as error:
+            if from_node:
+                return orjson.dumps(_failure(error))
+            if isinstance(error, ValueError):
+                raise Rejected(str(error)) from error
+            raise
         return orjson.dumps([_result(one) for one in results])
 
 
@@ -175,7 +194,37 @@ def _result(result: Result) -> Any:
 
 
 def _results(packed: bytes) -> list[Result]:
-    return [_revived(one) for one in orjson.loads(packed)]
+    """Return what was answered; raises what was raised there."""
+    answer = orjson.loads(packed)
+    if isinstance(answer, dict):
+        raise _revived_failure(answer)
+    return [_revived(one) for one in answer]
+
+
+def _late() -> TimeoutError:
+    return TimeoutError(f"the store did not answer within {DEADLINE_S:g} s")
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    """Return an exception of the store as a map: its classes from its own to its last base, and its text."""
+    log.warning("an operation of a node on the store failed: %s", faults.text(error), exc_info=error)
+    kinds = [[kind.__module__, kind.__qualname__] for kind in type(error).__mro__ if kind is not object]
+    plain = len(error.args) == 1 and isinstance(error.args[0], str)
+    return {"kinds": kinds, "text": faults.text(Exception(error.args[0]) if plain else error)}
+
+
+def _revived_failure(failure: dict[str, Any]) -> Exception:
+    """
+    Make the exception again, of its own class, or of the nearest base that is known here and can be made of a text.
+
+    Only classes of modules that are loaded already are looked for.
+    """
+    for module, name in failure["kinds"]:
+        kind = getattr(sys.modules.get(module), name, None)
+        if isinstance(kind, type) and issubclass(kind, Exception):
+            with contextlib.suppress(Exception):
+                return kind(failure["text"])
+    return StoreFailed(failure["text"])
 
 
 def _revived(shown: Any) -> Any:

@@ -49,3 +49,10 @@ async def test_a_value_the_store_can_not_keep_fails_the_run_and_nothing_else(tmp
         ended = await daemon.finish(asked)
         assert ended.status == "error"
         assert (await use(daemon, "sync", FACT))["found"] == ["k"]
+
+
+async def test_what_the_store_raises_reaches_the_node_with_its_own_class(tmp_path: Path) -> None:
+    async with inprocess.opened(tmp_path, PROJECT) as daemon:
+        result = await use(daemon, "refused", FACT)
+    assert result["found"] == ["ValueError", "ValueError"]
+    assert "$near" in result["missing"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
+from langgraph.store.memory import InMemoryStore
 
 from gatewayd.model import items as store_items
 from gatewayd.worker import items
@@ -107,3 +108,40 @@ def test_an_answer_that_comes_after_its_deadline_is_dropped(
         store.get(("a",), "k")
     assert reply(store, link.asked[0], True, NOTHING) is None
     assert reply(store, link.asked[0], True, NOTHING) is None, "a second answer to the same question"
+
+
+class Peculiar(KeyError):
+    """Can't be made of a text alone."""
+
+    def __init__(self, key: str, place: str) -> None:
+        super().__init__(key, place)
+
+
+class OfTheProject(LookupError):
+    """Of a module that both processes have loaded."""
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (ValueError("no such filter"), (ValueError, "no such filter")),
+        (OfTheProject("gone"), (OfTheProject, "gone")),
+        (KeyError("k"), (KeyError, "'k'")),
+        (Peculiar("k", "p"), (KeyError, str(KeyError("('k', 'p')")))),
+        (type("Local", (TimeoutError,), {})("late"), (TimeoutError, "late")),
+    ],
+)
+async def test_what_the_store_raises_is_raised_again_with_its_class_or_the_nearest_that_is_known(
+    store: items.RemoteStore, link: Link, raised: Exception, expected: tuple[type[Exception], str]
+) -> None:
+    class Failing(InMemoryStore):
+        async def abatch(self, ops: Any) -> Any:
+            raise raised
+
+    asking = asyncio.ensure_future(store.aget(("a",), "k"))
+    await asyncio.sleep(0)
+    answer = await items.Answering(Failing()).batch(orjson.dumps([]), from_node=True)
+    assert reply(store, link.asked[0], True, answer) is None
+    with pytest.raises(expected[0]) as caught:
+        await asking
+    assert (type(caught.value), str(caught.value)) == expected

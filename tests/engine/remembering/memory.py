@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import Any, TypedDict
 
 from langgraph.config import get_store
@@ -42,5 +44,20 @@ def _sync(state: State) -> State:
     return {"before": before.value if before else None, "found": [item.key for item in found]}
 
 
+async def _refused(state: State) -> State:
+    """Ask what the store refuses, both ways; `found` are the classes of what it raises, and `missing` its text."""
+    store = get_store()
+    wrong: dict[str, Any] = {"n": {"$near": 1}}
+    await store.aput(("notes", "a"), "k", {"n": 1})
+    raised = []
+    for ask in (store.asearch, partial(asyncio.to_thread, store.search)):
+        try:
+            await ask(("notes",), filter=wrong)
+        except Exception as error:
+            raised.append(error)
+    return {"found": [type(error).__name__ for error in raised], "missing": str(raised[0])}
+
+
+with_refusals = StateGraph(State).add_node("use", _refused).add_edge(START, "use").compile()
 with_async_calls = StateGraph(State).add_node("use", _async).add_edge(START, "use").compile()
 with_sync_calls = StateGraph(State).add_node("use", _sync).add_edge(START, "use").compile()
