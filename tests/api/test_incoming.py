@@ -152,7 +152,8 @@ async def test_less_than_a_thousand_bytes_a_second_are_too_few(server, begun):
         assert (await client.answer())[0] == 408
 
 
-async def test_a_body_that_comes_fast_enough_may_take_its_time(server):
+async def test_a_body_that_comes_fast_enough_may_take_its_time(serve):
+    server = await serve(max_metadata_bytes=4_000_000)
     clock = Clock(server)
     body = b'{"metadata":{"a":"' + b"x" * 150_000 + b'"}}'
     async with connected(server) as client:
@@ -176,7 +177,8 @@ async def test_time_in_which_nothing_could_be_read_is_not_the_clients(server):
         assert (await client.answer())[0] == 200
 
 
-async def test_a_body_that_the_handler_does_not_take_may_stand_still(server, monkeypatch):
+async def test_a_body_that_the_handler_does_not_take_may_stand_still(serve, monkeypatch):
+    server = await serve(max_metadata_bytes=4_000_000)
     clock = Clock(server)
     gate = asyncio.Event()
 
