@@ -25,6 +25,8 @@ Where things are, from the socket inwards (each package's docstring is its desig
     permissions          who may read the files
     loops                loops that go on after errors, and what health knows of them
     settings, project    what the operator decides; langgraph.json
+    parsing              the program of the processes in which large bodies are parsed
+    limits, structure    what bodies may have at most; counting the values of a JSON text
     wire, model          JSON; plain records and the states of a run
     errors, ids          the errors that cross layers; identifiers
     excerpts             the beginnings of texts that are too long

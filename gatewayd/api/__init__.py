@@ -5,6 +5,8 @@ Rules
     `runs`); how it is spelt is decided here: `parse` (values from bodies and queries), `bodies` (the fields of each
     body), `reply` (records as the wire shows them).
     Which requests are answered at all is decided in `access`, before anything else: pages of strangers may do nothing.
+    No body holds the loop: `payload` reads in pieces and counts values before anything is parsed, `parsers` parses what
+    is large in processes of their own, and what nobody looks into goes on as bytes (`wire.Raw`) to storage and worker.
     Errors become responses in one table, `faults`. Handlers catch nothing.
     A client that leaves cancels its handler. What the handler has asked for happens all the same: the run manager
     carries it through.
@@ -36,6 +38,7 @@ from gatewayd.api import (
     metrics,
     middleware,
     openapi,
+    parsers,
     runs,
     runs_stateless,
     state,
@@ -53,6 +56,7 @@ def setup(app: web.Application) -> None:
     app.middlewares.append(middleware.requests)
     app.on_response_prepare.append(middleware.headers)
     app.cleanup_ctx.append(connections.lifetime)
+    app.cleanup_ctx.append(parsers.lifetime)
     for module in (
         crons,  # /runs/crons before /runs/{run_id}
         runs,

@@ -465,7 +465,7 @@ def _updates(update: Any) -> bool:
     """Whether an update is an object, or a list of keys and values, or nothing."""
     if isinstance(update, list):
         return all(isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) for pair in update)
-    return isinstance(update, dict | None)
+    return isinstance(update, dict | None) or (isinstance(update, wire.Raw) and update.is_object)
 
 
 def _goes(goto: Any) -> bool:
@@ -527,9 +527,14 @@ def _place(value: Any, _: Any) -> Object:
 
 
 def _state_values(value: Any, _: Any) -> Any:
-    if not isinstance(value, dict | list):
+    if not isinstance(value, dict | list) and not _is_raw(value):
         raise parse.no_schema(value)
     return value
+
+
+def _is_raw(value: Any) -> bool:
+    """Whether a value is an object or a list that is passed on unread."""
+    return isinstance(value, wire.Raw) and (value.is_object or value.is_list)
 
 
 def state_part(value: Any, _: Any = None) -> str:
@@ -560,6 +565,8 @@ def _moment(value: Any, _: Any) -> int:
 
 
 def _cron_input(value: Any, _: Any) -> Any:
+    if _is_raw(value):
+        return value
     for item in value if isinstance(value, list) else [value]:
         if not isinstance(item, dict):
             raise parse.no_schema(value)

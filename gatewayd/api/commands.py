@@ -17,7 +17,7 @@ from aiohttp import web
 from attrs import field, frozen
 
 from gatewayd import wire
-from gatewayd.api import admission, bodies, connections, faults, keys, middleware, parse, reply
+from gatewayd.api import admission, bodies, connections, faults, keys, middleware, parse, parsers, reply
 from gatewayd.errors import GatewaydError, Invalid, NotFound, Rejected, RequestError, UnknownInterrupt
 from gatewayd.model.run import RunRequest
 from gatewayd.streams import subscriptions, v2
@@ -41,6 +41,8 @@ NOT_OVER_V2: Final = (
 )
 """Options of v1 that `run.start` refuses: a subscription says what is streamed, `input.respond` has the command."""
 
+QUICK: Final = 16 * 1024
+"""Characters of a frame that is parsed at once."""
 BAD_JSON: Final = "Protocol commands must be valid JSON."
 BAD_ENVELOPE: Final = "Protocol commands must include an integer id and string method."
 NO_RUN: Final = "No active run is bound to this thread."
@@ -399,15 +401,19 @@ async def _tree(request: web.Request, thread_id: str) -> Done:
     return Done(result={"tree": v2.shown_tree(tree)}, applied_through=last)
 
 
-def decoded(text: str) -> Any:
-    """Return a frame's JSON. Raises `Refused`."""
+async def decoded(request: web.Request, text: str) -> Any:
+    """Return a frame's JSON, checked like a body. Raises `Refused`."""
     try:
-        return wire.loads(text)
-    except wire.JSONDecodeError:
+        if len(text) <= QUICK:
+            return wire.loads(text)
+        return await parse.checked(request, text.encode())
+    except (wire.JSONDecodeError, parsers.NotJson):
         raise Refused("invalid_argument", BAD_JSON) from None
+    except GatewaydError as error:
+        raise Refused("invalid_argument", error.detail) from None
 
 
 def check_depth(text: str, body: Any) -> None:
     """Raise `Refused` for a command that is nested too deep to be stored."""
-    if parse.too_deep(text.encode(), body):
+    if len(text) <= QUICK and parse.too_deep(text.encode(), body):
         raise Refused("invalid_argument", f"The command is nested more than {parse.DEEPEST} levels deep")

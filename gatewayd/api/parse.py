@@ -10,7 +10,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Any, Final, Literal, NewType, TypeVar, get_args, get_origin
+from typing import Any, Final, Literal, NewType, TypeVar, cast, get_args, get_origin
 
 import attrs
 from aiohttp import web
@@ -19,14 +19,17 @@ from cattrs.errors import AttributeValidationNote
 from cattrs.gen import make_dict_structure_fn
 
 from gatewayd import ids, wire
-from gatewayd.api import keys, limits, payload, unknown
+from gatewayd.api import parsers, payload, unknown
+from gatewayd.api.parsers import NotJson
 from gatewayd.errors import Invalid, Rejected
 from gatewayd.model.idempotency import Idempotency
 
 T = TypeVar("T")
 
-DEEPEST: Final = 200
-"""Levels of nesting in a body; the encoder that stores it gives up at 254."""
+DEEPEST: Final = wire.DEEPEST
+QUICK_BYTES: Final = 1024 * 1024
+QUICK_VALUES: Final = 10_000
+"""Bodies of more are parsed in a process of their own; these take some milliseconds at most."""
 MOST_TERMS: Final = 200
 """Values in a filter; each is a term of one SQL expression, whose depth is limited."""
 LARGEST: Final = 2**63 - 1
@@ -149,7 +152,9 @@ def between(value: Any, low: float, high: float) -> Any:
 
 
 def mapping(value: Any, _: Any = None) -> Object:
-    """Return an object."""
+    """Return an object, which may be raw where it is only passed on."""
+    if isinstance(value, wire.Raw) and value.is_object:
+        return cast(Object, value)
     if not isinstance(value, dict):
         raise wrong_type(value, "object")
     return value
@@ -200,6 +205,8 @@ def checkpoint_id(value: Any) -> str:
 
 
 def _filter(value: Any, _: Any = None) -> Object:
+    if isinstance(value, wire.Raw):
+        raise _too_many_terms(value)
     found = mapping(value)
     left, terms = [found], 0
     while left:
@@ -210,8 +217,12 @@ def _filter(value: Any, _: Any = None) -> Object:
             elif isinstance(item, int) and not -LARGEST - 1 <= item <= LARGEST:
                 raise Wrong(item, f"{item} is greater than the maximum of {LARGEST}", "maximum")
     if terms > MOST_TERMS:
-        raise Wrong(value, f"the filter has more than {MOST_TERMS} values", "maxProperties")
+        raise _too_many_terms(value)
     return found
+
+
+def _too_many_terms(value: Any) -> Wrong:
+    return Wrong(value, f"the filter has more than {MOST_TERMS} values", "maxProperties")
 
 
 def _converter() -> Converter:
@@ -324,23 +335,33 @@ CONVERTER: Final = _converter()
 # requests
 
 
-class NotJson(Invalid):
-    """A body is no JSON."""
-
-
 async def json(request: web.Request) -> Any:
-    """Return a request's body as JSON data. Raises `Invalid`."""
-    body = await payload.received(request)
+    """
+    Return a request's body as JSON data; of a large one, what is only passed on is `wire.Raw`.
+
+    Raises `Invalid`, `TooLarge`, `Unavailable`.
+    """
+    return await _parsed(request, await payload.received(request))
+
+
+async def checked(request: web.Request, data: bytes) -> Any:
+    """Do the same for JSON that has come in another way."""
+    return await _parsed(request, await payload.of_bytes(request, data))
+
+
+async def _parsed(request: web.Request, body: payload.Body) -> Any:
+    pool = request.app[parsers.PARSERS]
+    if body.size > QUICK_BYTES or body.values > QUICK_VALUES:
+        return await pool.parsed(body.pieces, body.size)
     data = body.whole()
     try:
         value = wire.loads(data)
     except wire.JSONDecodeError:
         raise NotJson("Invalid JSON in request body") from None
     if too_deep(data, value):
-        raise Invalid(f"The request body is nested more than {DEEPEST} levels deep")
-    allowed = limits.Limits.of(request.app[keys.SERVICES].settings)
-    if body.size > allowed.least:
-        allowed.check(value)
+        raise Invalid(wire.TOO_DEEP)
+    if body.size > pool.limits.least:
+        pool.limits.check(value)
     return value
 
 
@@ -361,20 +382,7 @@ async def rejecting_object(request: web.Request) -> Object:
 
 def too_deep(data: bytes, value: Any) -> bool:
     """Whether a value is nested too deep to be stored; `data` is its JSON."""
-    if data.count(b"[") + data.count(b"{") <= DEEPEST:
-        return False
-    level = [value]
-    for _ in range(DEEPEST):
-        level = [
-            item
-            for each in level
-            if isinstance(each, dict | list)
-            for item in (each.values() if isinstance(each, dict) else each)
-            if isinstance(item, dict | list)
-        ]
-        if not level:
-            return False
-    return True
+    return data.count(b"[") + data.count(b"{") > DEEPEST and wire.too_deep(value)
 
 
 async def body(request: web.Request, kind: type[T]) -> T:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import hdrs, web
 from attrs import define, field
 
-from gatewayd.api import faults, keys, structure
-from gatewayd.errors import TooLarge
+from gatewayd import structure
+from gatewayd.api import faults, keys
+from gatewayd.errors import Invalid, TooLarge
 from gatewayd.model.idempotency import Idempotency
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Body:
 
     pieces: list[bytes] = field(factory=list)
     size: int = 0
+    values: int = 0
+    """How many there are at most."""
     fingerprint: str = ""
     """Tells the request from others, if it has an ``Idempotency-Key``."""
 
@@ -63,10 +66,23 @@ async def _received(request: web.Request) -> Body:
         if body.size > request.client_max_size:
             raise TooLarge(faults.TOO_LARGE.format(request.client_max_size))
         _check_ratio(request, body.size, options.max_body_ratio)
-        await _look_at(piece, counted, digest)
+        try:
+            await _look_at(piece, counted, digest)
+        except Invalid as error:
+            if request.content.total_compressed_bytes is None:
+                raise
+            raise TooLarge(error.detail) from None  # what is left of it is not even decompressed
+    body.values = counted.values
     if digest is not None:
         body.fingerprint = digest.hexdigest()
     return body
+
+
+async def of_bytes(request: web.Request, data: bytes) -> Body:
+    """Return JSON that has come in another way as a body. Raises `Invalid`."""
+    found = structure.Structure(request.app[keys.SERVICES].settings.max_body_values)
+    await _look_at(data, found, None)
+    return Body([data], len(data), found.values)
 
 
 async def _look_at(piece: bytes, counted: structure.Structure, digest: _Hash | None) -> None:

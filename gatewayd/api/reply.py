@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
@@ -9,6 +10,8 @@ from typing import Any, Final, TypeVar
 
 import orjson
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import Payload
 
 import gatewayd
 from gatewayd import wire
@@ -59,7 +62,33 @@ RUN_COLUMNS: Final = (
 
 def json(value: Any, headers: Mapping[str, str] | None = None) -> web.Response:
     """Return data as a response."""
-    return raw(wire.dumps(value), headers)
+    pieces = wire.pieces(value)
+    if len(pieces) == 1:
+        return raw(pieces[0], headers)
+    return web.Response(body=_Pieces(pieces), headers=headers, content_type="application/json")
+
+
+class _Pieces(Payload):
+    """A body that is not put together: with large values in it that would take long, and that much memory again."""
+
+    PIECE: Final = 256 * 1024
+
+    def __init__(self, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
+        super().__init__(pieces, content_type="application/json")
+        self._size = sum(map(len, pieces))
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return it as text."""
+        return b"".join(self._value).decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Send it, as fast as the client takes it."""
+        for piece in self._value:
+            view = memoryview(piece)
+            for start in range(0, len(view), self.PIECE):
+                await writer.write(bytes(view[start : start + self.PIECE]))
+                await writer.drain()
+                await asyncio.sleep(0)
 
 
 def raw(body: bytes, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -84,7 +84,11 @@ class Connection(web.RequestHandler):
         """Send a response; a refusal of aiohttp's own, which the middleware has not seen, in our form."""
         if isinstance(resp, web.HTTPException) and not resp.prepared:
             resp = _closing(faults.response(resp.status, resp.reason))
-        return await super().finish_response(request, resp, start_time)
+        sent = await super().finish_response(request, resp, start_time)
+        body = request.content
+        if not body.is_eof() and body.total_compressed_bytes is not None:
+            self.force_close()  # aiohttp would decompress the rest, to look for the next request behind it
+        return sent
 
 
 def _refusal(error: http_exceptions.HttpProcessingError) -> web.Response:

@@ -237,7 +237,7 @@ class Session:
         """Answer one command, whatever becomes of it. Raises `ClientGone`."""
         command_id: int | str | None = None
         try:
-            body = commands.decoded(text)
+            body = await commands.decoded(self.request, text)
             command_id = commands.given_id(body)
             commands.check_depth(text, body)
             given = commands.parsed(body)

@@ -8,6 +8,8 @@ from typing import Any
 import ormsgpack
 from attrs import define, field
 
+from gatewayd import wire
+
 LONGEST = 1 << 30
 """Bytes of the longest frame that is believed."""
 
@@ -23,8 +25,15 @@ class Broken(Exception):
 
 def pack(*frame: Any) -> bytes:
     """Return one frame: its length and its MessagePack array."""
-    body = ormsgpack.packb(frame, option=ormsgpack.OPT_NON_STR_KEYS)
+    body = ormsgpack.packb(frame, _raw, ormsgpack.OPT_NON_STR_KEYS)
     return HEAD.pack(len(body)) + body
+
+
+def _raw(value: Any) -> Any:
+    """Return a raw value as its bytes; `wire.opened` reads them."""
+    if isinstance(value, wire.Raw):
+        return bytes(value.data)
+    raise TypeError(f"{type(value).__name__} can't be sent")
 
 
 @define

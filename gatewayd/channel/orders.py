@@ -29,6 +29,8 @@ class RunOrder:
     """Interrupt id → answer: what the run's `command.resume` was bound to when the run was created."""
     executed_s: float = 0.0
     """Seconds for which earlier attempts have executed."""
+    stored: bool = False
+    """`input`, `command` and `answers` are large, and left out: they are read from the run's row."""
     context_given: bool = False
     """Whether the request had a `context`: then the configurable shows only what the graph's context schema knows."""
 

@@ -78,6 +78,9 @@ WHERE thread_id = ? AND checkpoint_ns = ?"""
 RUN_HAS_BEGUN = """
 SELECT EXISTS (SELECT 1 FROM checkpoints WHERE run_id = ?) OR EXISTS (SELECT 1 FROM writes WHERE run_id = ?)"""
 
+# What a run is called with, where that is too large to be sent. Parameter: run_id.
+RUN_ARGUMENTS = "SELECT kwargs_packed, answers FROM runs WHERE run_id = ?"
+
 _PUT = f"INSERT OR IGNORE INTO checkpoints ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '{{}}', ?)"
 
 # The WHERE keeps another run's row; then no row is changed and `_put` raises.

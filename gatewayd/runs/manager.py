@@ -518,15 +518,18 @@ def _start(run: Run) -> list[Item]:
 
 def _order(run: Run) -> dict[str, Any]:
     """Return what the worker gets of a run (`channel.orders.RunOrder` as a map)."""
+    large = ("input", "command")
+    stored = any(wire.has_raw(run.kwargs.get(name)) for name in large) or wire.has_raw(run.answers)
     return {
         "run_id": run.run_id,
         "thread_id": run.thread_id,
         "assistant_id": run.assistant_id,
         "graph_id": run.graph_id,
         "attempt": run.attempt,
-        "kwargs": run.kwargs,
+        "kwargs": run.kwargs | dict.fromkeys(large) if stored else run.kwargs,
         "metadata": run.metadata,
-        "answers": run.answers,
+        "answers": None if stored else run.answers,
+        "stored": stored,
         "executed_s": run.executed_us / 1e6,
         "context_given": bool(run.kwargs["config"]["configurable"].get(CONTEXT_GIVEN)),
     }

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final
 
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.model.event import Chunk
 from gatewayd.model.run import QueuePlace, Run, RunOutcome, RunRequest
 from gatewayd.storage import desk
 from gatewayd.storage.sqlite import admission, idempotency, queue, runs, slots
+
+LARGE: Final = 64 * 1024
+"""Bytes of compressed arguments that are expanded on the spot."""
 
 RUN_LOG_END = (
     "SELECT runs.ended_at IS NULL, runs.log_to FROM runs JOIN threads USING (thread_id) "
@@ -76,19 +81,19 @@ class Runs(desk.Desk):
             f"{runs.SELECT} WHERE runs.run_id = ? AND runs.thread_id = ? AND threads.deleted_at IS NULL",
             (run_id, thread_id),
         )
-        return runs.record(rows[0]) if rows else None
+        return (await _records(rows))[0] if rows else None
 
     async def run_get_anywhere(self, run_id: str) -> Run | None:
         """Return the run whatever its thread, or None."""
         rows = await self.readers.rows(
             f"{runs.SELECT} WHERE runs.run_id = ? AND threads.deleted_at IS NULL", (run_id,)
         )
-        return runs.record(rows[0]) if rows else None
+        return (await _records(rows))[0] if rows else None
 
     async def runs_list(self, thread_id: str, *, status: str | None, limit: int, offset: int) -> list[Run]:
         """Return a thread's runs, latest due time first."""
         sql, parameters = runs.list_statement(thread_id, status, limit, offset)
-        return [runs.record(row) for row in await self.readers.rows(sql, parameters)]
+        return await _records(await self.readers.rows(sql, parameters))
 
     async def runs_search(self, wanted: runs.Search) -> list[Run]:
         """Return runs of all threads, latest first; see `runs.runs_search`."""
@@ -184,3 +189,10 @@ class Runs(desk.Desk):
     async def run_checkpoints_delete(self, run_id: str) -> None:
         """Remove the checkpoints and writes that a run has made (the first half of a rollback)."""
         await self.writer.submit(checkpoint_sql.run_delete, run_id, promise=True)
+
+
+async def _records(rows: Sequence[tuple[Any, ...]]) -> list[Run]:
+    """Make the records of rows; large arguments are expanded in a thread, since zstd lets go of the interpreter."""
+    if sum(len(row[runs.ARGUMENTS]) for row in rows) <= LARGE:
+        return [runs.record(row) for row in rows]
+    return await asyncio.to_thread(lambda: [runs.record(row) for row in rows])

@@ -12,10 +12,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import attrs
 from attrs import define, field, frozen
 
-from gatewayd import tasks
+from gatewayd import tasks, wire
+from gatewayd.blobs import codec
 from gatewayd.channel import orders
+from gatewayd.checkpointing import sql
 from gatewayd.errors import BadConfiguration, Conflict, GatewaydError, Invalid, NotFound, Rejected, Unanswered
 from gatewayd.worker import (
     descriptions,
@@ -231,7 +234,7 @@ class Core:
             case ["ping", number]:
                 self.link.control("pong", number)
             case ["start", order]:
-                self._start(orders.parse(order))
+                self._start(self._complete(orders.parse(order)))
             case ["cancel", run_id, attempt]:
                 here = self._runs.get(run_id)
                 if here is not None and here.order.attempt == attempt:
@@ -253,6 +256,16 @@ class Core:
         if run_id is None:
             return list(self._runs.values())
         return [self._runs[run_id]] if run_id in self._runs else []
+
+    def _complete(self, order: orders.RunOrder) -> orders.RunOrder:
+        """Return an order with what was too large to be in it; a run that is deleted meanwhile is cancelled anyway."""
+        assert self._around is not None
+        found = self._around.reader.fetch(sql.RUN_ARGUMENTS, (order.run_id,)) if order.stored else []
+        if not found:
+            return order
+        kwargs: dict[str, Any] = wire.opened(wire.unpacked(codec.content(found[0][0])))
+        answers = None if found[0][1] is None else wire.opened(wire.unpacked(found[0][1]))
+        return attrs.evolve(order, kwargs=kwargs, answers=answers)
 
     def _start(self, order: orders.RunOrder) -> None:
         assert self._around is not None

@@ -21,6 +21,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.store.base import BaseStore
 from langgraph.types import StateUpdate
 
+from gatewayd import wire
 from gatewayd.blobs import cut, join
 from gatewayd.checkpointing import operations, rows
 from gatewayd.errors import GatewaydError, Rejected
@@ -155,9 +156,10 @@ class Updates:
         update's event as ``[JSON]`` or ``[manifest, size, blobs]``. Raises `Rejected` for
         what the graph does not accept, and `NotFound`.
         """
+        given = wire.opened(values)
 
         async def change(graph: graphs.AnyPregel, config: RunnableConfig) -> RunnableConfig:
-            return await graph.aupdate_state(config, values, as_node=as_node)
+            return await graph.aupdate_state(config, given, as_node=as_node)
 
         return await self._computed(thread_id, graph_id, place, settings, change)
 
@@ -169,7 +171,7 @@ class Updates:
 
         Returns and raises what `update` does.
         """
-        steps = [[_state_update(each) for each in step["updates"]] for step in supersteps]
+        steps = [[_state_update(wire.opened(each)) for each in step["updates"]] for step in supersteps]
 
         async def change(graph: graphs.AnyPregel, config: RunnableConfig) -> RunnableConfig:
             return await graph.abulk_update_state(config, steps)

@@ -82,7 +82,7 @@ class Process:
             os.kill(self.pid, DUMP)
 
 
-def _bind_to_parent() -> Callable[[], None] | None:
+def bind_to_parent() -> Callable[[], None] | None:
     """Return what the child does before exec: on Linux, ask to be killed when the daemon's main thread is gone."""
     if not sys.platform.startswith("linux"):
         return None
@@ -118,7 +118,7 @@ async def start(order: Order) -> Process:
             pass_fds=[*descriptors, lock],
             process_group=0,
             umask=permissions.operators_umask(),
-            preexec_fn=_bind_to_parent(),
+            preexec_fn=bind_to_parent(),
         )
     except BaseException:
         for pair in pairs:

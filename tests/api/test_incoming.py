@@ -155,7 +155,7 @@ async def test_less_than_a_thousand_bytes_a_second_are_too_few(server, begun):
 async def test_a_body_that_comes_fast_enough_may_take_its_time(serve):
     server = await serve(max_metadata_bytes=4_000_000)
     clock = Clock(server)
-    body = b'{"metadata":{"a":"' + b"x" * 150_000 + b'"}}'
+    body = b'{"unread":{"a":"' + b"x" * 150_000 + b'"}}'
     async with connected(server) as client:
         await client.send(POST + b"Content-Length: %d\r\n\r\n" % len(body))
         for at in range(0, len(body), 1500):
@@ -188,7 +188,7 @@ async def test_a_body_that_the_handler_does_not_take_may_stand_still(serve, monk
 
     read = parse.json
     monkeypatch.setattr(parse, "json", late)
-    body = b'{"metadata":{"a":"' + b"x" * 2_000_000 + b'"}}'
+    body = b'{"unread":{"a":"' + b"x" * 2_000_000 + b'"}}'
     async with connected(server) as client:
         sending = asyncio.ensure_future(
             asyncio.get_running_loop().sock_sendall(

@@ -151,6 +151,18 @@ BODIES: list[tuple[str, str, Any]] = [
     ("POST", "/runs/batch", [STATELESS]),
     ("POST", "/runs/cancel", {"thread_id": NOWHERE, "run_ids": [NOWHERE]}),
     ("POST", "/runs/cancel", {"status": "running"}),
+    (
+        "POST",
+        "/runs/search",
+        {
+            "status": "error",
+            "assistant_id": "steps",
+            "thread_id": NOWHERE,
+            "limit": 5,
+            "offset": 0,
+            "select": ["status"],
+        },
+    ),
     ("POST", "/runs/crons", CRON),
     (
         "POST",

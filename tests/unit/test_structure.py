@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gatewayd.api.structure import Structure
 from gatewayd.errors import Invalid
+from gatewayd.structure import Structure
 
 TEXTS = ['"', "\\", '\\"', "[{,", "", "a" * 50, 'x\\\\"[', "\\\\", "ä[,", "\n"]
 

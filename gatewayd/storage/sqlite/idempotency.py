@@ -31,7 +31,7 @@ def recall(connection: sqlite3.Connection, once: Idempotency | None, kind: type[
         return None
     if row[0] != once.fingerprint:
         raise Invalid(OTHER_REQUEST)
-    return kind(**wire.loads(row[1]))
+    return kind(**wire.unpacked(row[1]))
 
 
 def made(connection: sqlite3.Connection, once: Idempotency | None) -> bool:
@@ -49,7 +49,13 @@ def remember(connection: sqlite3.Connection, once: Idempotency | None, record: A
     if once is not None:
         connection.execute(
             "INSERT INTO idempotency VALUES (?, ?, ?, ?, ?)",
-            (once.owner, once.key, once.fingerprint, wire.text(attrs.asdict(record, recurse=False)), now),
+            (
+                once.owner,
+                once.key,
+                once.fingerprint,
+                wire.packed(attrs.asdict(record, recurse=False)).decode(),
+                now,
+            ),
         )
 
 

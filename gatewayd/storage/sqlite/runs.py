@@ -28,6 +28,8 @@ COLUMNS = (
     "runs.attempt, runs.strikes, runs.suspicions, runs.executed_us, runs.cancel_action, runs.cancel_error, runs.result, runs.error, "
     "runs.log_from, runs.log_to, threads.ephemeral, runs.error_trace"
 )
+ARGUMENTS = 10
+"""Where the kwargs are among them."""
 SELECT = f"SELECT {COLUMNS} FROM runs JOIN threads USING (thread_id)"
 
 ACTIVE_ON_THREAD = "WHERE runs.thread_id = ? AND runs.ended_at IS NULL"
@@ -101,9 +103,9 @@ def record(row: tuple[Any, ...]) -> Run:
         started_at=row[7],
         ended_at=row[8],
         metadata=loads(row[9]),
-        kwargs=loads(_expanded(row[10])),
+        kwargs=wire.unpacked(_expanded(row[ARGUMENTS])),
         multitask_strategy=row[11],
-        answers=None if row[12] is None else loads(row[12]),
+        answers=None if row[12] is None else wire.unpacked(row[12]),
         attempt=row[13],
         strikes=row[14],
         suspicions=row[15],

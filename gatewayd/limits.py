@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from gatewayd import settings
 from gatewayd.errors import Invalid
 
 PARTS: Final = ("metadata", "config", "context")
@@ -25,16 +24,6 @@ class Limits:
     metadata_bytes: int
     ids: int
     batch: int
-
-    @classmethod
-    def of(cls, options: settings.Settings) -> Limits:
-        """Return those that the operator has set."""
-        return cls(
-            part_values=options.max_metadata_values,
-            metadata_bytes=options.max_metadata_bytes,
-            ids=options.max_ids,
-            batch=options.max_batch,
-        )
 
     @property
     def least(self) -> int:
