@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from attrs import define, field
 
-from gatewayd import errors, tasks
+from gatewayd import errors, logs, tasks
 from gatewayd import loops as loops_
 from gatewayd.workers import handback, memory, posts, process, worker
 from gatewayd.workers import plan as plans
@@ -332,7 +332,7 @@ class Supervisor:
     def failed(self, source: worker.Worker, message: str, trace: str = "") -> None:
         """The project could not be loaded."""
         if trace and trace != self._last_trace:  # each worker sends it
-            log.error("the project could not be loaded\n%s", trace)
+            log.error("the project could not be loaded\n%s", logs.Whole(trace))
         self._last_trace = trace
         source.condemned = True  # its end needs no line of its own
         source.failure = message

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -239,6 +240,36 @@ async def test_no_body_holds_the_loop_for_more_than_50_ms(tmp_path: Path) -> Non
             await ask(port, "GET", f"/threads/{thread_id}/runs")
         longest["reading them"] = round(max(taken) * 1000)
         assert not {name: ms for name, ms in longest.items() if ms > 50}, longest
+
+
+async def test_a_large_command_over_a_websocket_is_parsed_like_a_body_and_the_session_lives(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path) as (_, _, port), aiohttp.ClientSession() as session:
+        path = f"http://127.0.0.1:{port}/threads/{await new_thread(port)}/stream/events"
+        params: dict[str, Any] = {"assistant_id": "steps", "input": {"path": [], "word": ""}}
+        commands = {
+            "text": {**params, "input": {"path": [], "word": "w" * 10 * MIB}},
+            "lists": {**params, "input": [[]] * 450_000},
+            "too many": {**params, "input": [0] * 2_000_000},
+            "metadata": {**params, "metadata": {"a": [[]] * 20_000}},
+        }
+        texts = {
+            name: json.dumps({"id": 7, "method": "run.start", "params": each})
+            for name, each in commands.items()
+        }
+        async with session.ws_connect(path, max_msg_size=0) as socket:
+            kinds = {}
+            for name, text in texts.items():
+                await socket.send_str(text)
+                answer = await socket.receive_json(timeout=60)
+                kinds[name] = answer["type"], answer.get("message", "").partition(" has ")[2]
+        assert kinds == {
+            "text": ("success", ""),
+            "lists": ("success", ""),
+            "too many": ("error", "more than 1000000 values"),
+            "metadata": ("error", "more than 10000 values"),
+        }
 
 
 # the pool
