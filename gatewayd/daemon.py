@@ -33,7 +33,7 @@ from typing import IO, Any
 
 import gatewayd
 from gatewayd import app as composition
-from gatewayd import descriptors, permissions, project, reload, sample, settings, tasks
+from gatewayd import descriptors, malloc, permissions, project, reload, sample, settings, tasks
 from gatewayd.api import addresses, keys, listening, server
 from gatewayd.errors import BadConfiguration, DataDirBusy, GatewaydError
 from gatewayd.storage.sqlite import writing
@@ -174,7 +174,9 @@ async def running(
         listener = _listener(options)
         await listening.Site(runner, sock, listener, BACKLOG).start()
         watching = tasks.Group("connections")
-        watching.spawn(listener.watch(), "watch")
+        watching.spawn_forever(listener.watch, "watch")
+        if malloc.can_trim():
+            watching.spawn_forever(malloc.watch, "give memory back")
         try:
             yield services
         finally:

@@ -3,12 +3,16 @@
 A response that lasts is written by one task, with a deadline on every write: a client that takes nothing for
 `write_timeout_s` is cut off, one that is slow is not. At the server's stop, and whenever something goes wrong behind
 a head that is out, the connection is aborted, so that the terminating chunk is missing and the client knows.
+
+What is sent is written in slices: a client that takes its time has what it is sent and less than 100 KiB of it in the
+socket's buffer, and not all of it twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 from aiohttp import web
@@ -16,6 +20,8 @@ from attrs import define, field
 
 from gatewayd import tasks
 
+SLICE = 32 * 1024
+"""Bytes that are written at once."""
 SMALL = 64 * 1024
 """Bytes that go out together with the end of the body."""
 
@@ -104,9 +110,16 @@ class Lasting:
 
     async def send(self, data: bytes) -> None:
         """Write and wait until the client has taken enough of it. Raises `ClientGone`."""
-        await taken(
-            self.request, self.response, lambda: self.response.write(data), len(data), self.write_timeout_s
-        )
+        whole = memoryview(data)
+        for start in range(0, len(data), SLICE):
+            part = data if len(data) <= SLICE else whole[start : start + SLICE]
+            await taken(
+                self.request,
+                self.response,
+                partial(self.response.write, part),
+                len(part),
+                self.write_timeout_s,
+            )
 
     async def finish(self, data: bytes = b"") -> None:
         """Write the last bytes and end the body."""

@@ -49,6 +49,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
                         if frames:
                             await out.send(frames)
                             await out.beat_if_due()
+                        del frames
                     if frames := v2.frames(cursor.farewell(), wanted):
                         await out.send(frames)
                 after = 0  # of the thread that may be made under this id

@@ -42,6 +42,8 @@ SLOWEST: Final = 1000.0
 """Bytes a second that a head or a body must have on average."""
 TICK_S: Final = 1.0
 """Between two looks at what is owed."""
+UNSENT: Final = 32 * 1024
+"""Bytes in a connection's buffer from which on its writer has to wait."""
 TOO_SLOW: Final = "The request came too slowly"
 REASONS: Final = {408: "Request Timeout", 503: "Service Unavailable"}
 
@@ -101,6 +103,7 @@ class Incoming(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self.address = self.listener.addresses.of_peer(transport.get_extra_info("peername"))
+        transport.set_write_buffer_limits(high=UNSENT)
         if self.listener.lets_in(self):
             assert self._inner is not None
             self._inner.connection_made(transport)

@@ -140,11 +140,12 @@ class Listener:
         for connection in idle[: len(self.open) - int(CROWDED * self.most)]:
             connection.close()
 
-    async def watch(self) -> None:
-        """Look once a second, for ever."""
+    async def watch(self, turned: Callable[[], object] = lambda: None) -> None:
+        """Look once a second, for ever; `turned` is called after each look."""
         while True:
             await asyncio.sleep(TICK_S)
             self.check()
+            turned()
 
 
 class Site(web.BaseSite):

@@ -1,7 +1,8 @@
 """Event streams of protocol v1: a cursor of the hub, copied to a socket.
 
 A stream is one task that repeats: take the next page from the cursor, write its frames in one piece, beat when it is
-time. It ends with the record that ends the run. That record may have been missed by nobody's fault (the run's row was
+time. While a client takes its time, only the frames that it has still to take are held, and not their source as well.
+It ends with the record that ends the run. That record may have been missed by nobody's fault (the run's row was
 deleted, the reader came later), so whenever the cursor comes back empty-handed, and at every beat, the table is asked:
 wake-ups are hints.
 """
@@ -107,11 +108,13 @@ async def _copy(request: web.Request, view: View, cursor: hub.Cursor, out: conne
             over = await _over(services, view, cursor, out)
             continue
         frames, ended = v1.run_frames(chunks, view.run_id, names=view.names, with_ids=view.with_ids)
+        del chunks
         if ended:
             over = frames
         elif frames:
             await out.send(frames)
             await out.beat_if_due()
+        del frames
     if over:
         await out.finish(over)
 
@@ -170,6 +173,7 @@ async def tail(
                     if frames:
                         await out.send(frames)
                         await out.beat_if_due()
+                    del frames
                 await out.finish()
     except connections.ClientGone:
         pass

@@ -14,7 +14,8 @@ What happens on each failure: a bad frame is answered with an error and the conn
 for whatever reason; a log that can't be read is told by an error without an id, then the connection is closed with 1011;
 at the server's stop the connection is cut. A client that takes nothing for `write_timeout_s`, or does not answer a PING
 within half an interval, is cut off: its connection is aborted, since an orderly close waits behind what it does not
-take. Memory: one page of events for the session, and what the socket's buffer holds.
+take. Memory: one page of events for the session, and what the socket's buffer holds. Frames are not compressed: the
+window and tables of a connection's compressor take 100 KiB and more as long as it lasts.
 
 Limits: the filters of a connection (`subscriptions.Subscriptions`), and its commands: after a burst of `COMMANDS_BURST`
 each waits until its turn has come, `COMMANDS_PER_S` a second. Meanwhile no more than some 500 KiB are read from the client;
@@ -51,6 +52,9 @@ UNSUPPORTED: Final = "subscription.subscribe received an unsupported channel."
 LARGEST_COMMAND: Final = 16 << 20
 """Bytes of one frame from a client."""
 
+WRITER_LIMIT: Final = 16 * 1024
+"""Bytes after which a writer looks whether it has to wait."""
+
 COMMANDS_PER_S: Final = 100.0
 COMMANDS_BURST: Final = 100
 """Commands that a client may send at once before they are slowed down."""
@@ -60,7 +64,12 @@ async def serve(request: web.Request) -> web.StreamResponse:
     """Serve one connection until it is over."""
     settings = request.app[keys.SERVICES].settings
     socket = web.WebSocketResponse(
-        heartbeat=settings.ping_s, max_msg_size=LARGEST_COMMAND, autoclose=False, timeout=CLOSE_S
+        heartbeat=settings.ping_s,
+        max_msg_size=LARGEST_COMMAND,
+        autoclose=False,
+        timeout=CLOSE_S,
+        compress=False,
+        writer_limit=WRITER_LIMIT,
     )
     await socket.prepare(request)
     thread_id = ids.parse_uuid(request.match_info["thread_id"])
@@ -186,10 +195,13 @@ class Session:
 
     async def _send(self, data: bytes) -> None:
         """Send one frame; the lock must be held. Raises `ClientGone`."""
-        text = data.decode()
         try:
             await connections.taken(
-                self.request, self.socket, lambda: self.socket.send_str(text), len(data), self._limit_s
+                self.request,
+                self.socket,
+                lambda: self.socket.send_frame(data, WSMsgType.TEXT),
+                len(data),
+                self._limit_s,
             )
         except connections.ClientGone:
             self.abort()
@@ -225,7 +237,8 @@ class Session:
                             gap = await replay.state(services, self.thread_id, cursor.position)
                             if self._wanted.passes(gap):
                                 await self._send(gap.encoded() or b"{}")
-                        await self._send_events(chunks, self._wanted)
+                        while chunks:  # what has been sent is held no longer
+                            await self._send_events([chunks.pop(0)], self._wanted)
                         self.position = cursor.position
                 async with self._sending:
                     await self._send_events(cursor.farewell(), self._wanted)
@@ -295,8 +308,9 @@ class Session:
                     break
                 page[0] = page[0].behind(after)
                 page = [await services.storage.chunk_joined(chunk) for chunk in page]
-                count += await self._send_events(page, wanted, through, start.trim)
                 after = page[-1].last_seq
+                while page:
+                    count += await self._send_events([page.pop(0)], wanted, through, start.trim)
             result = {"subscription_id": self._wanted.add(wanted), "replayed_events": count}
             done = commands.Done(result=result, applied_through=through)
             self.position = through

@@ -136,7 +136,7 @@ class Chunk:
     @property
     def weight(self) -> int:
         """Bytes that the chunk holds in memory, roughly."""
-        held = len(self.packed) * (1 if self._records is None else 2) + 200
+        held = len(self.packed) * 2 + 200  # whoever holds it looks inside
         if self.parts:
             held += sum(len(each.manifest) + 150 for each in self.parts)
             held += sum(len(blob[2]) + 150 for blob in self.blobs)

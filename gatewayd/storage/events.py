@@ -9,7 +9,7 @@ from gatewayd.model.event import Chunk
 from gatewayd.storage import desk
 from gatewayd.storage.sqlite import blobs, events, runs, writing
 
-EVENT_PAGE_BYTES = 256 * 1024
+EVENT_PAGE_BYTES = 96 * 1024
 """What one reader of the log holds at most, beside a single larger chunk."""
 
 EVENT_PAGE_CHUNKS = 200

@@ -11,7 +11,8 @@ be woken. Replay and live reading are the same loop, so there is no moment betwe
 lost or doubled.
 
 Memory: the tails of all threads share one budget, oldest first out, and a thread has a tail only while somebody reads
-it. A cursor holds one page. A reader that stops reading costs its page and delays nobody.
+it. A cursor holds one page, of 96 KiB or one chunk. A reader that stops reading costs its page, or the frames made of it,
+and less than 100 KiB in its socket's buffer (`api.connections`), and delays nobody.
 
 Whole states are stored, and kept in the tails, in parts (`model.state`). A cursor gives them out joined, so whoever
 makes frames of its pages never sees a part; a page is cut by what it has when joined.

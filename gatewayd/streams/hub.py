@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-PAGE_BYTES = 256 * 1024
+PAGE_BYTES = 96 * 1024
 """What a cursor takes from a tail at once."""
 
 STALE_ENTRIES = 10_000

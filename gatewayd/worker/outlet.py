@@ -42,8 +42,8 @@ from gatewayd.worker import checkpoints, link
 HOPS = 8
 """Passes of the loop an operation is held; measured: an emitted event reaches the consumer within four."""
 
-EVENTS_FRAME_BYTES = 256 * 1024
-"""Events are packed into frames of about this size."""
+EVENTS_FRAME_BYTES = 96 * 1024
+"""Events are packed into frames of about this size; readers of streams hold one at least."""
 
 ITEM_OVERHEAD = 48
 """Bytes counted for an event beside its data."""

@@ -334,3 +334,10 @@ async def test_commands_beyond_the_rate_are_not_carried_out_at_once(server, monk
         client.socket.shutdown(socket.SHUT_WR)
         await client.cut()
     assert done == [0, 1]
+
+
+async def test_frames_are_not_compressed_even_for_a_client_that_offers_it(server):
+    path = f"/threads/{await server.thread()}/stream/events"
+    async with server.client.ws_connect(path, compress=15) as socket:
+        assert not socket.compress
+        assert (await asked(socket, 1, "agent.getTree"))["error"] == "no_such_run"

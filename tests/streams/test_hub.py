@@ -360,7 +360,7 @@ async def test_a_chunk_larger_than_the_whole_budget_is_read_from_storage(bench: 
 
 async def test_a_page_from_the_tail_is_bounded_like_one_from_storage(bench: Any) -> None:
     with bench.cursor() as cursor:
-        for size in (100_000, 100_000, 100_000, 400_000, 100, 100):
+        for size in (37_000, 37_000, 37_000, 150_000, 100, 100):
             await bench.emit(size=size)
         assert cursor._topic.covered_from == 0
         seen = [[chunk.last_seq for chunk in await cursor.page()] for _ in range(4)]
