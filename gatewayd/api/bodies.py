@@ -96,6 +96,7 @@ RunColumn = Literal[
     "error",
     "kwargs",
     "multitask_strategy",
+    "cancel_reason",
     "created_at",
     "updated_at",
     "langsmith_session_name",

@@ -6,7 +6,7 @@ from aiohttp import hdrs, web
 
 from gatewayd.api import admission, bodies, keys, parse, reply, sse, waiting
 from gatewayd.errors import Invalid, NotFound
-from gatewayd.model.run import CancelAction, Run
+from gatewayd.model.run import CancelAction, CancelReason, Run
 from gatewayd.runs import cancels, manager
 from gatewayd.storage import store
 
@@ -126,10 +126,24 @@ async def join_run(request: web.Request) -> web.StreamResponse:
 async def cancel_run(request: web.Request) -> web.StreamResponse:
     """Cancel a run; with `wait` the answer comes when it has ended."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
-    await request.app[keys.SERVICES].runs.cancel(thread_id, run_id, action_of(request))
+    await request.app[keys.SERVICES].runs.cancel(
+        thread_id, run_id, action_of(request), reason=reason_of(request)
+    )
     if not parse.flag(request, "wait"):
         return reply.empty(202)
     return await waiting.late_over(request, thread_id, run_id, b"{}")
+
+
+def reason_of(request: web.Request) -> CancelReason | None:
+    """Return why a run is cancelled, if the client says so: its input was `taken` into another run. Raises `Invalid`."""
+    reason = request.query.get("reason")
+    if reason is None:
+        return None
+    if reason != "taken":
+        raise Invalid(f"Invalid reason: {parse.show(reason)}. Expected: taken")
+    if action_of(request) != "interrupt":
+        raise Invalid("The reason `taken` needs the action `interrupt`")
+    return "taken"
 
 
 def action_of(request: web.Request) -> CancelAction:
@@ -157,12 +171,15 @@ async def search_runs(request: web.Request) -> web.Response:
 async def cancel_runs(request: web.Request) -> web.Response:
     """Cancel all runs of a status, or some of one thread; those that have ended meanwhile are passed over."""
     body = await parse.body(request, bodies.CancelRuns)
-    if not await _cancel_all(request.app[keys.SERVICES], body, action_of(request)):
+    action, reason = action_of(request), reason_of(request)
+    if not await _cancel_all(request.app[keys.SERVICES], body, action, reason):
         raise NotFound(cancels.NO_RUNS)
     return reply.empty()
 
 
-async def _cancel_all(services: keys.Services, body: bodies.CancelRuns, action: CancelAction) -> int:
+async def _cancel_all(
+    services: keys.Services, body: bodies.CancelRuns, action: CancelAction, reason: CancelReason | None
+) -> int:
     """Cancel what the body names and return how many runs that were."""
     if body.thread_id is not None:
         run_ids = [parse.identifier(text, "run") for text in body.run_ids or []]
@@ -172,7 +189,7 @@ async def _cancel_all(services: keys.Services, body: bodies.CancelRuns, action: 
     cancelled = 0
     for thread_id, run_id in chosen:
         try:
-            await services.runs.cancel(thread_id, run_id, action)
+            await services.runs.cancel(thread_id, run_id, action, reason=reason)
         except NotFound:
             continue
         cancelled += 1

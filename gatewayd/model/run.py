@@ -12,6 +12,8 @@ from gatewayd.model.state import State, loaded
 from gatewayd.model.states import ACTIVE, RunStatus
 
 CancelAction = Literal["interrupt", "rollback"]
+CancelReason = Literal["taken"]
+"""taken: the run's input is handed to another run of its thread."""
 
 CONTEXT_GIVEN: Final = "__context_provided__"
 """Key of `configurable`: the request has a context. A note of the server to itself, shown nowhere."""
@@ -70,6 +72,13 @@ class Run:
     """Full text and traceback of what ended it, for operators."""
 
     @property
+    def cancel_reason(self) -> str | None:
+        """Why the run was cancelled, as clients are told; None: it was not."""
+        if self.cancel_action not in {"interrupt", "rollback"} or self.cancel_error is None:
+            return None
+        return self.cancel_error["message"]
+
+    @property
     def active(self) -> bool:
         """Whether the run has not ended."""
         return self.status in ACTIVE
@@ -116,8 +125,8 @@ class RunOutcome:
     """Shown by `wait`, the `error` event and as the thread's error."""
     trace: str | None = None
     """Full text and traceback of the exception, for operators."""
-    thread_error: dict[str, str] | None = None
-    """Shown as the thread's error only (cancelled runs)."""
+    cancel_error: dict[str, str] | None = None
+    """Why it was cancelled: what a webhook is told as its error."""
     result: State | None = None
     """What `wait` and `join` answer."""
     values: State | None = None

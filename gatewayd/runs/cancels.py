@@ -17,7 +17,7 @@ from attrs import define
 from gatewayd import tasks
 from gatewayd.errors import NotFound
 from gatewayd.model.event import Item
-from gatewayd.model.run import CancelAction, Run
+from gatewayd.model.run import CancelAction, CancelReason, Run
 from gatewayd.runs import endings, flight, waiters
 from gatewayd.storage import store
 from gatewayd.streams import log as stream_log
@@ -53,14 +53,24 @@ class Cancels:
     """Seconds a run may execute, all its attempts together; 0: for ever."""
 
     async def cancel(
-        self, thread_id: str, run_id: str, action: CancelAction, why: dict[str, str] | None
+        self,
+        thread_id: str,
+        run_id: str,
+        action: CancelAction,
+        why: dict[str, str] | None,
+        reason: CancelReason | None = None,
     ) -> Run:
-        """Store the wish to end a run, and have it carried out. Raises `NotFound`."""
+        """
+        Store the wish to end a run, and have it carried out. Raises `NotFound`.
+
+        `why` is what the run tells of it instead of the request; a `reason` is put before the request.
+        """
         found = await self.storage.run_get(thread_id, run_id)
         if found is None:
             raise NotFound(NO_RUNS)
         kind = "UserInterrupt" if action == "interrupt" else "UserRollback"
-        error = why or {"error": kind, "message": f"{action} {REQUESTED}"}
+        message = f"{action} {REQUESTED}"
+        error = why or {"error": kind, "message": message if reason is None else f"{reason}: {message}"}
 
         try:
             marked = await self.storage.run_cancel_if_active(run_id, action, error, self.now())

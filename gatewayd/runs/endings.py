@@ -177,7 +177,7 @@ class Endings:
             self.retry_s,
         )
         projection = await self._projection(run)
-        return attrs.evolve(projection, status="interrupted", rollback=True, thread_error=run.cancel_error)
+        return attrs.evolve(projection, status="interrupted", rollback=True, cancel_error=run.cancel_error)
 
     async def _projection(self, run: Run) -> RunOutcome:
         """Have the service worker compute the thread's state; if it can't, the old values stay."""
@@ -249,7 +249,7 @@ def as_cancelled(run: Run, left: RunOutcome) -> RunOutcome:
     """Return the end of a run that was cancelled, and not for rollback; `left` is the state that it has left."""
     if run.cancel_action == "error":
         return attrs.evolve(left, status="error", error=run.cancel_error)
-    return attrs.evolve(left, status="interrupted", error=None, trace=None, thread_error=run.cancel_error)
+    return attrs.evolve(left, status="interrupted", error=None, trace=None, cancel_error=run.cancel_error)
 
 
 def outcome_of(frame: dict[str, Any], status: str) -> RunOutcome:

@@ -21,6 +21,7 @@ from gatewayd.model.run import (
     CONTEXT_GIVEN,
     SUSPICIONS,
     CancelAction,
+    CancelReason,
     QueuePlace,
     Run,
     RunOutcome,
@@ -471,14 +472,21 @@ class RunManager:
     # ending them early
 
     async def cancel(
-        self, thread_id: str, run_id: str, action: CancelAction, *, why: dict[str, str] | None = None
+        self,
+        thread_id: str,
+        run_id: str,
+        action: CancelAction,
+        *,
+        why: dict[str, str] | None = None,
+        reason: CancelReason | None = None,
     ) -> Run:
         """
         Store the wish to end a run and carry it out; nothing of it executes when `over` returns. Raises `NotFound`.
 
-        `why` is what the thread's error will say (default: the request's sentence).
+        `why` is what the run's `cancel_reason` is made of (default: the request's sentence, with `reason` before it).
         """
-        return await self._owned(self.cancelling.cancel(thread_id, run_id, action, why), f"cancel {run_id}")
+        work = self.cancelling.cancel(thread_id, run_id, action, why, reason)
+        return await self._owned(work, f"cancel {run_id}")
 
     async def delete_run(self, thread_id: str, run_id: str) -> None:
         """Remove a run's record; if it executes, it is stopped. Raises `NotFound`."""

@@ -39,6 +39,7 @@ async def test_a_run_has_the_references_record(server):
         "error",  # an addition to the reference's
         "kwargs",
         "multitask_strategy",
+        "cancel_reason",  # of the coming reference
         "created_at",
         "updated_at",
         "langsmith_session_name",
@@ -355,11 +356,27 @@ async def test_cancel_answers_202_with_nothing(server, wait):
     assert (await server.json("GET", path))["status"] == "interrupted"
     again = await server.json("POST", f"{path}/cancel", status=404)
     assert again["detail"].startswith("No matching runs to cancel.")
-    error = (await server.json("GET", f"/threads/{thread_id}"))["error"]
-    assert error == {
-        "error": "UserInterrupt",
-        "message": "interrupt requested via POST /threads/{thread_id}/runs/{run_id}/cancel",
-    }
+    assert (await server.json("GET", path))["cancel_reason"] == (
+        "interrupt requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
+    )
+    assert (await server.json("GET", f"/threads/{thread_id}"))["error"] is None
+
+
+async def test_a_run_whose_input_was_taken_says_so_in_its_cancel_reason(server):
+    thread_id = await server.thread()
+    run_id, other = await server.run(thread_id), await server.run(thread_id)
+    path = f"/threads/{thread_id}/runs/{other}"
+    await server.json("POST", f"{path}/cancel?reason=else", status=422)
+    await server.json("POST", f"{path}/cancel?reason=taken&action=rollback", status=422)
+    async with server.client.post(f"{path}/cancel?reason=taken") as answer:
+        assert answer.status == 202
+    (shown,) = [
+        run
+        for run in await server.json("GET", f"/threads/{thread_id}/runs?select=run_id&select=cancel_reason")
+        if run["run_id"] == other
+    ]
+    assert shown["cancel_reason"].startswith("taken: interrupt requested via POST ")
+    assert (await server.json("GET", f"/threads/{thread_id}/runs/{run_id}"))["cancel_reason"] is None
 
 
 @pytest.mark.parametrize("wait", ["wait=1", "wait=true"])
@@ -471,11 +488,9 @@ async def test_a_run_tied_to_its_client_is_cancelled_when_the_client_leaves(serv
     assert server.worker.cancelled == [run_id]
     if "{t}" in path:
         await server.finished(thread_id, run_id)
-        error = (await server.json("GET", f"/threads/{thread_id}"))["error"]
-        assert error == {
-            "error": "UserInterrupt",
-            "message": "client disconnected from the run stream (on_disconnect=cancel)",
-        }
+        run = await server.json("GET", f"/threads/{thread_id}/runs/{run_id}")
+        assert run["cancel_reason"] == "client disconnected from the run stream (on_disconnect=cancel)"
+        assert (await server.json("GET", f"/threads/{thread_id}"))["error"] is None
 
 
 @pytest.mark.parametrize("path", ["/runs/wait", "/runs/stream"])

@@ -660,10 +660,10 @@ NOT_NEXT: list[str] = []
         ({"status": "error", "next": ["step"], "error": {"error": "E", "message": "m"}}, "error"),
         ({"status": "timeout", "next": ["step"], "error": {"error": "T", "message": ""}}, "error"),
         (
-            {"status": "interrupted", "next": ["step"], "thread_error": {"error": "U", "message": "m"}},
+            {"status": "interrupted", "next": ["step"], "cancel_error": {"error": "U", "message": "m"}},
             "interrupted",
         ),
-        ({"status": "interrupted", "next": NOT_NEXT, "thread_error": {"error": "U", "message": "m"}}, "idle"),
+        ({"status": "interrupted", "next": NOT_NEXT, "cancel_error": {"error": "U", "message": "m"}}, "idle"),
     ],
 )
 def test_a_threads_status_follows_from_how_its_run_ended_unless_others_are_active(
@@ -675,7 +675,7 @@ def test_a_threads_status_follows_from_how_its_run_ended_unless_others_are_activ
     assert desk.finish(run_id, **outcome)
     thread = desk.look(thread_id)
     assert thread.status == ("busy" if others else status)
-    assert thread.error == outcome.get("error", outcome.get("thread_error"))
+    assert thread.error == outcome.get("error")
     assert thread.interrupts == {}
 
 

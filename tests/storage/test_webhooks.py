@@ -30,10 +30,10 @@ def tried(number: int, status: int | None = 500) -> Attempt:
         ("success", {}, "success"),
         ("error", {"error": {"error": "E", "message": "m"}}, "error"),
         ("timeout", {"error": {"error": "TimeoutError", "message": ""}}, "timeout"),
-        ("interrupted", {"thread_error": {"error": "UserInterrupt", "message": "m"}}, "interrupted"),
+        ("interrupted", {"cancel_error": {"error": "UserInterrupt", "message": "m"}}, "interrupted"),
         (
             "interrupted",
-            {"rollback": True, "thread_error": {"error": "UserRollback", "message": "m"}},
+            {"rollback": True, "cancel_error": {"error": "UserRollback", "message": "m"}},
             "rollback",
         ),
     ],
@@ -47,7 +47,7 @@ def test_every_end_of_a_run_with_a_webhook_owes_one(
     desk.finish(run_id, status, **outcome)
     (delivery,) = owed(desk)
     assert (delivery.run.run_id, delivery.url, delivery.status) == (run_id, URL, told)
-    assert delivery.error == (outcome.get("error") or outcome.get("thread_error"))
+    assert delivery.error == (outcome.get("error") or outcome.get("cancel_error"))
     assert delivery.run.ended_at == delivery.created_at
     assert delivery.run.result is None
     assert len(owed(desk)) == 1

@@ -182,7 +182,7 @@ async def test_a_stateless_or_failed_run_is_told_as_the_reference_does(
     await here.ended(stateless=True)
     await receiver.got(1)
     error = {"error": "UserRollback", "message": "m"}
-    await here.ended(status="interrupted", rollback=True, thread_error=error, result=None, values=b'{"v":0}')
+    await here.ended(status="interrupted", rollback=True, cancel_error=error, result=None, values=b'{"v":0}')
     bodies = await receiver.got(2)
     assert bodies[0]["values"] is None
     assert (bodies[1]["status"], bodies[1]["error"]) == ("rollback", error)

@@ -164,6 +164,27 @@ ROWS: Final = (
     Row(
         "*", "*", "answer.ids", "every v1 stream has ids, so that every run can be followed through a restart"
     ),
+    Row("*", "*/runs*", "answer*.cancel_reason", "of the coming reference, 0.17 and newer", added=True),
+    *(
+        Row(
+            scenario,
+            "GET */threads/*",
+            "answer.error",
+            "of the coming reference: a cancel is no error of the thread",
+        )
+        for scenario in (
+            "cancel*",
+            "clients_that_leave",
+            "go_on_after_a_cancel",
+            "joiners_that_leave",
+            "streams_of_a_pending_run_that_is_cancelled",
+            "streams_of_cancelled_runs",
+            "threads_that_are_read_while_runs_are_cancelled",
+            "two_readers_of_whom_the_creator_leaves",
+            "waiters_of_a_cancelled_run",
+            "waits_that_are_left",
+        )
+    ),
     Row("*", "*/threads*", "answer*.error", "threads always say error and interrupts", added=True),
     Row("*", "*/threads*", "answer*.interrupts", "threads always say error and interrupts", added=True),
     Row(

@@ -192,7 +192,6 @@ def thread_project(connection: sqlite3.Connection, thread_id: str, outcome: RunO
 
     Raises `Rejected` if storage lacks some of the pieces of the values.
     """
-    error = outcome.thread_error or outcome.error
     interrupts = None if outcome.interrupts is None else wire.text(outcome.interrupts)
     next_nodes = None if outcome.next is None else wire.text(outcome.next)
     if isinstance(outcome.values, state.Parts):
@@ -207,7 +206,7 @@ def thread_project(connection: sqlite3.Connection, thread_id: str, outcome: RunO
             state.stored(outcome.values),
             interrupts,
             next_nodes,
-            None if error is None else wire.text(error),
+            None if outcome.error is None else wire.text(outcome.error),
             now,
             thread_id,
         ),

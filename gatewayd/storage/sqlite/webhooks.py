@@ -73,7 +73,7 @@ def attempt(row: tuple[Any, ...]) -> Attempt:
 
 def webhook_owe(connection: sqlite3.Connection, run: Run, url: str, outcome: RunOutcome, now: int) -> None:
     """Note, in the transaction that ends a run, that its receiver is owed a webhook. `run` is its row at the end."""
-    error = outcome.error or outcome.thread_error
+    error = outcome.error or outcome.cancel_error
     connection.execute(
         f"INSERT INTO webhooks ({COLUMNS}, run_id, thread_id) VALUES (?, ?, ?, ?, ?, ?, 'owed', 0, ?, ?, ?)",
         (
