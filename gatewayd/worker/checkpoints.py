@@ -40,7 +40,7 @@ from gatewayd import wire
 from gatewayd.blobs import cut, join
 from gatewayd.checkpointing import operations, pieces, rows, search, split, sql
 from gatewayd.errors import GatewaydError
-from gatewayd.worker import faults
+from gatewayd.worker import encoding, faults
 from gatewayd.worker import reader as reading
 
 ERROR = "__error__"
@@ -158,12 +158,11 @@ class Saver(BaseCheckpointSaver[str]):
         """Store a task's (channel, value) pairs on the checkpoint that `config` names."""
         place = config["configurable"]
         thread_id = str(place["thread_id"])
-        serialise = self.serde.dumps_typed
         serialised = [
             (
                 WRITES_IDX_MAP.get(channel, position),
                 channel,
-                *serialise(faults.stored(value) if channel == ERROR else value),
+                *self._serialised(channel, faults.stored(value) if channel == ERROR else value),
             )
             for position, (channel, value) in enumerate(writes)
         ]
@@ -320,6 +319,13 @@ class Saver(BaseCheckpointSaver[str]):
                 del blobs[: operations.PORTION]
         return blobs
 
+    def _serialised(self, channel: str, value: Any) -> tuple[str, bytes]:
+        """Serialise what was written to a channel, or a checkpoint. Raises `Unstorable`, which names the channel."""
+        try:
+            return self.serde.dumps_typed(value)
+        except encoding.Unstorable as error:
+            raise (error.within(channel) if channel else error.of_channels()) from None
+
     def _known(self, thread_id: str) -> cut.Known:
         """Return what storage has of a thread's blobs for certain; of threads whose slot we have not, nothing."""
         return self._ledger.known if thread_id == self.thread_id else set()
@@ -370,7 +376,7 @@ class Saver(BaseCheckpointSaver[str]):
     ) -> RunnableConfig:
         place = config["configurable"]
         thread_id, checkpoint_ns = place["thread_id"], place.get("checkpoint_ns", "")
-        kind, blob = self.serde.dumps_typed(checkpoint)
+        kind, blob = self._serialised("", checkpoint)
         parent = place.get("checkpoint_id")
         told = _metadata_text(_told(config, metadata))
         with self._cutting(str(thread_id)) as cutter:
