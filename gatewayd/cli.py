@@ -88,15 +88,10 @@ def _tell_findings(project: Project) -> None:
 
 
 def _reload(given: argparse.Namespace) -> int:
-    from pathlib import Path
+    from gatewayd import reload
 
-    from gatewayd import reload, settings
-
-    # A data directory that is named can be found without the project, which may be somewhere else or broken.
-    data_dir = Path(given.data_dir) if given.data_dir else None
     try:
-        data_dir = data_dir or settings.load({"config": given.config}, os.environ)[0].data_dir
-        print("reloaded:", reload.request(data_dir))
+        print("reloaded:", reload.request(_settings_anyhow(given).data_dir))
     except reload.NotReloaded as error:
         _complain(f"not reloaded: {error.detail}")
         return 1
@@ -117,14 +112,7 @@ def _db(given: argparse.Namespace) -> int:
         done = importing.run(loaded, served, Path(given.file), given.graph)
         print("\n".join(done.lines()))
         return 1 if done.failed else 0
-    try:
-        loaded = settings.load(flags, os.environ)[0]
-    except BadConfiguration:
-        if not given.data_dir:
-            raise
-        loaded = settings.Settings(
-            data_dir=Path(given.data_dir)
-        )  # its project may be somewhere else or broken
+    loaded = _settings_anyhow(given)
     if given.action == "report":
         from gatewayd.db import report
 
@@ -134,6 +122,26 @@ def _db(given: argparse.Namespace) -> int:
 
         print(compacting.compacted(loaded))
     return 0
+
+
+def _settings_anyhow(given: argparse.Namespace) -> Settings:
+    """
+    Return the settings, those that can be had without a project if it is somewhere else or broken.
+
+    Then the data directory is the one that is named, or lies where the project's file would be. Raises `BadConfiguration`.
+    """
+    from pathlib import Path
+
+    from gatewayd import settings
+
+    try:
+        return settings.load({"config": given.config, "data_dir": given.data_dir}, os.environ)[0]
+    except BadConfiguration:
+        named = given.data_dir or os.environ.get("GATEWAYD_DATA_DIR")
+        beside = Path(given.config or "langgraph.json").parent / ".gatewayd"
+        if not named and not beside.is_dir():
+            raise
+        return settings.Settings(data_dir=Path(named) if named else beside)
 
 
 def _complain(detail: str) -> None:

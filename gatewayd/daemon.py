@@ -91,7 +91,7 @@ async def _serve(
         if failure is not None:
             raise BadConfiguration(failure)
         if not stop.is_set():
-            _tell(f"gatewayd {gatewayd.__version__} serving {len(served.graphs)} graphs at {url}")
+            _tell(f"gatewayd {gatewayd.__version__} serving {_graphs(served)} at {url}")
             if (steps := sample.next_steps(options.config, url)) is not None:
                 _tell(steps)
         reloads = tasks.Group("reloads", services.loops)
@@ -112,7 +112,12 @@ async def _reload(services: keys.Services, read: Read) -> str:
     except GatewaydError as error:
         services.serving.trouble = error.detail
         raise
-    return f"{len(served.graphs)} graphs of {served.path}"
+    return f"{_graphs(served)} of {served.path}"
+
+
+def _graphs(served: project.Project) -> str:
+    count = len(served.graphs)
+    return f"{count} graph" if count == 1 else f"{count} graphs"
 
 
 def _on_hangup(ask: Callable[[], None], stop: Callable[[], None], *, immune: bool) -> Callable[[], None]:
@@ -209,7 +214,9 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
         sock.bind(address)
         sock.listen(BACKLOG)
     except OSError as error:
-        raise PortBusy(f"can't listen on {host}:{port}: {error.strerror or error}") from error
+        raise PortBusy(
+            f"can't listen on {host}:{port}: {error.strerror or error}; choose another port with --port (0 takes a free one)"
+        ) from error
     with sock:
         yield sock
 

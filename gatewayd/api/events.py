@@ -17,12 +17,19 @@ never ends by itself. What the client sees when:
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import hdrs, web
 
-from gatewayd.api import connections, keys, parse, replay, sse, websocket
+from gatewayd.api import connections, faults, keys, parse, replay, sse, websocket
 from gatewayd.streams import hub, subscriptions, v2
 
 routes = web.RouteTableDef()
+
+NO_UPGRADE: Final = (
+    "A WebSocket was asked for without the headers Upgrade and Connection, which a proxy between has dropped: it must pass "
+    "them on (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;)"
+)
 
 
 @routes.post("/threads/{thread_id:[^/]+}/stream/events")
@@ -61,9 +68,12 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
 @routes.get("/threads/{thread_id:[^/]+}/stream/events")
 async def connect_events(request: web.Request) -> web.StreamResponse:
     """Open a WebSocket for events and commands."""
-    if "websocket" not in request.headers.get(hdrs.UPGRADE, "").lower():
-        raise web.HTTPMethodNotAllowed(request.method, [hdrs.METH_POST])
-    return await websocket.serve(request)
+    upgrades = "websocket" in request.headers.get(hdrs.UPGRADE, "").lower()
+    if upgrades and "upgrade" in request.headers.get(hdrs.CONNECTION, "").lower():
+        return await websocket.serve(request)
+    if upgrades or hdrs.SEC_WEBSOCKET_KEY in request.headers:
+        return faults.response(426, NO_UPGRADE, {hdrs.UPGRADE: "websocket", hdrs.CONNECTION: "Upgrade"})
+    raise web.HTTPMethodNotAllowed(request.method, [hdrs.METH_POST])
 
 
 def _frame(view: v2.View, wanted: v2.Passing) -> bytes:

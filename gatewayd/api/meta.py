@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from aiohttp import web
+from typing import Final
+
+from aiohttp import hdrs, web
 
 import gatewayd
 from gatewayd import health
@@ -11,9 +13,24 @@ from gatewayd.api import faults, keys, parse, reply
 routes = web.RouteTableDef()
 
 
+ROOT: Final = f"""<!doctype html>
+<title>gatewayd</title>
+<p>gatewayd {gatewayd.__version__} serves here: <a href="docs">all routes, to read and try</a>, <a href="info">what it supports</a>,
+<a href="ok?check_db=1">whether it is well</a>.
+"""
+
+
 @routes.get("/")
+async def root(request: web.Request) -> web.StreamResponse:
+    """Say that the server answers, as `/ok` does; a browser gets a page that links `/docs`."""
+    shown = "text/html" in request.headers.get(hdrs.ACCEPT, "")
+    if shown and "meta" not in request.app[keys.SERVICES].project.disabled:
+        return web.Response(text=ROOT, content_type="text/html")
+    return await ok(request)
+
+
 @routes.get("/ok")
-async def ok(request: web.Request) -> web.Response:
+async def ok(request: web.Request) -> web.StreamResponse:
     """
     Say that the server answers; with `check_db` also whether it accepts and starts runs.
 

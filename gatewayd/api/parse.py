@@ -101,10 +101,7 @@ def choice(value: Any, words: Sequence[str]) -> str:
     if string(value) in words:
         return str(value)
     quoted = [f'"{word}"' for word in words]
-    if len(quoted) > 3:
-        named = f"{quoted[0]}, {quoted[1]} or {len(quoted) - 2} other candidates"
-    else:
-        named = " or ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
+    named = " or ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
     raise Wrong(value, f"{show(value)} is not one of {named}", "enum")
 
 

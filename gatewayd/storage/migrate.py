@@ -103,19 +103,19 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: list[Script]
             raise errors.BadConfiguration(_of_another_build(connection, path, script))
     pending = [script for script in known if script.number not in applied]
     if not (pending and applied):
-        return sum(_apply(connection, script) for script in pending)
+        return _tell([script for script in pending if _apply(connection, script)])
     # Under a name of this process's own until its script is in: another one may be at the same work.
     draft = path.with_name(f"{path.name}.before-{pending[0].number:04}.{os.getpid()}")
     draft.unlink(missing_ok=True)
     connection.execute("VACUUM INTO ?", (str(draft),))
     try:
-        count = int(_apply(connection, pending[0]))
-        if count:
+        applied_now = [script for script in pending[:1] if _apply(connection, script)]
+        if applied_now:
             copy = draft.replace(draft.with_suffix(""))
             log.info("the database as it was before is kept in %s", copy)
     finally:
         draft.unlink(missing_ok=True)
-    return count + sum(_apply(connection, script) for script in pending[1:])
+    return _tell([*applied_now, *(script for script in pending[1:] if _apply(connection, script))])
 
 
 def _of_another_build(connection: sqlite3.Connection, path: Path, script: Script) -> str:
@@ -163,5 +163,13 @@ def _apply(connection: sqlite3.Connection, script: Script) -> bool:
         ):
             return False
         raise
-    log.info("applied migration %04d %s", script.number, script.name)
     return True
+
+
+def _tell(applied: list[Script]) -> int:
+    """Say in one line what was applied; return how many that were."""
+    if applied:
+        first, last = (f"{script.number:04} {script.name}" for script in (applied[0], applied[-1]))
+        named = first if len(applied) == 1 else f"{len(applied)} migrations, {first} to {last}"
+        log.info("the database was brought to this version: %s", named)
+    return len(applied)

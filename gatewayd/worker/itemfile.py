@@ -70,6 +70,8 @@ class _Connection:
     """A connection with the thread that uses it."""
 
     path: str
+    tells: bool = False
+    """Says so if searching by meaning will take longer."""
     _sqlite: sqlite3.Connection = field(init=False)
     _thread: concurrent.futures.ThreadPoolExecutor = field(init=False)
 
@@ -89,7 +91,7 @@ class _Connection:
             sqlite.execute(f"PRAGMA {pragma}")
         sqlite.create_function("matches", 2, _matches, deterministic=True)
         SqliteStore(sqlite).setup()
-        vectors.install(sqlite)
+        vectors.install(sqlite, tell=self.tells)
 
     def submit(
         self, work: Callable[[sqlite3.Connection], T], *, writes: bool
@@ -133,7 +135,7 @@ class ItemFile(BaseStore):
         self._paths = [(path, tokenize_path(path)) for path in fields]
         self._now = now
         self._latest = datetime.min.replace(tzinfo=UTC)
-        self._writer, self._reader = _Connection(path), _Connection(path)
+        self._writer, self._reader = _Connection(path), _Connection(path, tells=embedder is not None)
 
     def open(self) -> None:
         """Open the file, made if it is missing. Raises sqlite3.Error."""

@@ -20,15 +20,20 @@ from langgraph.store.sqlite import SqliteStore
 log = logging.getLogger(__name__)
 
 
-def install(sqlite: sqlite3.Connection) -> None:
-    """Make the table of the vectors, and ``vec_distance_cosine(one, other)`` for this connection."""
+def install(sqlite: sqlite3.Connection, *, tell: bool) -> None:
+    """
+    Make the table of the vectors, and ``vec_distance_cosine(one, other)`` for this connection.
+
+    `tell`: say so if the extension can't be had; without an index nobody misses it.
+    """
     _migrate(sqlite)
     try:
         sqlite.enable_load_extension(True)
         sqlite_vec.load(sqlite)
         sqlite.enable_load_extension(False)
     except (AttributeError, sqlite3.Error) as error:
-        log.info("sqlite-vec can't be loaded (%s); searching by meaning takes longer", error)
+        if tell:
+            log.info("sqlite-vec can't be loaded (%s); searching by meaning takes longer", error)
         sqlite.create_function("vec_distance_cosine", 2, cosine_distance, deterministic=True)
 
 

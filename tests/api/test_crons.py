@@ -143,7 +143,7 @@ REFUSED = [
         {"multitask_strategy": "x"},
         422,
         wrong(
-            '"x" is not one of "reject", "rollback" or 2 other candidates',
+            '"x" is not one of "reject", "rollback", "interrupt" or "enqueue"',
             "enum",
             "multitask_strategy",
             '"x"',
@@ -223,14 +223,14 @@ REFUSALS = [
         "/runs/crons/search",
         {"select": ["now"]},
         422,
-        '"now" is not one of "cron_id", "assistant_id" or',
+        '"now" is not one of "cron_id", "assistant_id", "thread_id", "on_run_completed", "end_time", ',
     ),
     (
         "POST",
         "/runs/crons/search",
         {"sort_by": "zz"},
         422,
-        '"zz" is not one of "cron_id", "assistant_id" or 5',
+        '"zz" is not one of "cron_id", "assistant_id", "thread_id", "next_run_date", "end_time", ',
     ),
     ("POST", "/runs/crons/search", {"enabled": 1}, 422, '1 is not of type "boolean"'),
 ]

@@ -256,3 +256,11 @@ async def test_only_the_named_origins_are_let_in(serve):
 async def test_an_origin_that_would_break_a_header_does_not(server):
     async with server.client.get("/ok", headers={"Origin": "null"}) as answer:
         assert answer.status == 200
+
+
+async def test_a_browser_finds_the_docs_at_the_root_and_all_others_what_ok_says(server):
+    headers = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    async with server.client.get("/", headers=headers) as answer:
+        assert (answer.status, answer.content_type) == (200, "text/html")
+        assert 'href="docs"' in await answer.text()
+    assert await server.json("GET", "/") == {"ok": True, "services": {}}

@@ -98,11 +98,15 @@ async def test_a_request_without_an_id_gets_a_random_one(server):
                 "- One of the registered graphs: chat, other"
             ),
         ),
-        ({"assistant_id": NOBODY}, 404, "Thread or assistant not found."),
+        ({"assistant_id": NOBODY}, 404, f"Thread or assistant not found: there is no assistant '{NOBODY}'."),
         ({"stream_mode": "zz"}, 422, '"zz" is not valid under any of the schemas'),
         ({"stream_mode": ["values", 5]}, 422, "is not valid under any of the schemas"),
         ({"stream_mode": ["values", "lifecycle"]}, 422, "is not valid under any of the schemas"),
-        ({"multitask_strategy": "zz"}, 422, '"zz" is not one of "reject", "rollback" or 2 other candidates'),
+        (
+            {"multitask_strategy": "zz"},
+            422,
+            '"zz" is not one of "reject", "rollback", "interrupt" or "enqueue"',
+        ),
         ({"interrupt_before": "zz"}, 422, "is not valid under any of the schemas"),
         ({"checkpoint_id": "zz"}, 422, "Invalid checkpoint ID"),
         ({"checkpoint": {"checkpoint_id": "zz"}}, 422, "Invalid checkpoint ID"),
@@ -189,7 +193,7 @@ async def test_an_unknown_or_impossible_thread_is_refused_unless_it_may_be_creat
     body = {"assistant_id": "chat"}
     for way in ("", "/stream", "/wait"):
         answer = await server.json("POST", f"/threads/{NOBODY}/runs{way}", body, status=404)
-        assert answer == {"detail": "Thread or assistant not found."}
+        assert answer == {"detail": f"Thread or assistant not found: there is no thread '{NOBODY}'."}
         answer = await server.json("POST", f"/threads/zz/runs{way}", body, status=422)
         assert answer == {"detail": "Invalid thread ID"}
     made = await server.json("POST", f"/threads/{NOBODY}/runs", {**body, "if_not_exists": "create"})

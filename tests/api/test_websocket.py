@@ -341,3 +341,20 @@ async def test_frames_are_not_compressed_even_for_a_client_that_offers_it(server
     async with server.client.ws_connect(path, compress=15) as socket:
         assert not socket.compress
         assert (await asked(socket, 1, "agent.getTree"))["error"] == "no_such_run"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Version": "13"},
+        {"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==", "Upgrade": "websocket", "Connection": "keep-alive"},
+    ],
+)
+async def test_a_websocket_whose_upgrade_a_proxy_has_dropped_is_told_so(server, headers):
+    path = f"/threads/{await server.thread()}/stream/events"
+    async with server.client.get(path, headers=headers) as answer:
+        assert answer.status == 426
+        assert answer.headers["Upgrade"] == "websocket"
+        assert "proxy" in (await answer.json())["detail"]
+    async with server.client.get(path) as answer:
+        assert answer.status == 405

@@ -5,6 +5,8 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import shutil
+import socket
 import subprocess
 import tomllib
 from pathlib import Path
@@ -80,6 +82,23 @@ def test_scripts_can_be_called_and_parsed(script: str) -> None:
 
     assert os.access(path, os.X_OK)
     subprocess.run([*shell, "-n", path], check=True)
+
+
+def test_a_port_that_is_in_use_is_told_before_anything_is_installed(tmp_path: Path) -> None:
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    shutil.copy(ROOT / "scripts" / "serve", scripts)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused = subprocess.run(
+            [scripts / "serve", "--port", str(port)], capture_output=True, text=True, check=False
+        )
+
+    assert refused.returncode == 1
+    assert f"can't listen on 127.0.0.1:{port}" in refused.stderr
+    assert "--port" in refused.stderr, "and not that scripts/venv is missing here"
 
 
 def test_ci_runs_both_scripts() -> None:

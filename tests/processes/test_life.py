@@ -116,7 +116,10 @@ async def test_a_busy_port_is_an_error_and_no_other_is_taken(tmp_path: Path) -> 
         async with daemon.Daemon(conftest.PROJECT, tmp_path / "data", port=port) as served:
             code, log = await refused(served)
     assert code == 1
-    assert log == f"gatewayd: can't listen on 127.0.0.1:{port}: Address already in use"
+    assert log == (
+        f"gatewayd: can't listen on 127.0.0.1:{port}: Address already in use; choose another port with --port (0 takes a "
+        "free one)"
+    )
     assert served.printed() == ""
 
 

@@ -269,3 +269,19 @@ def test_a_process_that_comes_second_to_a_script_finds_it_done_and_keeps_the_fir
         assert copy.execute("SELECT * FROM first").fetchall() == [("kept",)]
     copy.close()
     assert connection.execute("SELECT * FROM first").fetchall() == [("kept", "keptkept")]
+
+
+def test_all_that_was_applied_is_told_in_one_line(
+    connection: sqlite3.Connection, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    migrate.migrate(connection, path)
+    known = migrate.scripts()
+    (line,) = caplog.messages
+    assert line == (
+        f"the database was brought to this version: {len(known)} migrations, 0001 initial to "
+        f"{known[-1].number:04} {known[-1].name}"
+    )
+    caplog.clear()
+    migrate.migrate(connection, path)
+    assert caplog.messages == []

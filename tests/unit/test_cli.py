@@ -13,6 +13,8 @@ import pytest
 import gatewayd
 from gatewayd import cli, reload
 from gatewayd.errors import BadConfiguration, DataDirBusy
+from gatewayd.storage import migrate
+from gatewayd.storage.sqlite import database
 
 
 @pytest.fixture
@@ -214,6 +216,28 @@ def test_reload_needs_no_project_when_the_data_directory_is_named(folder, asked)
     (folder / "langgraph.json").unlink()
     assert cli.main(["reload", "--data-dir", "d"]) == 0
     assert [str(path) for path in asked.given] == ["d"]
+
+
+def test_reload_and_report_need_no_project_where_its_data_directory_lies_or_is_named(
+    folder, asked, monkeypatch, capsys
+):
+    (folder / "langgraph.json").unlink()
+    monkeypatch.chdir(folder)
+    assert cli.main(["reload"]) == 78
+    assert "langgraph.json" in capsys.readouterr().err
+    data_dir = folder / ".gatewayd"
+    data_dir.mkdir(exist_ok=True)
+    path = data_dir / "gatewayd.sqlite"
+    connection = database.connect(path)
+    migrate.migrate(connection, path)
+    connection.close()
+    assert cli.main(["reload"]) == 0
+    assert [path.resolve() for path in asked.given] == [data_dir.resolve()]
+    assert cli.main(["db", "report"]) == 0
+    assert "gatewayd.sqlite" in capsys.readouterr().out
+    monkeypatch.setenv("GATEWAYD_DATA_DIR", str(folder / "elsewhere"))
+    assert cli.main(["reload"]) == 0
+    assert asked.given[-1] == folder / "elsewhere"
 
 
 def test_a_reload_that_failed_is_exit_code_1_and_a_project_that_cannot_be_read_78(folder, asked, capsys):

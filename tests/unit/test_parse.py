@@ -112,7 +112,7 @@ def test_a_long_wrong_value_is_not_sent_back_whole():
     [
         (("a", "b"), '"a" or "b"'),
         (("a", "b", "c"), '"a", "b" or "c"'),
-        (("a", "b", "c", "d"), '"a", "b" or 2 other candidates'),
+        (("a", "b", "c", "d"), '"a", "b", "c" or "d"'),
     ],
 )
 def test_a_word_that_is_not_offered_is_answered_with_the_offer(words, named):

@@ -458,6 +458,23 @@ ROWS: Final = (
         "strings can be ordered, bounds are bounds, null for an optional field is its absence",
     ),
     Row("namespaces", "*/store/namespaces", "status", "null for an optional field is its absence"),
+    *(
+        Row(scenario, "*", "answer*detail", "all candidates are named")
+        for scenario in (
+            "runs_that_are_refused",
+            "thread_search",
+            "threads_counted",
+            "threads_searched_wrongly",
+        )
+    ),
+    *(
+        Row(scenario, "*", place, "it is said whether there is no thread or no assistant")
+        for scenario, place in (
+            ("assistants_that_are_deleted", "answer.detail"),
+            ("runs_that_make_their_thread", "answer.detail"),
+            ("protocol_commands_that_are_wrong", "answer.message"),
+        )
+    ),
     # what the records of runs and crons tell beyond the reference's
     *(
         Row(scenario, "*/runs*", "answer.*error", "why a run failed is on its record", added=True)

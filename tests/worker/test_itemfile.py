@@ -325,3 +325,16 @@ def test_an_embedding_is_loaded_from_a_file_or_by_langchain(
     ):
         with pytest.raises(usercode.LoadError, match=message):
             load(embed)
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_sqlite_vec_is_spoken_of_once_and_only_if_there_is_an_index(
+    store: Any, indexed: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Any) -> None:
+        raise sqlite3.OperationalError("not authorized")
+
+    monkeypatch.setattr("gatewayd.worker.vectors.sqlite_vec.load", refuse)
+    caplog.set_level("INFO")
+    store(**({"embedder": embedder(lambda texts: [[1.0, 0.0] for _ in texts])} if indexed else {}))
+    assert [message.split()[0] for message in caplog.messages] == (["sqlite-vec"] if indexed else [])

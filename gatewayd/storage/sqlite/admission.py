@@ -24,7 +24,7 @@ from gatewayd.storage.sqlite import assistants, events, idempotency, runs, slots
 INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
 """langgraph's interrupt ids: xxh3-128 in hex. A resume map has only such keys."""
 
-THREAD_OR_ASSISTANT = "Thread or assistant not found."
+NOT_FOUND = "Thread or assistant not found: there is no {} '{}'."
 ALREADY_RUNNING = (
     "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
 )
@@ -55,7 +55,7 @@ def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, c
         return Created(run=made_before, started=False, cancelled=[], repeated=True)
     assistant = assistants.assistant_find(connection, request.assistant)
     if assistant is None:
-        raise NotFound(THREAD_OR_ASSISTANT)
+        raise NotFound(NOT_FOUND.format("assistant", request.assistant))
     thread, made = _thread_for(connection, request)
     active = [] if made else runs.select(connection, runs.ACTIVE_ON_THREAD, (thread.thread_id,))
     if active and request.multitask_strategy == "reject":
@@ -105,7 +105,7 @@ def _thread_for(connection: sqlite3.Connection, request: RunRequest) -> tuple[Th
         if found is not None:
             return found, False
         if request.if_not_exists == "reject":
-            raise NotFound(THREAD_OR_ASSISTANT)
+            raise NotFound(NOT_FOUND.format("thread", request.thread_id))
     thread_id = request.thread_id or ids.new_id(request.received_at // 1000)
     ephemeral = request.thread_id is None and not request.keep_thread
     metadata = _without_ids({**(request.config.get("metadata") or {}), **request.metadata})
