@@ -321,6 +321,12 @@ class Settings:
     Default: 120. Set by GATEWAYD_REPLAY_WINDOW_S, RESUMABLE_STREAM_TTL_SECONDS.
     """
 
+    v2_hold: int = _setting(250, _whole(0, 10_000))
+    """
+    Milliseconds for which an SDK's open event streams (protocol v2, no browser's) wait with the events of a run that the
+    SDK has just started, unless it asks again on the thread before; 0: not at all. Default: 250. Set by GATEWAYD_V2_HOLD.
+    """
+
     events_ttl_s: float = _setting(7.0 * DAY_S, _seconds(0, 3650 * DAY_S))
     """
     Seconds after a run's end for which its events are kept, so that a reader with an event id can go on from there;

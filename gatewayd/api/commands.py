@@ -17,10 +17,21 @@ from aiohttp import web
 from attrs import field, frozen
 
 from gatewayd import wire
-from gatewayd.api import admission, bodies, connections, faults, keys, middleware, parse, parsers, reply
+from gatewayd.api import (
+    admission,
+    bodies,
+    clients,
+    connections,
+    faults,
+    keys,
+    middleware,
+    parse,
+    parsers,
+    reply,
+)
 from gatewayd.errors import GatewaydError, Invalid, NotFound, Rejected, RequestError, UnknownInterrupt
 from gatewayd.model.run import RunRequest
-from gatewayd.streams import subscriptions, v2
+from gatewayd.streams import holds, subscriptions, v2
 
 log = logging.getLogger(__name__)
 
@@ -143,10 +154,16 @@ async def command(request: web.Request) -> web.Response:
     except Refused as error:
         answer = wire.dumps(failure(given_id(body), error))
         return web.Response(body=answer, status=400, content_type="application/json")
-    try:
-        return reply.json(success(given.command_id, await carry_out(request, thread_id, given)))
-    except Refused as error:
-        return reply.json(failure(given.command_id, error))
+    with request.app[keys.SERVICES].holds.command(thread_id, clients.of(request)) as carried:
+        try:
+            answered = success(given.command_id, await carry_out(request, thread_id, given, carried))
+        except Refused as error:
+            answered = failure(given.command_id, error)
+        response = reply.json(answered)
+        with contextlib.suppress(ConnectionError):  # a client that has left gets no answer
+            await response.prepare(request)
+            await response.write_eof()
+    return response
 
 
 def parsed(body: Any) -> Command:
@@ -180,14 +197,18 @@ def failure(
     return answer
 
 
-async def carry_out(request: web.Request, thread_id: str, given: Command) -> Done:
-    """Carry out a command that needs no connection of its own. Raises `Refused`."""
+async def carry_out(request: web.Request, thread_id: str, given: Command, carried: holds.Command) -> Done:
+    """
+    Carry out a command that needs no connection of its own. Raises `Refused`.
+
+    What comes of a run that it starts is kept back until `carried` has been answered.
+    """
     with refusing(given.method, (RequestError,)):
         match given.method:
             case "run.start":
-                return await _run_start(request, thread_id, given.params)
+                return await _run_start(request, thread_id, given.params, carried)
             case "input.respond":
-                return await _respond(request, thread_id, given.params)
+                return await _respond(request, thread_id, given.params, carried)
             case "agent.getTree":
                 return await _tree(request, thread_id)
             case "subscription.subscribe":
@@ -239,7 +260,9 @@ def _broken(method: str, error: BaseException) -> Refused:
     return Refused("unknown_error", "500: Internal Server Error")
 
 
-async def _run_start(request: web.Request, thread_id: str, params: dict[str, Any]) -> Done:
+async def _run_start(
+    request: web.Request, thread_id: str, params: dict[str, Any], carried: holds.Command
+) -> Done:
     if not isinstance(params.get("assistant_id"), str) or not params["assistant_id"]:
         raise Refused("invalid_argument", "run.start requires an assistant_id.")
     body = parse.structure(params, _RunStart)
@@ -276,10 +299,12 @@ async def _run_start(request: web.Request, thread_id: str, params: dict[str, Any
             **({"strict_resume": True} if body.strict_resume else {}),
         },
     )
-    return await _created(request, wanted, with_id=True)
+    return await _created(request, wanted, carried, with_id=True)
 
 
-async def _respond(request: web.Request, thread_id: str, params: dict[str, Any]) -> Done:
+async def _respond(
+    request: web.Request, thread_id: str, params: dict[str, Any], carried: holds.Command
+) -> Done:
     answers = _answers(params)
     body = parse.structure(params, _Respond)
     command = {
@@ -309,7 +334,7 @@ async def _respond(request: web.Request, thread_id: str, params: dict[str, Any])
         answering=frozenset(answers),
         if_not_exists="reject",
     )
-    return await _created(request, wanted, with_id=False)
+    return await _created(request, wanted, carried, with_id=False)
 
 
 def _answers(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -376,10 +401,12 @@ def _request(
     )
 
 
-async def _created(request: web.Request, wanted: RunRequest, *, with_id: bool) -> Done:
+async def _created(
+    request: web.Request, wanted: RunRequest, carried: holds.Command, *, with_id: bool
+) -> Done:
     services = request.app[keys.SERVICES]
     await services.workers.until_loaded()
-    admitted = await services.runs.create(wanted)
+    admitted = await services.runs.create(wanted, begins=carried.begins)
     run = admitted.run
     # Not further than where the run begins: clients read from here to see all of it.
     return Done(result={"run_id": run.run_id} if with_id else {}, applied_through=run.log_from)

@@ -12,17 +12,19 @@ never ends by itself. What the client sees when:
     the client is slow                 its own stream is late; one page is held for it
     the client takes nothing           it is cut off after `write_timeout_s`
     the server stops, or dies          the connection is cut, so that the client comes back for the rest
+    it has started a run by a command  nothing of the run before the answer; an SDK's stream a moment later (`streams.holds`)
     what it knows is not kept          the thread's state first, under the last number that is gone
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import Final
 
 from aiohttp import hdrs, web
 
-from gatewayd.api import connections, faults, keys, parse, replay, sse, websocket
-from gatewayd.streams import hub, subscriptions, v2
+from gatewayd.api import clients, connections, faults, keys, parse, replay, sse, websocket
+from gatewayd.streams import holds, hub, subscriptions, v2
 
 routes = web.RouteTableDef()
 
@@ -37,32 +39,45 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     """Send the events of a thread that a filter lets through, until the client leaves."""
     thread_id = parse.path_id(request, "thread")
     params = await parse.rejecting_object(request)
-    wanted = subscriptions.Subscriptions.of(subscriptions.parse(params))
+    asked, since = subscriptions.parse(params), subscriptions.since(params)
     services = request.app[keys.SERVICES]
-    start = await replay.begin(services, thread_id, subscriptions.since(params))
-    after, gap = start.after, start.gap
     out = sse.open_stream(request, {})
-    try:
-        async with out:
-            if gap is not None and (frames := _frame(gap, wanted)):
-                await out.send(frames)
-            while True:
-                with hub.Cursor(services.hub, thread_id, after) as cursor:
-                    while not cursor.parted:
-                        frames = v2.frames(await sse.next_page(cursor, out), wanted, start.trim)
-                        if cursor.gap is not None:
-                            gap = await replay.state(services, thread_id, cursor.position)
-                            frames = _frame(gap, wanted)
-                        if frames:
-                            await out.send(frames)
-                            await out.beat_if_due()
-                        del frames
-                    if frames := v2.frames(cursor.farewell(), wanted):
-                        await out.send(frames)
-                after = 0  # of the thread that may be made under this id
-    except connections.ClientGone:
-        pass
+    with services.holds.reader(thread_id, clients.of(request)) as reader:
+        reader.open(asked, placed=since is not None)
+        start = await replay.begin(services, thread_id, since)
+        with contextlib.suppress(connections.ClientGone):
+            async with out:
+                await _copy(services, start, reader, subscriptions.Subscriptions.of(asked), out)
     return out.response
+
+
+async def _copy(
+    services: keys.Services,
+    start: replay.Beginning,
+    reader: holds.Reader,
+    wanted: v2.Passing,
+    out: connections.Lasting,
+) -> None:
+    """Send what comes, from one beginning on. Raises `ClientGone`."""
+    thread_id, after = reader.thread_id, start.after
+    if start.gap is not None and (frames := _frame(start.gap, wanted)):
+        await out.send(frames)
+    while True:
+        with hub.Cursor(services.hub, thread_id, after) as cursor:
+            while not cursor.parted:
+                chunks = await sse.next_page(cursor, out)
+                if cursor.gap is not None:
+                    gap = await replay.state(services, thread_id, cursor.position)
+                    if frames := _frame(gap, wanted):
+                        await out.send(frames)
+                async for due in reader.due(chunks):
+                    if frames := v2.frames(due, wanted, start.trim):
+                        await out.send(frames)
+                        await out.beat_if_due()
+                    del due, frames
+            if frames := v2.frames(cursor.farewell(), wanted):
+                await out.send(frames)
+        after = 0  # of the thread that may be made under this id
 
 
 @routes.get("/threads/{thread_id:[^/]+}/stream/events")

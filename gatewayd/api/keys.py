@@ -22,6 +22,7 @@ from gatewayd.crons import registry
 from gatewayd.runs import manager
 from gatewayd.runs import operations as operations_
 from gatewayd.storage import store
+from gatewayd.streams import holds as holds_
 from gatewayd.streams import hub as hub_
 from gatewayd.webhooks import sender
 from gatewayd.workers import supervisor
@@ -64,6 +65,8 @@ class Services:
     storage: store.Storage
     runs: manager.RunManager
     hub: hub_.Hub
+    holds: holds_.Holds = field(init=False)
+    """Events that are kept back from streams of protocol v2 for a moment."""
     workers: supervisor.Supervisor
     webhooks: sender.Sender
     shutdown: asyncio.Event
@@ -78,6 +81,10 @@ class Services:
     items: items_.Items = field(default=Factory(_items, takes_self=True), init=False)
     health: health_.Health = field(default=Factory(_health, takes_self=True), init=False)
     crons: registry.Crons = field(default=Factory(_crons, takes_self=True), init=False)
+
+    @holds.default
+    def _holds(self) -> holds_.Holds:
+        return holds_.Holds(self.settings.v2_hold / 1000)
 
     @property
     def project(self) -> project_.Project:

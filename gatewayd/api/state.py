@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from gatewayd import wire
-from gatewayd.api import admission, bodies, keys, parse, reply
+from gatewayd.api import admission, bodies, clients, keys, parse, reply
 from gatewayd.errors import Invalid
 
 routes = web.RouteTableDef()
@@ -16,9 +16,11 @@ routes = web.RouteTableDef()
 @routes.get("/threads/{thread_id:[^/]+}/state")
 async def get_state(request: web.Request) -> web.Response:
     """Return the latest state; `select` names the parts of it that are wanted."""
+    services, thread_id = request.app[keys.SERVICES], parse.path_id(request, "thread")
+    services.holds.asks(thread_id, clients.of(request))
     return reply.raw(
-        await request.app[keys.SERVICES].threads.state(
-            parse.path_id(request, "thread"),
+        await services.threads.state(
+            thread_id,
             subgraphs=parse.flag(request, "subgraphs"),
             select=_parts(parse.listed(request, "select")),
         )

@@ -33,10 +33,10 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from attrs import define, field
 
 from gatewayd import ids, tasks, wire
-from gatewayd.api import commands, connections, keys, replay
+from gatewayd.api import clients, commands, connections, keys, replay
 from gatewayd.errors import Rejected
 from gatewayd.model.event import Chunk
-from gatewayd.streams import hub, subscriptions, trimming, v2
+from gatewayd.streams import holds, hub, subscriptions, trimming, v2
 
 log = logging.getLogger(__name__)
 
@@ -76,10 +76,15 @@ async def serve(request: web.Request) -> web.StreamResponse:
     if thread_id is None:
         await socket.close(code=INVALID_THREAD, message=b"Invalid thread ID: must be a UUID")
         return socket
-    session = Session(request, socket, thread_id)
-    opened = request.app[keys.CONNECTIONS]
+    opened, group = request.app[keys.CONNECTIONS], tasks.Group("websocket")
+    kept_back = request.app[keys.SERVICES].holds
+    with kept_back.reader(thread_id, clients.of(request)) as reader:
+        await _run(Session(request, socket, thread_id, reader), opened, group)
+    return socket
+
+
+async def _run(session: Session, opened: connections.Connections, group: tasks.Group) -> None:
     opened.add(session)
-    group = tasks.Group("websocket")
     try:
         await session.run(group)
     except connections.ClientGone:
@@ -91,7 +96,6 @@ async def serve(request: web.Request) -> web.StreamResponse:
         opened.remove(session)
         await group.stop()
         session.drop_unsent()
-    return socket
 
 
 @define(eq=False)
@@ -117,6 +121,7 @@ class Session:
     request: web.Request
     socket: web.WebSocketResponse
     thread_id: str
+    reader: holds.Reader
     position: int | None = field(default=None, init=False)
     """Number of the last event of the log that has been dealt with; None: nobody has subscribed."""
     _wanted: subscriptions.Subscriptions = field(factory=subscriptions.Subscriptions, init=False)
@@ -232,14 +237,18 @@ class Session:
             with hub.Cursor(services.hub, self.thread_id, self.position) as cursor:
                 while not cursor.parted:
                     chunks = await cursor.page()
-                    async with self._sending:
-                        if cursor.gap is not None:
+                    if cursor.gap is not None:
+                        async with self._sending:
                             gap = await replay.state(services, self.thread_id, cursor.position)
                             if self._wanted.passes(gap):
                                 await self._send(gap.encoded() or b"{}")
-                        while chunks:  # what has been sent is held no longer
-                            await self._send_events([chunks.pop(0)], self._wanted)
-                        self.position = cursor.position
+                            self.position = cursor.position
+                    async for due in self.reader.due(chunks):
+                        async with self._sending:
+                            last = due[-1].last_seq
+                            while due:  # what has been sent is held no longer
+                                await self._send_events([due.pop(0)], self._wanted)
+                            self.position = last
                 async with self._sending:
                     await self._send_events(cursor.farewell(), self._wanted)
             self.position = 0  # of the thread that may be made under this id
@@ -248,6 +257,14 @@ class Session:
 
     async def _command(self, text: str) -> None:
         """Answer one command, whatever becomes of it. Raises `ClientGone`."""
+        with self.request.app[keys.SERVICES].holds.command(self.thread_id, self.reader.client) as carried:
+            answer = await self._answer(text, carried)
+            if answer is not None:
+                async with self._sending:
+                    await self._send(wire.dumps(answer))
+
+    async def _answer(self, text: str, carried: holds.Command) -> dict[str, Any] | None:
+        """Return the answer to one command; None if it has been answered."""
         command_id: int | str | None = None
         try:
             body = await commands.decoded(self.request, text)
@@ -255,16 +272,12 @@ class Session:
             commands.check_depth(text, body)
             given = commands.parsed(body)
             with commands.refusing(given.method):
-                done = await self._carried_out(given)
+                done = await self._carried_out(given, carried)
         except commands.Refused as error:
-            answer: dict[str, Any] | None = commands.failure(command_id, error, self.position)
-        else:
-            answer = None if done is None else commands.success(given.command_id, done)
-        if answer is not None:
-            async with self._sending:
-                await self._send(wire.dumps(answer))
+            return commands.failure(command_id, error, self.position)
+        return None if done is None else commands.success(given.command_id, done)
 
-    async def _carried_out(self, given: commands.Command) -> commands.Done | None:
+    async def _carried_out(self, given: commands.Command, carried: holds.Command) -> commands.Done | None:
         """Carry out a command; None if it has been answered. Raises `Refused`."""
         match given.method:
             case "subscription.subscribe":
@@ -281,8 +294,9 @@ class Session:
                     raise commands.Refused(
                         "no_such_subscription", f"Unknown subscription: {subscription_id[: commands.SHOWN]}"
                     )
+                self.reader.widen()
                 return commands.Done(result={}, applied_through=self.position or 0)
-        return await commands.carry_out(self.request, self.thread_id, given)
+        return await commands.carry_out(self.request, self.thread_id, given, carried)
 
     async def _subscribe(self, given: commands.Command, since: int | None) -> None:
         """Send what is kept, answer, and let the pump go on from there."""
@@ -293,6 +307,11 @@ class Session:
             raise commands.Refused("invalid_argument", UNSUPPORTED if named else NO_CHANNELS) from None
         self._wanted.check_room(wanted)
         services = self.request.app[keys.SERVICES]
+        first = self.position is None
+        if first:
+            self.reader.open(wanted, placed=since is not None)
+        else:
+            self.reader.widen()
         async with self._sending:
             start = await replay.begin(services, self.thread_id, since)
             after, gap = start.after, start.gap
@@ -308,6 +327,8 @@ class Session:
                     break
                 page[0] = page[0].behind(after)
                 page = [await services.storage.chunk_joined(chunk) for chunk in page]
+                if first and (free := self.reader.free(page)) < len(page):
+                    through = page[free].first_seq - 1  # the pump brings the rest
                 after = page[-1].last_seq
                 while page:
                     count += await self._send_events([page.pop(0)], wanted, through, start.trim)

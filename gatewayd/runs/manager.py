@@ -135,13 +135,16 @@ class RunManager:
 
     # admission
 
-    async def create(self, request: RunRequest, *, follow: bool = False) -> Admission:
+    async def create(
+        self, request: RunRequest, *, follow: bool = False, begins: Callable[[str], None] = lambda _: None
+    ) -> Admission:
         """
         Admit a run; it is stored when this returns, and already on its way if its thread and a worker are free.
 
+        `begins` is called with the run's id before anything comes of it.
         Raises `NotFound`, `Conflict`, `Invalid`, and `Unavailable` while the server is stopping.
         """
-        return await self._owned(self._create(request, follow), "create a run")
+        return await self._owned(self._create(request, follow, begins), "create a run")
 
     async def _owned(self, work: Coroutine[Any, Any, T], name: str) -> T:
         """
@@ -158,12 +161,13 @@ class RunManager:
         """Do the work of an operation on a thread (see `operations`) to its end. Raises `Unavailable`."""
         return await self._owned(work, name)
 
-    async def _create(self, request: RunRequest, follow: bool) -> Admission:
+    async def _create(self, request: RunRequest, follow: bool, begins: Callable[[str], None]) -> Admission:
         admitted: list[Admission] = []
         with self._creating(1) as (claim, created):
 
             def stored(run: store.Created) -> None:
                 created.append(run)
+                begins(run.run.run_id)
                 admitted.append(self._begin(run, follow))
 
             await self.storage.run_create(request, claim=claim > 0, early=stored)

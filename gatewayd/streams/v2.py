@@ -33,6 +33,8 @@ CHANNELS: Final = (
     "checkpoints",
 )
 NAMED: Final = "custom:"
+MOST_COMPARED: Final = 10_000
+"""Pairs of namespaces that are compared to see whether one filter covers another."""
 
 
 @frozen
@@ -175,6 +177,28 @@ class Filter:
     @_names.default
     def _of_channels(self) -> frozenset[str]:
         return frozenset(name.removeprefix(NAMED) for name in self.channels if name.startswith(NAMED))
+
+    def covers(self, other: Filter) -> bool:
+        """Whether everything passes here that passes the other one; for two very long ones it is not looked at."""
+        missing = other.channels - self.channels
+        if not all("custom" in self.channels and name.startswith(NAMED) for name in missing):
+            return False
+        if self.namespaces is None:
+            return True
+        if other.namespaces is None or len(self.namespaces) * len(other.namespaces) > MOST_COMPARED:
+            return False
+        return all(self._reaches(prefix, other.depth) for prefix in other.namespaces)
+
+    def _reaches(self, namespace: tuple[str, ...], depth: int | None) -> bool:
+        """Whether everything passes that is below a namespace by `depth` segments at most."""
+        return any(
+            within(namespace, prefix, None)
+            and (
+                self.depth is None
+                or (depth is not None and len(namespace) + depth - len(prefix) <= self.depth)
+            )
+            for prefix in self.namespaces or ()
+        )
 
     def passes(self, shown: View) -> bool:
         """Whether the event is wanted."""

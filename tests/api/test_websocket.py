@@ -258,7 +258,7 @@ async def test_a_command_of_300_levels_is_an_error_and_the_session_lives(server,
     ],
 )
 async def test_nothing_that_a_command_raises_ends_the_session(server, monkeypatch, error, code, message):
-    async def create(*_: Any) -> None:
+    async def create(*_: Any, **__: Any) -> None:
         raise error
 
     path = f"/threads/{await server.thread()}/stream/events"
@@ -319,9 +319,9 @@ async def test_commands_beyond_the_rate_are_not_carried_out_at_once(server, monk
     done = []
     carry_out = commands.carry_out
 
-    async def watched(request: Any, thread_id: str, given: commands.Command) -> commands.Done:
+    async def watched(request: Any, thread_id: str, given: commands.Command, *more: Any) -> commands.Done:
         done.append(given.command_id)
-        return await carry_out(request, thread_id, given)
+        return await carry_out(request, thread_id, given, *more)
 
     monkeypatch.setattr(commands, "carry_out", watched)
     async with raw(server, await server.thread()) as client:

@@ -23,6 +23,12 @@ import pytest
 FOLDER: Final = Path(__file__).with_name("js")
 SDKS: Final = {"1.15.0": "@langchain/langgraph-sdk", "2.0.0": "langgraph-sdk-2"}
 """The versions of the JavaScript SDK, and their names in package.json."""
+NESTED: Final = {
+    "1.11.0": str(
+        FOLDER / "node_modules/@langchain/react/node_modules/@langchain/langgraph-sdk/dist/index.js"
+    )
+}
+"""The version that @langchain/react brings along."""
 COMMAND: Final = ("node", "--no-warnings", "--test-reporter=spec")
 TIMEOUT_S: Final = 100.0
 
@@ -34,7 +40,7 @@ needed: Final = pytest.mark.skipif(
 
 def environment(url: str, version: str, gates: Path) -> dict[str, str]:
     """Return what a script is told: the server, the package, and a folder for files that graphs wait for."""
-    told = {"URL": url, "SDK": SDKS[version], "GATES": str(gates), "NODE_ENV": "production"}
+    told = {"URL": url, "SDK": {**SDKS, **NESTED}[version], "GATES": str(gates), "NODE_ENV": "production"}
     return {**os.environ, **told}
 
 
@@ -50,7 +56,7 @@ def install() -> None:
         installed.touch()
 
 
-def run(script: str, env: dict[str, str]) -> None:
+def run(script: str, env: dict[str, str], *, timeout_s: float = TIMEOUT_S) -> None:
     """Run a script; its failure fails the test."""
     install()
     ended = subprocess.run(
@@ -60,7 +66,7 @@ def run(script: str, env: dict[str, str]) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=TIMEOUT_S,
+        timeout=timeout_s,
     )
     assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
     assert "ℹ fail 0" in ended.stdout, ended.stdout

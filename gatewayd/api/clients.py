@@ -1,0 +1,34 @@
+"""What programs speak protocol v2: SDKs outside of browsers, told by their requests.
+
+A browser names its page (``Origin``), or says from where it fetches (``Sec-Fetch-Site``, ``Sec-Fetch-Dest``).
+``Sec-Fetch-Mode`` alone is no sign of one: Node's own `fetch` sends it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from gatewayd.streams import holds
+
+BROWSERS: Final = (hdrs.ORIGIN, "Sec-Fetch-Site", "Sec-Fetch-Dest", "Sec-Fetch-User")
+PYTHON: Final = re.compile(r"langgraph-sdk-py/|Python/\S+ websockets/")
+"""Names of the Python SDK, the second over a WebSocket."""
+JAVASCRIPT: Final = re.compile(r"$|(node|undici)$|(Node\.js|Deno|Bun)/")
+"""Names of what the JavaScript SDK runs on: it has none itself, and over a WebSocket there is none at all."""
+CREDENTIALS: Final = (hdrs.AUTHORIZATION, "x-api-key")
+
+
+def of(request: web.Request) -> holds.Client | None:
+    """Return the client of a request if it is an SDK outside of a browser."""
+    if any(name in request.headers for name in BROWSERS):
+        return None
+    agent = request.headers.get(hdrs.USER_AGENT, "")
+    if not PYTHON.match(agent) and not JAVASCRIPT.match(agent):
+        return None
+    said = [request.remote or "", *(request.headers.get(name, "") for name in CREDENTIALS)]
+    key = hashlib.sha256("\n".join(said).encode("utf-8", "replace")).hexdigest()
+    return holds.Client(key, rotates=not PYTHON.match(agent))

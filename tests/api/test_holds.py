@@ -1,0 +1,255 @@
+"""Streams of protocol v2 whose client has just started a run: what comes before and after the command's answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+
+from gatewayd.api import clients
+from gatewayd.runs import manager
+
+PYTHON = {"User-Agent": "langgraph-sdk-py/0.4.14"}
+NODE = {"User-Agent": "node", "Sec-Fetch-Mode": "cors"}
+BROWSER = {
+    "User-Agent": "Mozilla/5.0",
+    "Origin": "http://127.0.0.1",
+    "Content-Type": "application/json",
+}
+CHANNELS = ["lifecycle", "values"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "known", "rotates"),
+    [
+        (PYTHON, True, False),
+        ({"User-Agent": "Python/3.11 websockets/17.4"}, True, False),
+        (NODE, True, True),
+        ({}, True, True),
+        ({"User-Agent": "Bun/1.2"}, True, True),
+        ({"User-Agent": "curl/8"}, False, None),
+        ({"User-Agent": "Python/3.11 aiohttp/3.13"}, False, None),
+        ({"User-Agent": "nodemon"}, False, None),
+        (BROWSER, False, None),
+        ({**PYTHON, "Origin": "http://127.0.0.1"}, False, None),
+        ({**NODE, "Sec-Fetch-Site": "same-origin"}, False, None),
+    ],
+)
+def test_sdks_outside_of_browsers_are_known(
+    headers: dict[str, str], known: bool, rotates: bool | None
+) -> None:
+    found = clients.of(make_mocked_request("GET", "/", headers=headers))
+    assert (found is not None) == known
+    assert (found.rotates if found else None) == rotates
+
+
+def test_clients_of_different_keys_are_different_ones() -> None:
+    def client(**headers: str) -> Any:
+        return clients.of(make_mocked_request("GET", "/", headers={**PYTHON, **headers}))
+
+    assert client() == client()
+    assert client(Authorization="a") != client(Authorization="b") != client()
+
+
+class Tape:
+    """The events of a stream, as they come."""
+
+    def __init__(self, server: Any, thread_id: str, headers: dict[str, str], **params: Any) -> None:
+        self.server, self.headers = server, headers
+        self.path = f"/threads/{thread_id}/stream/events"
+        self.params = {"channels": CHANNELS, **params}
+        self.seen: list[str] = []
+        self._come = asyncio.Condition()
+
+    async def open(self) -> Tape:
+        opened = asyncio.get_running_loop().create_future()
+        self.reading = asyncio.create_task(self._read(opened))
+        await asyncio.wait([self.reading, opened], return_when=asyncio.FIRST_COMPLETED)
+        assert opened.done(), self.reading
+        return self
+
+    async def _read(self, opened: asyncio.Future[None]) -> None:
+        request = self.server.client.post(self.path, data=json.dumps(self.params), headers=self.headers)
+        async with request as answer:
+            assert answer.status == 200, await answer.text()
+            opened.set_result(None)
+            async for line in answer.content:
+                if line.startswith(b"data: "):
+                    data = json.loads(line[6:])["params"]["data"]
+                    async with self._come:
+                        self.seen.append(data.get("event", "values"))
+                        self._come.notify_all()
+
+    async def until(self, word: str) -> list[str]:
+        async with asyncio.timeout(30), self._come:
+            await self._come.wait_for(lambda: word in self.seen)
+        return self.seen
+
+    async def close(self) -> None:
+        self.reading.cancel()
+        await asyncio.gather(self.reading, return_exceptions=True)
+
+
+@pytest.fixture
+async def tape() -> Any:
+    made: list[Tape] = []
+
+    async def open_tape(*given: Any, **params: Any) -> Tape:
+        made.append(await Tape(*given, **params).open())
+        return made[-1]
+
+    yield open_tape
+    for each in made:
+        await each.close()
+
+
+async def turns(server: Any) -> None:
+    """Let everything that is under way in this process arrive."""
+    for _ in range(5):
+        await server.json("GET", "/ok")
+
+
+async def ended(server: Any, run_id: str) -> None:
+    """Have a run bring a state and its end."""
+    await server.worker.started(run_id)
+    server.worker.emit(run_id, "v2/values", {"data": {"n": 1}}, mask=7)
+    server.worker.end(run_id, result=b"{}", values=b"{}", next=[], interrupts={})
+
+
+async def start(server: Any, thread_id: str, headers: dict[str, str]) -> str:
+    command = {"id": 1, "method": "run.start", "params": {"assistant_id": "chat", "input": {}}}
+    answer = await server.json("POST", f"/threads/{thread_id}/commands", command, headers=headers)
+    return str(answer["result"]["run_id"])
+
+
+@pytest.mark.parametrize("headers", [PYTHON, NODE, BROWSER, {"User-Agent": "curl/8"}])
+async def test_the_answer_leaves_before_anything_of_the_run(
+    server: Any, tape: Any, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread_id, order = str(uuid.uuid4()), []
+    stream = await tape(server, thread_id, headers)
+    create = manager.RunManager.create
+
+    async def slowly(runs: Any, *given: Any, **named: Any) -> Any:
+        admitted = await create(runs, *given, **named)
+        await ended(server, admitted.run.run_id)
+        await server.finished(thread_id, admitted.run.run_id)
+        await turns(server)
+        order.append(list(stream.seen))
+        return admitted
+
+    monkeypatch.setattr(manager.RunManager, "create", slowly)
+    await start(server, thread_id, headers)
+    assert order == [[]]
+    assert await stream.until("completed") == ["running", "values", "completed"]
+
+
+@pytest.mark.parametrize("asking", ["state", "stream", None])
+async def test_an_open_stream_of_the_python_sdk_waits_until_it_asks_again(
+    serve: Any, tape: Any, asking: str | None
+) -> None:
+    server = await serve(v2_hold=10 if asking is None else 10_000)
+    thread_id = await server.thread()
+    mine, page = await tape(server, thread_id, PYTHON), await tape(server, thread_id, BROWSER)
+    run_id = await start(server, thread_id, PYTHON)
+    await ended(server, run_id)
+    await page.until("completed")
+    if asking is not None:
+        await turns(server)
+        assert mine.seen == []
+    if asking == "state":
+        await server.json("GET", f"/threads/{thread_id}/state", headers=PYTHON)
+    elif asking == "stream":
+        await tape(server, thread_id, PYTHON, channels=["input"])
+    assert await mine.until("completed") == ["running", "values", "completed"]
+
+
+async def test_a_later_stream_of_the_javascript_sdk_gets_the_end_of_the_run_last(
+    serve: Any, tape: Any
+) -> None:
+    server = await serve(v2_hold=10_000)
+    thread_id = await server.thread()
+    run_id = await start(server, thread_id, NODE)
+    mine, python = await tape(server, thread_id, NODE), await tape(server, thread_id, PYTHON)
+    await server.worker.started(run_id)
+    n = server.worker.emit(run_id, "v2/values", {"data": {"n": 1}}, mask=7)
+    await server.worker.committed(run_id, n)
+    await mine.until("values")
+    server.worker.end(run_id, result=b"{}", values=b"{}", next=[], interrupts={})
+    await python.until("completed")
+    await turns(server)
+    assert mine.seen == ["running", "values"]
+
+
+async def test_nobody_waits_when_it_is_switched_off(serve: Any, tape: Any) -> None:
+    server = await serve(v2_hold=0)
+    thread_id = await server.thread()
+    streams = [await tape(server, thread_id, headers) for headers in (PYTHON, NODE)]
+    await ended(server, await start(server, thread_id, PYTHON))
+    for stream in streams:
+        assert await stream.until("completed") == ["running", "values", "completed"]
+
+
+async def test_a_socket_waits_until_its_subscriptions_change(serve: Any) -> None:
+    server = await serve(v2_hold=10_000)
+    thread_id = str(uuid.uuid4())
+
+    def subscribe(command_id: int, *channels: str) -> dict[str, Any]:
+        return {"id": command_id, "method": "subscription.subscribe", "params": {"channels": channels}}
+
+    path = f"/threads/{thread_id}/stream/events"
+    headers = {"User-Agent": "Python/3.11 websockets/17.4"}
+    async with server.client.ws_connect(path, headers=headers) as socket:
+        await socket.send_json(subscribe(1, *CHANNELS))
+        assert (await socket.receive_json(timeout=30))["id"] == 1
+        run = {"assistant_id": "chat", "input": {}}
+        await socket.send_json({"id": 2, "method": "run.start", "params": run})
+        run_id = (await socket.receive_json(timeout=30))["result"]["run_id"]
+        await ended(server, run_id)
+        await server.finished(thread_id, run_id)
+        await turns(server)
+        await socket.send_json(subscribe(3, "input"))
+        assert (await socket.receive_json(timeout=30))["id"] == 3
+        told = [(await socket.receive_json(timeout=30))["params"]["data"].get("event") for _ in range(3)]
+    assert told == ["running", None, "completed"]
+
+
+async def test_a_socket_of_the_javascript_sdk_gets_the_end_behind_all_that_it_subscribes(serve: Any) -> None:
+    server = await serve(v2_hold=10_000)
+    thread_id = str(uuid.uuid4())
+    async with server.client.ws_connect(
+        f"/threads/{thread_id}/stream/events", headers={"User-Agent": ""}
+    ) as socket:
+        run = {"assistant_id": "chat", "input": {}}
+        await socket.send_json({"id": 1, "method": "run.start", "params": run})
+        run_id = (await socket.receive_json(timeout=30))["result"]["run_id"]
+        await ended(server, run_id)
+        await server.finished(thread_id, run_id)
+        answers = []
+        for n, channel in enumerate(("lifecycle", "values"), 2):
+            command = {"id": n, "method": "subscription.subscribe", "params": {"channels": [channel]}}
+            await socket.send_json(command)
+            while "id" not in (told := await socket.receive_json(timeout=30)):
+                answers.append(told["params"]["data"].get("event", channel))
+        assert answers == ["running", "values"]
+
+
+async def test_a_client_that_leaves_before_the_answer_holds_nobody_up(
+    server: Any, tape: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gone(*_: Any) -> None:
+        raise ConnectionResetError
+
+    thread_id = await server.thread()
+    page = await tape(server, thread_id, BROWSER)
+    with monkeypatch.context() as patched:
+        patched.setattr(web.Response, "prepare", gone)
+        with pytest.raises(Exception, match=r".*"):
+            await start(server, thread_id, BROWSER)
+    await ended(server, await server.worker.started())
+    assert (await page.until("completed"))[-1] == "completed"
