@@ -270,7 +270,7 @@ async def test_a_graph_that_is_gone_is_not_found_by_name(server):
 async def test_states_pass_through_from_the_worker_with_the_questions_details(server):
     thread_id = await server.thread(metadata={"graph_id": "chat"})
     server.workers.answers["state"] = b'{"values":{"a":1}}'
-    where = {"thread_id": thread_id, "graph_id": "chat"}
+    where = {"thread_id": thread_id, "graph_id": "chat", "settings": {}}
     latest = {**where, "checkpoint_id": None, "checkpoint_ns": "", "subgraphs": False}
     body = {
         "checkpoint": {"thread_id": "other", "checkpoint_ns": "inner:1", "checkpoint_id": None},
@@ -311,6 +311,7 @@ async def test_history_accepts_all_forms_of_its_fields(server, body, changed):
     asked = {
         "thread_id": thread_id,
         "graph_id": "chat",
+        "settings": {},
         "limit": 1,
         "before": None,
         "metadata": None,
