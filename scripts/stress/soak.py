@@ -3,8 +3,10 @@ Mixed load on a real daemon that is killed every few seconds, and a verdict on w
 
 Clients tell stories until the time is over: runs in the background, streamed and waited for, queued behind each other,
 cancelled and rolled back, superseded, states updated; every request that creates something carries an Idempotency-Key
-and is repeated until it is answered. A cron fires each second; runs have webhooks to a receiver in this process. A killer
-kills the daemon, alone or with its workers, or workers alone.
+and is repeated until it is answered. A cron fires each second; runs have webhooks to a receiver in this process; some runs
+block their worker's event loop. A killer kills the daemon, alone or with its workers, or workers alone. With ``--faults``
+it also stops a process for some seconds (SIGSTOP), holds the database's write lock from another connection, and sets the
+daemon's wall clock forth and back.
 
 The verdict: every acknowledged run has an end that was asked for; every run that asked for it was told to its webhook, by
 one delivery; no run was executed twice at once (the graphs are those of tests/crash, which keep a witness file); each
@@ -18,6 +20,7 @@ import argparse
 import asyncio
 import json
 import random
+import signal
 import sqlite3
 import statistics
 import sys
@@ -39,18 +42,34 @@ from gatewayd.storage.sqlite import invariants  # noqa: E402
 from tests.crash import served as subject  # noqa: E402
 from tests.crash import storm  # noqa: E402
 
-GRAPHS = ("steps", "threads", "fan", "question")
+GRAPHS = ("steps", "threads", "fan", "question", "blocking")
 RETRY_S = 0.1
 PATIENCE_S = 120.0
 """How long one request is repeated, and how long the end waits for what is still at work."""
 KILLS = ("daemon", "daemon", "daemon and workers", "run workers", "all workers")
+FAULTS = ("stop daemon", "stop run worker", "stop service worker", "lock", "clock")
+SHIFTED = Path(__file__).with_name("shifted.py")
+LONGEST_FAULT_S = 8.0
+FURTHEST_CLOCK_S = 30.0
 MAY_END: dict[str, set[str]] = {
     "plain": {"success"},
     "interrupt": {"success", "interrupted"},
     "rollback": {"gone", "success"},
     "superseded": {"success", "interrupted", "gone"},
+    "blocked": {
+        "success",
+        "error",
+    },  # a run that stores nothing while the daemon is killed again and again is put aside
 }
 """Ends that a run may have, by what was asked of it: who comes too late with a cancel finds it ended."""
+
+
+class Served(subject.Served):
+    """A daemon whose clock can be set."""
+
+    async def spawn(self, **options: object) -> None:
+        self.launcher = [str(SHIFTED)]
+        await super().spawn(**options)
 
 
 @define(eq=False)
@@ -62,6 +81,9 @@ class Soak:
     witness: Path
     hook: str
     dice: random.Random
+    clock: Path
+    """Says by how many seconds the daemon's clock is ahead."""
+    with_faults: bool
     runs: dict[str, tuple[str, str]] = field(factory=dict)
     """Acknowledged runs: thread, and what was asked of them (a key of `MAY_END`)."""
     told: defaultdict[str, Counter[str]] = field(factory=lambda: defaultdict(Counter))
@@ -132,6 +154,7 @@ class Soak:
             self.cancels,
             self.supersedes,
             self.updates,
+            self.blocks,
         )
         while not self.over:
             await self.dice.choice(stories)()
@@ -187,13 +210,25 @@ class Soak:
             "POST", f"/threads/{thread_id}/state", {"values": {"answer": "by hand"}, "as_node": "step"}
         )
 
+    async def blocks(self) -> None:
+        body = self.body(graph="blocking", steps=2)
+        body["input"]["pause"] = self.dice.choice([0.2, 1.0, 5.0])
+        thread_id = await self.thread()
+        status, made = await self.ask("POST", f"/threads/{thread_id}/runs", body, key=uuid.uuid4().hex)
+        if status == 200:
+            self.runs[str(made["run_id"])] = (thread_id, "blocked")
+            await self.ask("GET", f"/threads/{thread_id}/runs/{made['run_id']}/join")
+
     # trouble
 
     async def killer(self, every_s: float) -> None:
         while not self.over:
             await asyncio.sleep(self.dice.uniform(0.5, 1.5) * every_s)
-            what = self.dice.choice(KILLS)
+            what = self.dice.choice(KILLS + FAULTS * self.with_faults)
             self.kills[what] += 1
+            if what in FAULTS:
+                await self.disturb(what, self.dice.uniform(0.5, LONGEST_FAULT_S))
+                continue
             if what == "run workers":
                 self.served.kill_workers("run-")
                 continue
@@ -206,6 +241,28 @@ class Soak:
             await self.served.start("listening")
             await self.ask("GET", "/ok")
             self.figures["boot_s"].append(time.monotonic() - started)
+
+    async def disturb(self, what: str, seconds: float) -> None:
+        """Do something to the daemon that kills nobody, and undo it after some seconds."""
+        if what == "clock":
+            self.clock.write_text(str(self.dice.uniform(-FURTHEST_CLOCK_S, FURTHEST_CLOCK_S)))
+        elif what == "lock":
+            connection = sqlite3.connect(self.served.data_dir / "gatewayd.sqlite", isolation_level=None)
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                await asyncio.sleep(seconds)
+            except sqlite3.OperationalError:
+                pass  # the daemon has it all the time
+            finally:
+                connection.close()
+        else:
+            role = {"stop run worker": "run-", "stop service worker": "service"}.get(what)
+            pids = [self.served.pid] if role is None else self.served.workers(role)[:1]
+            for pid in pids:
+                subject.send(pid, signal.SIGSTOP)
+            await asyncio.sleep(seconds)
+            for pid in pids:
+                subject.send(pid, signal.SIGCONT)
 
     async def observer(self) -> None:
         while not self.over:
@@ -236,18 +293,19 @@ class Soak:
                 )
                 break
             await asyncio.sleep(RETRY_S)
-        ends = dict(self.served.rows("SELECT run_id, status FROM runs"))
+        rows = self.served.rows("SELECT run_id, status, error FROM runs")
+        ends = {run_id: (status, error) for run_id, status, error in rows}
         for run_id, (_, asked) in self.runs.items():
-            end = ends.get(run_id, "gone")
+            end, error = ends.get(run_id, ("gone", None))
             if end not in MAY_END[asked]:
-                self.faults.append(f"run {run_id} ({asked}) ended as {end}")
+                self.faults.append(f"run {run_id} ({asked}) ended as {end}: {error}")
             if len(self.told[run_id]) != 1:
                 self.faults.append(f"run {run_id} was told by {len(self.told[run_id])} deliveries")
-        firings = self.served.rows(f"SELECT count(*) FROM firings WHERE cron_id = '{cron_id}'")[0][0]
-        fired = self.served.rows(
-            f"SELECT count(*) FROM runs WHERE json_extract(kwargs, '$.config.configurable.cron_id') = '{cron_id}'"
-        )[0][0]
-        if not firings or (fired != firings and firings < 100):
+        ((firings, fired),) = self.served.rows(
+            "SELECT count(firings.run_id), count(runs.run_id) FROM firings LEFT JOIN runs USING (run_id) "
+            f"WHERE cron_id = '{cron_id}'"
+        )
+        if not firings or fired != firings:
             self.faults.append(f"{fired} runs of {firings} dates of the cron")
         self.faults += storm.overlaps(self.witness.read_text().splitlines())
         code = await self.served.stop()
@@ -306,13 +364,16 @@ async def main(options: argparse.Namespace) -> int:
         }
         (home / "langgraph.json").write_text(json.dumps(document))
         (home / "witness").touch()
+        (home / "clock").write_text("0")
         settings = {
             "GATEWAYD_WORKERS": str(options.workers),
             "GATEWAYD_CANCEL_DEADLINE_S": "5",
             "GATEWAYD_MAX_RETRIES": "100",  # it is not the runs that kill
+            "GATEWAYD_WORKER_BLOCKED_S": "2",
+            "CLOCK": str(home / "clock"),
         }
         timeout = aiohttp.ClientTimeout(total=60)
-        async with subject.Served(home, home / "data", settings) as served:
+        async with Served(home, home / "data", settings) as served:
             connector = aiohttp.TCPConnector(limit=0)
             async with aiohttp.ClientSession(served.url, connector=connector, timeout=timeout) as http:
                 return await _soaked(options, served, http, home)
@@ -321,7 +382,9 @@ async def main(options: argparse.Namespace) -> int:
 async def _soaked(
     options: argparse.Namespace, served: subject.Served, http: aiohttp.ClientSession, home: Path
 ) -> int:
-    soak = Soak(served, http, home / "witness", "", random.Random(options.seed))
+    soak = Soak(
+        served, http, home / "witness", "", random.Random(options.seed), home / "clock", options.faults
+    )
     receiver = web.Application()
     receiver.router.add_post("/hook", soak.receive)
     runner = web.AppRunner(receiver)
@@ -355,6 +418,7 @@ if __name__ == "__main__":
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--kill-every", type=float, default=4.0, metavar="SECONDS")
     parser.add_argument("--no-kills", action="store_true")
+    parser.add_argument("--faults", action="store_true", help="stopped processes, foreign locks, a set clock")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)

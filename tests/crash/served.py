@@ -79,7 +79,12 @@ class Served(daemon.Daemon):
 
 def kill(pid: int) -> None:
     """SIGKILL, if the process is still there."""
+    send(pid, signal.SIGKILL)
+
+
+def send(pid: int, number: int) -> None:
+    """Send a signal, if the process is still there."""
     try:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
     except ProcessLookupError:
         pass

@@ -73,6 +73,12 @@ def step_in_thread(state: State, config: RunnableConfig) -> State:
         return {"path": [len(state["path"]) + 1]}
 
 
+async def step_that_blocks(state: State, config: RunnableConfig) -> State:
+    with witnessed(state["witness"], config, "step"):
+        time.sleep(state["pause"])  # noqa: ASYNC251 - its purpose
+        return {"path": [len(state["path"]) + 1]}
+
+
 def on(state: State) -> str:
     return END if len(state["path"]) >= state["goal"] else "step"
 
@@ -137,5 +143,6 @@ def question_graph() -> Any:
 
 steps = walk(step)
 threads = walk(step_in_thread)
+blocking = walk(step_that_blocks)
 fan = fan_graph()
 question = question_graph()
