@@ -100,8 +100,24 @@ class Threads:
         """
         Return a state as the wire's JSON: the latest, or that of a checkpoint; `select` names parts of it.
 
-        Raises `NotFound`.
+        What comes next in the latest one is `__start__` while a run waits that has not begun: a thread without anything
+        next counts as idle, and a page would not wait for the run. Raises `NotFound`.
         """
+        # Before the state is read: the run may begin meanwhile, and is seen by then or here.
+        waits = checkpoint_id is None and not checkpoint_ns and await self.storage.run_not_begun(thread_id)
+        state = await self._state(thread_id, checkpoint_id, checkpoint_ns, subgraphs, select)
+        if not waits or wire.loads(state).get("next") != []:
+            return state
+        return wire.dumps({**wire.loads(state), "next": ["__start__"]})
+
+    async def _state(
+        self,
+        thread_id: str,
+        checkpoint_id: str | None,
+        checkpoint_ns: str,
+        subgraphs: bool,
+        select: Sequence[str],
+    ) -> bytes:
         graph_id, settings = await self._graph_of(thread_id)
         if graph_id is None:
             return wire.dumps(selection.selected(wire.loads(NO_STATE), select)) if select else NO_STATE

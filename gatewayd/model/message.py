@@ -24,7 +24,7 @@ def is_message(value: Any) -> bool:
 
 
 def compact(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a message as v2 shows it in a state: what it has, without its usage."""
+    """Return a message as v2 shows it in a state: what it has."""
     shown: dict[str, Any] = {
         key: message[key] for key in KEYS if key in message and (key in ALWAYS or _filled(message[key]))
     }
@@ -33,6 +33,8 @@ def compact(message: Mapping[str, Any]) -> dict[str, Any]:
     for field, keys in (("tool_calls", TOOL_CALL_KEYS), ("invalid_tool_calls", INVALID_KEYS)):
         if calls := message.get(field):
             shown[field] = [{key: call[key] for key in keys if key in call} for call in calls]
+    if usage := message.get("usage_metadata"):
+        shown["usage_metadata"] = usage
     if extra := message.get("additional_kwargs"):
         shown["additional_kwargs"] = extra
     return shown

@@ -19,6 +19,11 @@ RUN_LOG_END = (
     "SELECT runs.ended_at IS NULL, runs.log_to FROM runs JOIN threads USING (thread_id) "
     "WHERE runs.run_id = ? AND runs.thread_id = ? AND threads.deleted_at IS NULL"
 )
+RUN_NOT_BEGUN = """
+SELECT 1 FROM runs WHERE thread_id = ? AND ended_at IS NULL
+    AND NOT EXISTS (SELECT 1 FROM checkpoints WHERE checkpoints.run_id = runs.run_id)
+    AND NOT EXISTS (SELECT 1 FROM writes WHERE writes.run_id = runs.run_id)
+LIMIT 1"""
 
 RUNS_ACTIVE = (
     "SELECT runs.thread_id, runs.run_id FROM runs JOIN threads USING (thread_id) "
@@ -103,6 +108,10 @@ class Runs(desk.Desk):
         """Return whether a run is active and the number of its last event; None: there is no such run."""
         rows = await self.readers.rows(RUN_LOG_END, (run_id, thread_id))
         return (bool(rows[0][0]), rows[0][1]) if rows else None
+
+    async def run_not_begun(self, thread_id: str) -> bool:
+        """Return whether a thread has an active run that has stored nothing yet."""
+        return bool(await self.readers.rows(RUN_NOT_BEGUN, (thread_id,)))
 
     async def runs_queue(self, now: int) -> queue.Queue:
         """Return how many runs wait and execute."""

@@ -261,6 +261,29 @@ async def test_a_thread_without_a_graph_has_the_empty_state_and_no_history(serve
     assert server.workers.calls == []
 
 
+async def test_a_thread_is_not_idle_while_a_run_of_it_has_not_begun(server):
+    thread_id = await server.thread()
+    server.workers.answers["state"] = b'{"values":{},"next":[]}'
+    first, second = await server.run(thread_id), await server.run(thread_id)
+
+    async def coming(path: str = "state") -> list[str]:
+        state = await server.json("GET", f"/threads/{thread_id}/{path}")
+        return list(state["next"])
+
+    assert await coming() == ["__start__"]
+    assert await coming("state/1f1e") == []
+    assert (await server.json("GET", f"/threads/{thread_id}/state?select=values"))["values"] == {}
+    for run_id in (first, second):
+        assert await coming() == ["__start__"]
+        await server.worker.started(run_id)
+        server.worker.end(run_id, result=b"{}", values=b"{}", next=[], interrupts={})
+        await server.finished(thread_id, run_id)
+    assert await coming() == []
+    await server.run(thread_id)
+    server.workers.answers["state"] = b'{"values":{},"next":["ask"]}'
+    assert await coming() == ["ask"]
+
+
 async def test_a_graph_that_is_gone_is_not_found_by_name(server):
     thread_id = await server.thread(metadata={"graph_id": "gone"})
     answer = await server.json("GET", f"/threads/{thread_id}/state", status=404)

@@ -107,6 +107,9 @@ def test_messages_of_a_state_lose_what_is_empty_in_v2_and_have_it_again_in_v1() 
         "tool_calls": [{"type": "tool_call", "name": "add", "args": {}, "id": "c"}],
     }
     assert message.complete(message.compact(full)) == full
+    spent = {**full, "usage_metadata": {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}}
+    assert message.compact(spent)["usage_metadata"] == spent["usage_metadata"]
+    assert message.complete(message.compact(spent)) == spent
     state = record("v2/values", {"data": {"messages": [message.compact(full)]}}, mask=OF_V1 | event.V2)
     converted = v1.shown_on(state, event.V1)
     assert converted is not None

@@ -41,6 +41,13 @@ SAME_ID: Final = "a tool's message is told by the id that it has in the state"
 
 ROWS: Final = (
     # protocol v2
+    Row(
+        "protocol_*",
+        "*/stream/events",
+        "answer.values.*.usage_metadata*",
+        "front ends show what an answer has cost",
+        added=True,
+    ),
     *(
         Row("protocol_*", "*/stream/events", f"answer.messages.*.{key}", WHOSE, added=True)
         for key in ("node", "data.id", "data.run_id")
