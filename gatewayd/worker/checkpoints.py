@@ -8,6 +8,10 @@ One `Saver` per run. What it promises:
 - The synchronous methods work from any thread, the event loop's own included: a subgraph called by `invoke()` inside
   an async node reads there. That is why acknowledgements must reach the sink in another thread.
 - If an operation was refused, the next call raises `SinkFailed`, and so the run fails.
+- What can't be stored fails the run, too, unless it is `expendable`: a stateless run, which nobody goes back to. Of that
+  nothing more is stored from there on, and what was stored is removed in the same operation: after a crash it has not
+  begun and starts from its input. (Without one checkpoint alone it would go on from an older one.) A question of such a run
+  could not be answered; asking it raises `NotResumable`.
 
 The sink decides when an operation goes on the wire (after the events emitted before it) and tells nothing but commits.
 """
@@ -15,6 +19,7 @@ The sink decides when an operation goes on the wire (after the events emitted be
 from __future__ import annotations
 
 import json
+import logging
 import random
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -43,8 +48,10 @@ from gatewayd.errors import GatewaydError
 from gatewayd.worker import encoding, faults
 from gatewayd.worker import reader as reading
 
-ERROR = "__error__"
+ERROR, INTERRUPT = "__error__", "__interrupt__"
 """The channel of a task's exception."""
+
+log = logging.getLogger(__name__)
 
 Found = tuple[rows.CheckpointRow, Sequence[rows.WriteRow]]
 """A checkpoint's row and those of its writes that count."""
@@ -54,6 +61,13 @@ Page = tuple[Sequence[rows.CheckpointRow], list[Found], dict[str, join.Joiner]]
 
 class SinkFailed(GatewaydError):
     """An operation of this run was refused or could not be delivered; nothing after it is stored."""
+
+
+class NotResumable(RuntimeError):
+    """A run that can't be resumed has asked a question."""
+
+    def __init__(self, why: encoding.Unstorable) -> None:
+        super().__init__(f"the run waits for an answer, but can't go on later: {why}")
 
 
 class Sink(Protocol):
@@ -77,6 +91,8 @@ class _Ledger:
     settled: int = 0
     """Operations of which this saver has seen the commit."""
     last_root_checkpoint_id: str | None = None
+    given_up: encoding.Unstorable | None = None
+    """Why nothing more of the run is stored."""
     lock: threading.Lock = field(factory=threading.Lock)
     known: cut.Known = field(factory=set)
     """Blobs of the run's thread that storage has."""
@@ -96,6 +112,7 @@ class Saver(BaseCheckpointSaver[str]):
         durability: str,
         thread_id: str | None = None,
         serde: SerializerProtocol | None = None,
+        expendable: bool = False,
     ) -> None:
         """Make the saver of run `run_id` ('' for an operation of the server), durability "sync", "async" or "exit".
 
@@ -109,11 +126,17 @@ class Saver(BaseCheckpointSaver[str]):
         self._reader = reader
         self._sink = sink
         self._ledger = _Ledger()
+        self._expendable = expendable
 
     @property
     def sent(self) -> int:
         """Number of operations this run has sent."""
         return self._ledger.sent
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the run is not stored any more."""
+        return self._ledger.given_up is not None
 
     @property
     def last_root_checkpoint_id(self) -> str | None:
@@ -158,14 +181,22 @@ class Saver(BaseCheckpointSaver[str]):
         """Store a task's (channel, value) pairs on the checkpoint that `config` names."""
         place = config["configurable"]
         thread_id = str(place["thread_id"])
-        serialised = [
-            (
-                WRITES_IDX_MAP.get(channel, position),
-                channel,
-                *self._serialised(channel, faults.stored(value) if channel == ERROR else value),
-            )
-            for position, (channel, value) in enumerate(writes)
-        ]
+        try:
+            serialised = [
+                (
+                    WRITES_IDX_MAP.get(channel, position),
+                    channel,
+                    *self._serialised(channel, faults.stored(value) if channel == ERROR else value),
+                )
+                for position, (channel, value) in enumerate(writes)
+            ]
+        except encoding.Unstorable as error:
+            serialised = []
+            self._give_up(error)
+        if self._ledger.given_up is not None:
+            if any(channel == INTERRUPT for channel, _ in writes):
+                raise NotResumable(self._ledger.given_up)
+            return
         with self._cutting(thread_id) as cutter:
             values = [
                 (idx, channel, *pieces.pack(kind, data, cutter)) for idx, channel, kind, data in serialised
@@ -319,6 +350,16 @@ class Saver(BaseCheckpointSaver[str]):
                 del blobs[: operations.PORTION]
         return blobs
 
+    def _give_up(self, why: encoding.Unstorable) -> None:
+        """Store nothing more of an expendable run, and remove what was stored; raises `why` for any other."""
+        if not self._expendable:
+            raise why
+        with self._ledger.cutting:
+            if self._ledger.given_up is None:
+                log.warning("the run is not stored any more and would start again after a restart: %s", why)
+                self._remove(operations.delete_for_runs([self.run_id]))
+                self._ledger.given_up = why
+
     def _serialised(self, channel: str, value: Any) -> tuple[str, bytes]:
         """Serialise what was written to a channel, or a checkpoint. Raises `Unstorable`, which names the channel."""
         try:
@@ -351,6 +392,8 @@ class Saver(BaseCheckpointSaver[str]):
         self._send(operation)
 
     def _send(self, operation: operations.Operation) -> None:
+        if self.given_up:  # meanwhile, in another thread
+            return
         self._sink.send(operation)
         with self._ledger.lock:
             self._ledger.sent += 1
@@ -376,7 +419,14 @@ class Saver(BaseCheckpointSaver[str]):
     ) -> RunnableConfig:
         place = config["configurable"]
         thread_id, checkpoint_ns = place["thread_id"], place.get("checkpoint_ns", "")
-        kind, blob = self._serialised("", checkpoint)
+        here = _config(thread_id, checkpoint_ns, checkpoint["id"])
+        try:
+            kind, blob = self._serialised("", checkpoint)
+        except encoding.Unstorable as error:
+            kind, blob = "", b""
+            self._give_up(error)
+        if self.given_up:
+            return here
         parent = place.get("checkpoint_id")
         told = _metadata_text(_told(config, metadata))
         with self._cutting(str(thread_id)) as cutter:
@@ -389,7 +439,7 @@ class Saver(BaseCheckpointSaver[str]):
             )
         if not checkpoint_ns and self.thread_id in (None, str(thread_id)):
             self._ledger.last_root_checkpoint_id = checkpoint["id"]
-        return _config(thread_id, checkpoint_ns, checkpoint["id"])
+        return here
 
     def _get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         row = self._row(config)

@@ -228,6 +228,8 @@ def _has_bytearray(value: Any) -> bool:
         several = value
     else:
         return kind is bytearray
+    if _HOLDING.isdisjoint(map(type, several)):
+        return False
     for one in several:
         inner = type(one)
         if inner in _HOLDING and (one or inner is bytearray) and _has_bytearray(one):

@@ -227,14 +227,15 @@ class Execution:
             run_id=order.run_id,
             durability=durability,
             thread_id=order.thread_id,
+            expendable=bool(order.kwargs.get("temporary")),
         )
         try:
             outcome = await self._own_end(saver, durability)
         except BaseException as failure:
             if self._stop is None and not isinstance(failure, asyncio.CancelledError):
                 raise
-            return await self._stopped_by(self._stop or "cancelled", failure)
-        return outcome if self._stop is None else await self._stopped_by(self._stop, None)
+            return await self._stopped_by(self._stop or "cancelled", failure, saver)
+        return outcome if self._stop is None else await self._stopped_by(self._stop, None, saver)
 
     async def _own_end(self, saver: checkpoints.Saver, durability: str) -> dict[str, Any]:
         """Return how the graph has ended; raises what it has made of its cancellation when the run is being stopped."""
@@ -406,7 +407,8 @@ class Execution:
     async def _succeeded(
         self, graph: graphs.AnyPregel, config: RunnableConfig, saver: checkpoints.Saver
     ) -> dict[str, Any]:
-        if self._private or self._paused or self._values is None or INTERRUPT in _keys(self._values):
+        asks = self._paused or INTERRUPT in _keys(self._values)
+        if self._values is None or ((self._private or asks) and not saver.given_up):
             return {**await self._state(graph, config), "outcome": "success"}
         blobs = []
         values = self._values_cut
@@ -454,7 +456,10 @@ class Execution:
         }
 
     async def _stopped_by(
-        self, why: Literal["cancelled", "timeout"], failure: BaseException | None
+        self,
+        why: Literal["cancelled", "timeout"],
+        failure: BaseException | None,
+        used: checkpoints.Saver,
     ) -> dict[str, Any]:
         """
         Return the end of a run that was stopped, when nothing of it executes any more.
@@ -476,7 +481,7 @@ class Execution:
         saver = checkpoints.Saver(
             self.around.reader, self.outlet, run_id=self.order.run_id, durability="async"
         )
-        state = await self._state_anyhow(saver)
+        state = await self._state_anyhow(used if used.given_up else saver)
         return {**state, "outcome": why, **({"error": TIMEOUT} if why == "timeout" else {})}
 
     async def _state(self, graph: graphs.AnyPregel, config: RunnableConfig) -> dict[str, Any]:
@@ -506,6 +511,8 @@ class Execution:
         the graph handed out; without one the old values stay.
         """
         order = self.order
+        if saver.given_up:
+            return self._last_shown()
         try:
             config = resume.latest(run_config.prepare(order))
             async with self.around.graphs.open(
@@ -518,11 +525,16 @@ class Execution:
                 return await self._state(graph, config)
         except Exception as error:
             log.warning("the state after the run can't be computed: %s", faults.text(error), exc_info=error)
-            if self._values is None or self._private:
-                return {}
-            self._forget_refused()
-            values = self._states.shown(self._values)
-            return {"values": parts.inline(values), "blobs": parts.blobs_of(values), "interrupts": {}}
+            return {} if self._private else self._last_shown()
+
+    def _last_shown(self) -> dict[str, Any]:
+        """Return the last state that the graph has handed out."""
+        if self._values is None:
+            return {}
+        self._forget_refused()
+        values = self._states.shown(self._values)
+        shown = parts.inline(values)
+        return {"values": shown, "result": shown, "blobs": parts.blobs_of(values), "interrupts": {}}
 
 
 TIMEOUT = {"error": "TimeoutError", "message": ""}
