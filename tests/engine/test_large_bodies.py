@@ -92,6 +92,16 @@ def measured() -> Iterator[list[float]]:
         asyncio.Handle._run = run  # type: ignore[method-assign]
 
 
+def slowness() -> float:
+    """Return how many times longer this machine takes than a usual one for the copy of 32 MiB, at least 1."""
+    taken = []
+    for _ in range(10):
+        begun = time.thread_time()
+        bytes(bytearray(32 * MIB))
+        taken.append(time.thread_time() - begun)
+    return max(1.0, min(taken) / 0.040)
+
+
 # what arrives
 
 
@@ -239,7 +249,8 @@ async def test_no_body_holds_the_loop_for_more_than_50_ms(tmp_path: Path) -> Non
         with measured() as taken:
             await ask(port, "GET", f"/threads/{thread_id}/runs")
         longest["reading them"] = round(max(taken) * 1000)
-        assert not {name: ms for name, ms in longest.items() if ms > 50}, longest
+        most = 50 * slowness()
+        assert not {name: ms for name, ms in longest.items() if ms > most}, (longest, most)
 
 
 async def test_a_large_command_over_a_websocket_is_parsed_like_a_body_and_the_session_lives(
