@@ -199,6 +199,7 @@ def plan_of(options: settings.Settings, served: project.Project, url: str) -> pl
         call_deadline_s=options.call_deadline_s,
         max_runs=options.worker_max_runs,
         memory=options.worker_memory,
+        blocked_s=options.worker_blocked_s,
     )
 
 

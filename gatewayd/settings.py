@@ -247,6 +247,13 @@ class Settings:
     --worker-memory, GATEWAYD_WORKER_MEMORY.
     """
 
+    worker_blocked_s: float = _setting(10.0, _seconds(0.5, DAY_S))
+    """
+    Seconds for which a worker's event loop may be blocked until another worker takes its place. If other runs are in it after
+    three times as long more, it is killed: the run that blocks it goes on alone, the others elsewhere. Default: 10. Set by
+    GATEWAYD_WORKER_BLOCKED_S.
+    """
+
     job_timeout_s: float = _setting(86_400.0, _seconds(0.01, 366 * DAY_S), "BG_JOB_TIMEOUT_SECS")
     """
     Seconds a run may execute, all its attempts together, before it ends as `timeout`. Default: 86400, a day. Set by

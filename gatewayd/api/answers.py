@@ -117,6 +117,7 @@ class QueuePlace(TypedDict):
     reason: str | None
     due_at: str
     holder: str | None
+    blocked_at: str | None
 
 
 class LastRun(TypedDict):

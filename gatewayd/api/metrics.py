@@ -18,7 +18,7 @@ import gatewayd
 from gatewayd.api import counting, incoming, keys, listening, reply
 from gatewayd.model import states
 from gatewayd.storage import pages, store
-from gatewayd.workers import memory
+from gatewayd.workers import memory, worker
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -98,6 +98,10 @@ def as_json(moment: Moment) -> dict[str, Any]:
                 {"worker": name, "lag_seconds": lag, "resident_bytes": size, "runs": runs}
                 for name, lag, size, runs in _workers(moment.services)
             ],
+            "workers_blocked": [
+                {"worker": name, "blocked_at": place, "blocked_seconds": seconds}
+                for name, place, seconds in _blocked(moment.services)
+            ],
         },
     }
 
@@ -165,7 +169,20 @@ def _workers(services: keys.Services) -> Iterator[tuple[str, float, int, int]]:
     """Yield name, seconds of lag, bytes of memory and runs of each worker process."""
     now = time.monotonic()
     for each in services.workers.processes:
-        yield each.name, each.lag(now), memory.resident(each.pid) or 0, len(each.runs)
+        yield _name(each), each.lag(now), memory.resident(each.pid) or 0, len(each.runs)
+
+
+def _blocked(services: keys.Services) -> Iterator[tuple[str, str, float]]:
+    """Yield name, place (file:line) and seconds of each worker whose event loop does not turn."""
+    now = time.monotonic()
+    for each in services.workers.processes:
+        if each.blocked_since is not None:
+            yield _name(each), each.place, now - each.blocked_since
+
+
+def _name(each: worker.Worker) -> str:
+    """Name a worker; one whose post another may have is told from it by its process."""
+    return each.name if each.retired is None else f"{each.name} (pid {each.pid})"
 
 
 # Prometheus
@@ -221,10 +238,17 @@ class _Collector:
         )
         size = GaugeMetricFamily("gatewayd_worker_resident_bytes", "Memory of a worker", labels=("worker",))
         runs = GaugeMetricFamily("gatewayd_worker_runs", "Runs that a worker has", labels=("worker",))
-        for worker, seconds, resident, count in _workers(moment.services):
+        for name, seconds, resident, count in _workers(moment.services):
             for gauge, number in ((lag, seconds), (size, resident), (runs, count)):
-                gauge.add_metric((worker,), number)
-        yield from (lag, size, runs)
+                gauge.add_metric((name,), number)
+        blocked = GaugeMetricFamily(
+            "gatewayd_worker_blocked_seconds",
+            "Time for which a worker's event loop has not turned, and where it is",
+            labels=("worker", "blocked_at"),
+        )
+        for name, place, seconds in _blocked(moment.services):
+            blocked.add_metric((name, place), seconds)
+        yield from (lag, size, runs, blocked)
 
     def _of_runs(self) -> Iterator[Metric]:
         """Yield what is counted of runs; the names beginning with ``lg_api_`` are the reference's."""

@@ -234,14 +234,15 @@ def _error(record: Run, *, full: bool) -> dict[str, str] | None:
     return {**record.error, "traceback": record.trace}
 
 
-def queue_place(place: QueuePlace, reason: str | None) -> dict[str, Any]:
-    """Return where a run stands in the queue."""
+def queue_place(place: QueuePlace, reason: str | None, blocked_at: str | None) -> dict[str, Any]:
+    """Return where a run stands in the queue; `blocked_at` is where the worker is that it waits for, file:line."""
     return {
         "status": place.status,
         "position": place.position,
         "reason": reason,
         "due_at": wire.iso(place.due_at),
         "holder": place.holder if reason == "thread_busy" else None,
+        "blocked_at": blocked_at,
     }
 
 

@@ -91,8 +91,8 @@ async def get_run(request: web.Request) -> web.Response:
 async def get_queue_place(request: web.Request) -> web.Response:
     """Tell where a run stands in the queue and why it waits (an addition to the reference)."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
-    place, reason = await request.app[keys.SERVICES].runs.queue_place(thread_id, run_id)
-    return reply.json(reply.queue_place(place, reason))
+    place, reason, blocked_at = await request.app[keys.SERVICES].runs.queue_place(thread_id, run_id)
+    return reply.json(reply.queue_place(place, reason, blocked_at))
 
 
 async def _found(request: web.Request, missing: str) -> Run:

@@ -14,6 +14,7 @@ Control, daemon to worker
     ``call``    id, method, params, deadline_s     one question; answered by ``answer``
     ``ping``    number                    to the worker's event loop; its ``pong`` shows that the loop turns
     ``stack``   number                    to the worker's reader thread, which answers also when the loop is blocked
+    ``withdraw``  run_id, attempt         to the reader thread: give a run back that the loop has not begun
     ``reply``   number, ok, payload       answer to an ``ask``
     ``stop``    (none)                    end the process: no runs are left
 
@@ -25,7 +26,9 @@ Control, worker to daemon
     ``answer``  id, ok, payload           result of a call, or [status, detail]
     ``ask``     number, method, params    a call into the service worker (the long-term store); answered by ``reply``
     ``pong``    number
-    ``stack``   number, place, text       where the loop's thread is: innermost file:line of user code, whole stack
+    ``stack``   number, place, text, run_id     where the loop's thread is: innermost file:line of user code, whole
+                                          stack, and the run whose task or callback it is in ("": none)
+    ``withdrawn``  run_id, attempt        the run was not begun in this attempt, and will not be
 
 Data, worker to daemon; `n` counts a run's data frames from 1 in every attempt
     ``events``      run_id, attempt, n, count, packed      consecutive events (`model.event`); if some have whole states

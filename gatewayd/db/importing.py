@@ -60,6 +60,9 @@ class _NoRuns:
     def worker_ready(self) -> None:
         """Nothing waits for a place."""
 
+    def worker_withdrew(self, source: worker.Worker, run_id: str, attempt: int) -> None:
+        """Never called."""
+
     def worker_gone(self, source: worker.Worker, runs: dict[str, int], alone: bool) -> None:
         """It had no runs."""
 

@@ -54,6 +54,8 @@ class Run:
     """Number of starts; clients see it in the `metadata` event."""
     strikes: int
     suspicions: int
+    blocked: bool
+    """It has blocked its worker until that was killed; cleared by progress, as the strikes are."""
     executed_us: int
     """Time for which its attempts have executed together; the present one counts when it is over."""
     cancel_action: CancelAction | Literal["error"] | None
@@ -77,6 +79,11 @@ class Run:
         if self.cancel_action not in {"interrupt", "rollback"} or self.cancel_error is None:
             return None
         return self.cancel_error["message"]
+
+    @property
+    def suspect(self) -> bool:
+        """Whether it goes on in a worker of its own: it killed or blocked one, or its daemon died again and again."""
+        return self.strikes > 0 or self.suspicions >= SUSPICIONS or self.blocked
 
     @property
     def active(self) -> bool:

@@ -19,6 +19,8 @@ What happens on each failure
     The daemon dies: the next boot parks its runs; they go on the same way. One at which it has died three times without
     progress is tried alone (`trials`), and put aside if it dies once more. A cancel that had been stored is carried
     out then, the run is not resumed.
+    A worker is killed because its loop was blocked: the run that blocked it goes on in a quarantine worker until it has
+    stored something new, the others among others; it is no strike.
     A cancel is not obeyed within `cancel_deadline_s`: the run is *fenced off*. It is recorded as cancelled and whoever
     waits for its result gets it; what it still sends is refused, and the thread's slot stays its own. Its worker is
     retired: it gets no new runs, hands its other runs back and is killed. Only then is the slot free for the next run,

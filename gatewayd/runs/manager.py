@@ -19,7 +19,6 @@ from gatewayd.model.cron import Firing
 from gatewayd.model.event import Item
 from gatewayd.model.run import (
     CONTEXT_GIVEN,
-    SUSPICIONS,
     CancelAction,
     CancelReason,
     QueuePlace,
@@ -243,18 +242,21 @@ class RunManager:
             self._waits()
         return Admission(run=run, ended=ended)
 
-    async def queue_place(self, thread_id: str, run_id: str) -> tuple[QueuePlace, str | None]:
+    async def queue_place(self, thread_id: str, run_id: str) -> tuple[QueuePlace, str | None, str | None]:
         """
-        Tell where a run stands in the queue, and why it waits. Raises `NotFound`.
+        Tell where a run stands in the queue, why it waits, and where its worker is blocked. Raises `NotFound`.
 
         The reason is "delayed", "thread_busy", "trial" (another run is tried alone), "suspect" (it runs alone, and
-        others do), "no_worker" (none is ready), "concurrency_limit" (all places are taken), or None: it is about to
+        others do), "no_worker" (none is ready), "worker_blocked" (there are no places because the event loop of a worker
+        does not turn, or the run is in such a worker), "concurrency_limit" (all places are taken), or None: it is about to
         start, or does not wait.
         """
         place = await self.storage.run_queue_place(thread_id, run_id)
         if place is None:
             raise NotFound("Not Found")
-        return place, self._why_waiting(run_id, place)
+        reason = self._why_waiting(run_id, place)
+        blocked_at = self._blocked_place(run_id, reason)
+        return place, reason if blocked_at is None else "worker_blocked", blocked_at
 
     def _why_waiting(self, run_id: str, place: QueuePlace) -> str | None:
         if place.position is None:
@@ -267,9 +269,19 @@ class RunManager:
             return "trial"
         if place.suspect:
             return "suspect" if self.workers.free_quarantines() <= 0 else None
+        if self.places() <= 0 and self.workers.blocked() is not None:
+            return "worker_blocked"
         if not self.workers.ready():
             return "no_worker"
         return "concurrency_limit" if self.places() <= 0 else None
+
+    def _blocked_place(self, run_id: str, reason: str | None) -> str | None:
+        """Return where the worker is blocked that a run waits for or is in, if it is."""
+        here = self.flights.get(run_id)
+        source = self.workers.blocked() if reason == "worker_blocked" else here.source if here else None
+        if source is None or source.blocked_since is None:
+            return None
+        return source.place or "?"
 
     def places(self) -> int:
         """Free places for ordinary runs that are not promised to anybody."""
@@ -318,7 +330,7 @@ class RunManager:
         """Give a run that storage has started to a worker; `fresh`: it was created in the same moment."""
         here = self.air.take_off(run)
         self.trial.begin(here)
-        suspect = run.strikes > 0 or run.suspicions >= SUSPICIONS
+        suspect = run.suspect
         # Where the log stood when an older run was created says nothing: others have written since.
         if not suspect and self.log.open_now(run.thread_id, empty=fresh and run.log_from == 0):
             self._send(here, self.workers.take())
@@ -337,7 +349,9 @@ class RunManager:
             self._reserved -= not suspect
         if suspect:
             log.warning(
-                "run %s runs alone: a process died at it before",
+                "run %s runs alone: it has blocked its worker before"
+                if here.run.blocked
+                else "run %s runs alone: a process died at it before",
                 here.run.run_id,
                 extra=endings.fields(here.run),
             )
@@ -413,6 +427,17 @@ class RunManager:
             self._paused = False
             self.workers.pause(False)
 
+    def worker_withdrew(self, source: worker.Worker, run_id: str, attempt: int) -> None:
+        """Park a run that its blocked worker has not begun."""
+        here = self.flights.get(run_id)
+        if here is None or here.source is not source or here.run.attempt != attempt:
+            return
+        if here.ended:
+            self.air.left(here)
+        else:
+            here.ended = True
+            self._tasks.spawn(self._park(here, died=False), f"park {run_id}")
+
     def worker_gone(self, source: worker.Worker, runs: dict[str, int], alone: bool) -> None:
         """Park the runs of a dead worker, or end those that are to be."""
         for run_id in runs:
@@ -423,14 +448,15 @@ class RunManager:
                 self.air.left(here)
             else:
                 here.ended = True
-                died = not source.condemned
+                died = not source.condemned or (source.replaced and not source.sacrificed)
                 self._tasks.spawn(self._after_death(here, died, alone), f"after the death of {source.name}")
 
     async def _after_death(self, here: flight.Flight, died: bool, alone: bool) -> None:
         run_id = here.run.run_id
         self.settling.add(run_id)  # before it is pending: the last death is not followed by another start
         try:
-            parked = await self._park(here, died=died)
+            blocked = here.source is not None and run_id in here.source.blockers
+            parked = await self._park(here, died=died, blocked=blocked)
             if parked is not None and died and alone and parked.strikes >= self.max_retries:
                 await self._put_aside(parked, here.source.how_ended if here.source is not None else "")
         finally:
@@ -449,11 +475,13 @@ class RunManager:
         error = {"error": "WorkerDied", "message": message}
         await self.ending.end_without_worker(run, RunOutcome(status="error", error=error))
 
-    async def _park(self, here: flight.Flight, *, died: bool) -> Run | None:
+    async def _park(self, here: flight.Flight, *, died: bool, blocked: bool = False) -> Run | None:
         """Make the run pending again, unless it was cancelled meanwhile: then it is ended."""
         run = here.run
         parked = await tasks.until_done(
-            lambda: self.storage.run_park_if_running(run.run_id, run.attempt, died=died, now=self.now()),
+            lambda: self.storage.run_park_if_running(
+                run.run_id, run.attempt, died=died, now=self.now(), blocked=blocked
+            ),
             f"run {run.run_id} could not be made pending",
             self.retry_end_s,
         )

@@ -132,9 +132,11 @@ class Runs(desk.Desk):
             runs.runs_claim_due, self.boot, now, limit, suspects, frozenset(besides), only
         )
 
-    async def run_park_if_running(self, run_id: str, attempt: int, *, died: bool, now: int) -> Run | None:
+    async def run_park_if_running(
+        self, run_id: str, attempt: int, *, died: bool, now: int, blocked: bool = False
+    ) -> Run | None:
         """Make a running run pending again; None if it is not running in that attempt."""
-        return await self.writer.submit(runs.run_park_if_running, run_id, attempt, died, now)
+        return await self.writer.submit(runs.run_park_if_running, run_id, attempt, died, now, blocked)
 
     async def run_cancel_if_active(
         self,

@@ -87,6 +87,8 @@ class Core:
     )
     _turning: bool = field(default=False, init=False)
     """The loop answers; before, the reader thread does."""
+    _waiting: dict[tuple[str, int], bool] = field(factory=dict, init=False)
+    """Runs (with their attempts) that the loop has not begun yet; who takes one out begins it, or gives it back."""
     _runs: dict[str, execute.Execution] = field(factory=dict, init=False)
     _around: execute.Surroundings | None = field(default=None, init=False)
     _answers: dict[str, Answer] = field(factory=dict, init=False)
@@ -121,18 +123,29 @@ class Core:
                 pass  # there is nothing to load, and so nothing to stop
             case ["stack", number]:
                 self.link.control("stack", number, *self._place())
+            case ["start", order]:
+                self._waiting[order["run_id"], order["attempt"]] = True
+                self._loop.call_soon_threadsafe(self._handle, frame)
+            case ["withdraw", run_id, attempt]:
+                if self._waiting.pop((run_id, attempt), False):
+                    self.link.control("withdrawn", run_id, attempt)
             case ["reply", number, ok, payload]:
                 if self._remote is not None:
                     self._remote.replied(number, ok, payload)
             case _:
                 self._loop.call_soon_threadsafe(self._handle, frame)
 
-    def _place(self) -> tuple[str, str]:
-        """Return where the loop's thread is; reading a stack runs code of others (module loaders) and may fail."""
+    def _place(self) -> tuple[str, str, str]:
+        """
+        Return where the loop's thread is, its stack, and in whose code it is: a run's id or ''.
+
+        Reading a stack runs code of others (module loaders) and may fail.
+        """
+        run_id = stacks.run_in(self._thread)
         try:
-            return stacks.of_thread(self._thread)
+            return *stacks.of_thread(self._thread), run_id
         except Exception as error:
-            return "?", f"the stack can't be read: {type(error).__name__}: {error}"
+            return "?", f"the stack can't be read: {type(error).__name__}: {error}", run_id
 
     def on_data(self, frame: list[Any]) -> None:
         """Take an acknowledgement or a refusal to the run's outlet, where somebody may be waiting in any thread."""
@@ -269,6 +282,8 @@ class Core:
 
     def _start(self, order: orders.RunOrder) -> None:
         assert self._around is not None
+        if not self._waiting.pop((order.run_id, order.attempt), False):
+            return  # it was withdrawn
         here = self._runs[order.run_id] = execute.Execution(order, self._around)
         here.task = self._tasks.spawn(self._execute(here), f"run {order.run_id}")
 

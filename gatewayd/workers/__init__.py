@@ -25,9 +25,12 @@ What happens on failure
     It uses more memory than it may (`memory`): it is killed, which is a death like any other.
     It does not let go of its runs when it is retired: they are cut, then it is killed; the runs are not to blame.
     It stops answering pings: its stack is asked for and logged with file and line; if not even its reader thread can
-    run (C code holds the interpreter), a signal makes the process write its stacks to stderr. It gets no new runs. It
-    is left alone (the graph may come back) unless a cancel or a stop has to be made true; but the service worker is
-    replaced when it has been blocked for as long as a call may take.
+    run (C code holds the interpreter), a signal makes the process write its stacks to stderr. It gets no new runs, and
+    gives back those that its loop has not begun. After `blocked_s` another takes its post. If several runs are in it
+    at `SACRIFICED_AFTER` times that, it is killed, for nothing less stops the threads of its runs: the run whose task the
+    loop is in goes on in a quarantine worker (all of them, if that can't be told), the others in ordinary ones, and none gets a
+    strike. One that is left with a single run stays (the graph may come back), unless a cancel or a stop has to be made
+    true or there are too many of them. The service worker is replaced when it has been blocked for as long as a call may take.
     The daemon dies: each worker sees the end of its sockets and exits at once; on Linux the kernel kills it too. What
     it has started and left behind (a mark in the environment tells it) is killed by the next daemon.
 """

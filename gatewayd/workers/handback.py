@@ -15,6 +15,8 @@ CUT_S = 2.0
 """Time that runs which were cut have to end before their worker is killed."""
 STOP_S = 3.0
 """Time that a worker without runs gets to end by itself before it is killed."""
+LOOK_S = 2.0
+"""Time that the threads of a blocked worker have to tell in whose code its loop is."""
 PATIENCE_S = 60.0
 """Time that runs get to end by themselves before they are asked to drain, when there is no hurry."""
 
@@ -34,6 +36,9 @@ async def hand_back(each: worker.Worker, reason: str) -> None:
             log.warning(
                 "worker %s does not let go of its runs and is killed", each.name, extra={"fields": fields}
             )
+            if each.blocked_since is not None:
+                await _find_blockers(each)
+            each.sacrificed = True
             each.kill()
             return
     await _end(each)
@@ -50,6 +55,39 @@ async def let_go(each: worker.Worker, reason: str) -> None:
         each.drain(None, reason)
         await each.idle(None)
     await _end(each)
+
+
+async def sacrifice(each: worker.Worker, blocked_s: float) -> None:
+    """
+    Kill a worker whose loop is blocked, so that the other runs in it go on elsewhere.
+
+    Nothing less stops the threads of its runs, and while they work nobody else may execute these runs.
+    """
+    await _find_blockers(each)
+    if each.state == "gone" or each.blocked_since is None:  # it turns again
+        each.doomed = False
+        each.blockers.clear()
+        return
+    alone = f"run {min(each.blockers)} goes" if len(each.blockers) == 1 else "each of them goes"
+    fields = {"reason": "worker_blocked", "worker": each.name, "pid": each.pid, "place": each.place}
+    log.error(
+        "worker %s (pid %d) is killed with %d runs: its event loop has been blocked at %s for %.0f s; %s on alone",
+        each.name,
+        each.pid,
+        len(each.runs),
+        each.place or "?",
+        blocked_s,
+        alone,
+        extra={"fields": {**fields, "blockers": sorted(each.blockers), "runs": sorted(each.runs)}},
+    )
+    each.condemned = each.sacrificed = True
+    each.kill("its event loop was blocked")
+
+
+async def _find_blockers(each: worker.Worker) -> None:
+    """Note in whose code a worker's loop is: in that of all its runs, if C code holds the interpreter or none is told."""
+    run_id = await each.look(LOOK_S)
+    each.blockers = {run_id} if run_id in each.runs else set(each.runs)
 
 
 async def _end(each: worker.Worker) -> None:

@@ -23,5 +23,7 @@ class Plan:
     call_deadline_s: float
     max_runs: int = 0
     """Runs given to a run worker after which another takes its place; 0: any number."""
+    blocked_s: float = 10.0
+    """Seconds for which a run worker's loop may be blocked until another takes its place."""
     memory: int = 0
     """Bytes of memory beyond which a worker is killed; 0: no limit."""

@@ -22,7 +22,11 @@ log = logging.getLogger(__name__)
 QUARANTINES = 2
 """Quarantine workers at a time."""
 BLOCKED_AFTER_S = 2.0
-"""Time without an answer to a ping after which a worker counts as blocked."""
+"""Time without an answer to a ping after which a worker counts as blocked, and gets no new run."""
+SACRIFICED_AFTER = 4
+"""Multiple of the plan's `blocked_s` after which a blocked worker is killed for the sake of the other runs in it."""
+MOST_BLOCKED = 4
+"""Blocked workers that are left with their only run although another has their post; further ones are killed, too."""
 PING_EVERY_S = 0.5
 LOADING_S = 15.0
 """Time a worker may take to load the project before the log says where it is."""
@@ -36,6 +40,9 @@ class Listener(Protocol):
 
     def worker_ready(self) -> None:
         """There may be a free place."""
+
+    def worker_withdrew(self, source: worker.Worker, run_id: str, attempt: int) -> None:
+        """A worker has given a run back that it had not begun."""
 
     def worker_gone(self, source: worker.Worker, runs: dict[str, int], alone: bool) -> None:
         """A worker has ended with these runs (id to attempt); `alone`: it had but one."""
@@ -117,6 +124,14 @@ class Supervisor:
     def free(self) -> int:
         """Places for ordinary runs."""
         return sum(each.free for each in self._workers if each.role == "run")
+
+    def blocked(self) -> worker.Worker | None:
+        """Return a run worker whose loop does not turn, if for its sake there are fewer places; else None."""
+        run = [each for each in self._workers if each.role == "run" and each.state == "ready"]
+        turning = sum(each.blocked_since is None and not each.condemned for each in run)
+        if turning >= self.plan.workers:
+            return None
+        return next((each for each in run if each.blocked_since is not None), None)
 
     def ready(self) -> int:
         """Number of run workers that have loaded the project."""
@@ -325,6 +340,10 @@ class Supervisor:
         self._service = service
         self._service_changed.set()
 
+    def withdrawn(self, source: worker.Worker, run_id: str, attempt: int) -> None:
+        """A worker whose loop does not turn has given a run back."""
+        self.listener.worker_withdrew(source, run_id, attempt)
+
     def turned(self, source: worker.Worker) -> None:
         """A worker that was blocked can take runs again."""
         self.listener.worker_ready()
@@ -424,16 +443,17 @@ class Supervisor:
                     each.look_at_loading(now, LOADING_S)
                 elif each.pinged_at is None:
                     each.ping(now)
-                elif now - each.pinged_at >= BLOCKED_AFTER_S:
+                elif now - each.pinged_at >= min(BLOCKED_AFTER_S, self.plan.blocked_s):
                     self._blocked(each, now)
             turned()
 
     def _blocked(self, each: worker.Worker, now: float) -> None:
-        """A worker's loop does not turn: log where it is; the service worker is replaced when it stays so."""
+        """A worker's loop does not turn: log where it is, and have others do its work when it stays so."""
         if each.blocked_since is None:
-            each.blocked_since = now - BLOCKED_AFTER_S
+            each.blocked_since = each.pinged_at or now
             each.asked_at = now
             each.ask_stack()
+            each.withdraw()
         elif each.asked_at is not None and now - each.asked_at >= BLOCKED_AFTER_S:
             each.asked_at = None
             log.warning(
@@ -442,8 +462,22 @@ class Supervisor:
                 extra={"fields": {"worker": each.name, "runs": sorted(each.runs)}},
             )
             each.dump()
+        if each.role == "run" and not each.trial:
+            self._relieve(each, now - each.blocked_since)
         if each.role == "service" and now - each.blocked_since > self.plan.call_deadline_s:
             log.error(
                 "the service worker has been blocked for %g s and is replaced", self.plan.call_deadline_s
             )
             each.kill()
+
+    def _relieve(self, each: worker.Worker, blocked_s: float) -> None:
+        """Have another take the post of a blocked run worker; end it at last, for the sake of the other runs in it."""
+        if blocked_s >= self.plan.blocked_s and each.retired is None:
+            each.replaced = True
+            self.retire(each, f"its event loop is blocked at {each.place or '?'}", gently=True)
+        if blocked_s < SACRIFICED_AFTER * self.plan.blocked_s or each.doomed or each.how_ended:
+            return
+        left = sum(other.replaced and other.blocked_since is not None for other in self._workers)
+        if len(each.runs) > 1 or left > MOST_BLOCKED:
+            each.doomed = True
+            self._tasks.spawn(handback.sacrifice(each, blocked_s), f"end the blocked worker {each.name}")

@@ -48,6 +48,9 @@ class Owner(Protocol):
     def failed(self, worker: Worker, message: str, trace: str) -> None:
         """The project could not be loaded."""
 
+    def withdrawn(self, worker: Worker, run_id: str, attempt: int) -> None:
+        """The worker has given a run back that it had not begun."""
+
     def turned(self, worker: Worker) -> None:
         """The worker was blocked and is no more."""
 
@@ -120,8 +123,17 @@ class Worker:
     asked_at: float | None = field(default=None, init=False)
     """When the stack was asked for that has not been told, in the loop's seconds."""
     place: str = field(default="", init=False)
-    """Where the loop was seen to be blocked, for the log."""
+    """Where the loop was seen to be blocked: file:line."""
+    replaced: bool = field(default=False, init=False)
+    """Another has its post because its loop does not turn. If it dies by itself, its runs are to blame all the same."""
+    doomed: bool = field(default=False, init=False)
+    """It is about to be killed for the sake of the runs beside those that block it."""
+    sacrificed: bool = field(default=False, init=False)
+    """It was killed for their sake, or because it did not end: none of its runs is to blame for that."""
+    blockers: set[str] = field(factory=set, init=False)
+    """Runs that blocked it when it was killed."""
     _begun_at: float = field(factory=time.monotonic, init=False)
+    _look: asyncio.Future[str] | None = field(default=None, init=False)
     _looked_at: bool = field(default=False, init=False)
     _process: process.Running | None = field(default=None, init=False)
     _link: link.Link | None = field(default=None, init=False)
@@ -253,6 +265,22 @@ class Worker:
         """Ask the reader thread where the loop is."""
         self._control("stack", next(self._numbers))
 
+    async def look(self, within_s: float) -> str | None:
+        """Return the run in whose code the loop is ('': in none's); None if no thread of the process can say it."""
+        look = self._look = asyncio.get_running_loop().create_future()
+        self.ask_stack()
+        try:
+            async with asyncio.timeout(within_s):
+                run_id: str = await look
+                return run_id
+        except TimeoutError:
+            return None
+
+    def withdraw(self) -> None:
+        """Have the runs given back that the loop has not begun."""
+        for run_id, attempt in self.runs.items():
+            self._control("withdraw", run_id, attempt)
+
     def dump(self) -> None:
         """Have the process write its stacks to stderr, which works also when no thread of it can run."""
         if self._process is not None and self.state == "ready":
@@ -336,8 +364,15 @@ class Worker:
                     self.owner.loaded(self)
             case ["failed", message, trace]:
                 self.owner.failed(self, message, trace)
-            case ["stack", _, place, text]:
-                self._seen(place, logs.Whole(text))
+            case ["stack", _, place, text, run_id]:
+                if self._look is not None and not self._look.done():
+                    self._look.set_result(run_id)
+                    self.place = place
+                else:
+                    self._seen(place, logs.Whole(text))
+            case ["withdrawn", run_id, attempt]:
+                if self.runs.get(run_id) == attempt:
+                    self.owner.withdrawn(self, run_id, attempt)
             case _:
                 log.error("worker %s sent an unknown frame %r", self.name, frame[:1])
 
@@ -377,7 +412,7 @@ class Worker:
 
     def _blocked(self, since: float, place: str, text: str) -> None:
         self.place, self.asked_at = place, None
-        fields = {"worker": self.name, "place": place, "runs": sorted(self.runs)}
+        fields = {"reason": "worker_blocked", "worker": self.name, "place": place, "runs": sorted(self.runs)}
         log.warning(
             "worker %s is blocked at %s: its event loop has not turned for %.1f s\n%s",
             self.name,

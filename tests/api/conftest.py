@@ -33,6 +33,8 @@ class PlayedWorker:
     """A worker whose graphs are the test: it emits and ends runs by calling these methods."""
 
     owner: PlayedSupervisor
+    blocked_since: float | None = None
+    place: str = ""
     name: str = "played"
     state: str = "ready"
     condemned: bool = False
@@ -124,6 +126,9 @@ class PlayedSupervisor:
 
     def not_taking_s(self) -> float:
         return self.idle_s
+
+    def blocked(self) -> PlayedWorker | None:
+        return self.worker if self.worker.blocked_since is not None else None
 
     async def until_loaded(self) -> None:
         pass

@@ -150,3 +150,17 @@ async def test_a_run_that_waits_for_a_place_says_so(server):
     assert (await place(server, thread_id, run_id))["reason"] == "concurrency_limit"
     answer = await server.json("GET", f"/threads/{thread_id}/runs/{thread_id}/queue", status=404)
     assert answer == {"detail": "Not Found"}
+
+
+async def test_a_run_tells_the_line_that_blocks_its_worker_or_the_one_it_waits_for(server):
+    inside = await server.thread()
+    executing = await server.run(inside)
+    await server.worker.started(executing)
+    assert (await place(server, inside, executing))["blocked_at"] is None
+    server.worker.blocked_since, server.worker.place = 1.0, "graph.py:7 in node"
+    server.workers.places = 0
+    outside = await server.thread()
+    waiting = await server.run(outside)
+    for thread_id, run_id in ((inside, executing), (outside, waiting)):
+        told = await place(server, thread_id, run_id)
+        assert (told["reason"], told["blocked_at"]) == ("worker_blocked", "graph.py:7 in node")

@@ -58,6 +58,11 @@ class Worker:
     condemned: bool = False
     killed: bool = False
     how_ended: str = ""
+    replaced: bool = False
+    sacrificed: bool = False
+    blockers: set[str] = field(factory=set)
+    blocked_since: float | None = None
+    place: str = ""
     runs: dict[str, int] = field(factory=dict)
     orders: dict[str, dict[str, Any]] = field(factory=dict)
     most: int = 0
@@ -73,7 +78,11 @@ class Worker:
 
     @property
     def free(self) -> int:
-        return self.capacity - len(self.runs) if self.state == "ready" and not self.condemned else 0
+        return self.capacity - len(self.runs) if self._takes else 0
+
+    @property
+    def _takes(self) -> bool:
+        return self.state == "ready" and not self.condemned and self.blocked_since is None
 
     def start_run(self, run_id: str, attempt: int, order: dict[str, Any]) -> None:
         assert run_id not in self.runs, "started twice"
@@ -190,6 +199,9 @@ class Supervisor:
 
     def ready(self) -> int:
         return sum(each.state == "ready" for each in self.workers)
+
+    def blocked(self) -> Worker | None:
+        return next((each for each in self.workers if each.blocked_since is not None), None)
 
     def free_quarantines(self) -> int:
         return self.room_for_quarantines

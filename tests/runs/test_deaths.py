@@ -165,6 +165,78 @@ async def test_progress_between_two_deaths_starts_the_count_anew(engine: Any) ->
     assert (await engine.run(run)).strikes == 0
 
 
+# blocked workers
+
+
+async def quarantined(engine: Any) -> Any:
+    """Wait for a quarantine worker that has a run, and return it."""
+    await engine.workers.board.until(lambda: any(each.runs for each in engine.workers.quarantines))
+    return next(each for each in engine.workers.quarantines if each.runs)
+
+
+async def test_the_run_that_blocked_a_worker_goes_on_alone_the_others_among_others_and_none_has_a_strike(
+    engine: Any,
+) -> None:
+    blocker, bystander = await engine.executing(), await engine.executing()
+    dead = engine.worker
+    dead.condemned = dead.replaced = dead.sacrificed = True
+    dead.blockers = {blocker.run_id}
+    dead.die("its event loop was blocked")
+    assert await engine.worker.started(bystander.run_id) == 2
+    quarantine = await quarantined(engine)
+    assert quarantine.runs == {blocker.run_id: 2}
+    found = [await engine.run(run) for run in (blocker, bystander)]
+    assert [(run.strikes, run.blocked) for run in found] == [(0, True), (0, False)]
+    await quarantine.committed(blocker.run_id, quarantine.checkpoint(blocker.run_id, "0001"))
+    assert (await engine.run(blocker)).blocked is False
+
+
+async def test_a_blocked_worker_that_dies_by_itself_is_a_strike_although_another_has_its_post(
+    engine: Any,
+) -> None:
+    run = await engine.executing()
+    dead = engine.worker
+    dead.condemned = dead.replaced = True
+    dead.die()
+    quarantine = await quarantined(engine)
+    assert quarantine.runs == {run.run_id: 2}
+    assert (await engine.run(run)).strikes == 1
+
+
+async def test_a_run_that_a_blocked_worker_has_not_begun_goes_to_another(engine: Any) -> None:
+    begun, waiting = await engine.executing(), await engine.executing()
+    blocked, other = engine.worker, engine.workers.add()
+    blocked.blocked_since = 1.0
+    engine.runs.worker_withdrew(blocked, waiting.run_id, 2)
+    engine.runs.worker_withdrew(other, waiting.run_id, 1)
+    assert set(engine.runs.flights) == {begun.run_id, waiting.run_id}
+    engine.runs.worker_withdrew(blocked, waiting.run_id, 1)
+    assert await other.started(waiting.run_id) == 2
+    assert (await engine.run(waiting)).strikes == 0
+    assert blocked.runs == {begun.run_id: 1}
+
+
+async def test_a_run_that_was_cancelled_before_it_was_given_back_ends(engine: Any) -> None:
+    run = await engine.executing()
+    await engine.runs.cancel(run.thread_id, run.run_id, "interrupt")
+    engine.runs.worker_withdrew(engine.worker, run.run_id, 1)
+    await engine.landed()
+    assert await engine.status(run) == "interrupted"
+
+
+async def test_queue_names_the_place_for_the_runs_in_a_blocked_worker_and_those_that_wait_for_it(
+    engine: Any,
+) -> None:
+    inside = await engine.executing()
+    engine.worker.blocked_since, engine.worker.place = 1.0, "graph.py:7 in node"
+    waiting = await engine.create()
+    for run in (inside, waiting):
+        _, reason, blocked_at = await engine.runs.queue_place(run.thread_id, run.run_id)
+        assert (reason, blocked_at) == ("worker_blocked", "graph.py:7 in node")
+    engine.worker.blocked_since = None
+    assert (await engine.runs.queue_place(inside.thread_id, inside.run_id))[1:] == (None, None)
+
+
 # daemons
 
 
@@ -257,12 +329,6 @@ async def thrice(boots: Any, others: int = 0) -> tuple[Any, Any, list[Any]]:
         for each in [run, *beside]:
             await engine.worker.started(each.run_id)
     return await boots.start(), run, beside
-
-
-async def quarantined(engine: Any) -> Any:
-    """Wait for a quarantine worker that has a run, and return it."""
-    await engine.workers.board.until(lambda: any(each.runs for each in engine.workers.quarantines))
-    return next(each for each in engine.workers.quarantines if each.runs)
 
 
 async def test_a_run_at_which_the_daemon_died_three_times_is_tried_alone_and_others_wait_for_its_end(

@@ -52,7 +52,8 @@ class Process:
 
     def _hear(self, frame: list[Any]) -> None:
         if frame[0] == "ping":
-            self.say("pong", frame[1])
+            if "block" not in self.habits:
+                self.say("pong", frame[1])
             return
         self.told.append(frame)
         if frame[0] == "configure" and "configure" in self.habits:
@@ -119,6 +120,7 @@ class Scene:
     refusal: str | None = None
     gone: list[tuple[worker.Worker, dict[str, int], bool]] = field(factory=list)
     """What the listener has heard of ends, with whether the worker was condemned."""
+    withdrawn: list[tuple[worker.Worker, str, int]] = field(factory=list)
     _event: asyncio.Event = field(factory=asyncio.Event)
     _pids: Iterator[int] = field(factory=lambda: itertools.count(2**22 + 1))
     """Above those that Linux gives out."""
@@ -170,6 +172,11 @@ class Scene:
         raise AssertionError("no data is sent here")
 
     def worker_ready(self) -> None:
+        self.changed()
+
+    def worker_withdrew(self, source: worker.Worker, run_id: str, attempt: int) -> None:
+        self.withdrawn.append((source, run_id, attempt))
+        source.leave(run_id)
         self.changed()
 
     def worker_gone(self, source: worker.Worker, runs: dict[str, int], alone: bool) -> None:

@@ -168,6 +168,7 @@ def _composed(
         attempt=0,
         strikes=0,
         suspicions=0,
+        blocked=False,
         executed_us=0,
         cancel_action=None,
         cancel_error=None,

@@ -26,7 +26,7 @@ COLUMNS = (
     "runs.run_id, runs.thread_id, runs.assistant_id, runs.graph_id, runs.status, runs.created_at, runs.updated_at, "
     "runs.started_at, runs.ended_at, runs.metadata, coalesce(runs.kwargs_packed, runs.kwargs), runs.multitask_strategy, runs.answers, "
     "runs.attempt, runs.strikes, runs.suspicions, runs.executed_us, runs.cancel_action, runs.cancel_error, runs.result, runs.error, "
-    "runs.log_from, runs.log_to, threads.ephemeral, runs.error_trace"
+    "runs.log_from, runs.log_to, threads.ephemeral, runs.error_trace, runs.blocked"
 )
 ARGUMENTS = 10
 """Where the kwargs are among them."""
@@ -44,8 +44,8 @@ _NARROWED = {
 }
 """What a status implies, in the words of the index that has only such runs."""
 
-SUSPECT = f"(runs.strikes > 0 OR runs.suspicions >= {SUSPICIONS})"
-"""Whether a run goes on in a worker of its own."""
+SUSPECT = f"(runs.strikes > 0 OR runs.suspicions >= {SUSPICIONS} OR runs.blocked)"
+"""Whether a run goes on in a worker of its own, as `Run.suspect`."""
 
 DUE = f"""
 SELECT run_id, thread_id, {SUSPECT} FROM runs
@@ -118,6 +118,7 @@ def record(row: tuple[Any, ...]) -> Run:
         log_to=row[22],
         ephemeral=bool(row[23]),
         trace=None if row[24] is None else codec.content(row[24]).decode(),
+        blocked=bool(row[25]),
     )
 
 
@@ -255,21 +256,25 @@ def _choose(
 def run_progress(connection: sqlite3.Connection, run_id: str) -> None:
     """Note that this attempt has stored something new: a death of its worker is then no strike."""
     connection.execute(
-        "UPDATE runs SET progressed = 1, strikes = 0 WHERE run_id = ? AND status = 'running'",
+        "UPDATE runs SET progressed = 1, strikes = 0, blocked = 0 WHERE run_id = ? AND status = 'running'",
         (run_id,),
     )
 
 
 def run_park_if_running(
-    connection: sqlite3.Connection, run_id: str, attempt: int, died: bool, now: int
+    connection: sqlite3.Connection, run_id: str, attempt: int, died: bool, now: int, blocked: bool = False
 ) -> Run | None:
-    """Make a running run pending again: its worker died (a strike unless it had progressed), or handed it back."""
+    """
+    Make a running run pending again: its worker died (a strike unless it had progressed), or handed it back.
+
+    With `blocked` it is what kept the worker's loop from turning, and goes on alone.
+    """
     row = connection.execute(
         f"""UPDATE runs SET status = 'pending', boot = NULL, updated_at = ?, {EXECUTED},
                strikes = iif(?, iif(progressed, 0, strikes + 1), strikes),
-               suspicions = iif(progressed, 0, suspicions)
+               suspicions = iif(progressed, 0, suspicions), blocked = max(blocked, ?)
            WHERE run_id = ? AND attempt = ? AND {_in(states.PARK)} RETURNING run_id""",
-        (now, now, died, run_id, attempt),
+        (now, now, died, blocked, run_id, attempt),
     ).fetchone()
     return run_find(connection, run_id) if row else None
 

@@ -117,6 +117,18 @@ def sleep(state: State, config: RunnableConfig) -> State:
 sleeper = one_node("sleep", sleep)
 
 
+def tick(state: State, config: RunnableConfig) -> State:
+    """Leave a mark every 10 ms, in a thread, until there is a file named `how`."""
+    run_id = config["configurable"]["run_id"]
+    while not Path(state["how"]).exists():
+        mark(state, f"{run_id} tick")
+        time.sleep(0.01)
+    return {"done": ["tick"]}
+
+
+ticker = one_node("tick", tick)
+
+
 async def die(state: State, config: RunnableConfig) -> State:
     with witnessed(state, config, "die"):
         await asyncio.sleep(state.get("seconds", 0.3))
