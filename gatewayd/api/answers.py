@@ -104,9 +104,16 @@ class Run(TypedDict, total=False):
     error: Object | None
     kwargs: Object
     multitask_strategy: str
+    cancel_reason: str | None
     created_at: str
     updated_at: str
     langsmith_session_name: str | None
+
+
+class MergedRun(Run, total=False):
+    """The run into which others were merged."""
+
+    merged: list[str]
 
 
 class QueuePlace(TypedDict):
@@ -280,6 +287,7 @@ ANSWERS: Final[dict[str, tuple[Answer, ...]]] = {
     "POST /threads/{thread_id}/runs/{run_id}/cancel": (Answer(Object), Answer(None, 202)),
     "POST /runs/crons": (Answer(Cron),),
     "POST /threads/{thread_id}/runs/crons": (Answer(Cron),),
+    "POST /threads/{thread_id}/runs/merge": (Answer(MergedRun),),
     "POST /runs/search": (Answer(list[Run]),),
     "POST /runs/crons/search": (Answer(list[Cron]),),
     "POST /runs/crons/count": (Answer(int),),

@@ -253,6 +253,17 @@ class CancelRuns:
 
 
 @frozen(kw_only=True)
+class MergeRuns:
+    """``POST /threads/{thread_id}/runs/merge``."""
+
+    into: Object | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.into is not None:
+            raise Invalid("into: not supported")
+
+
+@frozen(kw_only=True)
 class RunSearch:
     """``POST /runs/search``."""
 

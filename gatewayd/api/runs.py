@@ -106,6 +106,21 @@ async def _found(request: web.Request, missing: str) -> Run:
     return run
 
 
+@routes.post("/threads/{thread_id:[^/]+}/runs/merge")
+async def merge_runs(request: web.Request) -> web.Response:
+    """
+    Merge the thread's pending runs into the oldest of them (an addition to the reference).
+
+    It takes the inputs of all, in order; the others end `interrupted`, with `merged:<its id>` as their `cancel_reason`.
+    They must have the same assistant and config, and inputs of one key with a list (`messages`).
+    """
+    thread_id = parse.path_id(request, "thread")
+    if request.body_exists:
+        await parse.body(request, bodies.MergeRuns)
+    merged = await request.app[keys.SERVICES].runs.merge(thread_id)
+    return reply.json({**shown(request, merged.run), "merged": [run.run_id for run in merged.ended]})
+
+
 @routes.delete("/threads/{thread_id:[^/]+}/runs/{run_id:[^/]+}")
 async def delete_run(request: web.Request) -> web.Response:
     """Remove a run's record; one that executes is stopped."""

@@ -83,6 +83,18 @@ class Cancels:
         self.carry_out(marked)
         return marked
 
+    async def merge(self, thread_id: str) -> store.Merged:
+        """Merge a thread's waiting runs into the oldest, and end the others. Raises `NotFound`, `Conflict`."""
+        try:
+            merged = await self.storage.runs_merge_if_alike(thread_id, self.now())
+        except store.Unconfirmed as unconfirmed:
+            for run in unconfirmed.result.ended:
+                self.carry_out(run)
+            raise
+        for run in merged.ended:
+            self.carry_out(run)
+        return merged
+
     def carry_out(self, run: Run) -> None:
         """Carry out a stored cancel."""
         here = self.air.flights.get(run.run_id)

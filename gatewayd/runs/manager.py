@@ -520,6 +520,10 @@ class RunManager:
         work = self.cancelling.cancel(thread_id, run_id, action, why, reason)
         return await self._owned(work, f"cancel {run_id}")
 
+    async def merge(self, thread_id: str) -> store.Merged:
+        """Merge a thread's waiting runs into the oldest of them. Raises `NotFound`, `Conflict`, `Unavailable`."""
+        return await self._owned(self.cancelling.merge(thread_id), f"merge the runs of {thread_id}")
+
     async def delete_run(self, thread_id: str, run_id: str) -> None:
         """Remove a run's record; if it executes, it is stopped. Raises `NotFound`."""
         await self._owned(self.cancelling.delete_run(thread_id, run_id), f"delete run {run_id}")

@@ -10,7 +10,7 @@ from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.model.event import Chunk
 from gatewayd.model.run import QueuePlace, Run, RunOutcome, RunRequest
 from gatewayd.storage import desk
-from gatewayd.storage.sqlite import admission, idempotency, queue, runs, slots
+from gatewayd.storage.sqlite import admission, idempotency, merging, queue, runs, slots
 
 LARGE: Final = 64 * 1024
 """Bytes of compressed arguments that are expanded on the spot."""
@@ -147,6 +147,10 @@ class Runs(desk.Desk):
     ) -> Run | None:
         """Store the wish to end a run; None if it has ended. Raises `Unconfirmed`."""
         return await self.writer.submit(runs.run_cancel_if_active, run_id, action, error, now, promise=True)
+
+    async def runs_merge_if_alike(self, thread_id: str, now: int) -> merging.Merged:
+        """Merge a thread's waiting runs; see `merging`. Raises `NotFound`, `Conflict`, `Unconfirmed`."""
+        return await self.writer.submit(merging.runs_merge_if_alike, thread_id, now, promise=True)
 
     async def run_delete(
         self,

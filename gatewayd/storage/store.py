@@ -31,6 +31,7 @@ from gatewayd.storage.sqlite import (
     database,
     failures,
     invariants,
+    merging,
     queue,
     retention,
     runs,
@@ -45,6 +46,7 @@ log = logging.getLogger(__name__)
 Created = admission.Created
 Unconfirmed = failures.Unconfirmed
 Claimed = runs.Claimed
+Merged = merging.Merged
 ThreadSearch = search.Search
 ThreadsFound = search.Found
 AssistantSearch = assistants.Search

@@ -74,6 +74,7 @@ async def test_parameters_of_query_and_headers_are_those_that_handlers_read(docu
         "run_id",
         "wait",
         "action",
+        "reason",
     }
     assert names("/threads/{thread_id}/runs", "post") == {"thread_id", "Idempotency-Key"}
     assert "Last-Event-ID" in names("/threads/{thread_id}/stream")

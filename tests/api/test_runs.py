@@ -604,3 +604,34 @@ async def test_the_operator_who_asks_for_all_details_sees_the_traceback_of_a_run
     assert found["error"] == {**error, "traceback": "Traceback"}
     waited = await server.json("GET", f"/threads/{thread_id}/runs/{run_id}/join")
     assert waited == {"__error__": error}
+
+
+async def test_the_pending_runs_of_a_thread_are_merged_into_the_oldest(server):
+    thread_id = await server.thread()
+    first = await server.run(thread_id, input={"messages": [{"role": "user", "content": "first"}]})
+    await server.worker.started(first)
+    said = [{"messages": [{"role": "user", "content": text}]} for text in "abc"]
+    oldest, *others = [await server.run(thread_id, input=each) for each in said]
+    path = f"/threads/{thread_id}/runs"
+    merged = await server.json("POST", f"{path}/merge", {})
+    assert (merged["run_id"], merged["status"], merged["merged"]) == (oldest, "pending", others)
+    assert [one["content"] for one in merged["kwargs"]["input"]["messages"]] == ["a", "b", "c"]
+    for run_id in others:
+        await server.finished(thread_id, run_id)
+        run = await server.json("GET", f"{path}/{run_id}")
+        assert (run["status"], run["cancel_reason"]) == ("interrupted", f"merged:{oldest}")
+    assert [run["run_id"] for run in await server.json("GET", f"{path}?status=pending")] == [oldest]
+    assert (await server.json("POST", f"{path}/merge", status=409))["detail"].startswith("Nothing to merge")
+    other = await server.run(thread_id, input={"messages": []}, config={"recursion_limit": 7})
+    refused = await server.json("POST", f"{path}/merge", {}, status=409)
+    assert refused["detail"] == f"Run {other} can't be merged: it differs from run {oldest} in its config"
+
+
+async def test_a_merge_names_what_is_wrong_with_it(server):
+    missing = await server.json("POST", f"/threads/{uuid.uuid4()}/runs/merge", {}, status=404)
+    assert missing["detail"].startswith("Thread with ID")
+    await server.json("POST", "/threads/nothing/runs/merge", {}, status=422)
+    path = f"/threads/{await server.thread()}/runs/merge"
+    for body in ({"into": "another"}, {"into": 1}, {"int": "running"}, []):
+        refused = await server.json("POST", path, body, status=422)
+        assert refused["detail"]

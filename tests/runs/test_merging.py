@@ -1,0 +1,97 @@
+"""Merging the runs that wait on a thread: what becomes of each of them, also over a crash."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from gatewayd.errors import Conflict
+from gatewayd.model.run import Run
+from gatewayd.runs import recovery
+from gatewayd.storage import store
+from gatewayd.storage.sqlite import failures
+from tests.runs.conftest import Boots, Engine
+
+
+def said(text: str) -> dict[str, Any]:
+    return {"kwargs": {"input": {"messages": [text]}, "command": None}}
+
+
+async def queued(engine: Engine) -> tuple[Run, list[Run]]:
+    """Return a run that executes, and three that wait for its end."""
+    holder = await engine.executing(**said("first"))
+    return holder, [await engine.create(holder.thread_id, **said(text)) for text in "abc"]
+
+
+async def test_the_merged_runs_end_at_once_and_the_oldest_follows_with_all_inputs(engine: Engine) -> None:
+    holder, (oldest, *others) = await queued(engine)
+    waits = [asyncio.ensure_future(engine.runs.wait(run.thread_id, run.run_id)) for run in others]
+    merged = await engine.runs.merge(holder.thread_id)
+    assert [run.run_id for run in merged.ended] == [run.run_id for run in others]
+    async with asyncio.timeout(20):
+        assert [(await wait).status for wait in waits] == ["interrupted"] * 2
+    for run in others:
+        found = await engine.run(run)
+        assert found is not None
+        assert (found.status, found.cancel_reason) == ("interrupted", f"merged:{oldest.run_id}")
+    assert await engine.status(holder) == "running"
+    engine.worker.end(holder.run_id)
+    await engine.worker.started(oldest.run_id)
+    assert engine.worker.orders[oldest.run_id]["kwargs"]["input"] == {"messages": ["a", "b", "c"]}
+    engine.worker.end(oldest.run_id)
+    await engine.landed()
+    assert (await engine.thread(holder)).status == "idle"
+
+
+async def test_of_two_merges_at_once_the_second_finds_nothing_to_merge(engine: Engine) -> None:
+    holder, (oldest, *_) = await queued(engine)
+    with engine.writer_held():
+        both = [asyncio.ensure_future(engine.runs.merge(holder.thread_id)) for _ in range(2)]
+        await asyncio.sleep(0)
+    first, second = await asyncio.gather(*both, return_exceptions=True)
+    assert isinstance(first, store.Merged)
+    assert first.run.kwargs["input"] == {"messages": ["a", "b", "c"]}
+    assert isinstance(second, Conflict)
+    found = await engine.run(oldest)
+    assert found is not None
+    assert found.kwargs["input"] == {"messages": ["a", "b", "c"]}
+
+
+async def test_what_was_merged_when_the_daemon_died_is_ended_by_the_next_boot(
+    boots: Boots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await boots.start()
+    holder, (oldest, *others) = await queued(engine)
+    monkeypatch.setattr(type(engine.runs.cancelling), "carry_out", lambda *_: None)  # it dies before
+    await engine.runs.merge(holder.thread_id)
+    assert [await engine.status(run) for run in others] == ["pending"] * 2
+    monkeypatch.undo()
+    engine = await boots.start()
+    await recovery.end_cancelled(engine.runs)
+    await engine.runs._tasks.join()
+    engine.claim()
+    for run in others:
+        await engine.runs.over(run.thread_id, run.run_id)
+    assert [await engine.status(run) for run in others] == ["interrupted"] * 2
+    await engine.worker.started(holder.run_id)
+    engine.worker.end(holder.run_id)
+    await engine.worker.started(oldest.run_id)
+    assert engine.worker.orders[oldest.run_id]["kwargs"]["input"] == {"messages": ["a", "b", "c"]}
+
+
+async def test_a_merge_that_the_disk_does_not_confirm_is_carried_out_all_the_same(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder, (_, *others) = await queued(engine)
+    merge = engine.storage.runs_merge_if_alike
+
+    async def unconfirmed(*args: Any) -> store.Merged:
+        raise failures.Unconfirmed("the disk does not confirm", await merge(*args))
+
+    monkeypatch.setattr(type(engine.storage), "runs_merge_if_alike", lambda _, *args: unconfirmed(*args))
+    with pytest.raises(failures.Unconfirmed):
+        await engine.runs.merge(holder.thread_id)
+    await engine.runs._tasks.join()
+    assert [await engine.status(run) for run in others] == ["interrupted"] * 2
