@@ -221,6 +221,7 @@ async def test_a_run_that_was_cancelled_before_it_was_given_back_ends(engine: An
     await engine.runs.cancel(run.thread_id, run.run_id, "interrupt")
     engine.runs.worker_withdrew(engine.worker, run.run_id, 1)
     await engine.landed()
+    await engine.storage.counters()  # what was posted to the writer before is stored
     assert await engine.status(run) == "interrupted"
 
 
