@@ -32,6 +32,7 @@ from langgraph.types import Command, Interrupt, Send, StateSnapshot
 from gatewayd.blobs import join
 from gatewayd.channel import orders
 from gatewayd.checkpointing import pieces, rows, sql
+from gatewayd.model.run import RESUMING
 from gatewayd.worker import checkpoints, graphs, reader
 
 ERROR, INTERRUPT, RESUME = "__error__", "__interrupt__", "__resume__"
@@ -67,7 +68,7 @@ async def plan(
     """Decide how this attempt begins."""
     begun = order.attempt > 1 and bool(storage.fetch(sql.RUN_HAS_BEGUN, (order.run_id, order.run_id))[0][0])
     if not begun:
-        return await _first(order, graph, config, storage)
+        return await _first(order, graph, await _forked(order, config, saver), storage)
     newest = latest(config)
     snapshot = await graph.aget_state(newest, subgraphs=True)
     here = await saver.aget_tuple(newest)
@@ -75,6 +76,24 @@ async def plan(
         return Plan(over=here is not None, input=order.kwargs.get("input"), config=newest)
     answers = _open_answers(order.answers, order.thread_id, snapshot, storage)
     return Plan(input=Command(resume=answers) if answers else None, config=newest)
+
+
+async def _forked(order: orders.RunOrder, config: RunnableConfig, saver: checkpoints.Saver) -> RunnableConfig:
+    """
+    Return the config with the place at which a new input is to be added.
+
+    That is not behind another input: a checkpoint that only took one has the values of its parent. Front ends that edit
+    a message name such a checkpoint, and their edits are versions of one message only if they have one parent.
+    """
+    place = config["configurable"]
+    known = order.kwargs.get("command") or order.kwargs.get("input") is None or place.get(RESUMING)
+    while place.get("checkpoint_id") and not place.get("checkpoint_ns") and not known:
+        here = await saver.aget_tuple(config)
+        if here is None or here.parent_config is None or here.metadata.get("source") != "input":
+            break
+        place = {**place, "checkpoint_id": here.parent_config["configurable"]["checkpoint_id"]}
+        config = {**config, "configurable": place}
+    return config
 
 
 async def _first(

@@ -649,3 +649,35 @@ async def test_items_are_put_read_found_and_deleted(client: LangGraphClient) -> 
         await client.store.put_item([], key="k", value={})
     with pytest.raises(UnprocessableEntityError):
         await client.store.put_item(["sdk", ""], key="k", value={})
+
+
+async def test_edits_of_a_message_are_versions_beside_each_other(client: LangGraphClient) -> None:
+    """As front ends make them: each from the checkpoint before the state that shows the message first."""
+    thread_id = (await client.threads.create())["thread_id"]
+
+    async def say(text: str, checkpoint: Any = None) -> list[dict[str, Any]]:
+        message = {"messages": [{"type": "human", "content": text, "id": text}]}
+        await client.runs.wait(thread_id, "parrot", input=message, checkpoint=checkpoint)
+        return [dict(state) for state in await client.threads.get_history(thread_id, limit=100)]
+
+    def before(history: list[dict[str, Any]], message_id: str) -> Any:
+        shows = [
+            state
+            for state in history
+            if message_id in [each["id"] for each in (state["values"].get("messages") or [])]
+        ]
+        return shows[-1]["parent_checkpoint"]
+
+    history = await say("first")
+    for message_id, kept in (("second", ["first"]), ("one", [])):
+        history = await say(message_id, before(history, "first") if not kept else None)
+        parents = []
+        for n in range(3):
+            edit = f"{message_id}-{n}"
+            history = await say(edit, before(history, message_id if n == 0 else f"{message_id}-{n - 1}"))
+            said = [each["id"] for each in history[0]["values"]["messages"] if each["type"] == "human"]
+            assert said == [*kept, edit]
+            made = next(state for state in history if state["metadata"]["source"] == "input")
+            parents.append(made["parent_checkpoint"])
+        assert parents[0] is not None
+        assert [each["checkpoint_id"] for each in parents] == [parents[0]["checkpoint_id"]] * 3
