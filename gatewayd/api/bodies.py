@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from gatewayd import wire
 from gatewayd.api import parse
-from gatewayd.api.parse import Filter, Limit, Object, Offset
+from gatewayd.api.parse import Filter, Filters, Limit, Object, Offset
 from gatewayd.errors import Invalid
 from gatewayd.model import selection
 from gatewayd.model.retention import NewTtl
@@ -175,6 +175,7 @@ class ThreadCount:
     """``POST /threads/count``."""
 
     metadata: Filter = field(factory=lambda: Filter({}))
+    exclude_metadata: Filters = field(factory=lambda: Filters([]))
     values: Filter = field(factory=lambda: Filter({}))
     status: Literal["idle", "busy", "interrupted", "error"] | None = None
 

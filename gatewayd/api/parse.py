@@ -47,6 +47,8 @@ Offset = NewType("Offset", int)
 """Number of rows to skip: 0 or more."""
 Filter = NewType("Filter", dict)  # type: ignore[type-arg]  # a filter's values are free
 """Object that rows are compared with."""
+Filters = NewType("Filters", list)  # type: ignore[type-arg]  # of objects
+"""One filter, or a list of them."""
 ThreadId = NewType("ThreadId", str)
 AssistantId = NewType("AssistantId", str)
 CheckpointId = NewType("CheckpointId", str)
@@ -205,17 +207,34 @@ def _filter(value: Any, _: Any = None) -> Object:
     if isinstance(value, wire.Raw):
         raise _too_many_terms(value)
     found = mapping(value)
-    left, terms = [found], 0
+    _check_terms(value, [found])
+    return found
+
+
+def _filters(value: Any, _: Any = None) -> list[Object]:
+    """Read one filter or a list of them, none of which is empty: an empty one matches everything."""
+    if isinstance(value, wire.Raw):
+        raise _too_many_terms(value)
+    found = value if isinstance(value, list) else [value]
+    if not found or not all(isinstance(each, dict) and each for each in found):
+        raise no_schema(value)
+    _check_terms(value, found)
+    return found
+
+
+def _check_terms(value: Any, filters: Sequence[Object | list[Any]]) -> None:
+    """Raise `Wrong` if filters have more values than one statement takes, or one that storage does not take."""
+    left, terms = list(filters), 0
     while left:
-        for item in left.pop().values():
+        members = left.pop()
+        for item in members.values() if isinstance(members, dict) else members:
             terms += 1
-            if isinstance(item, dict):
+            if isinstance(item, dict | list):
                 left.append(item)
             elif isinstance(item, int) and not -LARGEST - 1 <= item <= LARGEST:
                 raise Wrong(item, f"{item} is greater than the maximum of {LARGEST}", "maximum")
     if terms > MOST_TERMS:
         raise _too_many_terms(value)
-    return found
 
 
 def _too_many_terms(value: Any) -> Wrong:
@@ -229,6 +248,7 @@ def _converter() -> Converter:
     converter.register_structure_hook(Limit, lambda value, _: between(integer(value), 1, 1000))
     converter.register_structure_hook(Offset, lambda value, _: between(integer(value), 0, LARGEST))
     converter.register_structure_hook(Filter, _filter)
+    converter.register_structure_hook(Filters, _filters)
     converter.register_structure_hook(ThreadId, lambda value, _: identifier(string(value), "thread"))
     converter.register_structure_hook(AssistantId, lambda value, _: identifier(string(value), "assistant"))
     converter.register_structure_hook(CheckpointId, lambda value, _: checkpoint_id(value))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import hdrs, web
 
 from gatewayd.api import admission, keys, parse, reply, runs, sse, waiting
@@ -9,6 +11,9 @@ from gatewayd.errors import NotFound
 from gatewayd.model.run import Run
 
 routes = web.RouteTableDef()
+
+RUN: Final = "/runs/{run_id:(?!(?:batch|cancel|crons|search|stream|wait)$)[^/]+}"
+"""One run; what else is at this place are methods of their own, which are called with POST."""
 
 
 @routes.post("/runs")
@@ -42,7 +47,7 @@ async def wait_stateless_run(request: web.Request) -> web.StreamResponse:
     return await waiting.late(request, run.thread_id, run.run_id, admitted.ended, tied=tied)
 
 
-@routes.get("/runs/{run_id:[^/]+}")
+@routes.get(RUN)
 async def get_stateless_run(request: web.Request) -> web.Response:
     """Return a run whatever its thread."""
     return reply.json(runs.shown(request, await _found(request, "Not Found")))

@@ -31,6 +31,7 @@ from gatewayd.model import selection
 Schema = dict[str, Any]
 
 OBJECT: Final[Schema] = {"type": "object"}
+FILLED: Final[Schema] = {"type": "object", "minProperties": 1}
 STRINGS: Final[Schema] = {"type": "array", "items": {"type": "string"}}
 UUID: Final[Schema] = {"type": "string", "format": "uuid"}
 MODE: Final[Schema] = {"type": "string", "enum": sorted(bodies.STREAM_MODES)}
@@ -76,6 +77,7 @@ KINDS: Final[dict[str, Schema]] = {
         "maxProperties": bodies.MOST_EXTRACTED,
     },
     "Filter": OBJECT,
+    "Filters": {"anyOf": [FILLED, {"type": "array", "items": FILLED, "minItems": 1}]},
     "ItemIndex": {"anyOf": [{"const": False}, STRINGS]},
     "Limit": {"type": "integer", "minimum": 1, "maximum": 1000},
     "Minutes": {"type": "number", "minimum": -bodies.LONGEST_LIFE_MIN, "maximum": bodies.LONGEST_LIFE_MIN},

@@ -41,6 +41,7 @@ async def search_threads(request: web.Request) -> web.Response:
     services = request.app[keys.SERVICES]
     search = store.ThreadSearch(
         metadata=body.metadata,
+        excluded=body.exclude_metadata,
         values=body.values,
         status=body.status,
         ids=[_thread_id(text) for text in body.ids],
@@ -71,6 +72,7 @@ async def count_threads(request: web.Request) -> web.Response:
     services = request.app[keys.SERVICES]
     search = store.ThreadSearch(
         metadata=body.metadata,
+        excluded=body.exclude_metadata,
         values=body.values,
         status=body.status,
         scan=services.settings.search_scan,

@@ -20,11 +20,9 @@ BEGINNING = frozenset({"-1", "0", "-"})
 ALWAYS = frozenset({"metadata", "error"})
 """Kinds that no mode filter removes: without them a client takes a failed run for a good one."""
 
-NAMES = {
-    "messages-tuple": ("messages",),
-    "messages": ("messages", "messages/metadata", "messages/partial", "messages/complete"),
-}
-"""Modes whose events have other names."""
+MESSAGES = ("messages", "messages/metadata", "messages/partial", "messages/complete")
+NAMES = {"messages-tuple": MESSAGES, "messages": MESSAGES}
+"""Modes whose events have other names. A run has messages in one of both forms, whichever its reader asks for."""
 
 
 def frame(name: str, data: bytes, event_id: str | None = None) -> bytes:

@@ -97,6 +97,21 @@ async def test_errors_are_json_with_status_and_detail_of_the_reference(server, m
     assert await server.json(method, path, status=status) == {"detail": detail}
 
 
+async def test_no_method_on_all_runs_is_taken_for_the_id_of_a_run(server):
+    app = server.client.server.app
+    paths = {route.resource.canonical for route in app.router.routes() if route.method == "POST"}
+    asked = [path for path in paths if path.startswith("/runs/") and path.count("/") == 2]
+    assert {"/runs/batch", "/runs/cancel", "/runs/crons", "/runs/search"} <= set(asked)
+    for path in asked:
+        for method in ("GET", "DELETE", "PUT", "PATCH"):
+            async with server.client.request(method, path) as answer:
+                assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+                assert await answer.json() == {"detail": "Method Not Allowed"}
+    for path in ("/runs/batched", "/runs/join", "/runs/nothing"):
+        refused = await server.json("GET", path, status=422)
+        assert refused == {"detail": "Invalid run ID: must be a UUID"}
+
+
 async def test_405_names_the_methods_that_are_allowed(server):
     async with server.client.put("/threads") as answer:
         assert answer.headers["Allow"] == "POST"

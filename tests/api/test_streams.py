@@ -252,6 +252,7 @@ async def test_a_replay_shows_the_joined_run_only(server):
         ("stream_mode=values,updates", ["metadata", "values", "updates"]),
         ("stream_mode=messages-tuple", ["metadata", "messages"]),
         ("stream_mode=messages", ["metadata", "messages"]),
+        ("stream_mode=messages&stream_mode=messages-tuple", ["metadata", "messages"]),
         ("stream_mode=zz", ["metadata"]),
         ("namespace=x&checkpoint_id=y", ["metadata", "values", "updates", "messages"]),
     ],

@@ -181,6 +181,56 @@ async def test_threads_are_found_by_metadata_values_status_and_ids(server):
     assert await found(ids=[]) == {first, second}
 
 
+async def test_threads_and_their_number_leave_out_what_is_excluded_and_find_items_of_lists(server):
+    shown = await server.thread(metadata={"tags": ["a", "b"], "nest": {"y": [1, 2]}})
+    hidden = await server.thread(metadata={"tags": ["b", {"k": 1, "l": 2}], "hidden": True})
+    bare = await server.thread()
+    await server.completed(bare, result=b'{"messages":[{"type":"human","id":"1"},{"type":"ai","id":"2"}]}')
+
+    async def found(**body):
+        rows = await server.json("POST", "/threads/search", body)
+        assert await server.json("POST", "/threads/count", body) == len(rows)
+        return {row["thread_id"] for row in rows}
+
+    assert await found(exclude_metadata={"hidden": True}) == {shown, bare}
+    assert await found(exclude_metadata=[{"hidden": True}, {"nest": {"y": [2]}}]) == {bare}
+    assert await found(exclude_metadata=None) == {shown, hidden, bare}
+    assert await found(exclude_metadata={"hidden": True, "tags": ["a"]}) == {shown, hidden, bare}
+    assert await found(metadata={"tags": ["b"]}, exclude_metadata={"hidden": True}) == {shown}
+    assert await found(metadata={"tags": ["b"]}) == {shown, hidden}
+    assert await found(metadata={"tags": [{"l": 2}]}) == {hidden}
+    assert await found(metadata={"tags": "b"}) == set()
+    assert await found(values={"messages": [{"type": "ai"}]}) == {bare}
+    assert await found(values={"messages": [{"type": "ai", "id": "1"}]}) == set()
+    rows = await server.json(
+        "POST", "/threads/search", {"ids": [shown, bare], "exclude_metadata": {"nest": {}}}
+    )
+    assert [row["thread_id"] for row in rows] == [bare]
+
+
+@pytest.mark.parametrize("path", ["/threads/search", "/threads/count"])
+@pytest.mark.parametrize("excluded", [{}, [], [{}], [{"a": 1}, {}], "x", 5, [5], [[{"a": 1}]], True])
+async def test_what_is_excluded_is_an_object_or_a_list_of_them_and_none_is_empty(server, path, excluded):
+    refused = await server.json("POST", path, {"exclude_metadata": excluded}, status=422)
+    assert 'On instance["exclude_metadata"]' in refused["detail"]
+
+
+@pytest.mark.parametrize("key", ["assistants", "runs/crons"])
+async def test_assistants_and_crons_are_found_and_counted_by_items_of_lists(server, key):
+    async def found(**body):
+        rows = await server.json("POST", f"/{key}/search", body)
+        assert await server.json("POST", f"/{key}/count", body) == len(rows)
+        return len(rows)
+
+    body = {"metadata": {"tags": ["a", {"k": 1, "l": 2}]}}
+    if key == "assistants":
+        await server.json("POST", "/assistants", {"graph_id": "chat", **body})
+    else:
+        await server.json("POST", "/runs/crons", {"assistant_id": "chat", "schedule": "0 0 1 1 *", **body})
+    assert await found(metadata={"tags": [{"k": 1}, "a"]}) == 1
+    assert await found(metadata={"tags": ["a", "b"]}) == 0
+
+
 async def test_a_thread_search_sorts_pages_and_selects(server):
     made = [await server.thread() for _ in range(3)]
     ids_ = sorted(made)  # two of one millisecond are in no order
@@ -242,6 +292,10 @@ async def test_a_search_that_looks_at_too_many_threads_says_so_and_a_count_is_re
         ({"extract": {f"a{n}": "values" for n in range(11)}}, 422, "has more than 10 properties"),
         ({"metadata": {"a": 2**63}}, 422, "is greater than the maximum of"),
         ({"metadata": {str(n): n for n in range(300)}}, 422, "more than 200 values"),
+        ({"metadata": {"l": list(range(200))}}, 422, "more than 200 values"),
+        ({"values": {"l": [{"a": 2**63}]}}, 422, "is greater than the maximum of"),
+        ({"exclude_metadata": {"l": [2**63]}}, 422, "is greater than the maximum of"),
+        ({"exclude_metadata": [{"a": n} for n in range(201)]}, 422, "more than 200 values"),
     ],
 )
 async def test_a_search_refuses_what_it_cannot_do(server, body, status, part):

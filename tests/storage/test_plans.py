@@ -225,6 +225,8 @@ def searches(thread_id: str) -> list[dict[str, Any]]:
         {"metadata": {"nest": {"name": "x"}}},
         {"values": {"a": 1}},
         {"metadata": {"name": "x"}, "values": {"a": 1}},
+        {"excluded": [{"name": "x"}]},
+        {"metadata": {"nest": [1]}, "excluded": [{"name": "y", "list": [{"a": 1}]}, {"b": 1}]},
     ]
     statuses = (None, "idle", "busy", "interrupted", "error")
     keys = ("thread_id", "status", "created_at", "updated_at", "state_updated_at")
@@ -260,7 +262,7 @@ def test_a_page_of_threads_is_read_in_its_order_and_never_sorted(desk: Any, anal
     traced: list[str] = []
     desk.connection.set_trace_callback(traced.append)
     for fields in searches("thread"):
-        if not {"metadata", "values", "ids"} & fields.keys():
+        if not {"metadata", "values", "ids", "excluded"} & fields.keys():
             search.threads_search(desk.connection, search.Search(**fields))
     desk.connection.set_trace_callback(None)
     walks = [sql for sql in traced if "ORDER BY" in sql]

@@ -87,15 +87,8 @@ def matches(thread: Thread, wanted: search.Search) -> bool:
         (not wanted.ids or thread.thread_id in wanted.ids)
         and wanted.status in (None, thread.status)
         and model.contains(thread.metadata, wanted.metadata)
-        and (
-            not wanted.values
-            or (
-                values is not None
-                and all(
-                    key in values and model.equal(values[key], value) for key, value in wanted.values.items()
-                )
-            )
-        )
+        and (not wanted.values or (values is not None and model.contains(values, wanted.values)))
+        and not any(model.contains(thread.metadata, excluded) for excluded in wanted.excluded)
     )
 
 
@@ -113,17 +106,18 @@ def searches(draw: strategies.DrawFn, made: list[Thread]) -> dict[str, Any]:
     """Draw what to look for: parts of what there is, and things there are not."""
     metadata: Any = {}
     values: Any = {}
+    excluded: list[Any] = []
     if made:
         base = draw(strategies.sampled_from(made))
         metadata = draw(
             strategies.just({}) | model.part(base.metadata).filter(lambda value: isinstance(value, dict))
         )
         if base.values is not None and draw(strategies.booleans()):
-            whole = wire.loads(base.values)
-            chosen = (
-                draw(strategies.lists(strategies.sampled_from(sorted(whole)), unique=True)) if whole else []
-            )
-            values = {key: draw(model.part(whole[key], False)) for key in chosen}
+            values = draw(model.part(wire.loads(base.values)).filter(lambda value: isinstance(value, dict)))
+        if draw(strategies.booleans()):
+            others = draw(strategies.lists(strategies.sampled_from(made), max_size=2))
+            parts = [draw(model.part(other.metadata)) for other in others]
+            excluded = [each for each in parts if isinstance(each, dict) and each]
     known = [thread.thread_id for thread in made]
     some_ids = strategies.lists(
         strategies.sampled_from([*known, ids.system_assistant_id("none")]), max_size=12
@@ -131,6 +125,7 @@ def searches(draw: strategies.DrawFn, made: list[Thread]) -> dict[str, Any]:
     return {
         "metadata": wire.loads(wire.dumps(metadata)),
         "values": wire.loads(wire.dumps(values)),
+        "excluded": wire.loads(wire.dumps(excluded)),
         "status": draw(strategies.none() | strategies.sampled_from(search.STATUSES)),
         "ids": draw(strategies.none() | some_ids),
         "sort_by": draw(strategies.sampled_from(KEYS)),
@@ -229,6 +224,12 @@ def test_a_search_that_gives_up_answers_what_it_has_found_and_says_so(
     with pytest.raises(Invalid, match="more than 6 threads would have to be looked at"):
         search.threads_count(desk.connection, search.Search(metadata={"nest": {"n": 4}}, scan=6))
     assert search.threads_count(desk.connection, search.Search(metadata={"nest": {"n": 4}}, scan=10)) == 2
+    others = {**wanted, "metadata": {}, "excluded": [{"nest": {"n": n}} for n in range(4)]}
+    found = search.threads_search(desk.connection, search.Search(**others, scan=6))
+    assert ([thread.thread_id for thread in found.threads], found.scanned) == ([deep[4]], 6)
+    with pytest.raises(Invalid, match="more than 6 threads would have to be looked at"):
+        search.threads_count(desk.connection, search.Search(excluded=others["excluded"], scan=6))
+    assert search.threads_count(desk.connection, search.Search(excluded=others["excluded"], scan=10)) == 2
 
 
 def test_a_search_that_takes_too_long_gives_up(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ KINDS = (
     ("modes", "shown"),
     [
         (["values"], {"metadata", "values", "error"}),
-        (["messages-tuple"], {"metadata", "messages", "error"}),
+        (["messages-tuple"], {"metadata", "messages", "messages/partial", "messages/complete", "error"}),
         (["messages"], {"metadata", "messages", "messages/partial", "messages/complete", "error"}),
         (["updates", "custom"], {"metadata", "updates", "custom", "error"}),
         ([], {"metadata", "error"}),

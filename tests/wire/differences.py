@@ -482,6 +482,22 @@ ROWS: Final = (
             ("protocol_commands_that_are_wrong", "answer.message"),
         )
     ),
+    # newer than this reference
+    *(
+        Row(scenario, ask, place, "a list is contained in one that has its items, as from 0.17 on")
+        for scenario, ask, place in (
+            ("thread_search", "POST /threads/search", "headers.x-pagination-total"),
+            ("thread_search", "POST /threads/search", "answer.0"),
+            ("threads_counted", "POST /threads/count", "answer"),
+        )
+    ),
+    Row(
+        "join_messages_with_a_filter",
+        "GET */runs/<run 2>/stream[?]stream_mode=messages-tuple",
+        "answer.events.*",
+        "a filter by either form of messages lets both through, as in 0.18",
+        added=True,
+    ),
     # what the records of runs and crons tell beyond the reference's
     *(
         Row(scenario, "*/runs*", "answer.*error", "why a run failed is on its record", added=True)

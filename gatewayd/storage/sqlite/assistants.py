@@ -203,7 +203,7 @@ def versions_statement(
     assistant_id: str, metadata: dict[str, Any], limit: int, offset: int
 ) -> tuple[str, list[Any]]:
     """Return the SELECT of an assistant's versions, newest first, and its parameters."""
-    found = filters.matches("metadata", metadata, containment=True)
+    found = filters.matches("metadata", metadata)
     found.add("assistant_id = ?", assistant_id)
     sql = (
         f"SELECT {VERSION_COLUMNS} FROM assistant_versions WHERE {' AND '.join(found.terms)} "
@@ -213,7 +213,7 @@ def versions_statement(
 
 
 def _conditions(search: Search) -> filters.Conditions:
-    found = filters.matches("metadata", search.metadata, containment=True)
+    found = filters.matches("metadata", search.metadata)
     found.add("NOT hidden")
     if search.graph_id is not None:
         found.add("graph_id = ?", search.graph_id)

@@ -240,7 +240,7 @@ def crons_count(connection: sqlite3.Connection, search: Search) -> int:
 
 
 def _conditions(search: Search) -> filters.Conditions:
-    found = filters.matches("metadata", search.metadata, containment=True)
+    found = filters.matches("metadata", search.metadata)
     for column in ("assistant_id", "thread_id", "enabled"):
         wanted = getattr(search, column)
         if wanted is not None:

@@ -62,6 +62,8 @@ class Search:
     """What `threads_search` and `threads_count` look for; None means any."""
 
     metadata: dict[str, Any] = field(factory=dict)
+    excluded: list[dict[str, Any]] = field(factory=list)
+    """Metadata of threads that are not looked for: those that contain any of these."""
     values: dict[str, Any] = field(factory=dict)
     status: str | None = None
     ids: list[str] | None = None
@@ -138,11 +140,11 @@ def tags_of(metadata: dict[str, Any]) -> list[tuple[str, str | float]]:
 
 
 def _terms(search: Search) -> filters.Conditions:
-    terms = filters.matches("metadata", search.metadata, containment=True)
-    of_values = filters.matches(states.VALUES, search.values, containment=False)
-    for term in of_values.terms:
-        terms.terms.append(term)
-    terms.parameters += of_values.parameters
+    terms = filters.matches("metadata", search.metadata)
+    for excluded in search.excluded:
+        terms.add_none_of(filters.matches("metadata", excluded))
+    # last, for they are the dearest to read
+    terms.add_all(filters.matches(states.VALUES, search.values))
     return terms
 
 
