@@ -16,6 +16,7 @@ import pytest
 
 from tests.crash import script as scripts
 from tests.crash import served as subject
+from tests.crash import storm
 from tests.processes import daemon
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -26,12 +27,12 @@ PAUSE = 0.15
 
 
 def walk(
-    name: str, client: str, call: str, thread_id: str | None, steps: int, *, gate: str = "", **more: Any
+    name: str, client: str, call: str, thread_id: str | None, steps: int, *, graph: str = "walk", **more: Any
 ) -> dict[str, Any]:
-    kwargs = {"input": {"steps": steps, "pause": PAUSE, "gate": gate}, **more}
+    kwargs = {"input": {"steps": steps, "pause": PAUSE}, **more}
     if call == "stream":
         kwargs["stream_mode"] = ["updates"]
-    return {"name": name, "client": client, "call": call, "args": [thread_id, "walk"], "kwargs": kwargs}
+    return {"name": name, "client": client, "call": call, "args": [thread_id, graph], "kwargs": kwargs}
 
 
 def all_at(calls: list[scripts.Call], step: int) -> bool:
@@ -172,18 +173,23 @@ async def test_clients_get_their_end_when_the_daemon_is_killed_at_a_finish(
     make: Make, first: str, when: str, tmp_path: Path
 ) -> None:
     """Twice, while the last transaction of a run is about to be committed or has just been."""
-    served = make(jobs_per_worker=20)
+    served = make(storm.PROJECT, jobs_per_worker=20)
     await served.start(crash_at=f"run_finish_if_active:{when}:1")
     threads = {name: await served.thread() for name in ("async", "sync", "wait")}
     short, long = (6, 20) if first == "streams" else (20, 6)
     gate = tmp_path / "all have been accepted"
     orders = [
-        walk("async", "async", "stream", threads["async"], short, gate=str(gate)),
-        walk("sync", "sync", "stream", threads["sync"], short, gate=str(gate)),
-        walk("stateless", "async", "stream", None, short, gate=str(gate)),
-        walk("wait", "sync", "wait", threads["wait"], long, gate=str(gate)),
-        walk("stateless wait", "async", "wait", None, long, gate=str(gate)),
+        walk(name, client, call, threads.get(name), steps, graph="steps")
+        for name, client, call, steps in (
+            ("async", "async", "stream", short),
+            ("sync", "sync", "stream", short),
+            ("stateless", "async", "stream", short),
+            ("wait", "sync", "wait", long),
+            ("stateless wait", "async", "wait", long),
+        )
     ]
+    for order in orders:
+        order["kwargs"]["input"] |= {"gate": str(gate), "witness": str(tmp_path / "witness")}
     async with scripts.Script(served.url, orders) as script:
         calls = script.calls
         await daemon.until(lambda: all(calls[order["name"]].created for order in orders), "all are accepted")
