@@ -147,6 +147,8 @@ class RunOutcome:
     end_checkpoint_id: str | None = None
     asked: dict[str, str] = field(factory=dict)
     """Interrupt id to the namespace in which it was raised (segments joined by "|"), as far as that is known."""
+    refusal: dict[str, Any] | None = None
+    """Why strict answers were refused: `reason`, `interrupt_ids`, `pending_ids`."""
     quiet: bool = False
     """The thread's projection stays as it is: the run had not begun."""
     rollback: bool = False

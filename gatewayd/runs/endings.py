@@ -18,7 +18,7 @@ import attrs
 from attrs import define, field
 
 from gatewayd import tasks, wire
-from gatewayd.errors import Damaged, GatewaydError, Rejected, Unavailable
+from gatewayd.errors import Damaged, GatewaydError, NotFound, Rejected, Unavailable
 from gatewayd.model import event, state
 from gatewayd.model.event import Chunk, Item
 from gatewayd.model.run import Run, RunOutcome
@@ -85,7 +85,13 @@ class Endings:
         data = wire.dumps({"status": "run_done", "run_id": run.run_id})
         last: Item = (event.END, "", event.THREAD, data)
         ends = v2.end_items(
-            run.graph_id, outcome.status, outcome.error, outcome.interrupts, outcome.next, outcome.asked
+            run.graph_id,
+            outcome.status,
+            outcome.error,
+            outcome.interrupts,
+            outcome.next,
+            outcome.asked,
+            outcome.refusal,
         )
         attempt = run.attempt if here is not None else 0
         tries = 0
@@ -216,11 +222,20 @@ class Endings:
     async def _unattended(self, run: Run, outcome: RunOutcome | None) -> RunOutcome:
         """Return how a run ends that no worker has."""
         if run.attempt == 0:
-            return RunOutcome(status="interrupted", quiet=True, rollback=run.cancel_action == "rollback")
+            left = RunOutcome(status="interrupted", quiet=True)
+            return await self._undone_unbegun(run, left) if run.cancel_action == "rollback" else left
         if outcome is None or run.cancel_action is not None:
             return await self.cancelled(run)
         projection = await self._projection(run)
         return attrs.evolve(projection, status=outcome.status, error=outcome.error)
+
+    async def _undone_unbegun(self, run: Run, left: RunOutcome) -> RunOutcome:
+        """Return how a run ends that is undone before it has begun: who waits for it gets the thread's values."""
+        try:
+            values = (await self.storage.thread_get(run.thread_id)).values
+        except NotFound:  # deleted meanwhile
+            values = None
+        return attrs.evolve(left, rollback=True, result=b"{}" if values is None else values)
 
     async def cancelled(self, run: Run) -> RunOutcome:
         """Return how a cancelled run ends whose worker does not say it."""
@@ -265,6 +280,7 @@ def outcome_of(frame: dict[str, Any], status: str) -> RunOutcome:
         next=frame.get("next"),
         end_checkpoint_id=frame.get("end_checkpoint_id"),
         asked=frame.get("asked") or {},
+        refusal=frame.get("refusal"),
         quiet=frame.get("quiet", False),
     )
 

@@ -142,12 +142,18 @@ class Operations:
     # copies
 
     async def copy(self, thread_id: str) -> Thread:
-        """Copy a thread with its states, not its runs; return the copy. Raises `NotFound`, `Conflict`."""
+        """
+        Copy a thread with its states, not its runs; return the copy.
+
+        Beside a run that executes it is the thread up to its last checkpoint. Raises `NotFound`, `Conflict`.
+        """
         return await self.runs.carried(self._copy(thread_id), f"copy {thread_id}")
 
     async def _copy(self, thread_id: str) -> Thread:
         storage, operation_id, target = self.runs.storage, ids.new_id(), ids.new_id()
         async with self._turn(thread_id, operation_id):
+            if (copy := await storage.thread_copy_beside_run(thread_id, target, self.runs.now())) is not None:
+                return copy
             await storage.thread_copy_begin(thread_id, target, operation_id, self.runs.now())
             position = None
             while position := await storage.thread_copy_step(thread_id, target, operation_id, position):

@@ -66,6 +66,14 @@ class Operations(desk.Desk):
             )
         )
 
+    async def thread_copy_beside_run(self, source: str, target: str, now: int) -> Thread | None:
+        """Copy a thread that a run works on at once; None if none does. Raises `Conflict`, `InsufficientStorage`."""
+        await self._require_room()
+        copy = await self._where_deleted(
+            lambda: self.writer.submit(operations.thread_copy_beside_run, source, target, now, promise=True)
+        )
+        return None if copy is None else await self._shown(copy)
+
     async def thread_copy_step(
         self, source: str, target: str, operation_id: str, after: checkpoint_sql.Position | None
     ) -> checkpoint_sql.Position | None:

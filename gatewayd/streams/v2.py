@@ -130,6 +130,7 @@ def end_items(
     interrupts: Mapping[str, Sequence[Mapping[str, Any]]] | None,
     next_nodes: Sequence[str] | None,
     asked: Mapping[str, str],
+    refusal: Mapping[str, Any] | None = None,
 ) -> list[Item]:
     """
     Return what a run's end is over v2: its questions, and the end of its graph.
@@ -146,6 +147,7 @@ def end_items(
             items.append((kind, asked.get(one["id"], ""), event.V2, wire.dumps({"data": params})))
     if error is not None and data["event"] == "failed":
         data["error"] = error.get("message") or error.get("error") or ""
+        data |= refusal or {}
     kind = f"{event.V2_KIND}lifecycle={data['event']}"
     return [*items, (kind, "", event.V2, wire.dumps({"data": data}))]
 

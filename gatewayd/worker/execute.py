@@ -447,7 +447,12 @@ class Execution:
         fault = faults.describe(error, full=self.around.full_errors)
         log.warning("the run failed: %s: %s", fault["error"], faults.text(error), exc_info=error)
         if isinstance(error, UnknownInterruptError):  # refused before anything was written
-            return {"outcome": "error", "error": fault, "quiet": True}
+            refusal = {
+                "reason": error.reason,
+                "interrupt_ids": list(error.interrupt_ids),
+                "pending_ids": list(error.pending_ids),
+            }
+            return {"outcome": "error", "error": fault, "quiet": True, "refusal": refusal}
         return {
             **await self._state_anyhow(saver),
             "outcome": "error",
@@ -525,7 +530,25 @@ class Execution:
                 return await self._state(graph, config)
         except Exception as error:
             log.warning("the state after the run can't be computed: %s", faults.text(error), exc_info=error)
-            return {} if self._private else self._last_shown()
+            return await self._state_stored(saver) or ({} if self._private else self._last_shown())
+
+    async def _state_stored(self, saver: checkpoints.Saver) -> dict[str, Any] | None:
+        """Return the thread's state as it was stored last, without what was written since; None if it can't be had."""
+        order = self.order
+        config = resume.latest(run_config.prepare(order))
+        try:
+            async with self.around.graphs.open(
+                order.graph_id,
+                config=config,
+                access_context="threads.read",
+                store=self.around.store,
+                saver=saver,
+            ) as graph:
+                async for snapshot in graph.aget_state_history(config, limit=1):
+                    return self._projected(graph, snapshot)
+        except Exception as error:
+            log.warning("the stored state can't be had either: %s", faults.text(error), exc_info=error)
+        return None
 
     def _last_shown(self) -> dict[str, Any]:
         """Return the last state that the graph has handed out."""

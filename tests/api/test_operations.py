@@ -161,10 +161,8 @@ async def test_an_update_that_is_not_computed_leaves_the_thread_as_it_was_and_fr
 # with runs
 
 
-@pytest.mark.parametrize(
-    ("path", "body"), [("/threads/{}/state", {"values": {"a": 1}}), ("/threads/{}/copy", None)]
-)
-async def test_an_operation_is_refused_while_a_run_is_in_flight(server, service, path, body):
+async def test_an_update_is_refused_while_a_run_is_in_flight(server, service):
+    path, body = "/threads/{}/state", {"values": {"a": 1}}
     thread_id = await known(server)
     run_id = await server.run(thread_id)
     await server.worker.started(run_id)
@@ -307,6 +305,21 @@ async def test_a_threads_stream_tells_of_state_updates_to_those_who_ask(server, 
 
 
 # copies and prunes
+
+
+async def test_a_busy_thread_is_copied_and_its_run_goes_on(server):
+    thread_id = await server.thread(metadata={"u": "bob"})
+    await server.completed(thread_id, result=b'{"v":1}')
+    run_id = await server.run(thread_id)
+    await server.worker.started(run_id)
+    made = await server.json("POST", f"/threads/{thread_id}/copy")
+    assert (made["status"], made["values"], made["metadata"]["u"]) == ("idle", {"v": 1}, "bob")
+    assert made == await server.json("GET", f"/threads/{made['thread_id']}")
+    assert await server.json("GET", f"/threads/{made['thread_id']}/runs") == []
+    assert (await server.json("GET", f"/threads/{thread_id}"))["status"] == "busy"
+    assert await holders(server) == [(run_id,)]
+    server.worker.end(run_id)
+    assert (await server.finished(thread_id, run_id)).status == "success"
 
 
 async def test_a_copy_is_answered_as_the_record_of_a_thread(server):

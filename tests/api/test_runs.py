@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 
-from gatewayd import ids
+from gatewayd import ids, wire
 
 NOBODY = "00000000-0000-0000-0000-000000007777"
 BOTH = (
@@ -396,6 +396,30 @@ async def test_cancel_with_wait_answers_when_the_run_has_ended(server, wait):
         server.worker.end(run_id, "cancelled")
         assert await answer.json() == {}
     assert (await server.json("GET", path))["status"] == "interrupted"
+
+
+@pytest.mark.parametrize("values", [{"v": 1}, None])
+@pytest.mark.parametrize("how", ["cancel", "bulk", "another run"])
+async def test_who_waits_for_a_run_that_is_rolled_back_before_it_begins_gets_the_values_before(
+    server, values, how
+):
+    thread_id = await server.thread()
+    if values is not None:
+        await server.completed(thread_id, result=wire.dumps(values))
+    executing = await server.run(thread_id)
+    await server.worker.started(executing)
+    run_id = await server.run(thread_id)
+    path = f"/threads/{thread_id}/runs/{run_id}"
+    async with server.client.get(f"{path}/join") as joined:  # the head is there: it waits
+        if how == "cancel":
+            await server.json("POST", f"{path}/cancel?action=rollback", status=202)
+        elif how == "bulk":
+            body = {"thread_id": thread_id, "run_ids": [run_id]}
+            await server.json("POST", "/runs/cancel?action=rollback", body, status=204)
+        else:
+            await server.run(thread_id, multitask_strategy="rollback")
+        assert await joined.json() == (values or {})
+    await server.json("GET", path, status=404)
 
 
 async def test_rollback_removes_the_run(server):

@@ -176,6 +176,40 @@ async def test_answers_of_which_one_answers_nothing_are_refused_together(
         assert taken["type"] == "success"
 
 
+async def test_the_failure_of_a_strict_resume_says_what_was_refused_and_what_waits(tmp_path: Path) -> None:
+    async with opened(tmp_path) as client:
+        events = await client.until_end(
+            await client.start("parallel_questions", {"word": "w", "path": []}),
+            channels=["input", "lifecycle"],
+        )
+        asked = sorted(
+            event["params"]["data"]["interrupt_id"] for event in events if "input" in event["method"]
+        )
+        for resume, reason, refused in (
+            ({asked[0]: 1, "f" * 32: 2}, "not_pending", ["f" * 32]),
+            ({}, "empty_map", []),
+            ("one for two", "ambiguous", []),
+        ):
+            body = {
+                "assistant_id": "parallel_questions",
+                "command": {"resume": resume},
+                "strict_resume": True,
+            }
+            async with client.http.post(f"/threads/{client.thread_id}/runs", json=body) as response:
+                run_id = (await response.json())["run_id"]
+            data = (await client.until_end(run_id))[-1]["params"]["data"]
+            assert data.pop("error")
+            assert data == {
+                "event": "failed",
+                "graph_name": "parallel_questions",
+                "reason": reason,
+                "interrupt_ids": refused,
+                "pending_ids": asked,
+            }
+        failed = await client.until_end(await client.start("steps", {"word": "w", "path": 5}))
+        assert failed[-1]["params"]["data"].keys() == {"event", "graph_name", "error"}
+
+
 async def test_of_two_spellings_of_the_strategy_the_wires_own_counts(tmp_path: Path) -> None:
     async with opened(tmp_path) as client:
         first = await client.start("waiting", {"word": "w", "path": []})

@@ -296,11 +296,44 @@ def test_a_copy_of_a_thread_that_is_deleted_meanwhile_never_appears(desk: Any) -
     assert set(threads.sweep_candidates(desk.connection, desk.now, 10)) == {thread_id, "target"}
 
 
-def test_a_thread_that_a_run_works_on_is_not_copied(desk: Any) -> None:
-    thread_id = desk.thread()
-    desk.create(thread_id, claim=True)
-    with pytest.raises(Conflict):
+def test_a_thread_that_a_run_works_on_is_copied_up_to_the_runs_last_checkpoint(
+    desk: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(sql, "STEP_ROWS", 2)
+    thread_id = settled(desk)
+    run_id = desk.create(thread_id, claim=True)
+    for number in range(3):
+        desk.checkpoint(run_id, f"9{number:03}")
+        desk.write(run_id, f"9{number:03}")
+    with pytest.raises(Conflict, match=run_id):
         operations.thread_copy_begin(desk.connection, thread_id, "target", OPERATION, desk.boot, desk.tick())
+    copy = operations.thread_copy_beside_run(desk.connection, thread_id, "target", desk.tick())
+    assert copy is not None
+    assert (desk.look(thread_id).status, copy.status) == ("busy", "interrupted")
+    assert copy == desk.look("target")
+    assert (desk.holder(thread_id), desk.holder("target")) == (run_id, None)
+    for table in ("checkpoints", "writes"):
+        assert rows_as_of(desk, table, "target") == rows_as_of(desk, table, thread_id)
+    before = rows_as_of(desk, "checkpoints", "target")
+    desk.finish(run_id, "interrupted", rollback=True, values=b"{}", next=[], interrupts={})
+    assert rows_as_of(desk, "checkpoints", "target") == before != rows_as_of(desk, "checkpoints", thread_id)
+
+
+def test_a_thread_without_a_run_is_not_copied_at_once(desk: Any) -> None:
+    thread_id = settled(desk)
+    assert operations.thread_copy_beside_run(desk.connection, thread_id, "target", desk.tick()) is None
+    assert threads.thread_find(desk.connection, "target") is None
+
+
+def test_a_copy_beside_a_run_does_not_keep_the_writer_for_long(desk: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(sql, "STEP_ROWS", 1)
+    monkeypatch.setattr(operations, "MOST_STEPS_AT_ONCE", 3)
+    thread_id = desk.thread()
+    run_id = desk.create(thread_id, claim=True)
+    for number in range(3):
+        desk.checkpoint(run_id, f"{number:04}")
+    with pytest.raises(Conflict, match=f"too large to be copied while it has in-flight runs: .{run_id}."):
+        operations.thread_copy_beside_run(desk.connection, thread_id, "target", desk.tick())
 
 
 # prunes

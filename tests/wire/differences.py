@@ -419,12 +419,6 @@ ROWS: Final = (
         "answer.status",
         "a rollback leaves the thread as it was before the run",
     ),
-    Row(
-        "rare_values",
-        "POST /runs/wait",
-        "answer.*",
-        "no pickle is made or read: a database must not execute code",
-    ),
     # a message that a node returns without an id gets one when the step's updates are applied
     *(
         Row(scenario, "POST */runs/stream", place, "an event shows what was there when it was emitted")

@@ -4,18 +4,18 @@ Every step finds out first whether the operation still has the slot: it has lost
 
 A copy is made under the mark of a deleted thread, which makes it invisible, with a slot of its own, which keeps the
 sweeper away; the last step takes both marks off. After a crash the next boot clears the slot and the sweeper removes
-what there was of the copy.
+what there was of the copy. A thread that a run works on is copied in one transaction instead.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from typing import Any
+from typing import Any, Final
 
 from gatewayd.checkpointing import rows
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.checkpointing.operations import Operation
-from gatewayd.errors import NotFound
+from gatewayd.errors import Conflict, NotFound
 from gatewayd.model.event import Chunk
 from gatewayd.model.run import RunOutcome
 from gatewayd.model.thread import Thread
@@ -51,6 +51,9 @@ def state_update_if_held(
 
 # copies
 
+MOST_STEPS_AT_ONCE: Final = 50
+"""Steps of a copy that are made in one transaction."""
+
 
 def thread_copy_begin(
     connection: sqlite3.Connection, source: str, target: str, operation_id: str, boot: int, now: int
@@ -60,6 +63,27 @@ def thread_copy_begin(
     threads.thread_insert(connection, target, {}, now)
     connection.execute("UPDATE threads SET deleted_at = ? WHERE thread_id = ?", (now, target))
     connection.execute("INSERT INTO slots VALUES (?, ?, 'operation', ?)", (target, operation_id, boot))
+
+
+def thread_copy_beside_run(
+    connection: sqlite3.Connection, source: str, target: str, now: int
+) -> Thread | None:
+    """
+    Copy a thread that a run works on, up to its last checkpoint, and return the copy; None if no run has its slot.
+
+    All of it is one transaction, for the run goes on storing and may be undone. Raises `Conflict` if that would keep the
+    writer from its other work for too long.
+    """
+    run_id = slots.slot_run(connection, source)
+    if run_id is None:
+        return None
+    threads.thread_insert(connection, target, {}, now)
+    position = None
+    for _ in range(MOST_STEPS_AT_ONCE):
+        position = checkpoint_sql.thread_copy_step(connection, source, target, position)
+        if position is None:
+            return _shown_copy(connection, source, target, now)
+    raise Conflict(f"Thread {source} is too large to be copied while it has in-flight runs: [{run_id}]")
 
 
 def thread_copy_step(
@@ -79,6 +103,12 @@ def thread_copy_end(
 ) -> Thread:
     """Give the copy what the source's row says of its state, show it, free both slots; return the copy."""
     _require(connection, source, operation_id)
+    copy = _shown_copy(connection, source, target, now)
+    slots.slots_release(connection, operation_id)
+    return copy
+
+
+def _shown_copy(connection: sqlite3.Connection, source: str, target: str, now: int) -> Thread:
     connection.execute(
         """UPDATE threads SET deleted_at = NULL, created_at = :now, state_updated_at = :now, metadata = source.metadata,
                "values" = source."values", interrupts = source.interrupts, next = source.next, error = source.error
@@ -89,7 +119,6 @@ def thread_copy_end(
         "SELECT status = 'error' FROM threads WHERE thread_id = ?", (source,)
     ).fetchone()
     threads.thread_status_derive(connection, target, now, failed=bool(failed))
-    slots.slots_release(connection, operation_id)
     copy = threads.thread_find(connection, target)
     assert copy is not None
     return copy

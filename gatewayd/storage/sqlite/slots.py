@@ -2,7 +2,8 @@
 
 A run takes the slot of its thread at its first start and keeps it, through all parks, until it has ended. One that was
 *fenced off* (it was recorded as ended while something of it still executed) keeps it beyond its end, until its worker
-is gone. An operation (state update, copy, prune) has it for its duration. So neither sees the other's half. A run that
+is gone. An operation (state update, copy, prune) has it for its duration. So neither sees the other's half; a copy beside a
+run is made in one transaction instead. A run that
 finds the slot taken stays pending; an operation that finds it taken by a run is refused. A state update is refused beside
 a run that has not begun, too: that run would go on from a state which its client has not seen.
 
@@ -70,6 +71,14 @@ def slot_take_for_operation(
         raise Conflict(f"Thread {thread_id} is being changed by another operation")
     connection.execute("INSERT INTO slots VALUES (?, ?, 'operation', ?)", (thread_id, operation_id, boot))
     return thread
+
+
+def slot_run(connection: sqlite3.Connection, thread_id: str) -> str | None:
+    """Return the run that has the thread's slot, None if none has it."""
+    row = connection.execute(
+        "SELECT holder FROM slots WHERE thread_id = ? AND kind = 'run'", (thread_id,)
+    ).fetchone()
+    return None if row is None else str(row[0])
 
 
 def slot_held(connection: sqlite3.Connection, thread_id: str, operation_id: str) -> bool:
