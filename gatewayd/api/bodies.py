@@ -257,11 +257,8 @@ class CancelRuns:
 class MergeRuns:
     """``POST /threads/{thread_id}/runs/merge``."""
 
-    into: Object | None = None
-
-    def __attrs_post_init__(self) -> None:
-        if self.into is not None:
-            raise Invalid("into: not supported")
+    into: Literal["running"] | None = None
+    """running: the thread's run that executes is to take the input at a step."""
 
 
 @frozen(kw_only=True)

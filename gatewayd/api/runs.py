@@ -112,12 +112,14 @@ async def merge_runs(request: web.Request) -> web.Response:
     Merge the thread's pending runs into the oldest of them (an addition to the reference).
 
     It takes the inputs of all, in order; the others end `interrupted`, with `merged:<its id>` as their `cancel_reason`.
-    They must have the same assistant and config, and inputs of one key with a list (`messages`).
+    They must have the same assistant and config, and inputs of one key with a list (`messages`). With `into: running` it
+    is in turn merged into the run that executes, before a step at which no message waits for a tool's answer; if no such
+    step comes before the end of that run, it follows that run.
     """
     thread_id = parse.path_id(request, "thread")
-    if request.body_exists:
-        await parse.body(request, bodies.MergeRuns)
-    merged = await request.app[keys.SERVICES].runs.merge(thread_id)
+    body = await parse.body(request, bodies.MergeRuns) if request.body_exists else bodies.MergeRuns()
+    into_running = body.into == "running"
+    merged = await request.app[keys.SERVICES].runs.merge(thread_id, into_running=into_running)
     return reply.json({**shown(request, merged.run), "merged": [run.run_id for run in merged.ended]})
 
 

@@ -10,6 +10,7 @@ Control, daemon to worker
     ``cancel``  run_id, attempt           cancel the run's task; ``ended`` follows when nothing of it executes
     ``drain``   run_id | None, reason     hand back one run or all: each ends before its next step, or is cancelled
                                           when `cut` comes; ``ended`` with outcome "drained"
+    ``merge``   run_id, attempt           a run waits to be merged into this one: have it take the input at a step
     ``cut``     (none)                    cancel all runs that have been asked to drain
     ``call``    id, method, params, deadline_s     one question; answered by ``answer``
     ``ping``    number                    to the worker's event loop; its ``pong`` shows that the loop turns

@@ -4,6 +4,7 @@
      blobs?]
     ["writes", thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, [[idx, channel, format, type, value], …],
      blobs?]
+    ["merge", run_id, stamp, writes]
     ["blobs", thread_id, blobs]
     ["delete_thread", thread_id]
     ["delete_for_runs", [run_id, …]]
@@ -69,6 +70,11 @@ def writes(
     """Store a task's writes on a checkpoint; `values` are (idx, channel, format, type, value)."""
     packed = [[*value] for value in values]
     return ["writes", thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, packed, *_carried(blobs)]
+
+
+def merge(run_id: str, stamp: int, update: Operation) -> Operation:
+    """Store writes that are the input of a run that waits, and cancel that run as merged; neither if it has changed."""
+    return ["merge", run_id, stamp, update]
 
 
 def blobs(thread_id: str, portion: Iterable[cut.Blob]) -> Operation:

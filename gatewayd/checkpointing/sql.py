@@ -81,6 +81,12 @@ SELECT EXISTS (SELECT 1 FROM checkpoints WHERE run_id = ?) OR EXISTS (SELECT 1 F
 # What a run is called with, where that is too large to be sent. Parameter: run_id.
 RUN_ARGUMENTS = "SELECT kwargs_packed, answers FROM runs WHERE run_id = ?"
 
+# The run that waits to be merged into another. Parameters: thread_id, run_id of the other.
+RUN_TO_MERGE = """
+SELECT run_id, updated_at, kwargs_packed FROM runs
+WHERE thread_id = ? AND ended_at IS NULL AND into_run = ? AND status = 'pending' AND attempt = 0
+    AND cancel_action IS NULL"""
+
 _PUT = f"INSERT OR IGNORE INTO checkpoints ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '{{}}', ?)"
 
 # The WHERE keeps another run's row; then no row is changed and `_put` raises.

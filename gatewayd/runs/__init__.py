@@ -26,7 +26,8 @@ What happens on each failure
     retired: it gets no new runs, hands its other runs back and is killed. Only then is the slot free for the next run,
     and a waiting cancel answered.
     Waiting runs are merged into the oldest and the daemon dies: all of it is stored or nothing, and the next boot ends
-    those that were merged.
+    those that were merged. If that is to be merged into the run that executes, the wish is stored; the next attempt of
+    that run carries it out. The update of its state and the end of the other are one transaction.
     A run is deleted while it executes: it is stopped the same way, and its slot, too, is kept until nothing executes.
     A cancel is stored while the run's end is on its way: the run ends by the cancel, whatever its graph has made of it.
     What a run has sent can't be stored (disk full): the worker is told, and the run fails at its next saver call.

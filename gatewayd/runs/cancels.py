@@ -83,17 +83,34 @@ class Cancels:
         self.carry_out(marked)
         return marked
 
-    async def merge(self, thread_id: str) -> store.Merged:
+    async def merge(self, thread_id: str, *, into_running: bool) -> store.Merged:
         """Merge a thread's waiting runs into the oldest, and end the others. Raises `NotFound`, `Conflict`."""
         try:
-            merged = await self.storage.runs_merge_if_alike(thread_id, self.now())
+            merged = await self.storage.runs_merge_if_alike(thread_id, self.now(), into_running=into_running)
         except store.Unconfirmed as unconfirmed:
-            for run in unconfirmed.result.ended:
-                self.carry_out(run)
+            self._follow_merge(unconfirmed.result)
             raise
+        self._follow_merge(merged)
+        return merged
+
+    def _follow_merge(self, merged: store.Merged) -> None:
         for run in merged.ended:
             self.carry_out(run)
-        return merged
+        here = None if merged.into is None else self.air.flights.get(merged.into)
+        if here is not None:
+            here.merging = True
+            if here.source is not None and not here.ended:
+                here.source.merge_run(here.run.run_id, here.run.attempt)
+
+    async def merged(self, run_id: str) -> None:
+        """A run has taken the input of one that waited, unless that had changed: end what was merged."""
+        found = await tasks.until_done(
+            lambda: self.storage.run_get_anywhere(run_id),
+            f"what became of run {run_id} could not be read",
+            self.ending.retry_s,
+        )
+        if found is not None and found.active and found.cancel_action is not None:
+            self.carry_out(found)
 
     def carry_out(self, run: Run) -> None:
         """Carry out a stored cancel."""

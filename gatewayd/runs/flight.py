@@ -35,6 +35,8 @@ class Flight:
     """False while the end of a fenced run is being stored."""
     gone: bool = False
     """Nothing of a fenced run executes any more."""
+    merging: bool = False
+    """A run that waits is to be merged into it."""
     deadline: asyncio.TimerHandle | None = None
     """Fires when a cancel is not obeyed in time."""
     overtime: asyncio.TimerHandle | None = None

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import attrs
@@ -376,6 +377,8 @@ class RunManager:
         chunk = self.log.chunk(run.thread_id, run.run_id, _start(run))
         self.log.append(chunk, lambda: None, lambda _: None, here.chain)
         self.cancelling.watch_time(here)
+        if here.merging:
+            source.merge_run(run.run_id, run.attempt)
         if here.cancelling:
             self.cancelling.stop_flight(here)
 
@@ -412,6 +415,9 @@ class RunManager:
                 self.storage.parts_store_if_running(
                     here.run.thread_id, run_id, blobs, size, lambda _: stored(), stored
                 )
+            case ["checkpoint", _, _, _, ["merge", merged, *_] as operation]:
+                done = partial(self._merged, merged, stored)
+                self.storage.checkpoint_apply(operation, run_id, size, done, here.chain)
             case ["checkpoint", _, _, _, operation]:
                 self.storage.checkpoint_apply(operation, run_id, size, stored, here.chain)
             case ["ended", _, _, _, outcome]:
@@ -420,6 +426,14 @@ class RunManager:
         if not self._paused and self.storage.writer.backlog > BACKLOG_HIGH:
             self._paused = True
             self.workers.pause(True)
+
+    def _merged(
+        self, run_id: str, stored: Callable[[BaseException | None], None], error: BaseException | None
+    ) -> None:
+        """A run has taken the input of one that waited, or it could not be stored."""
+        if error is None:
+            self._tasks.spawn(self.cancelling.merged(run_id), f"end {run_id}")
+        stored(error)
 
     def _settled(self) -> None:
         self.workers.flush_acks()
@@ -520,9 +534,14 @@ class RunManager:
         work = self.cancelling.cancel(thread_id, run_id, action, why, reason)
         return await self._owned(work, f"cancel {run_id}")
 
-    async def merge(self, thread_id: str) -> store.Merged:
-        """Merge a thread's waiting runs into the oldest of them. Raises `NotFound`, `Conflict`, `Unavailable`."""
-        return await self._owned(self.cancelling.merge(thread_id), f"merge the runs of {thread_id}")
+    async def merge(self, thread_id: str, *, into_running: bool = False) -> store.Merged:
+        """
+        Merge a thread's waiting runs into the oldest of them, and that into the run that executes if it is to be.
+
+        Raises `NotFound`, `Conflict`, `Unavailable`.
+        """
+        work = self.cancelling.merge(thread_id, into_running=into_running)
+        return await self._owned(work, f"merge the runs of {thread_id}")
 
     async def delete_run(self, thread_id: str, run_id: str) -> None:
         """Remove a run's record; if it executes, it is stopped. Raises `NotFound`."""

@@ -148,9 +148,13 @@ class Runs(desk.Desk):
         """Store the wish to end a run; None if it has ended. Raises `Unconfirmed`."""
         return await self.writer.submit(runs.run_cancel_if_active, run_id, action, error, now, promise=True)
 
-    async def runs_merge_if_alike(self, thread_id: str, now: int) -> merging.Merged:
+    async def runs_merge_if_alike(
+        self, thread_id: str, now: int, *, into_running: bool = False
+    ) -> merging.Merged:
         """Merge a thread's waiting runs; see `merging`. Raises `NotFound`, `Conflict`, `Unconfirmed`."""
-        return await self.writer.submit(merging.runs_merge_if_alike, thread_id, now, promise=True)
+        return await self.writer.submit(
+            merging.runs_merge_if_alike, thread_id, now, into_running, promise=True
+        )
 
     async def run_delete(
         self,

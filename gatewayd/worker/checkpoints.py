@@ -22,7 +22,7 @@ import json
 import logging
 import random
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol, cast
 
@@ -179,6 +179,17 @@ class Saver(BaseCheckpointSaver[str]):
         task_path: str = "",
     ) -> None:
         """Store a task's (channel, value) pairs on the checkpoint that `config` names."""
+        self.put_writes_as(config, writes, task_id, task_path, lambda operation: operation)
+
+    def put_writes_as(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str,
+        wrapped: Callable[[operations.Operation], operations.Operation],
+    ) -> None:
+        """Do so by the operation that `wrapped` makes of the one that stores the writes."""
         place = config["configurable"]
         thread_id = str(place["thread_id"])
         try:
@@ -202,14 +213,16 @@ class Saver(BaseCheckpointSaver[str]):
                 (idx, channel, *pieces.pack(kind, data, cutter)) for idx, channel, kind, data in serialised
             ]
             self._send(
-                operations.writes(
-                    thread_id,
-                    place.get("checkpoint_ns", ""),
-                    str(place["checkpoint_id"]),
-                    task_id,
-                    task_path,
-                    values,
-                    self._carried(thread_id, cutter),
+                wrapped(
+                    operations.writes(
+                        thread_id,
+                        place.get("checkpoint_ns", ""),
+                        str(place["checkpoint_id"]),
+                        task_id,
+                        task_path,
+                        values,
+                        self._carried(thread_id, cutter),
+                    )
                 )
             )
 

@@ -248,10 +248,9 @@ class Core:
                 self.link.control("pong", number)
             case ["start", order]:
                 self._start(self._complete(orders.parse(order)))
-            case ["cancel", run_id, attempt]:
-                here = self._runs.get(run_id)
-                if here is not None and here.order.attempt == attempt:
-                    here.cancel()
+            case ["cancel" | "merge" as word, run_id, attempt]:
+                for here in self._chosen(run_id, attempt):
+                    (here.cancel if word == "cancel" else here.merge)()
             case ["drain", run_id, reason]:
                 for here in self._chosen(run_id):
                     here.drain(reason)
@@ -265,10 +264,11 @@ class Core:
             case _:
                 log.error("the daemon sent an unknown frame %r", frame[:1])
 
-    def _chosen(self, run_id: str | None) -> list[execute.Execution]:
+    def _chosen(self, run_id: str | None, attempt: int | None = None) -> list[execute.Execution]:
         if run_id is None:
             return list(self._runs.values())
-        return [self._runs[run_id]] if run_id in self._runs else []
+        here = self._runs.get(run_id)
+        return [here] if here is not None and attempt in (None, here.order.attempt) else []
 
     def _complete(self, order: orders.RunOrder) -> orders.RunOrder:
         """Return an order with what was too large to be in it; a run that is deleted meanwhile is cancelled anyway."""

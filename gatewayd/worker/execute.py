@@ -8,6 +8,8 @@ What ends it, and what the last frame says:
 - it was asked to hand back and stopped before its next step: "drained";
 - its attempts together take longer than the job timeout: "timeout".
 
+Before a step the graph may also be stopped to take the input of a run that waits (`merging`); then it goes on.
+
 A run that was stopped (cancelled, or out of time) ends as that, whatever its nodes make of their cancellation: one may
 raise something else, or swallow it and return.
 """
@@ -35,6 +37,7 @@ from langgraph.types import Command, StateSnapshot
 
 from gatewayd import logs
 from gatewayd.channel import orders
+from gatewayd.checkpointing import operations
 from gatewayd.errors import GatewaydError
 from gatewayd.model import event
 from gatewayd.model.state import Cut
@@ -44,6 +47,7 @@ from gatewayd.worker import (
     faults,
     graphs,
     link,
+    merging,
     modes,
     outlet,
     pacing,
@@ -71,19 +75,24 @@ LIFECYCLE = "lifecycle"
 
 
 class StepControl(RunControl):
-    """langgraph's drain control, which also counts steps: `drain_requested` is read once at each."""
+    """
+    langgraph's drain control, which also counts steps: `drain_requested` is read once at each.
 
-    __slots__ = ("steps",)
+    `may_stop` is asked at each step, too, and may stop the run before it without a request.
+    """
+
+    __slots__ = ("may_stop", "steps")
 
     def __init__(self) -> None:
         super().__init__()
         self.steps = 0
+        self.may_stop: Callable[[], bool] = lambda: False
 
     @property
     def drain_requested(self) -> bool:
         """Whether the run is to stop before this step."""
         self.steps += 1
-        return self.drain_reason is not None
+        return self.drain_reason is not None or self.may_stop()
 
 
 @frozen(kw_only=True)
@@ -128,6 +137,12 @@ class Execution:
     """The graph stopped at an interrupt or breakpoint."""
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
     """Stops the run when its time is over."""
+    _merge_wanted: bool = field(default=False, init=False)
+    """A run may wait to be merged into this one."""
+    _merge: merging.Waiting | None = field(default=None, init=False)
+    """The graph was stopped before a step to take this run's input."""
+    _root_steps: int = field(default=0, init=False)
+    """Steps of the root graph since it was started last."""
     _agen: Any = field(default=None, init=False)
     _queue: asyncio.Queue[tuple[tuple[str, ...], str, Any]] | None = field(default=None, init=False)
     """Where langgraph keeps what the graph has emitted until ``astream`` hands it out."""
@@ -155,6 +170,8 @@ class Execution:
         self.pace = pacing.Pace(
             self.outlet, limit=around.backlog, hops=outlet.HOPS, holds_loop=self._holds_loop
         )
+        self._merge_wanted = order.attempt > 1  # a wish is stored, and the one who was told of it may be gone
+        self.control.may_stop = self._stops_to_merge
         self.outlet.leaving = self._leaving
         self.outlet.drain = self._drain
 
@@ -170,6 +187,10 @@ class Execution:
     def drain(self, reason: str) -> None:
         """Have the run handed back before its next step."""
         self.control.request_drain(reason)
+
+    def merge(self) -> None:
+        """Have the run take, at a step, the input of the run that waits to be merged into it."""
+        self._merge_wanted = True
 
     def cancel(self) -> None:
         """Stop the run, unless it is being stopped: a second cancellation would end the wait for what the first left."""
@@ -279,15 +300,20 @@ class Execution:
                 raise asyncio.CancelledError
             if plan.over:
                 return await self._record_end(graph, plan.config)
-            await self._consume(graph, plan, context, durability)
+            await self._consume(graph, plan, context, durability, saver)
             if self._timer is not None:
                 self._timer.cancel()  # the graph has come to its end in time
             return await self._succeeded(graph, plan.config, saver)
 
     async def _consume(
-        self, graph: graphs.AnyPregel, plan: resume.Plan, context: Any, durability: str
+        self,
+        graph: graphs.AnyPregel,
+        plan: resume.Plan,
+        context: Any,
+        durability: str,
+        saver: checkpoints.Saver,
     ) -> None:
-        """Drive the graph to its end."""
+        """Drive the graph to its end; at steps it may take the inputs of runs that wait."""
         kwargs, config = self.order.kwargs, plan.config
         if self._modes.events:
             emit = partial(self._emit, modes.EVENTS, "")
@@ -308,10 +334,9 @@ class Execution:
             self._private = projection.has_private_values(graph)
             if self._private and not self._modes.events:  # beside them the reference shows whole states
                 more["output_keys"] = graph.output_channels
-        stream: Callable[..., Any] = graph.astream  # its overloads know only literal modes
-        self._agen = stream(
-            plan.input,
-            config,
+        astream: Callable[..., Any] = graph.astream  # its overloads know only literal modes
+        stream = partial(
+            astream,
             context=context,
             stream_mode=self._modes.of_langgraph(),
             subgraphs=self._subgraphs,
@@ -321,8 +346,54 @@ class Execution:
             control=self.control,
             **more,
         )
+        self._agen = stream(plan.input, config)
+        while not await self._taken_to_the_end():
+            config = resume.latest(config)
+            await self._store_merge(saver, config)
+            self._agen = stream(None, config)
+
+    async def _taken_to_the_end(self) -> bool:
+        """Take what the graph emits; False: it was stopped before a step to take another run's input."""
+        self._queue, self._root_steps = None, 0
+        goes_on = False
         async with contextlib.aclosing(self._agen):
-            await self._take()
+            try:
+                await self._take()
+            except GraphDrained:
+                goes_on = self._merge is not None and self.control.drain_reason is None
+                if not goes_on:
+                    raise
+            finally:
+                if not goes_on:
+                    self._let_threads_go()
+        return not goes_on
+
+    def _stops_to_merge(self) -> bool:
+        """Whether the graph is to be stopped before this step, to take the input of a run that waits."""
+        if merging.in_subgraph():
+            return False
+        self._root_steps += 1
+        if not self._merge_wanted or self._root_steps < 2:
+            return False
+        self._drain()  # the last state of the graph may not have been handed out
+        waiting = merging.find(self.around.reader, self.order.thread_id, self.order.run_id)
+        if waiting is None:
+            self._merge_wanted = False
+        elif not merging.waits_for_tool(self._values, waiting.key):
+            self._merge_wanted, self._merge = False, waiting
+        return self._merge is not None
+
+    async def _store_merge(self, saver: checkpoints.Saver, config: RunnableConfig) -> None:
+        """Store the input of the run that is merged, as an update of the newest state."""
+        waiting, self._merge = self._merge, None
+        newest = await saver.aget_tuple(config)
+        if waiting is None or newest is None:
+            return
+        wrapped = partial(operations.merge, waiting.run_id, waiting.stamp)
+        writes = [(waiting.key, waiting.values)]
+        saver.put_writes_as(newest.config, writes, merging.NO_TASK, "", wrapped)
+        await self.outlet.committed()
+        log.info("the input of run %s is merged into this one", waiting.run_id)
 
     async def _take(self) -> None:
         """Take the graph's chunks, wait for room at each step."""
@@ -346,7 +417,6 @@ class Execution:
                 raise events.failure
         finally:
             out.consuming = False
-            self._let_threads_go()
 
     def _drain(self) -> None:
         """Take what lies ready behind the graph: it is handed out too late for a checkpoint that is waited for."""

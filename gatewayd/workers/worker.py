@@ -244,6 +244,10 @@ class Worker:
         """Have a run's task cancelled; `ended` follows."""
         self._control("cancel", run_id, attempt)
 
+    def merge_run(self, run_id: str, attempt: int) -> None:
+        """Have a run take, at a step, the input of the run that waits to be merged into it."""
+        self._control("merge", run_id, attempt)
+
     def drain(self, run_id: str | None, reason: str) -> None:
         """Have one run or all handed back before their next step."""
         self._control("drain", run_id, reason)

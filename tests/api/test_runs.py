@@ -659,3 +659,17 @@ async def test_a_merge_names_what_is_wrong_with_it(server):
     for body in ({"into": "another"}, {"into": 1}, {"int": "running"}, []):
         refused = await server.json("POST", path, body, status=422)
         assert refused["detail"]
+
+
+async def test_a_pending_run_is_merged_into_the_one_that_runs(server, monkeypatch):
+    told = []
+    monkeypatch.setattr(type(server.worker), "merge_run", lambda _, *run: told.append(run), raising=False)
+    thread_id = await server.thread()
+    path = f"/threads/{thread_id}/runs/merge"
+    assert (await server.json("POST", path, {"into": "running"}, status=409))["detail"].startswith("Nothing")
+    first = await server.run(thread_id, input={"messages": []})
+    await server.worker.started(first)
+    waiting = await server.run(thread_id, input={"messages": [{"role": "user", "content": "a"}]})
+    merged = await server.json("POST", path, {"into": "running"})
+    assert (merged["run_id"], merged["status"], merged["merged"]) == (waiting, "pending", [])
+    assert told == [(first, 1)]

@@ -68,6 +68,7 @@ class Worker:
     most: int = 0
     """The most runs it had at once."""
     cancels: list[tuple[str, int]] = field(factory=list)
+    merges: list[tuple[str, int]] = field(factory=list)
     acked: list[tuple[str, int, int]] = field(factory=list)
     refused: list[tuple[str, int, int, str]] = field(factory=list)
     stopped: bool = False
@@ -93,6 +94,10 @@ class Worker:
 
     def cancel_run(self, run_id: str, attempt: int) -> None:
         self.cancels.append((run_id, attempt))
+        self.owner.board.changed()
+
+    def merge_run(self, run_id: str, attempt: int) -> None:
+        self.merges.append((run_id, attempt))
         self.owner.board.changed()
 
     def ack(self, run_id: str, attempt: int, n: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gatewayd.checkpointing import operations
 from gatewayd.errors import Conflict
 from gatewayd.model.run import Run
 from gatewayd.runs import recovery
@@ -87,11 +88,84 @@ async def test_a_merge_that_the_disk_does_not_confirm_is_carried_out_all_the_sam
     holder, (_, *others) = await queued(engine)
     merge = engine.storage.runs_merge_if_alike
 
-    async def unconfirmed(*args: Any) -> store.Merged:
-        raise failures.Unconfirmed("the disk does not confirm", await merge(*args))
+    async def unconfirmed(*args: Any, **options: Any) -> store.Merged:
+        raise failures.Unconfirmed("the disk does not confirm", await merge(*args, **options))
 
-    monkeypatch.setattr(type(engine.storage), "runs_merge_if_alike", lambda _, *args: unconfirmed(*args))
+    monkeypatch.setattr(
+        type(engine.storage), "runs_merge_if_alike", lambda _, *args, **options: unconfirmed(*args, **options)
+    )
     with pytest.raises(failures.Unconfirmed):
         await engine.runs.merge(holder.thread_id)
-    await engine.runs._tasks.join()
-    assert [await engine.status(run) for run in others] == ["interrupted"] * 2
+    async with asyncio.timeout(20):
+        ends = [await engine.runs.wait(run.thread_id, run.run_id) for run in others]
+    assert [each.status for each in ends] == ["interrupted"] * 2
+
+
+def taking(merged: store.Merged) -> list[Any]:
+    """Return the operation by which a run takes the input of the one that is merged into it."""
+    update = operations.writes(
+        merged.run.thread_id, "", "0001", "none", "", [(0, "messages", 1, "msgpack", b"m")]
+    )
+    return operations.merge(merged.run.run_id, merged.run.updated_at, update)
+
+
+async def test_the_worker_is_told_that_a_run_waits_to_be_merged_and_what_was_merged_ends(
+    engine: Engine,
+) -> None:
+    holder, (oldest, *others) = await queued(engine)
+    merged = await engine.runs.merge(holder.thread_id, into_running=True)
+    assert (merged.into, engine.worker.merges) == (holder.run_id, [(holder.run_id, 1)])
+    ended = asyncio.ensure_future(engine.runs.wait(oldest.thread_id, oldest.run_id))
+    n = engine.worker.checkpoint(holder.run_id, "0001")
+    n = engine.worker.send("checkpoint", holder.run_id, taking(merged))
+    await engine.worker.committed(holder.run_id, n)
+    async with asyncio.timeout(20):
+        assert (await ended).status == "interrupted"
+    found = await engine.run(oldest)
+    assert found is not None
+    assert found.cancel_reason == f"merged:{holder.run_id}"
+    assert await engine.status(holder) == "running"
+    assert len(await engine.fetch("SELECT * FROM writes")) == 1
+    engine.worker.end(holder.run_id)
+    await engine.landed()
+    assert [await engine.status(run) for run in (holder, *others)] == ["success", *["interrupted"] * 2]
+
+
+async def test_a_run_that_has_changed_since_its_input_was_read_is_not_merged(engine: Engine) -> None:
+    holder, (oldest, *_) = await queued(engine)
+    early = await engine.runs.merge(holder.thread_id, into_running=True)
+    await engine.create(holder.thread_id, **said("d"))
+    late = await engine.runs.merge(holder.thread_id, into_running=True)
+    assert engine.worker.merges == [(holder.run_id, 1)] * 2
+    engine.worker.checkpoint(holder.run_id, "0001")
+    n = engine.worker.send("checkpoint", holder.run_id, taking(early))
+    await engine.worker.committed(holder.run_id, n)
+    assert await engine.status(oldest) == "pending"
+    assert await engine.fetch("SELECT * FROM writes") == []
+    n = engine.worker.send("checkpoint", holder.run_id, taking(late))
+    await engine.worker.committed(holder.run_id, n)
+    await engine.runs.over(oldest.thread_id, oldest.run_id)
+    assert await engine.status(oldest) == "interrupted"
+    assert engine.worker.refused == []
+
+
+async def test_a_run_that_is_still_on_its_way_to_a_worker_is_told_when_it_is_there(engine: Engine) -> None:
+    engine.workers.quarantine_gate.clear()
+    holder = await engine.executing(**said("first"))
+    engine.worker.die()
+    await engine.workers.board.until(lambda: bool(engine.workers.quarantines))
+    quarantine = engine.workers.quarantines[0]
+    await engine.create(holder.thread_id, **said("a"))
+    await engine.runs.merge(holder.thread_id, into_running=True)
+    assert quarantine.merges == []
+    engine.workers.quarantine_gate.set()
+    attempt = await quarantine.started(holder.run_id)
+    assert quarantine.merges == [(holder.run_id, attempt)] == [(holder.run_id, 2)]
+
+
+async def test_a_run_ends_without_having_taken_the_other_which_follows_it(engine: Engine) -> None:
+    holder, (oldest, *_) = await queued(engine)
+    await engine.runs.merge(holder.thread_id, into_running=True)
+    engine.worker.end(holder.run_id)
+    await engine.worker.started(oldest.run_id)
+    assert engine.worker.orders[oldest.run_id]["kwargs"]["input"] == {"messages": ["a", "b", "c"]}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gatewayd import wire
+from gatewayd.checkpointing import sql
 from gatewayd.errors import Conflict, NotFound
 from gatewayd.storage.sqlite import merging, runs
 from tests.storage.conftest import Desk
@@ -180,3 +181,73 @@ def test_a_merge_that_fails_half_way_has_merged_nothing(
         merge(desk, busy)
     desk.connection.execute("ROLLBACK")
     assert desk.fetch("SELECT * FROM runs ORDER BY run_id") == before
+
+
+def merge_into(desk: Desk, thread_id: str) -> merging.Merged:
+    return merging.runs_merge_if_alike(desk.connection, thread_id, desk.tick(), True)
+
+
+def refused_into(desk: Desk, thread_id: str) -> str:
+    before = desk.fetch("SELECT * FROM runs ORDER BY run_id")
+    with pytest.raises(Conflict) as caught:
+        merge_into(desk, thread_id)
+    assert desk.fetch("SELECT * FROM runs ORDER BY run_id") == before
+    return caught.value.detail
+
+
+def waits_for(desk: Desk, thread_id: str, run_id: str) -> list[tuple[Any, ...]]:
+    return desk.fetch(sql.RUN_TO_MERGE, thread_id, run_id)
+
+
+@pytest.mark.parametrize("parked", [True, False])
+def test_one_run_is_enough_to_be_merged_into_the_one_that_was_started(
+    desk: Desk, busy: str, parked: bool
+) -> None:
+    (holder,) = desk.runs(busy)
+    if parked:
+        desk.park(holder)
+    run_id = desk.create(busy, **said("a"))
+    merged = merge_into(desk, busy)
+    assert (merged.run.run_id, merged.ended, merged.into) == (run_id, [], holder)
+    assert merged.run.cancel_reason is None
+    assert [row[0] for row in waits_for(desk, busy, holder)] == [run_id]
+    later = desk.create(busy, **said("b"))
+    assert merge(desk, busy).ended[0].run_id == later  # the wish stays
+    ((found, stamp, _),) = waits_for(desk, busy, holder)
+    assert (found, texts(desk, run_id)) == (run_id, ["a", "b"])
+    assert stamp == desk.run(run_id).updated_at > merged.run.updated_at
+    desk.cancel(run_id)
+    assert waits_for(desk, busy, holder) == []
+
+
+def test_no_run_waits_or_none_was_started(desk: Desk, busy: str) -> None:
+    assert refused_into(desk, busy).startswith("Nothing to merge: 0")
+    idle = desk.thread()
+    desk.create(idle, **said("a"))
+    assert refused_into(desk, idle) == f"No run of thread {idle} is running"
+
+
+def test_a_run_that_is_being_cancelled_takes_nothing(desk: Desk, busy: str) -> None:
+    (holder,) = desk.runs(busy)
+    desk.create(busy, **said("a"))
+    desk.cancel(holder)
+    assert refused_into(desk, busy) == f"No run of thread {busy} is running"
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [({"assistant": "other"}, "assistant"), ({"config": {"configurable": {"model": "large"}}}, "config")],
+)
+def test_a_run_of_another_kind_takes_nothing(
+    desk: Desk, busy: str, changes: dict[str, Any], why: str
+) -> None:
+    (holder,) = desk.runs(busy)
+    desk.create(busy, **said("a"), **changes)
+    assert f"differs from the running run {holder} in its {why}" in refused_into(desk, busy)
+
+
+def test_how_a_waiting_run_would_be_streamed_does_not_keep_it_from_being_merged_into_another(
+    desk: Desk, busy: str
+) -> None:
+    desk.create(busy, **said("a", stream_mode=["updates"]))
+    assert merge_into(desk, busy).into is not None

@@ -4,6 +4,9 @@ One transaction stores all of it: the oldest run's new input, and for each other
 either nothing merged or everything, and a boot ends what was merged as it ends other cancelled runs. A run that starts
 first is no part of it: starts are operations of the same writer.
 
+The oldest may in turn be merged into the run that executes. Only the wish for that is stored (`runs.into_run`): the merge
+happens at a step of that run, in the transaction that stores the input as an update of the state (`runs`).
+
 Runs are merged only if nothing but their inputs tells them apart, and the inputs can be joined: each has the same single
 key, and its value is a list. Everything else is refused, and nothing is changed.
 """
@@ -41,14 +44,19 @@ class Merged:
     """The oldest run, with all inputs."""
     ended: list[Run]
     """The others, oldest first; they are to be ended."""
+    into: str | None = None
+    """The run that executes, which is to take its input in turn."""
 
 
-def runs_merge_if_alike(connection: sqlite3.Connection, thread_id: str, now: int) -> Merged:
+def runs_merge_if_alike(
+    connection: sqlite3.Connection, thread_id: str, now: int, into_running: bool = False
+) -> Merged:
     """
     Have the oldest of a thread's waiting runs take the inputs of all others, in order, and cancel those.
 
-    A run waits if it has not been started yet and is not cancelled. Raises `NotFound` (thread), and `Conflict` if fewer
-    than two runs wait or they can't be merged.
+    A run waits if it has not been started yet and is not cancelled. With `into_running` the oldest is to be merged into
+    the run that was started and has not ended. Raises `NotFound` (thread), and `Conflict` if too few runs wait, none
+    was started, or they can't be merged.
     """
     if threads.thread_find(connection, thread_id) is None:
         raise NotFound(f"Thread with ID {thread_id} not found")
@@ -57,20 +65,35 @@ def runs_merge_if_alike(connection: sqlite3.Connection, thread_id: str, now: int
         "ORDER BY runs.created_at, runs.run_id"
     )
     waiting = runs.select(connection, tail, (thread_id,))
-    if len(waiting) < 2:
+    if len(waiting) < (1 if into_running else 2):
         raise Conflict(f"Nothing to merge: {len(waiting)} pending runs wait on thread {thread_id}")
     oldest, *others = waiting
     joined = _joined(waiting, now)
+    into = _started(connection, oldest) if into_running else None
     kwargs = {**oldest.kwargs, "input": joined}
     connection.execute(
-        "UPDATE runs SET kwargs = '{}', kwargs_packed = ?, updated_at = ? WHERE run_id = ?",
-        (codec.column(wire.packed(kwargs), hasty=True), now, oldest.run_id),
+        """UPDATE runs SET kwargs = '{}', kwargs_packed = ?, updated_at = max(?, updated_at + 1),
+               into_run = coalesce(?, into_run) WHERE run_id = ?""",
+        (codec.column(wire.packed(kwargs), hasty=True), now, into, oldest.run_id),
     )
-    error = {"error": "UserInterrupt", "message": f"merged:{oldest.run_id}"}
+    error = runs.merged_error(oldest.run_id)
     marked = (runs.run_cancel_if_active(connection, each.run_id, "interrupt", error, now) for each in others)
     run = runs.run_find(connection, oldest.run_id)
     assert run is not None
-    return Merged(run=run, ended=[each for each in marked if each is not None])
+    return Merged(run=run, ended=[each for each in marked if each is not None], into=into)
+
+
+def _started(connection: sqlite3.Connection, oldest: Run) -> str:
+    """Return the id of the thread's run that was started. Raises `Conflict`: there is none, or it is of another kind."""
+    tail = f"{runs.ACTIVE_ON_THREAD} AND runs.attempt > 0 AND runs.cancel_action IS NULL"
+    found = runs.select(connection, tail, (oldest.thread_id,))
+    if not found:
+        raise Conflict(f"No run of thread {oldest.thread_id} is running")
+    here, own = _settings(found[0]), _settings(oldest)
+    for name in ("assistant", "graph", "config"):
+        if _difference({name: here[name]}, {name: own[name]}) is not None:
+            raise _refusal(oldest, f"differs from the running run {found[0].run_id} in its {name}")
+    return found[0].run_id
 
 
 def _joined(waiting: list[Run], now: int) -> dict[str, list[Any]]:

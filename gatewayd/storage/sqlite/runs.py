@@ -306,9 +306,29 @@ def run_checkpoint_apply(connection: sqlite3.Connection, operation: list[Any], r
     ).fetchone()
     if row is None:
         raise NotFound("the run is not running any more")
+    if operation[0] == "merge":
+        _, merged, stamp, operation = operation
+        if not _merge_if_unchanged(connection, merged, run_id, stamp):
+            return
     new = checkpoint_sql.apply(connection, operation, run_id)
     if new and not row[0]:
         run_progress(connection, run_id)
+
+
+def _merge_if_unchanged(connection: sqlite3.Connection, run_id: str, into: str, stamp: int) -> bool:
+    """Cancel a waiting run whose input another has taken at its step; False: it has changed, or waits no more."""
+    return bool(
+        connection.execute(
+            """UPDATE runs SET cancel_action = 'interrupt', cancel_error = ? WHERE run_id = ? AND into_run = ?
+                   AND updated_at = ? AND status = 'pending' AND attempt = 0 AND cancel_action IS NULL""",
+            (wire.text(merged_error(into)), run_id, into, stamp),
+        ).rowcount
+    )
+
+
+def merged_error(run_id: str) -> dict[str, str]:
+    """Return why a run is cancelled whose input another has taken."""
+    return {"error": "UserInterrupt", "message": f"merged:{run_id}"}
 
 
 # ending
