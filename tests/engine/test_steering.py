@@ -75,6 +75,7 @@ def said(graph: str, thread_id: str, text: str, **more: Any) -> Any:
 
 async def started(daemon: inprocess.Daemon, gates: Gates, graph: str, **more: Any) -> Any:
     """Return the admission of a run that is in its first node."""
+    await daemon.finish(said("plain", ids.new_id(), "the worker has loaded the project when this has ended"))
     gates.listen()
     admission = await daemon.create(said(graph, ids.new_id(), "first", **more))
     await gates.at("answer" if graph == "plain" else "agent")

@@ -24,3 +24,10 @@ def test_a_page_shows_answers_asks_stops_rejoins_forks_and_switches(
 ) -> None:
     """`useStream` as it was before protocol v2, in jsdom, its requests held to the rules of a page elsewhere."""
     node.run("use_stream.mjs", node.environment(served, version, tmp_path))
+
+
+def test_a_queue_that_is_kept_on_the_server_is_listed_cancelled_taken_and_merged(
+    served: str, tmp_path: Path
+) -> None:
+    """Only the newer client has it."""
+    node.run("queue_server.mjs", node.environment(served, "1.15.0", tmp_path))

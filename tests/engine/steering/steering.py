@@ -1,4 +1,4 @@
-"""Graphs that call tools, and wait in every node until the test lets them go on."""
+"""Graphs that call tools, and wait in every node until a test lets them go on."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 
 ARRIVED: list[Callable[[str], None]] = []
 """Called with the name of each node that has begun."""
-PASSES = threading.Semaphore(0)
-"""One is taken by each node, in its order."""
+PASSES = threading.Semaphore(1000)
+"""One is taken by each node, in its order. Nobody waits until a test has taken them."""
 ROUNDS = 2
 """Calls of the tool by the agent."""
 
