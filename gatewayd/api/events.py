@@ -71,7 +71,9 @@ async def _copy(
                     if frames := _frame(gap, wanted):
                         await out.send(frames)
                 async for due in reader.due(chunks):
-                    if frames := v2.frames(due, wanted, start.trim):
+                    frames = v2.frames(due, wanted, start.trim)
+                    due.clear()  # what is being sent is held once
+                    if frames:
                         await out.send(frames)
                         await out.beat_if_due()
                     del due, frames

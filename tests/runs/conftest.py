@@ -337,7 +337,10 @@ class Engine:
 
     async def records(self, run: Run) -> list[Record]:
         """Return a run's records but for those of its start and those that v2 alone shows."""
-        chunks = await self.storage.events_page(run.thread_id, 0, run.run_id)
+        chunks, position = [], 0
+        while page := await self.storage.events_page(run.thread_id, position, run.run_id):
+            chunks += page
+            position = page[-1].last_seq
         shown = (record for chunk in chunks for record in chunk.records if record.mask != event.V2)
         return [record for record in shown if record.kind != "metadata"]
 
