@@ -151,6 +151,7 @@ BODIES: list[tuple[str, str, Any]] = [
     ("POST", "/runs/batch", [STATELESS]),
     ("POST", "/runs/cancel", {"thread_id": NOWHERE, "run_ids": [NOWHERE]}),
     ("POST", "/runs/cancel", {"status": "running"}),
+    ("POST", "/threads/{thread}/runs/merge", {"into": "running"}),
     (
         "POST",
         "/runs/search",
