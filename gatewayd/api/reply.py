@@ -45,21 +45,6 @@ KWARGS: Final = (
 INTERNAL: Final = frozenset({CONTEXT_GIVEN})
 """Keys of a run's configurable that are our own business."""
 
-RUN_COLUMNS: Final = (
-    "run_id",
-    "thread_id",
-    "assistant_id",
-    "metadata",
-    "status",
-    "error",
-    "kwargs",
-    "multitask_strategy",
-    "cancel_reason",
-    "created_at",
-    "updated_at",
-    "langsmith_session_name",
-)
-
 
 def json(value: Any, headers: Mapping[str, str] | None = None) -> web.Response:
     """Return data as a response."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final, get_args
+
 from aiohttp import hdrs, web
 
 from gatewayd.api import admission, bodies, keys, parse, reply, sse, waiting
@@ -11,6 +13,8 @@ from gatewayd.runs import cancels, manager
 from gatewayd.storage import store
 
 routes = web.RouteTableDef()
+
+RUN_COLUMNS: Final[tuple[str, ...]] = get_args(bodies.RunColumn)
 
 
 def shown(request: web.Request, run: Run) -> dict[str, object]:
@@ -75,9 +79,9 @@ async def list_runs(request: web.Request) -> web.Response:
 
 
 def _columns(columns: list[str]) -> list[str]:
-    unknown = [column for column in columns if column not in reply.RUN_COLUMNS]
+    unknown = [column for column in columns if column not in RUN_COLUMNS]
     if unknown:
-        raise Invalid(f"Invalid select columns: {unknown}. Expected: {sorted(reply.RUN_COLUMNS)}")
+        raise Invalid(f"Invalid select columns: {unknown}. Expected: {sorted(RUN_COLUMNS)}")
     return columns
 
 
