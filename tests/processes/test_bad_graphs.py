@@ -153,6 +153,9 @@ async def test_a_run_that_kills_the_daemon_is_tried_alone_and_put_aside_and_othe
     await told.witnessed(neighbour, "step0 end")
     ready = tmp_path / "ready"
     killer = await told.begin("patricide", how=str(ready))
+    async with asyncio.timeout(60):  # until its first step is stored: it has made progress then
+        while (await told.client.threads.get_state(killer.thread_id))["next"] != ["strike"]:  # noqa: ASYNC110  nothing tells it
+            await asyncio.sleep(0.05)
     ready.touch()
     for deaths in range(1, 6):
         await told.served.wait()

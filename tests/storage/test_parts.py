@@ -184,7 +184,7 @@ async def test_searches_by_values_find_them_in_parts(storage: store.Storage, des
     wanted = {"messages": wire.loads(data)["messages"]}
     found = await storage.threads_search(store.ThreadSearch(metadata={}, values=wanted))
     assert {each.thread_id for each in found.threads} == {in_parts, inline}
-    found = await storage.threads_search(store.ThreadSearch(metadata={}, values={"messages": []}))
+    found = await storage.threads_search(store.ThreadSearch(metadata={}, values={"messages": ["none"]}))
     assert found.threads == []
 
 

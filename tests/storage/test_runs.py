@@ -526,8 +526,11 @@ def test_handing_back_is_no_strike(desk: Any, thread_id: str) -> None:
     assert desk.run(run_id).attempt == 5
 
 
-def die(desk: Any, policy: str = "resume") -> dict[str, Run]:
-    """Begin the next boot; return what it has found executing."""
+def die(desk: Any, policy: str = "resume", *, before_they_execute: bool = False) -> dict[str, Run]:
+    """Have the runs execute, and begin the next boot; return what it has found running."""
+    for run_id, thread_id in desk.fetch("SELECT run_id, thread_id FROM runs WHERE status = 'running'"):
+        if not before_they_execute:
+            desk.emit(thread_id, run_id, ("metadata", "", 1, b"{}"))
     desk.restart()
     return {
         run.run_id: run for run in boots.orphans_park(desk.connection, desk.boot, desk.tick(), {}, policy)
@@ -570,6 +573,24 @@ def test_a_run_at_which_the_daemon_dies_once_more_is_put_aside_if_nothing_else_w
     assert "died 5 times while it executed the run" in put_aside.cancel_error["message"]
     assert desk.claim() == [other]
     assert [run.run_id for run in boots.runs_cancelled_pending(desk.connection)] == [run_id]
+
+
+def test_a_run_that_no_worker_had_when_the_daemon_died_is_not_suspected(desk: Any, thread_id: str) -> None:
+    run_id = desk.create(thread_id)
+    for _ in range(3):
+        desk.claim()
+        assert die(desk, before_they_execute=True)[run_id].suspicions == 0
+    for deaths in (1, 2, 3):
+        desk.claim()
+        assert die(desk)[run_id].suspicions == deaths
+    desk.claim()
+    found = die(desk, before_they_execute=True)[run_id]
+    assert (found.suspicions, found.cancel_action) == (3, None), "in the trial too"
+    desk.create(desk.thread())
+    assert len(desk.claim()) == 2
+    desk.emit(thread_id, run_id, ("metadata", "", 1, b"{}"))
+    found = die(desk, before_they_execute=True)[run_id]
+    assert (found.suspicions, found.cancel_action) == (4, "error"), "the other was not executed beside it"
 
 
 def test_a_run_that_is_begun_anew_at_each_boot_makes_no_progress_that_lasts(

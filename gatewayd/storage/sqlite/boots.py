@@ -14,6 +14,11 @@ from gatewayd.storage.sqlite import runs, slots
 DIED = "DaemonDied"
 """The error of a run that is put aside because the daemon dies at it."""
 
+LAST_EVENT_MS = """coalesce((SELECT time_ms FROM events WHERE events.run_id = runs.run_id
+    ORDER BY last_seq DESC LIMIT 1), 0)"""
+"""When a run's last event was written, 0 if there is none. The first of an attempt is written as a worker gets the run:
+one of which nothing was written since its attempt's start was never executed in it."""
+
 SEQUENCE_JUMP = 1 << 20
 """Added to the numbering of threads with orphans: numbers lost with the power are never given again."""
 
@@ -37,18 +42,22 @@ def orphans_park(
     checkpoint, "restart" forgets what the run has stored and begins at its input, "error" and "interrupt" mark it to be
     ended that way; one that is being cancelled is ended by that, and keeps what it has stored until then. Its last event tells how long the cut attempt has executed at least.
 
-    A run that was cut off without progress is suspected to be what the daemon died of; under "restart" no progress lasts. One that
-    was suspected `SUSPICIONS` times before, and was the only one that executed this time, is marked to be ended with an error.
+    A run that had begun to execute and was cut off without progress is suspected to be what the daemon died of; under
+    "restart" no progress lasts. One that was suspected `SUSPICIONS` times before, and was the only one that executed this
+    time, is marked to be ended with an error.
     """
     orphans = connection.execute(
-        "SELECT run_id, graph_id, cancel_action FROM runs WHERE status = 'running' AND boot <> ?", (boot,)
+        f"""SELECT run_id, graph_id, cancel_action, {LAST_EVENT_MS} >= attempt_at / 1000 FROM runs
+           WHERE status = 'running' AND boot <> ?""",
+        (boot,),
     ).fetchall()
-    for run_id, graph_id, cancel_action in orphans:
+    executed = [run_id for run_id, *_, begun in orphans if begun]
+    for run_id, graph_id, cancel_action, begun in orphans:
         policy = policies.get(graph_id, default)
-        suspicions = _park(connection, run_id, now, lasting=policy != "restart")
+        suspicions = _park(connection, run_id, now, begun=bool(begun), lasting=policy != "restart")
         if cancel_action is not None:
             continue
-        if suspicions > SUSPICIONS and len(orphans) == 1:
+        if suspicions > SUSPICIONS and executed == [run_id]:
             message = (
                 f"The daemon died {suspicions} times while it executed the run, without progress, the last time "
                 "when nothing else was executed; the run was put aside"
@@ -59,15 +68,18 @@ def orphans_park(
     return [run for run_id, *_ in orphans if (run := runs.run_find(connection, run_id)) is not None]
 
 
-def _park(connection: sqlite3.Connection, run_id: str, now: int, *, lasting: bool) -> int:
-    """Make an orphan pending and return how often it is suspected now; `lasting`: it keeps the progress it has made."""
+def _park(connection: sqlite3.Connection, run_id: str, now: int, *, begun: bool, lasting: bool) -> int:
+    """
+    Make an orphan pending and return how often it is suspected now.
+
+    `begun`: its attempt has begun to execute; `lasting`: it keeps the progress it has made.
+    """
     row = connection.execute(
-        """UPDATE runs SET status = 'pending', boot = NULL, updated_at = ?,
-               executed_us = executed_us + max(0, coalesce((SELECT time_ms * 1000 FROM events
-                   WHERE events.run_id = runs.run_id ORDER BY last_seq DESC LIMIT 1), 0) - attempt_at),
-               attempt_at = NULL, suspicions = iif(progressed AND ?, 0, suspicions + 1)
+        f"""UPDATE runs SET status = 'pending', boot = NULL, updated_at = ?,
+               executed_us = executed_us + max(0, {LAST_EVENT_MS} * 1000 - attempt_at),
+               attempt_at = NULL, suspicions = iif(progressed AND ?, 0, suspicions + ?)
            WHERE run_id = ? RETURNING suspicions""",
-        (now, lasting, run_id),
+        (now, lasting, begun, run_id),
     ).fetchone()
     return int(row[0])
 
