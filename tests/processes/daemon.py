@@ -157,8 +157,10 @@ class Daemon:
     def kill_workers(self, name: str = "") -> list[int]:
         """SIGKILL to its workers whose name begins so (run-, service, quarantine-; default: all)."""
         killed = self.workers(name)
-        for pid in killed:
-            os.kill(pid, signal.SIGKILL)
+        # Stopped first, so that none gets the runs of another one that died before it.
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in killed:
+                os.kill(pid, number)
         return killed
 
     async def wait(self, timeout_s: float = 90.0) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from langgraph_sdk import errors
 
-from tests.processes import conftest, story
+from tests.processes import conftest, daemon, story
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -157,15 +158,21 @@ async def test_a_run_that_kills_the_daemon_is_tried_alone_and_put_aside_and_othe
         while (await told.client.threads.get_state(killer.thread_id))["next"] != ["strike"]:  # noqa: ASYNC110  nothing tells it
             await asyncio.sleep(0.05)
     ready.touch()
-    for deaths in range(1, 6):
+    deaths = 0
+    while "the run was put aside" not in told.served.log():
         await told.served.wait()
-        await told.served.start(until="started" if deaths < 5 else "serving")
+        deaths += 1
+        assert deaths < 12
+        with contextlib.suppress(daemon.Ended):  # it has died again meanwhile
+            await told.served.start()
+    # A death that comes before the first event of the attempt is stored does not count, and is rare.
+    assert deaths >= 5, "once with progress, three times with others, once alone"
     ended = await told.ended(killer)
     assert ended["status"] == "error"
     (error,) = [part for part in await told.follow(killer) if part.event == "error"]
     assert error.data["error"] == "DaemonDied"
     assert "died 4 times while it executed the run" in error.data["message"]
-    assert told.count(killer, "strike start") == 5, "once with progress, three times with others, once alone"
+    assert told.count(killer, "strike start") == deaths
     assert not told.twice_at_once(killer)
     *_, before, last = told.marks(killer)
     assert not [

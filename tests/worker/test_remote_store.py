@@ -88,15 +88,19 @@ async def test_a_call_that_is_cancelled_while_its_answer_is_being_taken_breaks_n
         cancelled.set()
 
     found = concurrent.futures.Future.set_running_or_notify_cancel
+    (asked,) = store._asked.values()
 
     def slowly(future: concurrent.futures.Future[Any]) -> bool:
         answer = found(future)
+        if future is not asked:  # of the pool that runs this
+            return answer
         asyncio.run_coroutine_threadsafe(cancel(), loop)
         assert cancelled.wait(30)
         return answer
 
     monkeypatch.setattr(concurrent.futures.Future, "set_running_or_notify_cancel", slowly)
     assert await asyncio.to_thread(reply, store, link.asked[0], True, NOTHING) is None
+    assert cancelled.is_set()
     assert asking.cancelled()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from typing import Any
 
@@ -13,11 +14,12 @@ from gatewayd.workers import memory
 def test_what_a_process_uses_is_told_in_bytes_and_of_one_that_is_gone_nothing() -> None:
     before = memory.resident(os.getpid())
     assert before is not None
-    held = bytearray(64 << 20)
+    held = mmap.mmap(-1, 64 << 20)  # the allocator would use again what other tests have freed
+    held.write(b"x" * (64 << 20))
     after = memory.resident(os.getpid())
     assert after is not None
     assert 60 << 20 < after - before < 80 << 20
-    del held
+    held.close()
     assert memory.resident(2**22 + 1) is None
 
 
