@@ -6,6 +6,7 @@ With WIRE_URL set, the tests of the clients talk to that server instead: the ref
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -27,7 +28,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if elsewhere := os.environ.get("WIRE_URL"):
         yield elsewhere
         return
-    folder = tmp_path_factory.mktemp("wire")
+    with serving(tmp_path_factory.mktemp("wire")) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def serving(folder: Path, **settings: str) -> Iterator[str]:
+    """Serve the project with its data in a folder; yield the URL."""
     port = daemon.free_port()
     command = [sys.executable, *daemon.SERVE, "--config", str(PROJECT / "langgraph.json")]
     command += ["--data-dir", str(folder / "data"), "--port", str(port)]
@@ -38,13 +45,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=daemon.environment(),
+            env=daemon.environment(settings),
             cwd=folder,
         )
     try:
-        url = f"http://127.0.0.1:{port}"
         _until_serving(process, log)
-        yield url
+        yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         try:
