@@ -3,7 +3,8 @@
 Without authentication a browser is the way in: any page that its user opens can send requests to this machine. So
 
 - *Host* must be a loopback name, an IP address, or one of ``GATEWAYD_HOSTS``. A page whose name was pointed at this
-  machine after it was loaded (DNS rebinding) is of the same origin for the browser, but it needs a name.
+  machine after it was loaded (DNS rebinding) is of the same origin for the browser, but it needs a name. A header that
+  is there and names no host is refused; clients of HTTP/1.0 send none.
 - *Origin* decides where there is one, for what acts: requests with unsafe methods, GETs that change something, and
   WebSockets, for which browsers ask no permission. Without it ``Sec-Fetch-Site: cross-site`` does, which can't decide
   alone: a page on localhost that calls 127.0.0.1 is cross-site for Chromium. Other GETs are answered; their pages can't
@@ -128,7 +129,11 @@ def allows(rules: Rules, origin: str, host: str = "") -> bool:
 def _refuse_origin(rules: Rules, origin: str, *, asks_permission: bool) -> Refusal:
     shown = origin[:SHOWN]
     if origin == NO_ORIGIN:
-        why = "Pages without an origin (a file, a sandboxed frame) may not call this server: serve the page over http"
+        named = "http.cors.allow_origins of langgraph.json" if rules.cors_section else "CORS_ALLOW_ORIGINS"
+        why = (
+            "Pages without an origin (a file, a sandboxed frame) may not call this server: serve the page over http from this "
+            f"machine, or from an origin that {named} lists"
+        )
     elif rules.cors_section:
         why = f"Pages of {shown} may not call this server: name it in http.cors.allow_origins of langgraph.json to allow them"
     else:
@@ -179,15 +184,20 @@ def host_of(text: str) -> str:
 
 def _serves(rules: Rules, header: str) -> bool:
     host = host_of(header)
-    return not host or _address(host) is not None or _is_loopback(host) or host in rules.hosts
+    return bool(host) and (_address(host) is not None or _is_loopback(host) or host in rules.hosts)
 
 
 def _refuse_host(header: str) -> Refusal:
     host = host_of(header)[:SHOWN]
+    if not host:
+        return Refusal(status=403, detail=NO_NAME)
     return Refusal(
         status=403,
         detail=f"This server does not answer to the name {host!r}: set GATEWAYD_HOSTS={host} if it is its own",
     )
+
+
+NO_NAME: Final = "The request's Host header names no host: send the server's address, a loopback name, or a name that GATEWAYD_HOSTS lists"
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -27,7 +27,9 @@ async def threads(server):
     [
         ({**STRANGER, "Content-Type": "text/plain"}, 403, "set CORS_ALLOW_ORIGINS=https://evil.test"),
         ({**STRANGER, "Content-Type": "application/json"}, 403, "set CORS_ALLOW_ORIGINS=https://evil.test"),
-        ({"Origin": "null", "Content-Type": "text/plain"}, 403, "serve the page over http"),
+        ({"Origin": "null", "Content-Type": "text/plain"}, 403, "that CORS_ALLOW_ORIGINS lists"),
+        ({"Host": ""}, 403, "names no host"),
+        ({"Host": ":2024"}, 403, "a name that GATEWAYD_HOSTS lists"),
         ({"Sec-Fetch-Site": "cross-site"}, 403, "call the server with fetch"),
         ({"Host": "evil.test:2024", "Origin": "http://evil.test:2024"}, 403, "set GATEWAYD_HOSTS=evil.test"),
         ({"X-Forwarded-For": "203.0.113.5"}, 403, "set GATEWAYD_TRUSTED_PROXIES=127.0.0.1"),

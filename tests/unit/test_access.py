@@ -38,7 +38,6 @@ def verdict(rules: access.Rules, method: str = "GET", **asked: Any) -> int | Non
     [
         "localhost", "localhost:2024", "LOCALHOST.", "a.localhost:1", "127.0.0.1", "127.0.0.1:2024", "[::1]:2024", "[::1]",
         "192.168.1.9:2024", "8.8.8.8", "[2001:db8::1]:2024", "0.0.0.0:2024", "agents.example.com", "Agents.Example.com.:8443",
-        "",
     ],
 )  # fmt: skip
 def test_loopback_names_addresses_and_the_servers_own_names_are_answered(host: str) -> None:
@@ -53,6 +52,18 @@ def test_loopback_names_addresses_and_the_servers_own_names_are_answered(host: s
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 def test_any_other_name_is_refused_whatever_is_asked(host: str, method: str) -> None:
     assert verdict(NAMED, method, Host=host) == 403
+
+
+@pytest.mark.parametrize("host", ["", " ", ":2024", ".", "[]", "[]:2024"])
+@pytest.mark.parametrize("rules", [NOTHING, NAMED, access.Rules(hosts=frozenset({""}))])
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+def test_a_host_header_that_names_no_host_is_refused_and_told_what_to_send(
+    host: str, rules: access.Rules, method: str
+) -> None:
+    refusal = access.judge(rules, access.Asked(method=method, headers=CIMultiDict({"Host": host})))
+    assert refusal is not None
+    assert refusal.status == 403
+    assert "GATEWAYD_HOSTS" in refusal.detail
 
 
 def test_a_second_host_is_judged_too_and_none_at_all_is_no_browsers_request() -> None:
@@ -203,7 +214,16 @@ def test_a_trusted_proxy_opens_neither_names_nor_origins() -> None:
             {"Origin": "https://a.example"},
             "http.cors.allow_origins of langgraph.json",
         ),
-        (NOTHING, {"Origin": "null"}, "serve the page over http"),
+        (
+            NOTHING,
+            {"Origin": "null"},
+            "serve the page over http from this machine, or from an origin that CORS_ALLOW_ORIGINS",
+        ),
+        (
+            access.Rules(cors_section=True),
+            {"Origin": "null"},
+            "that http.cors.allow_origins of langgraph.json lists",
+        ),
         (NOTHING, {"Sec-Fetch-Site": "cross-site"}, "CORS_ALLOW_ORIGINS or http.cors in langgraph.json"),
         (NOTHING, {"Origin": "http://localhost:1"}, "set the header Content-Type: application/json"),
         (NOTHING, {"X-Forwarded-For": "203.0.113.5"}, "set GATEWAYD_TRUSTED_PROXIES=10.0.0.1 if"),
