@@ -70,6 +70,7 @@ async def open_services(
         await _sync_default_ttl(storage, serves)
         events = hub.Hub(storage, budget=options.hub_memory)
         workers = supervisor.Supervisor(plan_of(options, served, url), begin, known)
+        workers.translated = storage.writer.damage.translated
         runs = manager.RunManager(
             storage=storage,
             log=stream_log.Log(storage, events),

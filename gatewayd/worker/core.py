@@ -308,7 +308,13 @@ class Core:
 
 
 def _refusal(method: str, error: Exception) -> list[Any]:
-    """Return [status, detail] of a failed call; what is nobody's fault is logged here, with its trace."""
+    """
+    Return [status, detail] of a failed call; what is nobody's fault is logged here, with its trace.
+
+    When the database can't be read the detail is [code, name, text] of SQLite's error: the daemon translates it.
+    """
+    if isinstance(error, reader.Failed):
+        return [503, [error.sqlite_errorcode, error.sqlite_errorname, str(error)]]
     for kind, status in STATUSES:
         if isinstance(error, kind):
             if isinstance(error, GatewaydError | graphs.InvalidGraph):

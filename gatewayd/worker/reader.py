@@ -24,6 +24,15 @@ CACHE_KB = 8192
 """Of pages, taken as they are read: the pieces of a long state lie in all places, and SQLite's 2 MB hold too few of them."""
 
 
+class Failed(sqlite3.DatabaseError):
+    """SQLite could not read the daemon's database. An agent's own databases raise sqlite3's errors themselves."""
+
+    def __init__(self, error: sqlite3.Error) -> None:
+        super().__init__(str(error))
+        self.sqlite_errorcode = error.sqlite_errorcode
+        self.sqlite_errorname = error.sqlite_errorname
+
+
 class Reader:
     """A read-only connection that threads take turns in using, and what it takes to understand states read from it."""
 
@@ -50,9 +59,14 @@ class Reader:
         self._connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
 
     def fetch(self, statement: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Return all rows of a statement; only for those that give few."""
+        """Return all rows of a statement; only for those that give few. Raises `Failed` with SQLite's code."""
         with self._turn:
-            return self._connection.execute(statement, params).fetchall()
+            try:
+                return self._connection.execute(statement, params).fetchall()
+            except sqlite3.Error as error:
+                if getattr(error, "sqlite_errorcode", None) is None:  # the connection is closed, say
+                    raise
+                raise Failed(error) from error
 
     def close(self) -> None:
         """Close the connection; may be called twice."""

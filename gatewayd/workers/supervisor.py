@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from attrs import define, field
 
 from gatewayd import errors, logs, tasks
 from gatewayd import loops as loops_
+from gatewayd.storage.sqlite import failures
 from gatewayd.workers import handback, memory, posts, process, worker
 from gatewayd.workers import plan as plans
 
@@ -58,6 +59,8 @@ class Supervisor:
     """Starts a worker; another one lets a worker's core run in this process (tests, a debugger)."""
     loops: list[loops_.Loop] = field(factory=list)
     """What is known of its loops; the list may be shared."""
+    translated: Callable[[BaseException], BaseException] = failures.translated
+    """Gives our error for one of SQLite's; that of the storage's `failures.Damage` remembers damage."""
     listener: Listener = field(init=False)
     service_loaded: asyncio.Event = field(factory=asyncio.Event, init=False)
     """The service worker has loaded the project at least once."""
@@ -301,7 +304,7 @@ class Supervisor:
             service = await self._ready_service(until)
             try:
                 return await service.call(method, params, until - time.monotonic())
-            except errors.Unavailable:
+            except worker.Gone:
                 if last:
                     raise
         raise AssertionError
@@ -343,6 +346,10 @@ class Supervisor:
     def withdrawn(self, source: worker.Worker, run_id: str, attempt: int) -> None:
         """A worker whose loop does not turn has given a run back."""
         self.listener.worker_withdrew(source, run_id, attempt)
+
+    def read_failed(self, code: int, name: str, text: str) -> BaseException:
+        """Return our error for one of SQLite's that a worker met while it read the database."""
+        return self.translated(failures.rebuilt(code, name, text))
 
     def turned(self, source: worker.Worker) -> None:
         """A worker that was blocked can take runs again."""

@@ -29,11 +29,17 @@ STATUSES: dict[int, type[errors.GatewaydError]] = {
     504: errors.Unanswered,
 }
 """How a worker's refusals come back out of `call`."""
+READ_FAILED = 503
+"""The worker could not read the database; the detail is [code, name, text] of SQLite's error."""
 GONE = "the worker that was to answer has ended; try again"
 
 
 LATE_S = 0.1
 """A ping that is not answered after this time says that the worker is busy with something else."""
+
+
+class Gone(errors.Unavailable):
+    """The worker ended before it answered; another one may."""
 
 
 class Owner(Protocol):
@@ -50,6 +56,9 @@ class Owner(Protocol):
 
     def withdrawn(self, worker: Worker, run_id: str, attempt: int) -> None:
         """The worker has given a run back that it had not begun."""
+
+    def read_failed(self, code: int, name: str, text: str) -> BaseException:
+        """Return our error for one of SQLite's that a worker met while it read the database."""
 
     def turned(self, worker: Worker) -> None:
         """The worker was blocked and is no more."""
@@ -207,7 +216,7 @@ class Worker:
         self.settled.set()
         for future in self._calls.values():
             if not future.done():
-                future.set_exception(errors.Unavailable(GONE))
+                future.set_exception(Gone(GONE))
         self._calls.clear()
         try:
             self.owner.gone(self)
@@ -328,7 +337,7 @@ class Worker:
         Raises `Unanswered` after the deadline, `Unavailable` when the worker ends, and what the worker refuses with.
         """
         if self.state != "ready":
-            raise errors.Unavailable(GONE)
+            raise Gone(GONE)
         number = next(self._numbers)
         future = self._calls[number] = asyncio.get_running_loop().create_future()
         try:
@@ -388,6 +397,9 @@ class Worker:
             future.set_result(payload)
         else:
             status, detail = payload
+            if status == READ_FAILED:
+                future.set_exception(self.owner.read_failed(*detail))
+                return
             kind = STATUSES.get(status, errors.GatewaydError)
             future.set_exception(kind(detail))
 

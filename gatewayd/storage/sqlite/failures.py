@@ -95,6 +95,13 @@ def translated(error: BaseException) -> BaseException:
     return ours
 
 
+def rebuilt(code: int, name: str, text: str) -> sqlite3.Error:
+    """Return the error of SQLite that another process has met, as if it had been raised in this one."""
+    error = sqlite3.DatabaseError(text)
+    error.sqlite_errorcode, error.sqlite_errorname = code, name
+    return error
+
+
 def advice(path: Path) -> str:
     """Say what an operator can do about a damaged database."""
     return (

@@ -1,0 +1,66 @@
+"""What a worker meets when it reads the database is translated by the daemon, which also learns of damage."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatewayd import errors
+from gatewayd.storage.sqlite import failures
+from gatewayd.worker import core, reader
+
+
+def test_only_the_readers_own_errors_are_told_with_their_code(tmp_path: Path) -> None:
+    path = tmp_path / "db.sqlite"
+    with sqlite3.connect(path) as made:
+        made.execute("CREATE TABLE t (x)")
+        made.executemany("INSERT INTO t VALUES (?)", [("x" * 1000,)] * 50)
+    made.close()
+    reading = reader.Reader(path)
+    data = bytearray(path.read_bytes())
+    data[4096:] = b"\xa5" * (len(data) - 4096)
+    path.write_bytes(data)
+    with pytest.raises(reader.Failed) as caught:
+        reading.fetch("SELECT * FROM t")
+    reading.close()
+    status, (code, name, text) = core._refusal("state", caught.value)
+    assert (status, code & failures.PRIMARY) == (503, sqlite3.SQLITE_CORRUPT)
+    assert name.startswith("SQLITE_CORRUPT")
+    assert "malformed" in text
+    of_an_agent = sqlite3.DatabaseError("malformed")
+    of_an_agent.sqlite_errorcode, of_an_agent.sqlite_errorname = code, name
+    assert core._refusal("state", of_an_agent)[0] == 500
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "damaged"),
+    [
+        (sqlite3.SQLITE_CORRUPT, errors.Damaged, True),
+        (sqlite3.SQLITE_CORRUPT_INDEX, errors.Damaged, True),
+        (sqlite3.SQLITE_NOTADB, errors.Damaged, True),
+        (sqlite3.SQLITE_BUSY, failures.Locked, False),
+        (sqlite3.SQLITE_LOCKED, failures.Locked, False),
+        (sqlite3.SQLITE_IOERR_READ, failures.Unusable, False),
+        (sqlite3.SQLITE_READONLY, failures.Unusable, False),
+        (sqlite3.SQLITE_CANTOPEN, failures.Unusable, False),
+        (sqlite3.SQLITE_FULL, failures.FullDisk, False),
+        (sqlite3.SQLITE_ERROR, sqlite3.DatabaseError, False),
+    ],
+)
+async def test_a_read_that_failed_in_a_worker_ends_as_one_of_the_daemons_own(
+    start: Any, tmp_path: Path, code: int, kind: type[Exception], damaged: bool
+) -> None:
+    scene = await start()
+    damage = failures.Damage(tmp_path / "db.sqlite")
+    scene.supervisor.translated = damage.translated
+    (service,) = scene.of("service")
+    asked = asyncio.ensure_future(scene.supervisor.call("state", {}))
+    await scene.until(lambda: service.heard("call"))
+    service.say("answer", service.heard("call")[0][1], False, [503, [code, "SQLITE_X", "it said so"]])
+    with pytest.raises(kind):
+        await asked
+    assert (damage.found is not None) == damaged
