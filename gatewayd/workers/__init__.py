@@ -22,6 +22,8 @@ What happens on failure
     it): at the first start that ends the daemon (exit code 78, decided by the daemon). Later it is logged and tried
     again, while the workers that still live go on. Loading takes long: the log says where it is.
     The project can't be loaded at a reload: the workers that are there go on, and who has asked is told why.
+    It can't read the database for a call: it tells SQLite's code, and the call fails with the error that the daemon would
+    have raised itself; damage stops the daemon's writing. Only a call whose worker ended is asked once more.
     It uses more memory than it may (`memory`): it is killed, which is a death like any other.
     It does not let go of its runs when it is retired: they are cut, then it is killed; the runs are not to blame.
     It stops answering pings: its stack is asked for and logged with file and line; if not even its reader thread can
