@@ -22,7 +22,7 @@ THREAD_MODES: Final = ("run_modes", "lifecycle", "state_update")
 
 @routes.get("/threads/{thread_id:[^/]+}/runs/{run_id:[^/]+}/stream")
 async def join_run_stream(request: web.Request) -> web.StreamResponse:
-    """Send a run's events: from now on, or all behind `Last-Event-ID` or the checkpoint `checkpoint_id`."""
+    """Send a run's events: from now on, or all behind `Last-Event-ID`."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
     run = await request.app[keys.SERVICES].storage.run_get(thread_id, run_id)
     path = f"/threads/{thread_id}/runs/{run_id}"
@@ -45,9 +45,6 @@ async def _joiners(request: web.Request, run: Run | None, thread_id: str, run_id
     after = await _after(request, thread_id) if with_ids and run is not None else None
     if with_ids and run is not None and "Last-Event-ID" not in request.headers and _outlived(services, run):
         after = run.log_from
-    checkpoint_id = request.query.get("checkpoint_id")
-    if run is not None and checkpoint_id:
-        after = max(after or 0, await _after_checkpoint(services, run, parse.checkpoint_id(checkpoint_id)))
     return sse.View(
         thread_id=thread_id,
         run_id=run_id,
@@ -80,12 +77,6 @@ async def _after(request: web.Request, thread_id: str) -> int | None:
     # An id from the future (of a database that was replaced by an older copy) must not hide what comes.
     last, _ = await request.app[keys.SERVICES].storage.events_last(thread_id)
     return min(number, last)
-
-
-async def _after_checkpoint(services: keys.Services, run: Run, checkpoint_id: str) -> int:
-    """Return the number behind which everything has come since a checkpoint was stored."""
-    last = await services.storage.events_last_at(run.thread_id, checkpoint_id)
-    return run.log_from if last is None else last
 
 
 @routes.get("/threads/{thread_id:[^/]+}/stream")

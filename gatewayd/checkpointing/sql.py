@@ -87,9 +87,7 @@ SELECT run_id, updated_at, kwargs_packed FROM runs
 WHERE thread_id = ? AND ended_at IS NULL AND into_run = ? AND status = 'pending' AND attempt = 0
     AND cancel_action IS NULL"""
 
-_PUT = f"""
-INSERT OR IGNORE INTO checkpoints ({_COLUMNS}, seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '{{}}', ?,
-    (SELECT coalesce(max(last_seq), 0) FROM events WHERE events.thread_id = ?1))"""
+_PUT = f"INSERT OR IGNORE INTO checkpoints ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '{{}}', ?)"
 
 # The WHERE keeps another run's row; then no row is changed and `_put` raises.
 _PUT_AGAIN = """

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Sequence
 from typing import Any
 
-from gatewayd.errors import NotFound
 from gatewayd.model.event import Chunk
 from gatewayd.storage import desk
 from gatewayd.storage.sqlite import blobs, events, runs, writing
@@ -120,17 +119,6 @@ class Events(desk.Desk):
     async def thread_events_prune_step(self, thread_id: str, before: int, rows: int) -> bool:
         """Remove some of a thread's events of runs that ended before then (µs); True when no more may go now."""
         return await self.writer.submit(events.prune_step, thread_id, before, rows)
-
-    async def events_last_at(self, thread_id: str, checkpoint_id: str) -> int | None:
-        """
-        Return the number of the thread's newest event when a checkpoint was stored; None: it is not known.
-
-        Raises `NotFound` for a checkpoint that the thread does not have.
-        """
-        ((found, last_seq),) = await self.readers.rows(events.AT_CHECKPOINT, (thread_id, checkpoint_id))
-        if not found:
-            raise NotFound(f"Checkpoint {checkpoint_id} not found")
-        return None if last_seq is None else int(last_seq)
 
     async def events_last(self, thread_id: str) -> tuple[int, int]:
         """Return number and time (ms) of the thread's newest event; zeros when there is none."""

@@ -18,7 +18,6 @@ from attrs import define, field
 import gatewayd
 from gatewayd import api, project, serving, settings, tasks
 from gatewayd.api import addresses, incoming, keys, listening
-from gatewayd.checkpointing import operations
 from gatewayd.model import event
 from gatewayd.model.webhook import WebhookRules
 from gatewayd.runs import claims, manager, waiters
@@ -88,14 +87,6 @@ class PlayedWorker:
         frame = ["events", run_id, self.orders[run_id]["attempt"], n, len(items), event.pack(items)]
         self.owner.listener.worker_frame(self, frame, 100)
         return n
-
-    def checkpoint(self, run_id: str, checkpoint_id: str) -> None:
-        """Have a checkpoint stored."""
-        self._frames[run_id] += 1
-        order = self.orders[run_id]
-        put = operations.put(order["thread_id"], "", checkpoint_id, None, "msgpack", b"state", "{}")
-        frame = ["checkpoint", run_id, order["attempt"], self._frames[run_id], put]
-        self.owner.listener.worker_frame(self, frame, 100)
 
     def end(self, run_id: str, outcome: str = "success", **fields: Any) -> None:
         """Send a run's last frame."""

@@ -37,7 +37,6 @@ AND NOT EXISTS (SELECT 1 FROM threads WHERE threads.thread_id = :thread_id AND d
 ORDER BY last_seq"""
 PAGE = _PAGE.format(whose="thread_id = :thread_id")
 PAGE_OF_RUN = _PAGE.format(whose="run_id = :run_id AND thread_id = :thread_id")
-AT_CHECKPOINT = "SELECT count(*), min(seq) FROM checkpoints WHERE thread_id = ? AND checkpoint_id = ?"
 LAST = "SELECT last_seq, time_ms FROM events WHERE thread_id = ? ORDER BY last_seq DESC LIMIT 1"
 
 
