@@ -9,6 +9,9 @@ import uuid
 SYSTEM_ASSISTANTS = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
 """Namespace of the system assistants' ids, the same as the reference's, so that ids survive a move."""
 
+_GREGORIAN = 0x01B21DD213814000
+"""The Unix epoch in the ticks of 100 ns that UUIDs of version 6 count."""
+
 
 def new_id(now_ms: int | None = None) -> str:
     """Return a UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then random bits."""
@@ -35,3 +38,15 @@ def parse_uuid(text: str) -> str | None:
         return str(uuid.UUID(text))
     except (ValueError, AttributeError, TypeError):
         return None
+
+
+def checkpoint_time_ms(checkpoint_id: str) -> int | None:
+    """Return when a checkpoint was made: langgraph's ids are UUIDs of version 6. None: it is no such id."""
+    try:
+        number = uuid.UUID(checkpoint_id)
+    except ValueError:
+        return None
+    if number.version != 6:
+        return None
+    ticks = (number.int >> 80) << 12 | (number.int >> 64) & 0xFFF
+    return (ticks - _GREGORIAN) // 10_000

@@ -22,7 +22,7 @@ THREAD_MODES: Final = ("run_modes", "lifecycle", "state_update")
 
 @routes.get("/threads/{thread_id:[^/]+}/runs/{run_id:[^/]+}/stream")
 async def join_run_stream(request: web.Request) -> web.StreamResponse:
-    """Send a run's events: from now on, or all behind `Last-Event-ID`."""
+    """Send a run's events: from now on, or all behind `Last-Event-ID` and `checkpoint_id`."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
     run = await request.app[keys.SERVICES].storage.run_get(thread_id, run_id)
     path = f"/threads/{thread_id}/runs/{run_id}"
@@ -45,6 +45,10 @@ async def _joiners(request: web.Request, run: Run | None, thread_id: str, run_id
     after = await _after(request, thread_id) if with_ids and run is not None else None
     if with_ids and run is not None and "Last-Event-ID" not in request.headers and _outlived(services, run):
         after = run.log_from
+    if with_ids and run is not None and (checkpoint_id := request.query.get("checkpoint_id")):
+        # As in the reference, an id that the thread does not have is ignored.
+        reached = await services.storage.run_events_before(run.thread_id, run_id, checkpoint_id)
+        after = after if reached is None else max(after or 0, reached)
     return sse.View(
         thread_id=thread_id,
         run_id=run_id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Sequence
 from typing import Any
 
+from gatewayd import ids
 from gatewayd.model.event import Chunk
 from gatewayd.storage import desk
 from gatewayd.storage.sqlite import blobs, events, runs, writing
@@ -124,3 +125,23 @@ class Events(desk.Desk):
         """Return number and time (ms) of the thread's newest event; zeros when there is none."""
         rows = await self.readers.rows(events.LAST, (thread_id,))
         return (rows[0][0], rows[0][1]) if rows else (0, 0)
+
+    async def run_events_before(self, thread_id: str, run_id: str, checkpoint_id: str) -> int | None:
+        """
+        Return the number of a run's last event before a checkpoint was made, 0 if there is none.
+
+        A checkpoint is stored while the next step has begun, so the time in its id tells where it belongs. An event's
+        time is that of its arrival, so a few of the step's own events may count as later; none that is later is left out.
+        None: the thread has no such checkpoint.
+        """
+        made = ids.checkpoint_time_ms(checkpoint_id)
+        if made is None:
+            return None
+        parameters = {
+            "thread_id": thread_id,
+            "run_id": run_id,
+            "checkpoint_id": checkpoint_id,
+            "time_ms": made,
+        }
+        rows = await self.readers.rows(events.LAST_OLDER, parameters)
+        return rows[0][0] if rows else None

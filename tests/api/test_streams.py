@@ -7,11 +7,15 @@ import contextlib
 import json
 import re
 import socket
+import time
 
 import aiohttp
 import pytest
+from langgraph.checkpoint.base.id import uuid6
 
+from gatewayd.checkpointing import operations
 from gatewayd.model import event
+from gatewayd.storage.sqlite import writing
 
 NOBODY = "00000000-0000-0000-0000-000000007777"
 NOT_FOUND = b'event: error\r\ndata: {"error":"HTTPException","message":"404: Run not found"}\r\n\r\n'
@@ -215,6 +219,69 @@ async def test_a_joiner_with_an_id_gets_everything_behind_it_then_what_comes(ser
         server.worker.emit(run_id, "custom", 4)
         server.worker.end(run_id)
         assert names(await answer.read()) == expected
+
+
+async def put_checkpoint(server, thread_id: str, run_id: str, checkpoint_id: str) -> None:
+    """Store a checkpoint as a run does."""
+    stored = asyncio.get_running_loop().create_future()
+    operation = operations.put(thread_id, "", checkpoint_id, None, "msgpack", b"state", "{}")
+    storage = server.services.storage
+    storage.checkpoint_apply(operation, run_id, 100, stored.set_result, writing.Chain())
+    assert await stored is None
+
+
+def new_checkpoint_id() -> str:
+    """Return an id made at a millisecond that is later than all events so far."""
+    before = time.time_ns() // 1_000_000
+    while time.time_ns() // 1_000_000 <= before:
+        pass
+    return str(uuid6(clock_seq=-2))
+
+
+@pytest.mark.parametrize("ended", [False, True])
+@pytest.mark.parametrize(
+    ("last_id", "checkpoint_id", "expected"),
+    [
+        ("-1", "first", ["updates", "messages", "custom"]),
+        ("-1", "second", ["custom"]),
+        (None, "first", ["updates", "messages", "custom"]),
+        (None, "second", ["custom"]),
+        ("1-4", "first", ["messages", "custom"]),
+        ("1-4", "second", ["custom"]),
+        ("-1", "unknown", ["metadata", "values", "updates", "messages", "custom"]),
+        ("-1", "", ["metadata", "values", "updates", "messages", "custom"]),
+        ("-1", "elsewhere", ["metadata", "values", "updates", "messages", "custom"]),
+    ],
+)
+async def test_a_joiner_behind_a_checkpoint_gets_only_what_came_after_it(
+    server, ended, last_id, checkpoint_id, expected
+):
+    thread_id, other = await server.thread(), await server.thread()
+    run_id = await server.run(thread_id, stream_mode=["values", "updates", "messages-tuple", "custom"])
+    elsewhere = await server.run(other)
+    worker = server.worker
+    await worker.started(run_id)
+    await worker.started(elsewhere)
+    await worker.committed(run_id, worker.emit(run_id, "values", 1))
+    made = {"unknown": new_checkpoint_id(), "first": new_checkpoint_id(), "": ""}
+    worker.emit(run_id, "updates", 2)  # a step begins before the checkpoint in front of it is stored
+    await put_checkpoint(server, thread_id, run_id, made["first"])
+    await worker.committed(run_id, worker.emit(run_id, "messages", 3))
+    made["second"], made["elsewhere"] = new_checkpoint_id(), new_checkpoint_id()
+    await put_checkpoint(server, thread_id, run_id, made["second"])
+    await put_checkpoint(server, other, elsewhere, made["elsewhere"])
+    await worker.committed(run_id, worker.emit(run_id, "custom", 4))
+    if ended:
+        worker.end(run_id)
+        await server.finished(thread_id, run_id)
+    headers = {} if last_id is None else {"Last-Event-ID": last_id}
+    for path in (f"/threads/{thread_id}/runs/{run_id}/stream", f"/runs/{run_id}/stream"):
+        async with server.client.get(
+            f"{path}?checkpoint_id={made[checkpoint_id]}", headers=headers
+        ) as answer:
+            if not ended:
+                worker.end(run_id)
+            assert names(await answer.read()) == expected
 
 
 async def test_an_ended_run_is_replayed_behind_an_id_and_empty_without(server):

@@ -58,3 +58,9 @@ def test_every_spelling_of_a_uuid_becomes_the_canonical_one(spelling):
 )
 def test_what_is_no_uuid_is_none_and_no_error(text):
     assert ids.parse_uuid(text) is None
+
+
+def test_the_time_of_a_checkpoint_is_in_its_id():
+    assert ids.checkpoint_time_ms("1ec9414c-232a-6b00-b3c8-9e6bdeced846") == 1_645_557_742_000
+    assert ids.checkpoint_time_ms("017f22e2-79b0-7cc3-98c4-dc0c0c07398f") is None
+    assert ids.checkpoint_time_ms("first") is None

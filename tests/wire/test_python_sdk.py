@@ -430,6 +430,30 @@ async def test_a_stream_that_was_left_goes_on_behind_any_event(
     assert "".join(said) == "You said hello"
 
 
+async def test_a_run_is_joined_behind_a_checkpoint(
+    client: LangGraphClient, served: str, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    thread_id, seen = await halfway(client, gate)
+    run_id = seen[0].data["run_id"]
+    reached = (await client.threads.get_state(thread_id))["checkpoint"]["checkpoint_id"]
+    gate.touch()
+    whole = await _parts(client.runs.join_stream(thread_id, run_id, last_event_id="-1"))
+    async with httpx.AsyncClient(base_url=served, timeout=60) as http:
+        answer = await http.get(
+            f"/threads/{thread_id}/runs/{run_id}/stream",
+            params={"checkpoint_id": reached},
+            headers={"Last-Event-ID": "-1"},
+        )
+    told = [line.removeprefix("id: ") for line in answer.text.splitlines() if line.startswith("id: ")]
+    first = next(n for n, part in enumerate(whole) if part.event == "updates") + 1
+    # The last events of the step before may be among them, as they reach storage when the checkpoint is made.
+    assert [event_id for event_id in told if event_id in {part.id for part in whole[first:]}] == [
+        part.id for part in whole[first:]
+    ]
+    assert whole[0].id not in told
+
+
 async def _parts(stream: Any) -> list[Any]:
     return [part async for part in stream]
 

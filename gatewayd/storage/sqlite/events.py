@@ -39,6 +39,12 @@ PAGE = _PAGE.format(whose="thread_id = :thread_id")
 PAGE_OF_RUN = _PAGE.format(whose="run_id = :run_id AND thread_id = :thread_id")
 LAST = "SELECT last_seq, time_ms FROM events WHERE thread_id = ? ORDER BY last_seq DESC LIMIT 1"
 
+LAST_OLDER = """
+SELECT coalesce((
+    SELECT last_seq FROM events WHERE run_id = :run_id AND time_ms < :time_ms ORDER BY last_seq DESC LIMIT 1), 0)
+FROM checkpoints WHERE thread_id = :thread_id AND checkpoint_ns = '' AND checkpoint_id = :checkpoint_id"""
+"""The number of a run's last event that is older than a checkpoint of its thread; no row if there is no such one."""
+
 
 REPLAY_START = """
 SELECT min(first) FROM (
