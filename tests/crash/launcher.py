@@ -2,7 +2,8 @@
 
 ``CRASH_AT=run_finish_if_active:before:2`` in the environment means: SIGKILL to this process when the second operation
 of this name is about to be committed ("before": its statements have been executed, the transaction is open) or right
-after the commit ("after": nobody has been told yet). The product knows nothing of it: the point is in the writer that
+after the commit ("after": nobody has been told yet). ``run_checkpoint_apply/merge`` counts only those whose first argument
+begins with that word. The product knows nothing of it: the point is in the writer that
 this program gives to it. ``CRASH_WHEN`` may name a FIFO: at the point, the writer waits until somebody has opened it.
 """
 
@@ -28,7 +29,8 @@ class CrashingWriter(writing.Writer):
     def _run_one(self, operation: Any, undo: Any) -> None:
         super()._run_one(operation, undo)
         name, when, _ = self.point
-        if operation.function.__name__ != name:
+        function, _, word = name.partition("/")
+        if operation.function.__name__ != function or (word and operation.args[0][0] != word):
             return
         type(self).left -= 1
         if self.left == 0 and when == "before":

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 
-from gatewayd import ids, wire
+from gatewayd import app, ids, wire
+from gatewayd.api import server
 from gatewayd.worker import core
 from tests.engine import inprocess
 
@@ -33,6 +37,10 @@ LEFT = {
     "opening_anyhow": None,
 }
 """The values of which a cancelled run may leave more than those of its first step."""
+
+
+TIED = ("by leaving a stream", "by leaving a wait")
+WAYS = ("by status", "by id", *TIED, "by leaving a join")
 
 
 class Waiting:
@@ -118,29 +126,111 @@ async def test_a_cancelled_run_ends_as_that_whatever_its_graph_makes_of_the_canc
         assert values in (least, LEFT.get(graph, least))
 
 
+@asynccontextmanager
+async def serving(daemon: inprocess.Daemon) -> AsyncIterator[aiohttp.ClientSession]:
+    """Yield a client of the daemon; the server notices when it leaves."""
+    runner = server.Runner(app.build_app(daemon.services), handler_cancellation=True, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as http:
+            yield http
+    finally:
+        await runner.cleanup()
+
+
+async def create_over_http(http: aiohttp.ClientSession, thread_id: str, body: dict[str, Any]) -> str:
+    """Create a run, over v2 if no stream mode is given, and return its id."""
+    if "stream_mode" in body:
+        async with http.post(f"/threads/{thread_id}/runs", json=body) as answer:
+            return str((await answer.json())["run_id"])
+    command = {"id": 1, "method": "run.start", "params": body}
+    async with http.post(f"/threads/{thread_id}/commands", json=command) as answer:
+        return str((await answer.json())["result"]["run_id"])
+
+
+async def leave(
+    http: aiohttp.ClientSession, waiting: Waiting, way: str, thread_id: str, body: dict[str, Any]
+) -> str:
+    """Have a run that is tied to a client, leave when the graph waits, and return the run's id."""
+    if way == "by leaving a join":
+        run_id = await create_over_http(http, thread_id, body)
+        path = f"/threads/{thread_id}/runs/{run_id}/stream?cancel_on_disconnect=1"
+        answer = await http.get(path)
+    else:
+        path = f"/threads/{thread_id}/runs/{way.rpartition(' ')[2]}"
+        answer = await http.post(path, json={**body, "on_disconnect": "cancel"})
+        run_id = answer.headers["Content-Location"].rpartition("/")[2]
+    await waiting.reached()
+    answer.close()
+    return run_id
+
+
+@pytest.mark.parametrize(
+    ("way", "asked"),
+    # `run.start` of v2 ties no run to its client.
+    [(way, asked) for way in WAYS for asked in ASKED if way not in TIED or asked != "over v2"],
+)
+@pytest.mark.parametrize("graph", ["raising", "grouping", "swallowing", "opening"])
+async def test_every_way_to_cancel_ends_a_run_as_cancelled_whatever_its_graph_makes_of_it(
+    tmp_path: Path, waiting: Waiting, graph: str, way: str, asked: str
+) -> None:
+    thread_id = ids.new_id()
+    body: dict[str, Any] = {"assistant_id": graph, "input": {"path": []}}
+    if asked != "over v2":
+        options = ASKED[asked]
+        body |= {"if_not_exists": "create", "stream_mode": list(options["stream_mode"])}
+        body["stream_subgraphs"] = options.get("subgraphs", False)
+    async with (
+        inprocess.opened(tmp_path, STUBBORN, cancel_deadline_s=60.0) as daemon,
+        serving(daemon) as http,
+    ):
+        listen(waiting)
+        if way.startswith("by leaving"):
+            run_id = await leave(http, waiting, way, thread_id, body)
+        else:
+            run_id = await create_over_http(http, thread_id, body)
+            await waiting.reached()
+            chosen = (
+                {"status": "running"} if way == "by status" else {"thread_id": thread_id, "run_ids": [run_id]}
+            )
+            async with http.post("/runs/cancel", json=chosen) as answer:
+                assert answer.status == 204
+        async with asyncio.timeout(60):
+            ended = await daemon.services.runs.wait(thread_id, run_id)
+        run = await daemon.services.storage.run_get(thread_id, run_id)
+        await assert_cancelled(daemon, run, ended)
+        async with http.get(f"/threads/{thread_id}/runs/{run_id}/join") as answer:
+            assert answer.status == 200
+            assert "__error__" not in (await answer.json() or {})
+
+
+@pytest.mark.parametrize("asked", ASKED)
 @pytest.mark.parametrize("graph", [*GRAPHS, *FACTORIES])
 async def test_a_run_out_of_time_is_a_timeout_whatever_its_graph_makes_of_the_cancellation(
-    tmp_path: Path, waiting: Waiting, graph: str
+    tmp_path: Path, waiting: Waiting, graph: str, asked: str
 ) -> None:
     limits = {"job_timeout_s": 1.0, "cancel_deadline_s": deadline_s(graph)}
     async with inprocess.opened(tmp_path, STUBBORN, **limits) as daemon:
         listen(waiting)
-        request = inprocess.request(graph, thread_id=ids.new_id(), input={"path": []})
+        request = inprocess.request(graph, thread_id=ids.new_id(), input={"path": []}, **ASKED[asked])
         admitted = await daemon.create(request)
         assert admitted.ended is not None
         ended = await admitted.ended
         await assert_cancelled(daemon, admitted.run, ended, status="timeout")
 
 
+@pytest.mark.parametrize("asked", ASKED)
 @pytest.mark.parametrize("graph", [*GRAPHS, *FACTORIES])
 @pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
 async def test_the_victim_of_a_multitask_strategy_is_cancelled_whatever_its_graph_makes_of_it(
-    tmp_path: Path, waiting: Waiting, graph: str, strategy: str
+    tmp_path: Path, waiting: Waiting, graph: str, strategy: str, asked: str
 ) -> None:
     async with inprocess.opened(tmp_path, STUBBORN, cancel_deadline_s=deadline_s(graph)) as daemon:
         listen(waiting)
         thread_id = ids.new_id()
-        victim = await daemon.create(inprocess.request(graph, thread_id=thread_id, input={"path": []}))
+        request = inprocess.request(graph, thread_id=thread_id, input={"path": []}, **ASKED[asked])
+        victim = await daemon.create(request)
         assert victim.ended is not None
         await waiting.reached()
         after = inprocess.request(
@@ -151,6 +241,8 @@ async def test_the_victim_of_a_multitask_strategy_is_cancelled_whatever_its_grap
         assert ended.status == ("interrupted" if strategy == "interrupt" else "deleted")
         found = await daemon.services.storage.run_get(thread_id, victim.run.run_id)
         assert (found and found.status) == ("interrupted" if strategy == "interrupt" else None)
+        records = await daemon.log(thread_id, victim.run.run_id)
+        assert "error" not in {record.kind for record in records}
 
 
 @pytest.mark.parametrize("graph", ["raising", "grouping", "nested", "opening"])
