@@ -42,7 +42,7 @@ MADE: Final = frozenset(
             }.items()
             for bits in widths
         ),
-        *(("numpy", name) for name in ("bool", "bool_")),
+        *(("numpy", name) for name in ("bool", "bool_", "longdouble")),
         *(
             ("pathlib", name)
             for name in ("PurePath", "PurePosixPath", "PureWindowsPath", "PosixPath", "WindowsPath", "Path")
@@ -209,6 +209,8 @@ def _numpys(numpy: Any, value: Any) -> _Call | None:
             return _Call("numpy", name, ("NaT",) if numpy.isnat(value) else (int(value.astype("int64")),))
         step = unit if count == 1 else f"{count}{unit}"
         return _Call("numpy", name, (int(value.astype("int64")), step))
+    if isinstance(value, numpy.longdouble):  # wider than Python's; its text is exact
+        return _Call("numpy", "longdouble", (str(value),))
     plain = value.item()
     return None if isinstance(plain, numpy.generic | tuple) else _Call("numpy", name, (plain,))
 

@@ -1,8 +1,11 @@
 """Live Python objects (states, updates, messages, interrupts) to the JSON of the wire.
 
 Everything that has no JSON form of its own is told to orjson by one hook; orjson itself does numbers, strings, dates,
-UUIDs, enums, dataclasses and numpy arrays. What nobody knows becomes null, as in the reference. Two things orjson can't
-be told are repaired afterwards, only when they occur: lone surrogates become "?", NULs become U+FFFD.
+UUIDs, enums and dataclasses. What nobody knows becomes null, as in the reference. What orjson can't be told is repaired
+afterwards, only when it occurs: lone surrogates become "?", NULs become U+FFFD, scalars of numpy are keys as plain ones.
+
+orjson does numpy's numbers as well, but only one by one, through the hook: of an array of times it makes wrong dates, and
+JSON that nobody can read, if one of them is no time (NaT) or has no form as a date.
 
 Raises TypeError for what the reference refuses too: integers beyond 64 bits, keys without a text form, cycles. A run
 that emits such a value fails; where it is stored already, it is read through `simplified`.
@@ -39,7 +42,10 @@ from langgraph.types import Send
 
 from gatewayd.worker import faults
 
-_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+_OPTIONS = orjson.OPT_NON_STR_KEYS
+
+_ORJSONS_DEPTH = 254
+"""Levels at which orjson gives up."""
 
 # Exactly these classes, no subclasses: their fields are their __dict__, in the wire's order, so that the recursive
 # copy that model_dump makes (six times the cost of the rest) can be left out.
@@ -68,7 +74,7 @@ _AS_TEXT = (
 )
 _SCALARS = (int, float, date, time, UUID)
 DEEPEST = 200
-"""Levels of a value that are shown when not all can be: orjson gives up at 254."""
+"""Levels of a value that are shown when not all can be."""
 # An escaped NUL, not the text of one: an even number of backslashes stands before it.
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
@@ -79,9 +85,9 @@ def dumps(value: Any, *, full: bool = False) -> bytes:
     try:
         data = orjson.dumps(value, hook, _OPTIONS)
     except TypeError as error:
-        if "surrogates" not in str(error):
+        if "surrogates" not in str(error) and "Dict key" not in str(error):
             raise
-        data = orjson.dumps(_without_surrogates(value, hook), hook, _OPTIONS)
+        data = orjson.dumps(_repaired(value, hook), hook, _OPTIONS)
     return _NUL.sub(rb"\1\\ufffd", data) if b"\\u0000" in data else data
 
 
@@ -103,6 +109,8 @@ def simplified(value: Any, depth: int = DEEPEST) -> Any:
     if depth == 0:
         return None
     match value:
+        case orjson.Fragment():
+            return value
         case Enum():
             return simplified(value.value, depth)
         case dict():
@@ -144,6 +152,8 @@ def _plain(value: Any) -> Any:
     if kind in _MESSAGES:
         extra = value.__pydantic_extra__
         return {**value.__dict__, **extra} if extra else value.__dict__
+    if kind.__module__ == "numpy" and hasattr(value, "tolist"):
+        return _numpys(value)
     if isinstance(value, BaseException):
         return faults.describe(value)
     if isinstance(value, type):
@@ -155,9 +165,33 @@ def _plain(value: Any) -> Any:
     for method in ("model_dump", "_asdict", "dict"):
         if callable(getattr(kind, method, None)):
             return getattr(value, method)()
-    if kind.__module__ == "numpy" and hasattr(value, "tolist"):
-        return value.tolist()
     return None
+
+
+def _numpys(value: Any) -> Any:
+    """Return what stands for an array or a scalar of numpy."""
+    if isinstance(value, float):
+        return float(value)
+    if value.dtype.kind == "M":
+        return [_numpys(one) for one in value] if value.ndim else _moment(value[()])
+    try:
+        return orjson.Fragment(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY))
+    except TypeError:
+        told = value.tolist()
+    if type(told).__module__ != "numpy":
+        return told
+    return float(told) if value.dtype.kind == "f" else None  # wider than Python's numbers
+
+
+def _moment(value: Any) -> str | None:
+    """Return the text of a time, as orjson writes it if it can; None: it is no time."""
+    text = str(value)
+    if text == "NaT":
+        return None
+    try:
+        return str(orjson.loads(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)))
+    except TypeError:
+        return text
 
 
 def _plain_in_full(value: Any) -> Any:
@@ -195,27 +229,34 @@ _CONVERSIONS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
 )
 
 
-def _without_surrogates(value: Any, hook: Callable[[Any], Any]) -> Any:
-    """Return a copy made of JSON types (and scalars that orjson knows) with "?" for every lone surrogate."""
+def _repaired(value: Any, hook: Callable[[Any], Any], depth: int = _ORJSONS_DEPTH) -> Any:
+    """Return a copy made of JSON types, and of scalars that orjson knows. Raises TypeError for cycles."""
+    if depth == 0:
+        raise TypeError("Recursion limit reached")
+    deeper = depth - 1
     match value:
         case Enum():
-            return _without_surrogates(value.value, hook)
+            return _repaired(value.value, hook, deeper)
         case str():
             return value.encode("utf-8", "replace").decode()
         case dict():
-            return {
-                _without_surrogates(key, hook) if isinstance(key, str) else key: _without_surrogates(
-                    item, hook
-                )
-                for key, item in value.items()
-            }
+            return {_repaired_key(key): _repaired(one, hook, deeper) for key, one in value.items()}
         case list():
-            return [_without_surrogates(item, hook) for item in value]
+            return [_repaired(one, hook, deeper) for one in value]
         case tuple() if type(value) is tuple:
-            return [_without_surrogates(item, hook) for item in value]
+            return [_repaired(one, hook, deeper) for one in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in dataclasses.fields(value) if not field.name.startswith("_")]
-        return {name: _without_surrogates(getattr(value, name), hook) for name in names}
-    if value is None or isinstance(value, _SCALARS):
+        return {name: _repaired(getattr(value, name), hook, deeper) for name in names}
+    if value is None or isinstance(value, (*_SCALARS, orjson.Fragment)):
         return value
-    return _without_surrogates(hook(value), hook)
+    return _repaired(hook(value), hook, deeper)
+
+
+def _repaired_key(key: Any) -> Any:
+    if isinstance(key, str):
+        return key.encode("utf-8", "replace").decode()
+    if type(key).__module__ != "numpy" or isinstance(key, bytes):
+        return key
+    plain = _moment(key) if key.dtype.kind == "M" else key.item()
+    return plain.total_seconds() if isinstance(plain, timedelta) else plain

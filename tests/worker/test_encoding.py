@@ -117,6 +117,7 @@ def test_numbers_and_times_of_numpy_come_back_as_themselves() -> None:
         numpy.uint64(2**64 - 1),
         numpy.bool_(True),
         numpy.complex128(1 + 2j),
+        numpy.longdouble("1.1"),
         numpy.datetime64("2026-11-30T12:00:00.123456789"),
         numpy.datetime64("2026-11", "M"),
         numpy.timedelta64(5, "D"),

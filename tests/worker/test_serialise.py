@@ -266,6 +266,56 @@ def test_nuls_are_repaired_in_whatever_surrounding(value: Any) -> None:
     assert wire.loads(serialise.dumps(value)) == wire.without_nul(value)
 
 
+def test_times_of_numpy_that_orjson_refuses_become_text_or_null() -> None:
+    numpy = pytest.importorskip("numpy")
+    day, none = numpy.datetime64("2026-11-30"), numpy.datetime64("NaT")
+    value = {
+        "none": [none, numpy.datetime64("NaT", "ns")],
+        "fine": numpy.datetime64("1970-01-02T12:00:00.000000000001"),
+        "far": numpy.datetime64("12026-11-30"),
+        "array": numpy.array([["1970-01-02", "NaT"]], dtype="datetime64[ps]"),
+        "days": numpy.array([["2026-11-30", "NaT", "12026-11-30"]], dtype="datetime64[D]"),
+        "day": day,
+        "data": Data(1, none),
+    }
+    assert wire.loads(serialise.dumps(value)) == {
+        "none": [None, None],
+        "fine": "1970-01-02T12:00:00.000000000001",
+        "far": "12026-11-30",
+        "array": [["1970-01-02T00:00:00.000000000000", None]],
+        "days": [["2026-11-30T00:00:00", None, "12026-11-30"]],
+        "day": "2026-11-30T00:00:00",
+        "data": {"a": 1, "b": None},
+    }
+    assert serialise.dumps({"day": day, "bad": "\ud800"}) == b'{"day":"2026-11-30T00:00:00","bad":"?"}'
+
+
+def test_scalars_of_numpy_are_keys_and_the_wide_ones_numbers() -> None:
+    numpy = pytest.importorskip("numpy")
+    value = {
+        numpy.int64(3): numpy.longdouble(1.5),
+        numpy.bool_(True): numpy.clongdouble(1j),
+        numpy.float32(0.5): 1,
+        numpy.str_("word"): 2,
+        numpy.datetime64("2026-11-30"): 3,
+        numpy.timedelta64(2, "s"): 4,
+    }
+    assert serialise.dumps(value) == (
+        b'{"3":1.5,"true":null,"0.5":1,"word":2,"2026-11-30T00:00:00":3,"2.0":4}'
+    )
+    with pytest.raises(TypeError):
+        serialise.dumps({numpy.bytes_(b"b"): 1})
+
+
+@pytest.mark.parametrize("key", ["\ud800", (1, 2)])
+def test_a_cycle_is_refused_also_beside_what_has_to_be_repaired(key: Any) -> None:
+    value: dict[Any, Any] = {key: 1}
+    value["self"] = value
+    with pytest.raises(TypeError):
+        serialise.dumps(value)
+    assert wire.loads(serialise.shown(value))
+
+
 def test_lone_surrogates_become_question_marks_wherever_they_are() -> None:
     bad = "a\ud800b"
     value = {
