@@ -439,18 +439,16 @@ def _assistant(value: Any, _: Any) -> str:
 
 def _stream_modes(value: Any, _: Any) -> list[str]:
     modes = [value] if isinstance(value, str) else value
-    if not isinstance(modes, list):
-        raise parse.no_schema(value)
-    for mode in modes:
-        if not isinstance(mode, str) or mode not in STREAM_MODES:
-            raise parse.no_schema(value)
+    known = isinstance(modes, list) and all(isinstance(mode, str) and mode in STREAM_MODES for mode in modes)
+    if not known:
+        raise parse.no_schema(value, f"{parse.any_of(sorted(STREAM_MODES))}, or a list of these")
     return modes or ["values"]
 
 
 def _nodes(value: Any, _: Any) -> Any:
     if value == "*" or (isinstance(value, list) and all(isinstance(name, str) for name in value)):
         return value
-    raise parse.no_schema(value)
+    raise parse.no_schema(value, '"*", or a list of the names of nodes')
 
 
 def _command(value: Any, _: Any) -> Object:

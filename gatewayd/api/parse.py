@@ -91,20 +91,23 @@ def wrong_type(value: Any, name: str) -> Wrong:
     return Wrong(value, f'{show(value)} is not of type "{name}"', "type")
 
 
-def no_schema(value: Any) -> Wrong:
-    """Return the error for a value that is none of several things it may be."""
-    return Wrong(
-        value, f"{show(value)} is not valid under any of the schemas listed in the 'anyOf' keyword", "anyOf"
-    )
+def no_schema(value: Any, wanted: str | None = None) -> Wrong:
+    """Return the error for a value that is none of several things it may be; `wanted` names them."""
+    sentence = f"{show(value)} is not valid under any of the schemas listed in the 'anyOf' keyword"
+    return Wrong(value, sentence if wanted is None else f"{sentence}: it may be {wanted}", "anyOf")
 
 
 def choice(value: Any, words: Sequence[str]) -> str:
     """Return the value if it is one of the words."""
     if string(value) in words:
         return str(value)
+    raise Wrong(value, f"{show(value)} is not one of {any_of(words)}", "enum")
+
+
+def any_of(words: Sequence[str]) -> str:
+    """Return words as a sentence names those to choose from."""
     quoted = [f'"{word}"' for word in words]
-    named = " or ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
-    raise Wrong(value, f"{show(value)} is not one of {named}", "enum")
+    return " or ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
 
 
 def string(value: Any, _: Any = None) -> str:

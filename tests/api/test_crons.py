@@ -159,7 +159,9 @@ REFUSED = [
         {"stream_mode": "bogus"},
         422,
         (
-            "\"bogus\" is not valid under any of the schemas listed in the 'anyOf' keyword\n\n"
+            "\"bogus\" is not valid under any of the schemas listed in the 'anyOf' keyword: it may be "
+            '"checkpoints", "custom", "debug", "events", "messages", "messages-tuple", "tasks", "tools", "updates" '
+            'or "values", or a list of these\n\n'
             'Failed validating "anyOf" in schema["properties"]["stream_mode"]\n\n'
             'On instance["stream_mode"]:\n    "bogus"'
         ),

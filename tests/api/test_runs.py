@@ -101,7 +101,8 @@ async def test_a_request_without_an_id_gets_a_random_one(server):
         ({"assistant_id": NOBODY}, 404, f"Thread or assistant not found: there is no assistant '{NOBODY}'."),
         ({"stream_mode": "zz"}, 422, '"zz" is not valid under any of the schemas'),
         ({"stream_mode": ["values", 5]}, 422, "is not valid under any of the schemas"),
-        ({"stream_mode": ["values", "lifecycle"]}, 422, "is not valid under any of the schemas"),
+        ({"stream_mode": ["values", "lifecycle"]}, 422, '"updates" or "values", or a list of these'),
+        ({"interrupt_before": "a"}, 422, 'it may be "*", or a list of the names of nodes'),
         (
             {"multitask_strategy": "zz"},
             422,
