@@ -89,7 +89,7 @@ async def join_thread_stream(request: web.Request) -> web.StreamResponse:
     thread_id = parse.path_id(request, "thread")
     modes = frozenset(parse.listed(request, "stream_mode", "stream_modes") or THREAD_MODES[:1])
     for mode in sorted(modes.difference(THREAD_MODES)):
-        raise Invalid(f"Invalid stream mode: {mode}")
+        raise Invalid(f"Invalid stream mode: {mode} is not one of {parse.any_of(THREAD_MODES)}")
     header = request.headers.get("Last-Event-ID")
     if header and v1.cursor_of(header) is None:
         raise Invalid("Invalid last-event-id: must be a valid Redis stream ID")

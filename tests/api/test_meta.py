@@ -90,7 +90,12 @@ async def test_info_has_the_fields_of_the_reference(server):
         ("POST", f"/threads/{THREAD}/runs/{THREAD}/cancel", 404, "No runs found to cancel."),
         ("DELETE", f"/threads/{THREAD}/runs/{THREAD}", 404, "Run not found"),
         ("GET", f"/runs/{THREAD}", 404, "Not Found"),
-        ("GET", f"/threads/{THREAD}/stream?stream_modes=bogus", 422, "Invalid stream mode: bogus"),
+        (
+            "GET",
+            f"/threads/{THREAD}/stream?stream_modes=bogus",
+            422,
+            'Invalid stream mode: bogus is not one of "run_modes", "lifecycle" or "state_update"',
+        ),
     ],
 )
 async def test_errors_are_json_with_status_and_detail_of_the_reference(server, method, path, status, detail):

@@ -319,6 +319,12 @@ ROWS: Final = (
         "the place in the schema is shorter",
     ),
     Row(
+        "threads_that_are_read_again",
+        "GET *?stream_modes=*",
+        "answer.detail",
+        "names the modes to choose from",
+    ),
+    Row(
         "values_extracted_from_threads",
         "POST /threads/search",
         "answer.detail",
