@@ -185,6 +185,7 @@ def plan_of(options: settings.Settings, served: project.Project, url: str) -> pl
         job_timeout_s=options.job_timeout_s,
         patience_s=options.cancel_deadline_s / 2,
         full_errors=options.error_detail == "full",
+        v2_places=options.v2_places,
         call_deadline_s=options.call_deadline_s,
         store_index=None if served.store_index is None else attrs.asdict(served.store_index),
         store_ttl=attrs.asdict(served.store_ttl),

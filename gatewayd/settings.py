@@ -331,7 +331,15 @@ class Settings:
     v2_hold: int = _setting(250, _whole(0, 10_000))
     """
     Milliseconds for which an SDK's open event streams (protocol v2, no browser's) wait with the events of a run that the
-    SDK has just started, unless it asks again on the thread before; 0: not at all. Default: 250. Set by GATEWAYD_V2_HOLD.
+    SDK has just started, unless it asks again on the thread before, and for which a front end's new stream waits for the
+    command that starts a run; 0: not at all. Default: 250. Set by GATEWAYD_V2_HOLD.
+    """
+
+    v2_places: bool = _setting(False, _flag)
+    """
+    Tell streams of protocol v2 the parents and steps of checkpoints, from which front ends know the place to which an edit goes
+    back. Only for those with version 1.15 or later of the JavaScript SDK: with 1.11, which `@langchain/react` 1.1 brings
+    along, an edited message would be appended. Default: 0. Set by GATEWAYD_V2_PLACES.
     """
 
     events_ttl_s: float = _setting(7.0 * DAY_S, _seconds(0, 3650 * DAY_S))

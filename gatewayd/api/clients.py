@@ -1,4 +1,4 @@
-"""What programs speak protocol v2: SDKs outside of browsers, told by their requests.
+"""What programs speak protocol v2: browsers, and SDKs outside of them, told by their requests.
 
 A browser names its page (``Origin``), or says from where it fetches (``Sec-Fetch-Site``, ``Sec-Fetch-Dest``).
 ``Sec-Fetch-Mode`` alone is no sign of one: Node's own `fetch` sends it.
@@ -24,7 +24,7 @@ CREDENTIALS: Final = (hdrs.AUTHORIZATION, "x-api-key")
 
 def of(request: web.Request) -> holds.Client | None:
     """Return the client of a request if it is an SDK outside of a browser."""
-    if any(name in request.headers for name in BROWSERS):
+    if _in_browser(request):
         return None
     agent = request.headers.get(hdrs.USER_AGENT, "")
     if not PYTHON.match(agent) and not JAVASCRIPT.match(agent):
@@ -32,3 +32,13 @@ def of(request: web.Request) -> holds.Client | None:
     said = [request.remote or "", *(request.headers.get(name, "") for name in CREDENTIALS)]
     key = hashlib.sha256("\n".join(said).encode("utf-8", "replace")).hexdigest()
     return holds.Client(key, rotates=not PYTHON.match(agent))
+
+
+def is_front_end(request: web.Request) -> bool:
+    """Whether a request comes from the JavaScript SDK, in a browser or outside."""
+    client = of(request)
+    return _in_browser(request) or (client is not None and client.rotates)
+
+
+def _in_browser(request: web.Request) -> bool:
+    return any(name in request.headers for name in BROWSERS)

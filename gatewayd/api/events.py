@@ -13,6 +13,8 @@ never ends by itself. What the client sees when:
     the client takes nothing           it is cut off after `write_timeout_s`
     the server stops, or dies          the connection is cut, so that the client comes back for the rest
     it has started a run by a command  nothing of the run before the answer; an SDK's stream a moment later (`streams.holds`)
+    it names no place in the log       if it is a front end, the ends of earlier runs behind that of the newest, which may
+                                       be its own; the replay waits a moment for a command that starts one
     what it knows is not kept          the thread's state first, under the last number that is gone
 """
 
@@ -42,11 +44,13 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     asked, since = subscriptions.parse(params), subscriptions.since(params)
     services = request.app[keys.SERVICES]
     out = sse.open_stream(request, {})
-    with services.holds.reader(thread_id, clients.of(request)) as reader:
+    front_end = clients.is_front_end(request)
+    with services.holds.reader(thread_id, clients.of(request), front_end=front_end) as reader:
         reader.open(asked, placed=since is not None)
-        start = await replay.begin(services, thread_id, since)
+        start = await replay.begin(services, reader, since)
         with contextlib.suppress(connections.ClientGone):
             async with out:
+                start = await replay.awaited(services, reader, start)
                 await _copy(services, start, reader, subscriptions.Subscriptions.of(asked), out)
     return out.response
 
@@ -71,7 +75,7 @@ async def _copy(
                     if frames := _frame(gap, wanted):
                         await out.send(frames)
                 async for due in reader.due(chunks):
-                    frames = v2.frames(due, wanted, start.trim)
+                    frames = v2.frames(start.ends.arrange(due), wanted, start.trim)
                     due.clear()  # what is being sent is held once
                     if frames:
                         await out.send(frames)

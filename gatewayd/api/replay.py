@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 
 from gatewayd import wire
 from gatewayd.api import keys
 from gatewayd.model import state as states
-from gatewayd.streams import subscriptions, trimming, v2
+from gatewayd.streams import earlier, holds, subscriptions, trimming, v2
 from gatewayd.streams.convert import to_v2
 
 
@@ -21,20 +21,45 @@ class Beginning:
     """The event that tells it of what is not kept."""
     trim: trimming.Trim = trimming.NOTHING
     """What of runs that have ended is left out."""
+    ends: earlier.Ends = field(factory=earlier.Ends)
+    """The ends of earlier runs that are kept back."""
+    replays_ends: bool = False
+    """It begins with runs of which the client may be told too early that they are over."""
 
 
-async def begin(services: keys.Services, thread_id: str, since: int | None) -> Beginning:
+async def begin(services: keys.Services, reader: holds.Reader, since: int | None) -> Beginning:
     """Return where a reader begins that knows everything up to `since`; None: nothing."""
-    storage = services.storage
+    storage, thread_id = services.storage, reader.thread_id
     if since is None:
-        moment = services.runs.now() - int(services.settings.replay_window_s * 1e6)
-        after = await subscriptions.replay_start(storage, thread_id, moment)
-        return Beginning(after, trim=await trimming.trim(storage, thread_id, after))
+        return await _from_the_beginning(services, reader)
     last, _ = await storage.events_last(thread_id)
     gone_to = await storage.events_gap(thread_id, since)
     if gone_to is None:
         return Beginning(min(since, last))  # a number from the future must not hide what comes
     return Beginning(gone_to, await state(services, thread_id, gone_to))
+
+
+async def _from_the_beginning(services: keys.Services, reader: holds.Reader) -> Beginning:
+    storage, thread_id, now = services.storage, reader.thread_id, services.runs.now()
+    newest = None
+    if reader.front_end:
+        newest = await storage.run_newest_if_recent(thread_id, now - int(earlier.RECENT_S * 1e6))
+    through, _ = await storage.events_last(thread_id)
+    moment = now - int(services.settings.replay_window_s * 1e6)
+    after = await subscriptions.replay_start(storage, thread_id, moment)
+    return Beginning(
+        after,
+        trim=await trimming.trim(storage, thread_id, after),
+        ends=earlier.Ends(newest, through),
+        replays_ends=reader.front_end and newest is None and after < through,
+    )
+
+
+async def awaited(services: keys.Services, reader: holds.Reader, start: Beginning) -> Beginning:
+    """Return where a reader begins once its client has had a moment to start a run."""
+    if start.replays_ends and await reader.starts():
+        return await _from_the_beginning(services, reader)
+    return start
 
 
 async def state(services: keys.Services, thread_id: str, gone_to: int) -> v2.View:

@@ -36,7 +36,7 @@ from gatewayd import ids, tasks, wire
 from gatewayd.api import clients, commands, connections, keys, replay
 from gatewayd.errors import Rejected
 from gatewayd.model.event import Chunk
-from gatewayd.streams import holds, hub, subscriptions, trimming, v2
+from gatewayd.streams import earlier, holds, hub, subscriptions, trimming, v2
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,8 @@ async def serve(request: web.Request) -> web.StreamResponse:
         return socket
     opened, group = request.app[keys.CONNECTIONS], tasks.Group("websocket")
     kept_back = request.app[keys.SERVICES].holds
-    with kept_back.reader(thread_id, clients.of(request)) as reader:
+    front_end = clients.is_front_end(request)
+    with kept_back.reader(thread_id, clients.of(request), front_end=front_end) as reader:
         await _run(Session(request, socket, thread_id, reader), opened, group)
     return socket
 
@@ -125,6 +126,8 @@ class Session:
     position: int | None = field(default=None, init=False)
     """Number of the last event of the log that has been dealt with; None: nobody has subscribed."""
     _wanted: subscriptions.Subscriptions = field(factory=subscriptions.Subscriptions, init=False)
+    _ends: earlier.Ends = field(factory=earlier.Ends, init=False)
+    """The ends of earlier runs that are kept back."""
     _pace: Pace = field(init=False)
     _sending: asyncio.Lock = field(factory=asyncio.Lock, init=False)
     _following: asyncio.Event = field(factory=asyncio.Event, init=False)
@@ -221,9 +224,7 @@ class Session:
     ) -> int:
         """Send the events that the filters let through, those up to a number only; return how many."""
         sent = 0
-        for shown in v2.views(chunks, wanted, trim):
-            if through is not None and shown.record.seq > through:
-                break
+        for shown in v2.views(self._ends.arrange(chunks, through), wanted, trim):
             if (data := shown.encoded()) is not None:
                 await self._send(data)
                 sent += 1
@@ -313,8 +314,10 @@ class Session:
         else:
             self.reader.widen()
         async with self._sending:
-            start = await replay.begin(services, self.thread_id, since)
+            start = await replay.begin(services, self.reader, since)
             after, gap = start.after, start.gap
+            if since is None:
+                self._ends.again(start.ends)
             through = self.position
             if through is None:
                 through, _ = await services.storage.events_last(self.thread_id)

@@ -78,6 +78,8 @@ class Configuration:
     """`project.Project.serde`: options of langgraph's serialiser that are not its defaults."""
     full_errors: bool = False
     """Show clients the messages of all exceptions."""
+    v2_places: bool = False
+    """Tell clients of protocol v2 the parents and steps of checkpoints."""
 
 
 _NAMES = tuple(each.name for each in fields(RunOrder))

@@ -87,11 +87,7 @@ class Chunk:
 
     def whole(self, states: Mapping[int, bytes]) -> Chunk:
         """Return the chunk with these states joined, by number; records whose state is not among them are left out."""
-        made = Chunk(
-            self.thread_id, self.run_id, self.first_seq, self.last_seq, self.time_ms, self.packed, self.parts
-        )
-        made._records = self._unpacked(states)
-        return made
+        return self.showing(self._unpacked(states))
 
     def needed(self, kinds: Container[str] | None) -> list[int]:
         """Return the numbers of the states that records of these kinds have; None: of all kinds."""
@@ -122,6 +118,14 @@ class Chunk:
             return self
         packed = pack(ormsgpack.unpackb(self.packed)[seq + 1 - self.first_seq :])
         return Chunk(self.thread_id, self.run_id, seq + 1, self.last_seq, self.time_ms, packed, self.parts)
+
+    def showing(self, records: list[Record]) -> Chunk:
+        """Return a chunk in whose place these records are shown."""
+        made = Chunk(
+            self.thread_id, self.run_id, self.first_seq, self.last_seq, self.time_ms, self.packed, self.parts
+        )
+        made._records = records
+        return made
 
     @property
     def size(self) -> int:

@@ -100,6 +100,11 @@ class Events(desk.Desk):
             run_id for (run_id,) in await self.readers.rows(events.OVER_BEFORE_THE_LAST, (thread_id, after))
         ]
 
+    async def run_newest_if_recent(self, thread_id: str, since: int) -> str | None:
+        """Return the run of a thread that was accepted last if it is active, or was accepted since then (µs)."""
+        rows = await self.readers.rows(events.NEWEST_RUN, (since, thread_id))
+        return rows[0][0] if rows and rows[0][1] else None
+
     async def events_gap(self, thread_id: str, after: int) -> int | None:
         """Return up to which number a thread's events behind `after` are not kept any more; None: they are."""
         rows = await self.readers.rows(events.GAP, (thread_id, after))

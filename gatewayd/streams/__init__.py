@@ -18,7 +18,8 @@ Whole states are stored, and kept in the tails, in parts (`model.state`). A curs
 makes frames of its pages never sees a part; a page is cut by what it has when joined.
 
 `v1` turns records into the frames of protocol v1, `v2` into the events of protocol v2, `subscriptions` reads what a
-reader of v2 wants, `holds` keeps back what it can't use yet of a run that it has just started. Either protocol shows the runs of the other by `convert`, on reading. A record is written once, in the
+reader of v2 wants, `holds` keeps back what it can't use yet of a run that it has just started, `earlier` what would look
+like the end of that run. Either protocol shows the runs of the other by `convert`, on reading. A record is written once, in the
 words of the protocol over which its run was started; but for the start and the end of a run and its questions, which
 every run has in both, nobody pays for readers that a run does not have.
 """

@@ -15,6 +15,10 @@ waits for ever. So, for each run by itself:
 
 The last two are for SDKs outside of browsers (`api.clients` tells who that is); nobody else waits beyond the answer.
 Order is kept: what lies behind an event that waits, waits with it.
+
+A stream may also come just before its client starts a run. A browser's or a JavaScript SDK's that names no place in the
+log therefore waits for `hold_s` before it is replayed the ends of runs: if a run begins, they come behind its own
+(`earlier`).
 """
 
 from __future__ import annotations
@@ -26,9 +30,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 from attrs import define, field, frozen
 
-from gatewayd.model import event
 from gatewayd.model.event import Chunk
-from gatewayd.streams import v2
+from gatewayd.streams import earlier, v2
 
 LONGEST_S = 5.0
 """
@@ -40,9 +43,6 @@ SLOWER = 10
 """How much longer than for its first stream a client may take for all the others."""
 SLOWEST = 8
 """How much longer than otherwise the end of a run waits for a slow client, at most."""
-
-ENDS = frozenset(f"{event.V2_KIND}lifecycle={name}" for name in v2.STATUSES.values())
-"""Kinds of the records that end a run, or a subgraph."""
 
 
 @frozen
@@ -114,6 +114,8 @@ class Reader:
     holds: Holds
     thread_id: str
     client: Client | None
+    front_end: bool = False
+    """It may take any run's end for that of its own; the Python SDK and others tell them apart."""
     wanted: v2.Filter | None = field(default=None, init=False)
     """Its filter if it has one alone."""
     placed: bool = field(default=False, init=False)
@@ -124,6 +126,8 @@ class Reader:
     """When, in the loop's seconds."""
     replaced: float | None = field(default=None, init=False)
     """When the client opened a stream that brings all that this one does."""
+    begun: asyncio.Event = field(factory=asyncio.Event, init=False)
+    """Set when a command begins a run on the thread."""
 
     def open(self, wanted: v2.Filter, *, placed: bool) -> None:
         """Begin with a filter; this is to ask again on the thread."""
@@ -132,6 +136,13 @@ class Reader:
         self.holds._replace(self)
         self.holds._time(self)
         self.asks()
+
+    async def starts(self) -> bool:
+        """Wait a moment for a run that the client may be about to start; whether one has begun."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.holds.hold_s):
+                await self.begun.wait()
+        return self.begun.is_set()
 
     def widen(self) -> None:
         """Have one filter more, or less; this is to ask again on the thread."""
@@ -186,7 +197,7 @@ class Reader:
 
 
 def _ends(chunk: Chunk) -> bool:
-    return any(record.kind in ENDS and not record.namespace for record in chunk.records)
+    return any(map(earlier.ends, chunk.records))
 
 
 @define(eq=False)
@@ -218,9 +229,9 @@ class Holds:
             carried.answered()
 
     @contextlib.contextmanager
-    def reader(self, thread_id: str, client: Client | None) -> Iterator[Reader]:
+    def reader(self, thread_id: str, client: Client | None, *, front_end: bool = False) -> Iterator[Reader]:
         """Provide for a connection."""
-        connected = Reader(self, thread_id, client)
+        connected = Reader(self, thread_id, client, front_end)
         readers = self._readers.setdefault(thread_id, set())
         readers.add(connected)
         try:
@@ -256,6 +267,8 @@ class Holds:
         hold = Hold(thread_id, run_id, client if self.hold_s else None, next(self.numbers), over)
         self._held.setdefault(thread_id, {})[run_id] = hold
         loop.call_at(over, self._end, hold)
+        for reader in self._readers.get(thread_id, ()):
+            reader.begun.set()
         return hold
 
     def _answered(self, hold: Hold) -> None:

@@ -218,6 +218,7 @@ class Core:
                 job_timeout_s=configuration.job_timeout_s,
                 patience_s=configuration.patience_s,
                 full_errors=configuration.full_errors,
+                v2_places=configuration.v2_places,
             )
             states = state.States(loaded, database, store, configuration.full_errors)
             updates = update.Updates(loaded, database, store, configuration.full_errors)

@@ -110,6 +110,7 @@ class Surroundings:
     patience_s: float
     """Seconds that the threads of a cancelled run have before they are interrupted."""
     full_errors: bool
+    v2_places: bool = False
 
 
 @define(eq=False)
@@ -161,7 +162,9 @@ class Execution:
         if LIFECYCLE in wanted:
             wanted = protocol.MODES
             cut = partial(self._states.cut, full=around.full_errors)
-            self._protocol = protocol.Protocol(False, False, around.full_errors, cut)
+            self._protocol = protocol.Protocol(
+                False, False, around.full_errors, cut, with_places=around.v2_places
+            )
         self._modes = modes.Modes(wanted, temporary=bool(kwargs.get("temporary")))
         self._subgraphs = bool(kwargs.get("subgraphs"))
         self.outlet = outlet.Outlet(

@@ -10,8 +10,8 @@ wait for them (see `outlet`). What that function's transformers add is made here
 - the result of a tool is told on the channel ``tools``, and as a message of the role "tool" too if the graph was
   compiled with the transformer for tools (prebuilt agents are), under the id that it has in the state (see
   `toolmessages`);
-- a checkpoint is told before the state that it holds (langgraph emits it after): clients number messages with it. The
-  state is kept back for the moment in between.
+- a checkpoint is told before the state that it holds (langgraph emits it after): clients number messages with it, if they
+  are told places. The state is kept back for the moment in between.
 
 Tasks are told if the graph was compiled with the transformer for them: each repeats the whole state of its node.
 """
@@ -68,6 +68,12 @@ class Protocol:
     """Encodes what has a whole state: `parts.States.cut`."""
     transformers: Transformers = field(factory=lambda: Transformers(()))
     """Those that the graph's author has compiled into it."""
+    with_places: bool = True
+    """
+    Tell the parents and steps of checkpoints. The JavaScript SDK takes the parent of a message's first checkpoint for the
+    place to which an edit of it goes back; until 1.11 it takes that of the newest one, whatever the message. Then it also
+    takes the states of a run that has gone back for older ones by their steps, and goes on showing what was behind.
+    """
     asked: dict[str, str] = field(factory=dict, init=False)
     """Interrupt id to the namespace in which it was raised, segments joined by "|"."""
     _open: dict[Namespace, str] = field(factory=dict, init=False)
@@ -93,7 +99,7 @@ class Protocol:
 
     def _shape(self, namespace: Namespace, mode: str, payload: Any) -> Iterator[Emitted]:
         if mode == "checkpoints":
-            yield self._item("checkpoints", namespace, {"data": _place(payload)})
+            yield self._item("checkpoints", namespace, {"data": self._place(payload)})
         yield from self.release()
         match mode:
             case "values":
@@ -224,21 +230,22 @@ class Protocol:
             data["error"] = error
         return self._item("lifecycle", namespace, {"data": data}, tail=status)
 
+    def _place(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Return what of a checkpoint clients need to go back to it, or to the one before it."""
+        parent = payload.get("parent_config") if self.with_places else None
+        about = payload.get("metadata") or {}
+        return {
+            "id": payload["config"]["configurable"].get("checkpoint_id"),
+            **({} if parent is None else {"parent_id": parent["configurable"].get("checkpoint_id")}),
+            **({"step": about.get("step")} if self.with_places else {}),
+            "source": about.get("source"),
+        }
+
 
 def _compact(value: Any) -> Any:
     """Return a message of a state in its compact form, anything else as it is."""
     shown = serialise.fields(value)
     return message.compact(shown) if message.is_message(shown) else value
-
-
-def _place(payload: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a checkpoint clients need to go back to it."""
-    parent = payload.get("parent_config")
-    place: dict[str, Any] = {"id": payload["config"]["configurable"].get("checkpoint_id")}
-    if parent is not None:
-        place["parent_id"] = parent["configurable"].get("checkpoint_id")
-    about = payload.get("metadata") or {}
-    return {**place, "step": about.get("step"), "source": about.get("source")}
 
 
 def _tool_call(given: Any) -> str | None:

@@ -13,6 +13,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from gatewayd.api import clients
 from gatewayd.runs import manager
+from gatewayd.streams import earlier
 
 PYTHON = {"User-Agent": "langgraph-sdk-py/0.4.14"}
 NODE = {"User-Agent": "node", "Sec-Fetch-Mode": "cors"}
@@ -43,9 +44,12 @@ CHANNELS = ["lifecycle", "values"]
 def test_sdks_outside_of_browsers_are_known(
     headers: dict[str, str], known: bool, rotates: bool | None
 ) -> None:
-    found = clients.of(make_mocked_request("GET", "/", headers=headers))
+    request = make_mocked_request("GET", "/", headers=headers)
+    found = clients.of(request)
     assert (found is not None) == known
     assert (found.rotates if found else None) == rotates
+    in_browser = "Origin" in headers or "Sec-Fetch-Site" in headers
+    assert clients.is_front_end(request) == (in_browser or rotates is True)
 
 
 def test_clients_of_different_keys_are_different_ones() -> None:
@@ -253,3 +257,138 @@ async def test_a_client_that_leaves_before_the_answer_holds_nobody_up(
             await start(server, thread_id, BROWSER)
     await ended(server, await server.worker.started())
     assert (await page.until("completed"))[-1] == "completed"
+
+
+# the ends of earlier runs: the JavaScript SDK until 1.11 takes the first end that comes for that of its own run
+
+REPLAYED = ["running", "values", "running", "values", "completed", "failed"]
+"""A failed run and a good one, as a front end may see them that has started the good one."""
+
+
+async def failed(server: Any, thread_id: str) -> None:
+    """Have a run of the thread fail."""
+    run_id = await start(server, thread_id, BROWSER)
+    await server.worker.started(run_id)
+    server.worker.emit(run_id, "v2/values", {"data": {"n": 1}}, mask=7)
+    server.worker.end(run_id, "error", error={"error": "ValueError", "message": "broken"})
+    await server.finished(thread_id, run_id)
+
+
+@pytest.mark.parametrize("over", [True, False])
+@pytest.mark.parametrize("headers", [NODE, BROWSER])
+async def test_a_stream_that_follows_a_command_gets_ends_of_earlier_runs_behind_that_of_its_own(
+    server: Any, tape: Any, headers: dict[str, str], over: bool
+) -> None:
+    thread_id = await server.thread()
+    await failed(server, thread_id)
+    run_id = await start(server, thread_id, headers)
+    if over:
+        await ended(server, run_id)
+        await server.finished(thread_id, run_id)
+    stream = await tape(server, thread_id, headers)
+    if not over:
+        await server.worker.started(run_id)
+        await turns(server)
+        assert "failed" not in stream.seen
+        await ended(server, run_id)
+    assert await stream.until("failed") == REPLAYED
+
+
+@pytest.mark.parametrize("headers", [NODE, BROWSER])
+async def test_a_stream_that_comes_just_before_a_command_gets_no_end_before_that_of_its_own_run(
+    serve: Any, tape: Any, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await serve(v2_hold=10_000)
+    thread_id = await server.thread()
+    await failed(server, thread_id)
+    with monkeypatch.context() as patched:
+        patched.setattr(earlier, "RECENT_S", 0)  # the failed run is an old one
+        stream = await tape(server, thread_id, headers)
+        await turns(server)
+    assert stream.seen == []
+    await ended(server, await start(server, thread_id, headers))
+    assert await stream.until("failed") == REPLAYED
+
+
+@pytest.mark.parametrize(("headers", "hold"), [(NODE, 10), (BROWSER, 10), (BROWSER, 0), (PYTHON, 10_000)])
+async def test_ends_stay_in_their_places_if_nothing_begins(
+    serve: Any, tape: Any, headers: dict[str, str], hold: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(earlier, "RECENT_S", 0)
+    server = await serve(v2_hold=hold)
+    thread_id = await server.thread()
+    await failed(server, thread_id)
+    run_id = await start(server, thread_id, BROWSER)
+    await ended(server, run_id)
+    await server.finished(thread_id, run_id)
+    stream = await tape(server, thread_id, headers)
+    assert await stream.until("completed") == [
+        "running",
+        "values",
+        "failed",
+        "running",
+        "values",
+        "completed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("headers", "params"), [(BROWSER, {"since": 0}), (PYTHON, {}), ({"User-Agent": "curl/8"}, {})]
+)
+async def test_a_stream_that_names_its_place_or_of_no_front_end_gets_all_in_order(
+    server: Any, tape: Any, headers: dict[str, str], params: dict[str, Any]
+) -> None:
+    thread_id = await server.thread()
+    await failed(server, thread_id)
+    run_id = await start(server, thread_id, BROWSER)
+    stream = await tape(server, thread_id, headers, **params)
+    await ended(server, run_id)
+    assert await stream.until("completed") == [
+        "running",
+        "values",
+        "failed",
+        "running",
+        "values",
+        "completed",
+    ]
+
+
+async def test_an_end_that_is_kept_back_comes_though_the_newest_run_is_deleted(
+    server: Any, tape: Any
+) -> None:
+    thread_id = await server.thread()
+    await failed(server, thread_id)
+    run_id = await start(server, thread_id, BROWSER)
+    await server.worker.started(run_id)
+    stream = await tape(server, thread_id, BROWSER)
+    await server.json("DELETE", f"/threads/{thread_id}/runs/{run_id}", status=204)
+    assert (await stream.until("failed"))[-2:] == ["interrupted", "failed"]
+
+
+async def test_subscriptions_of_a_socket_get_ends_of_earlier_runs_behind_that_of_the_newest(
+    server: Any,
+) -> None:
+    thread_id = await server.thread()
+    await failed(server, thread_id)
+    seen: dict[str, list[str]] = {"lifecycle": [], "values": []}
+    async with server.client.ws_connect(f"/threads/{thread_id}/stream/events", headers=BROWSER) as socket:
+
+        async def receive() -> dict[str, Any]:
+            told: dict[str, Any] = await socket.receive_json(timeout=30)
+            if "params" in told:
+                seen[told["method"]].append(told["params"]["data"].get("event", "values"))
+            return told
+
+        run = {"assistant_id": "chat", "input": {}}
+        await socket.send_json({"id": 1, "method": "run.start", "params": run})
+        run_id = (await receive())["result"]["run_id"]
+        for n, channel in enumerate(seen, 2):
+            command = {"id": n, "method": "subscription.subscribe", "params": {"channels": [channel]}}
+            await socket.send_json(command)
+            while "id" not in await receive():
+                pass
+        assert "failed" not in seen["lifecycle"]
+        await ended(server, run_id)
+        while "failed" not in seen["lifecycle"]:
+            await receive()
+    assert seen == {"lifecycle": ["running", "running", "completed", "failed"], "values": ["values"] * 2}

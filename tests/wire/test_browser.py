@@ -11,6 +11,7 @@ import pytest
 
 from tests.processes import daemon
 from tests.wire import node
+from tests.wire.conftest import serving
 from tests.wire.conversation import PROJECT
 
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -38,7 +39,24 @@ async def test_pages_answer_ask_stop_rejoin_edit_and_switch(served: str, tmp_pat
     async with node.Script("browser_chat.mjs", environment(served, tmp_path, **short)) as script:
         async with asyncio.timeout(280):
             await script.succeeds()
-    assert f"ℹ pass {1 if short else 10}\n" in script.told
+    assert f"ℹ pass {1 if short else 9}\n" in script.told
+
+
+async def test_pages_with_both_sdks_send_edit_and_wait(served: str, tmp_path: Path) -> None:
+    node.install()
+    async with node.Script("browser_versions.mjs", environment(served, tmp_path)) as script:
+        async with asyncio.timeout(280):
+            await script.succeeds()
+    assert "ℹ pass 8\n" in script.told
+
+
+async def test_the_newer_sdk_edits_by_the_places_of_checkpoints_that_it_is_told(tmp_path: Path) -> None:
+    node.install()
+    with serving(tmp_path, GATEWAYD_V2_PLACES="1") as url:
+        async with node.Script("browser_versions.mjs", environment(url, tmp_path, PLACES="1")) as script:
+            async with asyncio.timeout(280):
+                await script.succeeds()
+    assert "ℹ pass 1\n" in script.told
 
 
 async def test_pages_of_strangers_are_refused_and_front_ends_of_this_machine_work(

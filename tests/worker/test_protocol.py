@@ -57,6 +57,22 @@ def test_a_state_waits_for_its_checkpoint_and_for_nothing_else() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("told", "place"),
+    [
+        (True, {"id": "c1", "parent_id": "c0", "step": 1, "source": "loop"}),
+        (False, {"id": "c1", "source": "loop"}),
+    ],
+)
+def test_a_checkpoint_has_its_parent_and_its_step_only_for_clients_that_read_them_right(
+    told: bool, place: dict[str, Any]
+) -> None:
+    parent = {"configurable": {"checkpoint_id": "c0"}}
+    checkpoint = {"config": PLACE, "parent_config": parent, "metadata": {"step": 1, "source": "loop"}}
+    found = shapes(Protocol(False, False, False, with_places=told), ((), "checkpoints", checkpoint))
+    assert found == [("checkpoints", "", {"data": place})]
+
+
 @pytest.mark.parametrize("told", [True, False])
 def test_the_result_of_a_tool_is_a_message_too_where_the_graph_wants_it(told: bool) -> None:
     output = ToolMessage("42", tool_call_id="c", id="t")

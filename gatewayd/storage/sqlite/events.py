@@ -72,6 +72,11 @@ SELECT run_id FROM runs WHERE thread_id = ? AND ended_at IS NOT NULL AND log_to 
 ORDER BY log_to DESC LIMIT -1 OFFSET 1"""
 """Of the runs that have ended behind a number all but the one that ended last."""
 
+NEWEST_RUN = """
+SELECT run_id, ended_at IS NULL OR created_at >= ? FROM runs WHERE thread_id = ?
+ORDER BY created_at DESC, run_id DESC LIMIT 1"""
+"""The run of a thread that was accepted last, and whether it is active or was accepted since a moment."""
+
 GAP_OF_RUN = """
 SELECT min(threads.pruned_to, runs.log_to), runs.attempt FROM runs JOIN threads USING (thread_id)
 WHERE runs.run_id = ? AND runs.thread_id = ? AND runs.pruned AND min(threads.pruned_to, runs.log_to) > ?"""

@@ -1,5 +1,6 @@
-// Pages of chat.jsx in a real browser, one for all of them: `const page = await Tab.open({ graph: "parrot" })`.
-// They come from a server of their own, so that to the browser the API is of another origin.
+// Pages of chat.jsx in a real browser, one for all of them: `const page = await browser.tab({ graph: "parrot" })`.
+// They come from a server of their own, so that to the browser the API is of another origin. Each comes with the SDK that
+// @langchain/react brings along, or with `newer` set with the one of this folder under it.
 
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -24,9 +25,22 @@ const FLAGS = [
 ];
 const LATE_MS = 30_000;
 
-const bundle = async () => {
+const HERE = import.meta.dirname;
+const SDK = /^@langchain\/langgraph-sdk(\/|$)/;
+
+// Has whoever imports the SDK get that of this folder.
+const newer = {
+  name: "the newer SDK",
+  setup: (esbuild) =>
+    esbuild.onResolve({ filter: SDK }, ({ path, kind, pluginData }) =>
+      pluginData === SDK ? undefined : esbuild.resolve(path, { kind, resolveDir: HERE, pluginData: SDK }),
+    ),
+};
+
+const bundle = async (plugins) => {
   const { outputFiles } = await build({
-    entryPoints: [join(import.meta.dirname, "chat.jsx")],
+    plugins,
+    entryPoints: [join(HERE, "chat.jsx")],
     bundle: true,
     write: false,
     format: "esm",
@@ -38,15 +52,17 @@ const bundle = async () => {
   return outputFiles[0].text;
 };
 
+const page = (script) => `<!doctype html><div id="root"></div><script type="module" src="${script}"></script>`;
+
 export class Browser {
   static async open() {
-    const script = await bundle();
+    const scripts = { "/chat.js": await bundle([]), "/newer.js": await bundle([newer]) };
     const browser = new Browser();
     browser.server = createServer((request, response) => {
-      const isScript = request.url === "/chat.js";
-      response.setHeader("content-type", isScript ? "text/javascript" : "text/html");
+      const script = scripts[request.url];
+      response.setHeader("content-type", script ? "text/javascript" : "text/html");
       if (request.url === "/blank") response.end("<!doctype html>");
-      else response.end(isScript ? script : '<!doctype html><div id="root"></div><script type="module" src="/chat.js"></script>');
+      else response.end(script ?? page(request.url.includes("newer=") ? "/newer.js" : "/chat.js"));
     });
     await new Promise((resolve) => browser.server.listen(0, "127.0.0.1", resolve));
     browser.profile = mkdtempSync(join(tmpdir(), "browser-"));
@@ -104,6 +120,29 @@ export class Tab {
     return this.submit({ messages: [{ type: "human", content }], ...more }, options);
   }
 
+  // Sends an input by the hook, of which `sent` tells.
+  send(input, options) {
+    return this.page.evaluate(([input, options]) => window.chat.send(input, options), [input, options]);
+  }
+
+  edit(place, content) {
+    return this.page.evaluate(([place, content]) => window.chat.edit(place, content), [place, content]);
+  }
+
+  // The checkpoints before the messages, as far as the hook knows them.
+  parents() {
+    return this.page.evaluate(() => [...document.querySelectorAll("p")].map(({ dataset }) => dataset.parent ?? null));
+  }
+
+  sent() {
+    return this.page.evaluate(() => window.sent);
+  }
+
+  // Waits until the hook says that what was sent is through.
+  through() {
+    return this.page.waitForFunction(() => window.sent === "through");
+  }
+
   threadId() {
     return this.page.evaluate(() => window.chat.threadId ?? window.chat.stream.threadId);
   }
@@ -127,6 +166,7 @@ export class Tab {
       return (
         (wanted.text === undefined || lines === wanted.text) &&
         (wanted.loading === undefined || main.dataset.loading === String(wanted.loading)) &&
+        (wanted.threadLoading === undefined || main.dataset.threadLoading === String(wanted.threadLoading)) &&
         (wanted.question === undefined || question === wanted.question) &&
         (wanted.error === undefined || (main.dataset.error ?? "").includes(wanted.error)) &&
         (wanted.values === undefined || document.querySelector("output").textContent.includes(wanted.values))
@@ -157,13 +197,6 @@ export class Tab {
       `ai: You said ${said}`,
     );
     await this.idle();
-  }
-
-  // The checkpoint before a message, by its place; waited for.
-  async parentOf(place) {
-    const line = this.page.locator("p").nth(place);
-    await this.page.waitForFunction((n) => document.querySelectorAll("p")[n]?.dataset.parent, place);
-    return line.getAttribute("data-parent");
   }
 
   async reload() {

@@ -118,25 +118,6 @@ describe("a page", { timeout: 240_000 }, () => {
     await tab.until({ error: "the player broke", loading: false });
   });
 
-  story("edits a message: the conversation goes on from before it", { graph: "parrot" }, async (open) => {
-    const tab = await open();
-    await tab.say("hello");
-    await tab.settled(TURN);
-    await tab.say("more");
-    await tab.settled(`${TURN}\nhuman: more\nai: You said more`);
-    const history = await client.threads.getHistory(await tab.threadId(), { limit: 20 });
-    const ids = history.map(({ checkpoint }) => checkpoint.checkpoint_id);
-    // The hook knows a checkpoint of each message, without which front ends offer no edit; but in this version it is
-    // the parent of the newest one that has the message, not of the first. So the place is looked up here.
-    assert(ids.includes(await tab.parentOf(2)));
-    const asked = history.findLast(({ values }) => values.messages?.length === 3);
-    const forkFrom = asked.parent_checkpoint.checkpoint_id;
-    await tab.say("less", {}, { forkFrom });
-    await tab.settled(`${TURN}\nhuman: less\nai: You said less`);
-    const { values } = await client.threads.getState(await tab.threadId());
-    assert.equal(values.messages.length, 4);
-  });
-
   story("shows one thread after the other, each with its own messages", { graph: "patient" }, async (open) => {
     const tab = await open();
     const gate = await halfway(tab);
