@@ -47,7 +47,7 @@ async def test_pages_with_both_sdks_send_edit_and_wait(served: str, tmp_path: Pa
     async with node.Script("browser_versions.mjs", environment(served, tmp_path)) as script:
         async with asyncio.timeout(280):
             await script.succeeds()
-    assert "ℹ pass 8\n" in script.told
+    assert "ℹ pass 10\n" in script.told
 
 
 async def test_the_newer_sdk_edits_by_the_places_of_checkpoints_that_it_is_told(tmp_path: Path) -> None:

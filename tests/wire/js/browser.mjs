@@ -26,15 +26,18 @@ const FLAGS = [
 const LATE_MS = 30_000;
 
 const HERE = import.meta.dirname;
+const CONTROLLER = join(HERE, "controller.mjs");
 const SDK = /^@langchain\/langgraph-sdk(\/|$)/;
 
 // Has whoever imports the SDK get that of this folder.
 const newer = {
   name: "the newer SDK",
   setup: (esbuild) =>
-    esbuild.onResolve({ filter: SDK }, ({ path, kind, pluginData }) =>
-      pluginData === SDK ? undefined : esbuild.resolve(path, { kind, resolveDir: HERE, pluginData: SDK }),
-    ),
+    esbuild.onResolve({ filter: SDK }, ({ path, importer, kind, pluginData }) => {
+      if (pluginData === SDK) return undefined;
+      if (path.endsWith("/stream") && importer !== CONTROLLER) return { path: CONTROLLER };
+      return esbuild.resolve(path, { kind, resolveDir: HERE, pluginData: SDK });
+    }),
 };
 
 const bundle = async (plugins) => {
@@ -127,6 +130,21 @@ export class Tab {
 
   edit(place, content) {
     return this.page.evaluate(([place, content]) => window.chat.edit(place, content), [place, content]);
+  }
+
+  // Waits until the hook shows these messages in its queue on the server, in whatever order.
+  queued(...said) {
+    const isSo = (said) => {
+      const { entries } = window.chat.queue;
+      const shown = entries.map(({ values }) => values.messages[0].content);
+      return shown.sort().join() === said.sort().join() && entries.every(({ runId }) => runId !== undefined);
+    };
+    return this.page.waitForFunction(isSo, said);
+  }
+
+  // Calls what the hook offers for its queue, and returns what comes back.
+  queue(call, argument) {
+    return this.page.evaluate(`(${call})(window.chat.queue, ${JSON.stringify(argument)})`);
   }
 
   // The checkpoints before the messages, as far as the hook knows them.

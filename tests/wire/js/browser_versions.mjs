@@ -113,5 +113,52 @@ for (const newer of PLACES ? ["1"] : ["", "1"]) {
       }
       assert.fail("the page was never loaded before the run began");
     });
+
+    if (!newer) return; // the older one keeps no queue on the server
+
+    // A page with an answer that has stopped in the middle, and messages that wait for its end on the server.
+    const waiting = async (open, ...said) => {
+      const tab = await open({ graph: "patient", queue: "server" });
+      const gate = new Gate();
+      await tab.send({ ...human("first"), gate: gate.path });
+      await tab.until({ text: slow("first", "") });
+      for (const content of said) {
+        await tab.submit({ ...human(content), gate: gate.path }, { multitaskStrategy: "enqueue" });
+      }
+      await tab.queued(...said);
+      return { tab, gate, thread: await tab.threadId() };
+    };
+
+    const inTurn = (...said) => said.map((content) => slow(content)).join("\n");
+
+    story("shows a queue that is kept on the server, on another page too, and gives up what is cancelled or taken", async (open) => {
+      const { tab, gate, thread } = await waiting(open, "one", "two", "three", "four");
+      const other = await open({ graph: "patient", thread, queue: "server" });
+      await other.queued("one", "two", "three", "four");
+      const entries = await tab.queue("({ entries }) => entries");
+      const [two, three] = ["two", "three"].map((said) =>
+        entries.find(({ values }) => values.messages[0].content === said),
+      );
+      assert.equal(await tab.queue("({ cancel }, id) => cancel(id)", two.id), true);
+      await tab.queued("one", "three", "four");
+      await client.runs.cancel(thread, three.runId, true, "interrupt", { reason: "taken" });
+      const ends = await Promise.all([two, three].map(({ runId }) => client.runs.get(thread, runId)));
+      assert.deepEqual(ends.map(({ status }) => status), ["interrupted", "interrupted"]);
+      assert.match(ends[1].cancel_reason, /^taken: /);
+      gate.open();
+      await tab.settled(inTurn("first", "one", "four"));
+      await tab.queued();
+      await other.settled(inTurn("first", "one", "four"));
+      await other.queued();
+    });
+
+    story("clears a queue that is kept on the server", async (open) => {
+      const { tab, gate, thread } = await waiting(open, "one", "two");
+      await tab.queue("({ clear }) => clear()");
+      await tab.queued();
+      assert.deepEqual(await client.runs.list(thread, { status: "pending" }), []);
+      gate.open();
+      await tab.settled(slow("first"));
+    });
   });
 }

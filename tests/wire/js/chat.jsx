@@ -2,7 +2,7 @@
 // `window.chat` has what the hook returned last, and `go(threadId)`. With `first` in the query the page sends that message as
 // soon as it is there; `window.sent` tells how far the last message sent is.
 
-import { useStream, useMessageMetadata } from "@langchain/react";
+import { useMessageMetadata, useStream, useSubmissionQueue } from "@langchain/react";
 import { useStream as useOlderStream } from "@langchain/langgraph-sdk/react";
 import { useEffect, useState } from "react";
 import { createRoot } from "react-dom/client";
@@ -67,8 +67,10 @@ const Chat = () => {
   useEffect(() => {
     if (asked.has("first")) send(stream, { messages: [{ type: "human", content: asked.get("first") }], gate: asked.get("gate") });
   }, []);
+  const queue = useSubmissionQueue(stream);
   window.chat = {
     stream,
+    queue,
     threadId,
     go,
     send: (input, options) => send(stream, input, options),
