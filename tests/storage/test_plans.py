@@ -199,6 +199,7 @@ async def test_no_read_of_a_request_reads_a_whole_table(
     await ask("events_last", thread_id)
     await ask("run_events_before", thread_id, run_id, "1f0e0000-0000-6000-8000-000000000000")
     await ask("events_replay_start", thread_id, desk.now)
+    await ask("run_newest_if_recent", thread_id, desk.now)
     await ask("runs_over_before_the_last", thread_id, 0)
     await ask("events_gap", thread_id, 0)
     await ask("run_events_gap", thread_id, run_id, 0)
