@@ -34,7 +34,7 @@ Where things are, from the socket inwards (each package's docstring is its desig
 
 Imports go down this list, never up, and import-linter proves it (pyproject.toml); `worker` is imported by the command
 alone. The way of a run: `api.runs` → `api.admission` → `runs.manager` → `channel` → `worker.core` → `worker.execute` →
-`worker.outlet` → back over the channel → `streams.log` → `storage` → `streams.hub` → `api.sse`.
+`worker.outbox` → back over the channel → `streams.log` → `storage` → `streams.hub` → `api.sse`.
 """
 
 __version__ = "0.1.0"

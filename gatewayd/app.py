@@ -25,12 +25,12 @@ from gatewayd.api import keys, reply
 from gatewayd.channel import orders
 from gatewayd.crons import ticker
 from gatewayd.runs import claims, manager, recovery, retention, sweeper
-from gatewayd.storage import room, store
+from gatewayd.storage import quota, store
 from gatewayd.storage.sqlite import writing
 from gatewayd.streams import hub
 from gatewayd.streams import log as stream_log
+from gatewayd.supervisor import plan, process, supervisor
 from gatewayd.webhooks import policy, sender
-from gatewayd.workers import plan, process, supervisor
 
 DATABASE = "gatewayd.sqlite"
 STORE = "store.sqlite"
@@ -59,7 +59,7 @@ async def open_services(
         os.getpid(),
         gatewayd.__version__,
         writer,
-        room.Room(options.data_dir, options.max_db_size, options.min_free_disk, options.data_dir / STORE),
+        quota.Quota(options.data_dir, options.max_db_size, options.min_free_disk, options.data_dir / STORE),
     )
     known = storage.writer.loops
     background = tasks.Group("services", known)
@@ -86,7 +86,7 @@ async def open_services(
             secret=options.webhook_secret,
             timeout_s=options.webhook_timeout_s,
         )
-        runs.on_owed = posting.hint.set
+        runs.on_webhook_due = posting.hint.set
         await recovery.recover(
             runs,
             {graph_id: spec.on_restart for graph_id, spec in served.graphs.items() if spec.on_restart},
@@ -140,7 +140,7 @@ async def reload(services: keys.Services, served: project.Project) -> None:
     cause when it can't be loaded: the project from before is served then.
     """
     assert services.api_url is not None
-    await services.workers.renew(plan_of(services.settings, served, services.api_url))
+    await services.workers.reload(plan_of(services.settings, served, services.api_url))
     await services.storage.system_assistants_sync(descriptions(served), now_us())
     services.webhooks.policy = _policy(services.settings, served)
     services.serving.become(served)

@@ -18,7 +18,7 @@ from gatewayd import graphs, ids, project
 from gatewayd.errors import Invalid, NotFound, Rejected
 from gatewayd.model.assistant import Assistant, AssistantChange
 from gatewayd.storage import store
-from gatewayd.workers import supervisor
+from gatewayd.supervisor import supervisor
 
 UNTITLED = "Untitled"
 BOTH = (

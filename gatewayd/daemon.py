@@ -37,7 +37,7 @@ from gatewayd import descriptors, malloc, permissions, project, reload, sample, 
 from gatewayd.api import addresses, keys, listening, server
 from gatewayd.errors import BadConfiguration, DataDirBusy, GatewaydError
 from gatewayd.storage.sqlite import writing
-from gatewayd.workers import process
+from gatewayd.supervisor import process
 
 log = logging.getLogger(__name__)
 

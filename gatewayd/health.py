@@ -20,7 +20,7 @@ from gatewayd import loops, serving
 from gatewayd import tasks as tasks_
 from gatewayd.errors import GatewaydError
 from gatewayd.storage import store
-from gatewayd.workers import supervisor
+from gatewayd.supervisor import supervisor
 
 KEPT_S: Final = 1.0
 """How long findings are told again before it is looked again."""

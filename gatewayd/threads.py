@@ -20,7 +20,7 @@ from gatewayd.model.retention import NewTtl
 from gatewayd.model.run import RunOutcome
 from gatewayd.model.thread import FirstState, Thread
 from gatewayd.storage import store
-from gatewayd.workers import supervisor
+from gatewayd.supervisor import supervisor
 
 NO_STATE = (
     b'{"values":{},"next":[],"tasks":[],"metadata":null,"created_at":null,"checkpoint":null,'

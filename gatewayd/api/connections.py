@@ -66,26 +66,26 @@ class Connections:
 
 
 @define(eq=False)
-class Lasting:
+class StreamingResponse:
     """
-    One response that lasts: ``async with Lasting(…) as out: …``; the head is out when the block begins.
+    One response that lasts: ``async with StreamingResponse(…) as out: …``; the head is out when the block begins.
 
-    `beat_s` is the interval of the beats in seconds, `beat` what is sent. Leaving the block with an error, or without
+    `heartbeat_s` is the interval of the beats in seconds, `heartbeat` what is sent. Leaving the block with an error, or without
     `finish`, aborts the connection.
     """
 
     request: web.Request
     owner: Connections
     headers: Mapping[str, str]
-    beat: bytes
-    beat_s: float
+    heartbeat: bytes
+    heartbeat_s: float
     write_timeout_s: float
-    next_beat: float = field(default=0.0, init=False)
+    next_heartbeat: float = field(default=0.0, init=False)
     """When the next beat is due, in the loop's seconds."""
     response: web.StreamResponse = field(init=False)
     _finished: bool = field(default=False, init=False)
 
-    async def __aenter__(self) -> Lasting:
+    async def __aenter__(self) -> StreamingResponse:
         self.response = web.StreamResponse(headers=self.headers)
         self.owner.add(self)
         try:
@@ -93,7 +93,7 @@ class Lasting:
         except BaseException:
             self.owner.remove(self)
             raise
-        self.next_beat = asyncio.get_running_loop().time() + self.beat_s
+        self.next_heartbeat = asyncio.get_running_loop().time() + self.heartbeat_s
         return self
 
     async def __aexit__(
@@ -133,13 +133,13 @@ class Lasting:
             raise ClientGone from error
         self._finished = True
 
-    async def beat_if_due(self) -> bool:
+    async def heartbeat_if_due(self) -> bool:
         """Send the beat when its time has come; True if it was sent."""
         now = asyncio.get_running_loop().time()
-        if now < self.next_beat:
+        if now < self.next_heartbeat:
             return False
-        self.next_beat += self.beat_s * max(1, -(-(now - self.next_beat) // self.beat_s))
-        await self.send(self.beat)
+        self.next_heartbeat += self.heartbeat_s * max(1, -(-(now - self.next_heartbeat) // self.heartbeat_s))
+        await self.send(self.heartbeat)
         return True
 
 

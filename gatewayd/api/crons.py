@@ -45,8 +45,8 @@ async def _carried(request: web.Request, work: Coroutine[Any, Any, Cron]) -> Cro
     return await asyncio.shield(request.app[keys.TASKS].spawn(work, "store a cron", awaited=True))
 
 
-def _wanted(body: bodies.CronPatch, given: dict[str, Any]) -> registry.Wanted:
-    return registry.Wanted(
+def _wanted(body: bodies.CronPatch, given: dict[str, Any]) -> registry.CronFields:
+    return registry.CronFields(
         schedule=body.schedule,
         timezone=body.timezone,
         end_time=body.end_time,

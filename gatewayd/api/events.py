@@ -59,8 +59,8 @@ async def _copy(
     services: keys.Services,
     start: replay.Beginning,
     reader: holds.Reader,
-    wanted: v2.Passing,
-    out: connections.Lasting,
+    wanted: v2.EventFilter,
+    out: connections.StreamingResponse,
 ) -> None:
     """Send what comes, from one beginning on. Raises `ClientGone`."""
     thread_id, after = reader.thread_id, start.after
@@ -68,7 +68,7 @@ async def _copy(
         await out.send(frames)
     while True:
         with hub.Cursor(services.hub, thread_id, after) as cursor:
-            while not cursor.parted:
+            while not cursor.detached:
                 chunks = await sse.next_page(cursor, out)
                 if cursor.gap is not None:
                     gap = await replay.state(services, thread_id, cursor.position)
@@ -79,9 +79,9 @@ async def _copy(
                     due.clear()  # what is being sent is held once
                     if frames:
                         await out.send(frames)
-                        await out.beat_if_due()
+                        await out.heartbeat_if_due()
                     del due, frames
-            if frames := v2.frames(cursor.farewell(), wanted):
+            if frames := v2.frames(cursor.last_event(), wanted):
                 await out.send(frames)
         after = 0  # of the thread that may be made under this id
 
@@ -97,6 +97,6 @@ async def connect_events(request: web.Request) -> web.StreamResponse:
     raise web.HTTPMethodNotAllowed(request.method, [hdrs.METH_POST])
 
 
-def _frame(view: v2.View, wanted: v2.Passing) -> bytes:
+def _frame(view: v2.View, wanted: v2.EventFilter) -> bytes:
     """Return one event as a frame, b"" if it is not asked for."""
     return v2.frame(view.method, view.record.seq, view.encoded() or b"{}") if wanted.passes(view) else b""

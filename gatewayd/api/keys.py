@@ -24,8 +24,8 @@ from gatewayd.runs import operations as operations_
 from gatewayd.storage import store
 from gatewayd.streams import holds as holds_
 from gatewayd.streams import hub as hub_
+from gatewayd.supervisor import supervisor
 from gatewayd.webhooks import sender
-from gatewayd.workers import supervisor
 
 
 def _assistants(services: Services) -> assistants_.Assistants:

@@ -16,9 +16,9 @@ from attrs import frozen
 
 import gatewayd
 from gatewayd.api import counting, incoming, keys, listening, reply
-from gatewayd.model import states
+from gatewayd.model import transitions
 from gatewayd.storage import pages, store
-from gatewayd.workers import memory, worker
+from gatewayd.supervisor import memory, worker
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -44,7 +44,7 @@ class Moment:
     @property
     def active(self) -> int:
         """Runs that workers have."""
-        return len(self.services.runs.flights)
+        return len(self.services.runs.active)
 
     @property
     def available(self) -> int:
@@ -141,8 +141,8 @@ def own_numbers(moment: Moment) -> Iterator[tuple[str, str, float, str]]:
     yield "loops_down", "gauge", sum(each.down for each in services.loops), "Loops that fail or have ended"
     yield "writer_backlog_bytes", "gauge", writer.backlog, "Bytes of events that wait to be stored"
     files = [("database", path, "the database")]
-    if storage.room.store is not None:
-        files.append(("store", storage.room.store, "the long-term store"))
+    if storage.quota.store is not None:
+        files.append(("store", storage.quota.store, "the long-term store"))
     sent, planned = services.webhooks, services.crons.counts
     yield (
         "webhook_attempts_failed",
@@ -182,7 +182,7 @@ def _blocked(services: keys.Services) -> Iterator[tuple[str, str, float]]:
 
 def _name(each: worker.Worker) -> str:
     """Name a worker; one whose post another may have is told from it by its process."""
-    return each.name if each.retired is None else f"{each.name} (pid {each.pid})"
+    return each.name if each.retire_reason is None else f"{each.name} (pid {each.pid})"
 
 
 # Prometheus
@@ -263,7 +263,7 @@ class _Collector:
         of_graphs: dict[str, dict[str, int]] = {"started": dict(counts.attempts), "success": {}, "failed": {}}
         for (graph, status), count in counts.ended.items():
             ended.add_metric((graph, status), count)
-            if kind := "success" if status == "success" else "failed" if status in states.FAILED else "":
+            if kind := "success" if status == "success" else "failed" if status in transitions.FAILED else "":
                 of_graphs[kind][graph] = of_graphs[kind].get(graph, 0) + count
         yield ended
         for name, kind, meaning in (

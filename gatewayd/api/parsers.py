@@ -30,7 +30,7 @@ import gatewayd
 from gatewayd import parsing, wire
 from gatewayd.errors import Invalid, Unavailable
 from gatewayd.limits import Limits
-from gatewayd.workers import process
+from gatewayd.supervisor import process
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from attrs import field, frozen
 
 from gatewayd import wire
 from gatewayd.api import keys
-from gatewayd.model import state as states
+from gatewayd.model import state as transitions
 from gatewayd.streams import earlier, holds, subscriptions, trimming, v2
 from gatewayd.streams.convert import to_v2
 
@@ -66,5 +66,5 @@ async def state(services: keys.Services, thread_id: str, gone_to: int) -> v2.Vie
     """Return the event that stands for what is not kept up to a number: the thread's values."""
     _, time_ms = await services.storage.events_last(thread_id)
     values = (await services.storage.thread_get(thread_id)).values
-    params = {"data": to_v2.state({} if values is None else wire.loads(states.text(values)))}
+    params = {"data": to_v2.state({} if values is None else wire.loads(transitions.text(values)))}
     return v2.state_after_gap(gone_to, time_ms, wire.dumps(params))

@@ -62,7 +62,7 @@ async def wait_run(request: web.Request) -> web.StreamResponse:
     admitted, tied = await admission.admit(request, follow=True, tied=True)
     assert admitted.ended is not None
     run = admitted.run
-    return await waiting.late(request, run.thread_id, run.run_id, admitted.ended, tied=tied)
+    return await waiting.respond_when(request, run.thread_id, run.run_id, admitted.ended, tied=tied)
 
 
 @routes.get("/threads/{thread_id:[^/]+}/runs")
@@ -140,7 +140,7 @@ async def join_run(request: web.Request) -> web.StreamResponse:
     """Send a run's result when it has ended."""
     run = await _found(request, "Run not found")
     tied = parse.flag(request, "cancel_on_disconnect")
-    return await waiting.late_end(request, run.thread_id, run.run_id, tied=tied)
+    return await waiting.respond_when_ended(request, run.thread_id, run.run_id, tied=tied)
 
 
 @routes.post("/threads/{thread_id:[^/]+}/runs/{run_id:[^/]+}/cancel")
@@ -152,7 +152,7 @@ async def cancel_run(request: web.Request) -> web.StreamResponse:
     )
     if not parse.flag(request, "wait"):
         return reply.empty(202)
-    return await waiting.late_over(request, thread_id, run_id, b"{}")
+    return await waiting.respond_when_stopped(request, thread_id, run_id, b"{}")
 
 
 def reason_of(request: web.Request) -> CancelReason | None:

@@ -44,7 +44,7 @@ async def wait_stateless_run(request: web.Request) -> web.StreamResponse:
     admitted, tied = await admission.admit(request, stateless=True, follow=True, tied=True)
     assert admitted.ended is not None
     run = admitted.run
-    return await waiting.late(request, run.thread_id, run.run_id, admitted.ended, tied=tied)
+    return await waiting.respond_when(request, run.thread_id, run.run_id, admitted.ended, tied=tied)
 
 
 @routes.get(RUN)
@@ -58,7 +58,7 @@ async def join_stateless_run(request: web.Request) -> web.StreamResponse:
     """Send a run's result when it has ended."""
     run = await _found(request, "Run not found")
     tied = parse.flag(request, "cancel_on_disconnect")
-    return await waiting.late_end(request, run.thread_id, run.run_id, tied=tied)
+    return await waiting.respond_when_ended(request, run.thread_id, run.run_id, tied=tied)
 
 
 async def _found(request: web.Request, missing: str) -> Run:

@@ -52,15 +52,15 @@ class View:
     """The run was created by this request: there is no need to look whether it has ended already."""
 
 
-def open_stream(request: web.Request, headers: dict[str, str]) -> connections.Lasting:
+def open_stream(request: web.Request, headers: dict[str, str]) -> connections.StreamingResponse:
     """Return a response that lasts and beats like an event stream."""
     settings = request.app[keys.SERVICES].settings
-    return connections.Lasting(
+    return connections.StreamingResponse(
         request=request,
         owner=request.app[keys.CONNECTIONS],
         headers={**headers, **HEAD},
-        beat=v1.HEARTBEAT,
-        beat_s=settings.heartbeat_s,
+        heartbeat=v1.HEARTBEAT,
+        heartbeat_s=settings.heartbeat_s,
         write_timeout_s=settings.write_timeout_s,
     )
 
@@ -96,7 +96,9 @@ async def _skip_to_now(request: web.Request, cursor: hub.Cursor) -> None:
         cursor.position, _ = await request.app[keys.SERVICES].storage.events_last(cursor.thread_id)
 
 
-async def _copy(request: web.Request, view: View, cursor: hub.Cursor, out: connections.Lasting) -> None:
+async def _copy(
+    request: web.Request, view: View, cursor: hub.Cursor, out: connections.StreamingResponse
+) -> None:
     services = request.app[keys.SERVICES]
     # The row is read after the position: a run that is active here ends with an event behind the position.
     over = None if view.fresh else await _over(services, view, cursor, out)
@@ -113,14 +115,14 @@ async def _copy(request: web.Request, view: View, cursor: hub.Cursor, out: conne
             over = frames
         elif frames:
             await out.send(frames)
-            await out.beat_if_due()
+            await out.heartbeat_if_due()
         del frames
     if over:
         await out.finish(over)
 
 
 async def _over(
-    services: keys.Services, view: View, cursor: hub.Cursor, out: connections.Lasting
+    services: keys.Services, view: View, cursor: hub.Cursor, out: connections.StreamingResponse
 ) -> bytes | None:
     """Return the last bytes of a stream that has nothing more to come, None while something may come."""
     end = await services.storage.run_log_end(view.thread_id, view.run_id)
@@ -135,7 +137,7 @@ async def _over(
 
 
 async def _over_gap(
-    services: keys.Services, view: View, cursor: hub.Cursor, out: connections.Lasting
+    services: keys.Services, view: View, cursor: hub.Cursor, out: connections.StreamingResponse
 ) -> None:
     """Tell the reader of an ended run of events that are not kept any more, and move the cursor behind them."""
     gap = await services.storage.run_events_gap(view.thread_id, view.run_id, cursor.position)
@@ -145,13 +147,13 @@ async def _over_gap(
         cursor.position = gone_to
 
 
-async def next_page(cursor: hub.Cursor, out: connections.Lasting) -> list[Chunk]:
+async def next_page(cursor: hub.Cursor, out: connections.StreamingResponse) -> list[Chunk]:
     """Return the cursor's next page; empty when there is reason to look whether anything will come at all."""
     try:
-        async with asyncio.timeout_at(out.next_beat):
+        async with asyncio.timeout_at(out.next_heartbeat):
             return await cursor.page()
     except TimeoutError:
-        await out.beat_if_due()
+        await out.heartbeat_if_due()
         return []
 
 
@@ -172,7 +174,7 @@ async def tail(
                         frames = v1.gap_frame(gap.after, gap.resumes_at)
                     if frames:
                         await out.send(frames)
-                        await out.beat_if_due()
+                        await out.heartbeat_if_due()
                     del frames
                 await out.finish()
     except connections.ClientGone:

@@ -14,7 +14,7 @@ from gatewayd.errors import NotFound
 from gatewayd.runs import waiters
 from gatewayd.storage import store
 
-BEAT: Final = b"\n"
+HEARTBEAT: Final = b"\n"
 """JSON parsers skip it."""
 NOT_FOUND: Final = b'{"__error__":{"error":"HTTPException","message":"404: Run not found"}}'
 NOTHING: Final = {"deleted": NOT_FOUND, "interrupted": b"{}", "timeout": b"{}"}
@@ -29,7 +29,7 @@ async def answer(storage: store.Storage, thread_id: str, ended: waiters.Ended) -
     return NOTHING.get(ended.status, b"null") if result is None else result
 
 
-async def late(
+async def respond_when(
     request: web.Request,
     thread_id: str,
     run_id: str,
@@ -41,7 +41,7 @@ async def late(
     """Send the run's answer, or `body`, when `end` has come. The head names the run at once."""
     services = request.app[keys.SERVICES]
     path = f"/threads/{thread_id}/runs/{run_id}"
-    out = connections.Lasting(
+    out = connections.StreamingResponse(
         request=request,
         owner=request.app[keys.CONNECTIONS],
         headers={
@@ -49,8 +49,8 @@ async def late(
             hdrs.CONTENT_LOCATION: path,
             hdrs.CONTENT_TYPE: "application/json",
         },
-        beat=BEAT,
-        beat_s=services.settings.heartbeat_s,
+        heartbeat=HEARTBEAT,
+        heartbeat_s=services.settings.heartbeat_s,
         write_timeout_s=services.settings.write_timeout_s,
     )
     try:
@@ -68,16 +68,16 @@ async def late(
     return out.response
 
 
-async def _ended(end: asyncio.Future[waiters.Ended], out: connections.Lasting) -> waiters.Ended:
+async def _ended(end: asyncio.Future[waiters.Ended], out: connections.StreamingResponse) -> waiters.Ended:
     loop = asyncio.get_running_loop()
     while not end.done():
-        await asyncio.wait((end,), timeout=max(0.0, out.next_beat - loop.time()))
+        await asyncio.wait((end,), timeout=max(0.0, out.next_heartbeat - loop.time()))
         if not end.done():
-            await out.beat_if_due()
+            await out.heartbeat_if_due()
     return end.result()
 
 
-async def late_end(
+async def respond_when_ended(
     request: web.Request, thread_id: str, run_id: str, *, tied: bool = False
 ) -> web.StreamResponse:
     """Do the same for a run that somebody else has created."""
@@ -85,7 +85,9 @@ async def late_end(
     return await _late(request, thread_id, run_id, runs.wait, tied=tied)
 
 
-async def late_over(request: web.Request, thread_id: str, run_id: str, body: bytes) -> web.StreamResponse:
+async def respond_when_stopped(
+    request: web.Request, thread_id: str, run_id: str, body: bytes
+) -> web.StreamResponse:
     """Send `body` when nothing of a run executes any more."""
     runs = request.app[keys.SERVICES].runs
     return await _late(request, thread_id, run_id, runs.over, body=body)
@@ -108,6 +110,6 @@ async def _late(
 
     end = request.app[keys.TASKS].spawn(ended(), f"wait for {run_id}")
     try:
-        return await late(request, thread_id, run_id, end, tied=tied, body=body)
+        return await respond_when(request, thread_id, run_id, end, tied=tied, body=body)
     finally:
         end.cancel()

@@ -218,7 +218,7 @@ class Session:
     async def _send_events(
         self,
         chunks: list[Chunk],
-        wanted: v2.Passing,
+        wanted: v2.EventFilter,
         through: int | None = None,
         trim: trimming.Trim | None = None,
     ) -> int:
@@ -236,7 +236,7 @@ class Session:
         services = self.request.app[keys.SERVICES]
         while True:
             with hub.Cursor(services.hub, self.thread_id, self.position) as cursor:
-                while not cursor.parted:
+                while not cursor.detached:
                     chunks = await cursor.page()
                     if cursor.gap is not None:
                         async with self._sending:
@@ -251,7 +251,7 @@ class Session:
                                 await self._send_events([due.pop(0)], self._wanted)
                             self.position = last
                 async with self._sending:
-                    await self._send_events(cursor.farewell(), self._wanted)
+                    await self._send_events(cursor.last_event(), self._wanted)
             self.position = 0  # of the thread that may be made under this id
 
     # commands

@@ -96,7 +96,7 @@ class Joiner:
         self._take(blobs, sealed=self.seal is not None)
 
     def put_together(self, kept: Callable[[bytes], bytes | None]) -> None:
-        """Make the contents of the compounds that were taken, if all their texts were too or are `kept` by hash."""
+        """Make the contents of the compounds that were taken, if all their texts were too or are `cache` by hash."""
         for address, body in list(self._compounds.items()):
             absent = {text for text in cut.references(body) if text not in self.content}
             found = {text: content for text in absent if (content := kept(text)) is not None}

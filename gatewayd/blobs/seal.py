@@ -11,7 +11,7 @@ import threading
 from hashlib import blake2b
 from typing import Any, Final
 
-from gatewayd.blobs.kept import Kept
+from gatewayd.blobs.cache import LruCache
 from gatewayd.errors import BadConfiguration, Unreadable
 
 VARIABLE: Final = "LANGGRAPH_AES_KEY"
@@ -49,7 +49,7 @@ class Seal:
         self._aes: Any = AES
         self.address_key: bytes = blake2b(b"addresses of blobs", key=key, digest_size=32).digest()
         """For the hashes of plain contents."""
-        self._kept = Kept(REMEMBERED_BYTES)
+        self._kept = LruCache(REMEMBERED_BYTES)
         self._turn = threading.Lock()
 
     def remembered(self, address: bytes) -> bytes | None:

@@ -25,7 +25,7 @@ BLOBS: Final = 100
 _BODY: Final = {"checkpoints": "checkpoint", "writes": "value"}
 
 
-class Found(NamedTuple):
+class OldRow(NamedTuple):
     """A row that is to be converted; without a body, a range that has been looked through."""
 
     table: str
@@ -52,7 +52,7 @@ def expected(connection: sqlite3.Connection) -> None:
         )
 
 
-def next_row(connection: sqlite3.Connection) -> Found | None:
+def next_row(connection: sqlite3.Connection) -> OldRow | None:
     """Return the next row to convert, or how far the search has come; None when all is done."""
     waiting = connection.execute(
         "SELECT name, behind, until FROM conversions ORDER BY name LIMIT 1"
@@ -68,12 +68,12 @@ def next_row(connection: sqlite3.Connection) -> Found | None:
         (behind, last),
     ).fetchone()
     if found is not None:
-        return Found(table, *found)
+        return OldRow(table, *found)
     _done(connection, table, last)
-    return Found(table, last)
+    return OldRow(table, last)
 
 
-def cut_row(found: Found, known: cut.Known) -> tuple[bytes, list[Sequence[cut.Blob]]]:
+def cut_row(found: OldRow, known: cut.Known) -> tuple[bytes, list[Sequence[cut.Blob]]]:
     """Return the row's manifest and its blobs that are not in `known`, in portions; they are added to it."""
     cutter = cut.Cutter(known, find=split.long_texts)
     _, _, manifest = pieces.pack(found.kind, found.body, cutter)
@@ -91,7 +91,7 @@ def store_some(connection: sqlite3.Connection, thread_id: str, blobs: Sequence[c
     blobs_sql.store(connection, thread_id, blobs, ())
 
 
-def finish(connection: sqlite3.Connection, found: Found, manifest: bytes) -> None:
+def finish(connection: sqlite3.Connection, found: OldRow, manifest: bytes) -> None:
     """Change the row, unless it has changed or gone meanwhile; then what was stored for it is garbage."""
     blobs_sql.store(connection, found.thread_id, (), [manifest])
     body = _BODY[found.table]

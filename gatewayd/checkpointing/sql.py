@@ -23,7 +23,7 @@ from gatewayd.errors import Conflict, Rejected
 if TYPE_CHECKING:
     import sqlite3
 
-    from gatewayd.checkpointing.operations import Operation
+    from gatewayd.checkpointing.commands import Operation
 
 STEP_ROWS = 100
 """Rows of one step of a copy or prune (two at least) …"""
@@ -326,7 +326,7 @@ def thread_copy_step(
 def thread_prune_step(connection: sqlite3.Connection, thread_id: str, kept: Sequence[Sequence[Any]]) -> int:
     """Delete old checkpoints with their writes, oldest first, as many as fit into a step.
 
-    `kept` is that of `operations.prune`; returns how many of its namespaces are done with.
+    `kept` is that of `commands.prune`; returns how many of its namespaces are done with.
     """
     room = _Room()
     blobs_sql.mark(connection, thread_id)

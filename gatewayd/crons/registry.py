@@ -18,7 +18,7 @@ from gatewayd.storage import store
 
 
 @frozen(kw_only=True)
-class Wanted:
+class CronFields:
     """What a client says about a cron; None: nothing."""
 
     schedule: str | None = None
@@ -54,7 +54,7 @@ class Crons:
     changed: asyncio.Event = field(factory=asyncio.Event)
     """Set when the next date of a cron may have come nearer; the ticker waits for it."""
 
-    async def create(self, assistant: str, schedule: str, thread_id: str | None, wanted: Wanted) -> Cron:
+    async def create(self, assistant: str, schedule: str, thread_id: str | None, wanted: CronFields) -> Cron:
         """
         Store a cron for an assistant, by its id or its graph's.
 
@@ -92,7 +92,7 @@ class Crons:
             raise NotFound("Not Found")
         return found
 
-    async def update(self, cron_id: str, wanted: Wanted) -> Cron:
+    async def update(self, cron_id: str, wanted: CronFields) -> Cron:
         """
         Change what is given; metadata are merged, everything else is replaced.
 
@@ -114,7 +114,7 @@ class Crons:
             raise NotFound("Not Found")
 
 
-def _changed(cron: Cron, wanted: Wanted, now: int) -> Cron:
+def _changed(cron: Cron, wanted: CronFields, now: int) -> Cron:
     """Return the cron as the client wants it."""
     payload = _payload(cron.payload, wanted.payload, cron.cron_id)
     metadata = {**cron.metadata, **(wanted.metadata or {})}

@@ -109,7 +109,7 @@ class Ticker:
         self._failed.pop(cron.cron_id, None)
         self._tell(cron, firing, fired)
 
-    async def _fired(self, cron: Cron, firing: Firing) -> store.Fired:
+    async def _fired(self, cron: Cron, firing: Firing) -> store.FiredCron:
         """Take a cron's date; without its run if that is refused for what it is, which would not change."""
         try:
             return await self.runs.fire(firing)
@@ -142,7 +142,7 @@ class Ticker:
             extra=logs.fields(cron_id=cron.cron_id),
         )
 
-    def _tell(self, cron: Cron, firing: Firing, fired: store.Fired) -> None:
+    def _tell(self, cron: Cron, firing: Firing, fired: store.FiredCron) -> None:
         fields = logs.fields(cron_id=cron.cron_id)
         if not fired.current:
             self.crons.changed.set()  # somebody has changed it meanwhile: what is due now says the table

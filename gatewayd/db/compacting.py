@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gatewayd import app, daemon, settings
-from gatewayd.storage.room import size
+from gatewayd.storage.quota import size
 from gatewayd.storage.sqlite import compact
 
 

@@ -22,9 +22,9 @@ import gatewayd
 from gatewayd import app, daemon, ids, project, settings, tasks
 from gatewayd.errors import BadConfiguration, GatewaydError, RequestError
 from gatewayd.model.run import RunOutcome
-from gatewayd.storage import room, store
-from gatewayd.storage.sqlite import stock
-from gatewayd.workers import supervisor, worker
+from gatewayd.storage import quota, store
+from gatewayd.storage.sqlite import langgraph_file
+from gatewayd.supervisor import supervisor, worker
 
 NAMESPACE = uuid.UUID("6d9c3c0e-5f0b-5c7c-9d1d-0f6a7b8d2e41")
 """For ids that are derived from others."""
@@ -76,7 +76,7 @@ def run(options: settings.Settings, served: project.Project, file: Path, graph_i
     if graph_id not in served.graphs:
         known = ", ".join(served.graphs)
         raise BadConfiguration(f"--graph {graph_id}: {served.path} has no such graph; it has {known}")
-    source = stock.Stock.open(file)
+    source = langgraph_file.LanggraphFile.open(file)
     try:
         with daemon.held(options.data_dir):
             return asyncio.run(_run(options, served, source, graph_id))
@@ -85,14 +85,14 @@ def run(options: settings.Settings, served: project.Project, file: Path, graph_i
 
 
 async def _run(
-    options: settings.Settings, served: project.Project, source: stock.Stock, graph_id: str
+    options: settings.Settings, served: project.Project, source: langgraph_file.LanggraphFile, graph_id: str
 ) -> Imported:
     storage = await store.Storage.open(
         options.data_dir / app.DATABASE,
         _now(),
         os.getpid(),
         gatewayd.__version__,
-        room=room.Room(
+        quota=quota.Quota(
             options.data_dir, options.max_db_size, options.min_free_disk, options.data_dir / app.STORE
         ),
     )
@@ -122,7 +122,10 @@ async def _loaded(workers: supervisor.Supervisor) -> None:
 
 
 async def _import(
-    storage: store.Storage, workers: supervisor.Supervisor, source: stock.Stock, graph_id: str
+    storage: store.Storage,
+    workers: supervisor.Supervisor,
+    source: langgraph_file.LanggraphFile,
+    graph_id: str,
 ) -> Imported:
     done = Imported()
     for thread_id in source.threads():
@@ -149,7 +152,7 @@ async def _import(
 async def _import_thread(
     storage: store.Storage,
     workers: supervisor.Supervisor,
-    source: stock.Stock,
+    source: langgraph_file.LanggraphFile,
     graph_id: str,
     thread_id: str,
     operation_id: str,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gatewayd import app, settings, wire
-from gatewayd.storage.room import free_disk, size
+from gatewayd.storage.quota import free_disk, size
 from gatewayd.storage.sqlite import usage
 
 LARGEST = 10

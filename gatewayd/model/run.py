@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.state import State, loaded
-from gatewayd.model.states import ACTIVE, RunStatus
+from gatewayd.model.transitions import ACTIVE, RunStatus
 
 CancelAction = Literal["interrupt", "rollback"]
 CancelReason = Literal["taken"]

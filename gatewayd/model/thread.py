@@ -8,7 +8,7 @@ from attrs import frozen
 
 from gatewayd.model.run import RunOutcome
 from gatewayd.model.state import State
-from gatewayd.model.states import ThreadStatus
+from gatewayd.model.transitions import ThreadStatus
 
 
 @frozen(kw_only=True)
@@ -34,6 +34,6 @@ class FirstState:
     """What a thread is to have when it is made: states that no run has made."""
 
     changes: list[list[Any]]
-    """Checkpoints and writes (`checkpointing.operations`), in the order in which they are stored."""
+    """Checkpoints and writes (`checkpointing.commands`), in the order in which they are stored."""
     projection: RunOutcome
     """Of the last of the states."""

@@ -1,9 +1,9 @@
 """The life of a run between its row in storage and the worker that executes it.
 
-States, and who moves them: `model.states`. Each move is one conditional statement in storage (`storage.sqlite.runs`).
+States, and who moves them: `model.transitions`. Each move is one conditional statement in storage (`storage.sqlite.runs`).
 
 `manager.RunManager` is where the others meet: it admits runs, gives them to workers, and numbers and stores what comes
-back. Beside it, each with one thing to do: `flight` knows the runs in the air and how they land; `endings` stores how they
+back. Beside it, each with one thing to do: `inflight` knows the runs in the air and how they land; `endings` stores how they
 end; `cancels` stops and deletes them; `waiters` tells whoever waits; `operations` changes states beside the runs. `claims`
 starts what is due: it is woken by hints (a run created, a place freed) and by the clock, and believes only the table.
 `recovery` makes the orphans of earlier boots pending again before the first request is answered. `sweeper` removes what
@@ -13,10 +13,10 @@ What must be recorded is not bound to a request: ending a run is posted to the w
 of the client.
 
 What happens on each failure
-    A worker dies: its runs are parked and go on from their last checkpoint. A run whose worker died with it without
+    A worker dies: its runs are requeued and go on from their last checkpoint. A run whose worker died with it without
     having stored anything new gets a strike; with strikes it runs alone in a quarantine worker; with
     `max_retries` strikes, the last one alone, it is put aside with an error that says so.
-    The daemon dies: the next boot parks its runs; they go on the same way. One at which it has died three times without
+    The daemon dies: the next boot requeues its runs; they go on the same way. One at which it has died three times without
     progress is tried alone (`trials`), and put aside if it dies once more. A cancel that had been stored is carried
     out then, the run is not resumed.
     A worker is killed because its loop was blocked: the run that blocked it goes on in a quarantine worker until it has

@@ -18,11 +18,11 @@ from gatewayd import tasks
 from gatewayd.errors import NotFound
 from gatewayd.model.event import Item
 from gatewayd.model.run import CancelAction, CancelReason, Run
-from gatewayd.runs import endings, flight, waiters
+from gatewayd.runs import endings, inflight, waiters
 from gatewayd.storage import store
 from gatewayd.streams import log as stream_log
 from gatewayd.streams import v2
-from gatewayd.workers import supervisor
+from gatewayd.supervisor import supervisor
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Cancels:
     storage: store.Storage
     log: stream_log.Log
     workers: supervisor.Supervisor
-    air: flight.Air
+    in_flight: inflight.InFlight
     waiting: waiters.Waiters
     ending: endings.Endings
     tasks: tasks.Group
@@ -96,11 +96,11 @@ class Cancels:
     def _follow_merge(self, merged: store.Merged) -> None:
         for run in merged.ended:
             self.carry_out(run)
-        here = None if merged.into is None else self.air.flights.get(merged.into)
-        if here is not None:
-            here.merging = True
-            if here.source is not None and not here.ended:
-                here.source.merge_run(here.run.run_id, here.run.attempt)
+        active = None if merged.into is None else self.in_flight.active.get(merged.into)
+        if active is not None:
+            active.merging = True
+            if active.source is not None and not active.ended:
+                active.source.merge_run(active.run.run_id, active.run.attempt)
 
     async def merged(self, run_id: str) -> None:
         """A run has taken the input of one that waited, unless that had changed: end what was merged."""
@@ -114,51 +114,55 @@ class Cancels:
 
     def carry_out(self, run: Run) -> None:
         """Carry out a stored cancel."""
-        here = self.air.flights.get(run.run_id)
-        if here is not None:
-            here.run = attrs.evolve(here.run, cancel_action=run.cancel_action, cancel_error=run.cancel_error)
-            if here.source is not None and not here.ended:
-                self.stop_flight(here)
+        active = self.in_flight.active.get(run.run_id)
+        if active is not None:
+            active.run = attrs.evolve(
+                active.run, cancel_action=run.cancel_action, cancel_error=run.cancel_error
+            )
+            if active.source is not None and not active.ended:
+                self.stop_active(active)
         elif run.status == "pending":
             self.tasks.spawn(self.ending.end_without_worker(run), f"end {run.run_id}")
 
-    def stop_flight(self, here: flight.Flight) -> None:
+    def stop_active(self, active: inflight.ActiveRun) -> None:
         """Have a run's worker cancel it, and look after the deadline whether it has."""
-        assert here.source is not None
-        here.source.cancel_run(here.run.run_id, here.run.attempt)
-        if here.deadline is None:
+        assert active.source is not None
+        active.source.cancel_run(active.run.run_id, active.run.attempt)
+        if active.deadline is None:
             loop = asyncio.get_running_loop()
-            here.deadline = loop.call_later(self.deadline_s, self.overdue, here)
+            active.deadline = loop.call_later(self.deadline_s, self.overdue, active)
 
-    def watch_time(self, here: flight.Flight) -> None:
+    def watch_time(self, active: inflight.ActiveRun) -> None:
         """Look, after the run's time and as long as a cancel may take, whether its worker has ended it."""
         if self.job_timeout_s:
-            left_s = max(0.0, self.job_timeout_s - here.run.executed_us / 1e6) + self.deadline_s
-            here.overtime = asyncio.get_running_loop().call_later(left_s, self.overtime, here)
+            left_s = max(0.0, self.job_timeout_s - active.run.executed_us / 1e6) + self.deadline_s
+            active.overtime = asyncio.get_running_loop().call_later(left_s, self.overtime, active)
 
-    def overdue(self, here: flight.Flight) -> None:
+    def overdue(self, active: inflight.ActiveRun) -> None:
         """A cancel was not obeyed in time."""
-        self._give_up(here, f"did not obey its cancel within {self.deadline_s:g} s")
+        self._give_up(active, f"did not obey its cancel within {self.deadline_s:g} s")
 
-    def overtime(self, here: flight.Flight) -> None:
+    def overtime(self, active: inflight.ActiveRun) -> None:
         """The job timeout has passed and the worker has not ended the run by it: it does not turn."""
-        self._give_up(here, f"did not end at its timeout of {self.job_timeout_s:g} s")
+        self._give_up(active, f"did not end at its timeout of {self.job_timeout_s:g} s")
 
-    def _give_up(self, here: flight.Flight, why: str) -> None:
+    def _give_up(self, active: inflight.ActiveRun, why: str) -> None:
         """Fence a run off, and have its worker end."""
-        source = here.source
-        if source is None or here.landed.is_set() or (here.ended and not here.vanished):
+        source = active.source
+        if source is None or active.done.is_set() or (active.ended and not active.vanished):
             return
         log.error(
             "run %s %s: it is fenced off, and its worker %s is given up",
-            here.run.run_id,
+            active.run.run_id,
             why,
             source.name,
-            extra=endings.fields(here.run),
+            extra=endings.fields(active.run),
         )
-        if not here.vanished:
-            self.ending.fence_off(here)
-        self.workers.retire(source, f"run {here.run.run_id} {why}", besides=self.air.lost_with(source))
+        if not active.vanished:
+            self.ending.fence_off(active)
+        self.workers.retire(
+            source, f"run {active.run.run_id} {why}", besides=self.in_flight.lost_with(source)
+        )
 
     # deleting
 
@@ -184,18 +188,18 @@ class Cancels:
 
     async def delete_thread(self, thread_id: str) -> None:
         """Delete a thread with all its runs; those that execute are stopped. Raises `NotFound`."""
-        farewell = None
+        last_event = None
         await self.log.open(thread_id)
         try:
             active = await self.storage.thread_delete(thread_id, self.now())
             for run_id, graph_id in active.items():
                 if graph_id is not None:
-                    farewell = self.log.chunk(thread_id, run_id, _ended(graph_id))
+                    last_event = self.log.chunk(thread_id, run_id, _ended(graph_id))
         finally:
             self.log.close(thread_id)
         self._vanished(thread_id, list(active))
         self.log.forget(thread_id)
-        self.log.hub.forget(thread_id, farewell)
+        self.log.hub.drop(thread_id, last_event)
 
     async def delete_thread_if_expired(self, expired: store.Expired) -> bool:
         """Delete a thread whose time is over, unless somebody works on it or has done so since; tell whether."""
@@ -203,19 +207,19 @@ class Cancels:
         if gone:
             self._vanished(expired.thread_id, [])
             self.log.forget(expired.thread_id)
-            self.log.hub.forget(expired.thread_id)
+            self.log.hub.drop(expired.thread_id)
         return gone
 
     def _vanished(self, thread_id: str, run_ids: list[str]) -> None:
         for run_id in run_ids:
-            if (here := self.air.flights.get(run_id)) is not None:
-                here.vanished = True
-                if not here.ended:
-                    here.ended = True
-                    if here.source is not None:
-                        self.stop_flight(here)  # its place is free when nothing of it executes any more
+            if (active := self.in_flight.active.get(run_id)) is not None:
+                active.vanished = True
+                if not active.ended:
+                    active.ended = True
+                    if active.source is not None:
+                        self.stop_active(active)  # its place is free when nothing of it executes any more
             self.waiting.tell(run_id, waiters.DELETED)
-        self.log.hub.nudge(thread_id)
+        self.log.hub.wake_readers(thread_id)
         self.freed()
 
 

@@ -28,7 +28,7 @@ async def claimer(runs: manager.RunManager, turned: loops.Turned = lambda: None)
 async def _claim(runs: manager.RunManager) -> float:
     """Start what can be started now; return how long nothing more will be due, in seconds."""
     limit, suspects, only = max(0, runs.places()), runs.workers.free_quarantines(), runs.trial.run_id
-    if only is not None and only in runs.flights:
+    if only is not None and only in runs.active:
         return LONGEST_WAIT_S  # its end gives the hint
     runs.backlogged = True  # a place that is freed while the table is looked at must give the hint
     with runs.reserved(limit):

@@ -9,7 +9,7 @@ from typing import Final
 from attrs import define, field
 
 from gatewayd.histogram import Histogram
-from gatewayd.model import states
+from gatewayd.model import transitions
 from gatewayd.model.run import Run
 
 BUCKETS_MS: Final = (
@@ -65,5 +65,5 @@ class Counts:
         if run.started_at is not None:
             self.took_ms[run.graph_id].add(max(0, now - run.started_at) / 1000)
         config = run.kwargs.get("config") or {}
-        if status in states.FAILED and "cron_id" in (config.get("configurable") or {}):
+        if status in transitions.FAILED and "cron_id" in (config.get("configurable") or {}):
             self.cron_runs_failed += 1

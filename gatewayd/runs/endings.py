@@ -1,6 +1,6 @@
 """Ending runs: what is stored at the end of one, by whomever it comes about.
 
-A run ends with its worker's last frame; or without a worker, when it was cancelled before its start or while parked, or is
+A run ends with its worker's last frame; or without a worker, when it was cancelled before its start or while requeued, or is
 put aside; or while something of it still executes, when it is fenced off. In each case one transaction stores all of it
 (`storage.sqlite.runs.run_finish_if_active`), posted to the writer and repeated until it is stored, whatever becomes of the
 client that has wanted it.
@@ -23,11 +23,11 @@ from gatewayd.model import event, state
 from gatewayd.model.event import Chunk, Item
 from gatewayd.model.run import Run, RunOutcome
 from gatewayd.runs import counts as counts_
-from gatewayd.runs import flight, waiters
+from gatewayd.runs import inflight, waiters
 from gatewayd.storage import store
 from gatewayd.streams import log as stream_log
 from gatewayd.streams import v2
-from gatewayd.workers import supervisor
+from gatewayd.supervisor import supervisor
 
 log = logging.getLogger(__name__)
 
@@ -44,33 +44,33 @@ class Endings:
     storage: store.Storage
     log: stream_log.Log
     workers: supervisor.Supervisor
-    air: flight.Air
+    in_flight: inflight.InFlight
     waiting: waiters.Waiters
     counts: counts_.Counts
     tasks: tasks.Group
     now: Callable[[], int]
-    on_owed: Callable[[], None]
+    on_webhook_due: Callable[[], None]
     """Called when the end of a run has been stored that is to be told to a webhook."""
     retry_s: float
     """Pause before an end that could not be stored is tried again."""
     _ending: dict[str, Run] = field(factory=dict, init=False)
     """Runs without a worker that are being ended, as their latest cancel has left them."""
 
-    def end(self, here: flight.Flight, frame: dict[str, Any]) -> None:
+    def end(self, active: inflight.ActiveRun, frame: dict[str, Any]) -> None:
         """A run's last frame has said how it ended."""
-        run = here.run
+        run = active.run
         if run.cancel_action == "rollback":
-            self.tasks.spawn(self._roll_back(here), f"roll back {run.run_id}")
+            self.tasks.spawn(self._roll_back(active), f"roll back {run.run_id}")
         elif run.cancel_action is not None:  # the stored cancel counts, whatever the graph has made of it
-            self.finish(run, as_cancelled(run, outcome_of(frame, "interrupted")), here)
+            self.finish(run, as_cancelled(run, outcome_of(frame, "interrupted")), active)
         else:
-            self.finish(run, outcome_of(frame, frame["outcome"]), here)
+            self.finish(run, outcome_of(frame, frame["outcome"]), active)
 
     def finish(
         self,
         run: Run,
         outcome: RunOutcome,
-        here: flight.Flight | None,
+        active: inflight.ActiveRun | None,
         *,
         computed: bool = False,
     ) -> None:
@@ -93,12 +93,12 @@ class Endings:
             outcome.asked,
             outcome.refusal,
         )
-        attempt = run.attempt if here is not None else 0
+        attempt = run.attempt if active is not None else 0
         tries = 0
 
         def done(chunk: Chunk, stored: bool) -> None:
             if not stored:
-                self.tasks.spawn(self._refused(run, outcome, here), f"look what became of {run.run_id}")
+                self.tasks.spawn(self._refused(run, outcome, active), f"look what became of {run.run_id}")
                 return
             self.log.hub.publish(chunk)
             status = "deleted" if outcome.rollback else outcome.status
@@ -108,18 +108,18 @@ class Endings:
             self.counts.end(run, outcome.status, self.now())
             log.info("run %s ended: %s", run.run_id, outcome.status, extra=fields(run))
             if run.kwargs.get("webhook"):
-                self.on_owed()
-            self.air.over(run, here)
+                self.on_webhook_due()
+            self.in_flight.over(run, active)
 
         def failed(error: BaseException) -> None:
             nonlocal tries
             if isinstance(error, Rejected):
-                again = self._again(run, outcome, here, computed=computed)
+                again = self._again(run, outcome, active, computed=computed)
                 self.tasks.spawn(again, f"end {run.run_id}")
                 return
             if isinstance(error, Damaged):  # nothing is stored any more before the next start
                 log.error("run %s ends at the next start: the database is damaged", run.run_id)
-                self.air.over(run, here)
+                self.in_flight.over(run, active)
                 return
             log.error("the end of run %s could not be stored, trying again: %s", run.run_id, error)
             # More and more seldom: a disk may be full for hours, and the log be on the same one.
@@ -143,7 +143,7 @@ class Endings:
         self,
         run: Run,
         outcome: RunOutcome,
-        here: flight.Flight | None,
+        active: inflight.ActiveRun | None,
         *,
         computed: bool,
     ) -> None:
@@ -156,25 +156,25 @@ class Endings:
         found = RunOutcome(status="success") if computed else await self._projection(run)
         result = found.result if outcome.result is not None else None
         whole = attrs.evolve(outcome, values=found.values, result=result, blobs=found.blobs)
-        self.finish(run, whole, here, computed=True)
+        self.finish(run, whole, active, computed=True)
 
-    async def _refused(self, run: Run, outcome: RunOutcome, here: flight.Flight | None) -> None:
+    async def _refused(self, run: Run, outcome: RunOutcome, active: inflight.ActiveRun | None) -> None:
         """A run's end was not taken: it has ended already or was deleted, or a cancel had been stored before."""
         latest = await tasks.until_done(
             lambda: self.storage.run_get_anywhere(run.run_id),
             f"what became of run {run.run_id} could not be read",
             self.retry_s,
         )
-        if latest is None or not latest.active or (here is not None and latest.attempt != run.attempt):
-            self.air.over(run, here)
+        if latest is None or not latest.active or (active is not None and latest.attempt != run.attempt):
+            self.in_flight.over(run, active)
             return
         cancelled = await self.cancelled(latest)
-        self.finish(latest, attrs.evolve(cancelled, fenced=outcome.fenced), here)
+        self.finish(latest, attrs.evolve(cancelled, fenced=outcome.fenced), active)
 
-    async def _roll_back(self, here: flight.Flight) -> None:
+    async def _roll_back(self, active: inflight.ActiveRun) -> None:
         """Undo a run that was cancelled for rollback and executes no more."""
-        outcome = await self._undone(here.run)
-        self.finish(here.run, outcome, here)
+        outcome = await self._undone(active.run)
+        self.finish(active.run, outcome, active)
 
     async def _undone(self, run: Run) -> RunOutcome:
         await tasks.until_done(
@@ -245,19 +245,19 @@ class Endings:
 
     # while something of it executes
 
-    def fence_off(self, here: flight.Flight) -> None:
+    def fence_off(self, active: inflight.ActiveRun) -> None:
         """Record a run as ended although something of it still executes; its frames are refused from now on."""
-        here.ended = here.fenced = True
-        here.recorded = False
-        self.tasks.spawn(self._record_fenced(here), f"fence off {here.run.run_id}")
+        active.ended = active.fenced = True
+        active.recorded = False
+        self.tasks.spawn(self._record_fenced(active), f"fence off {active.run.run_id}")
 
-    async def _record_fenced(self, here: flight.Flight) -> None:
-        if here.cancelling:
-            outcome = await self.cancelled(here.run)
+    async def _record_fenced(self, active: inflight.ActiveRun) -> None:
+        if active.cancelling:
+            outcome = await self.cancelled(active.run)
         else:
-            projection = await self._projection(here.run)
+            projection = await self._projection(active.run)
             outcome = attrs.evolve(projection, status="timeout", error=TIMEOUT)
-        self.finish(here.run, attrs.evolve(outcome, fenced=True), here)
+        self.finish(active.run, attrs.evolve(outcome, fenced=True), active)
 
 
 def as_cancelled(run: Run, left: RunOutcome) -> RunOutcome:

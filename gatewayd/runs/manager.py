@@ -28,12 +28,12 @@ from gatewayd.model.run import (
     RunRequest,
 )
 from gatewayd.model.state import Parts
-from gatewayd.runs import cancels, endings, flight, trials, waiters
+from gatewayd.runs import cancels, endings, inflight, trials, waiters
 from gatewayd.runs import counts as counts_
 from gatewayd.storage import store
 from gatewayd.streams import log as stream_log
 from gatewayd.streams import v2
-from gatewayd.workers import supervisor, worker
+from gatewayd.supervisor import supervisor, worker
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class RunManager:
     job_timeout_s: float = 0.0
     """Seconds a run may execute, all its attempts together; 0: for ever."""
     now: Callable[[], int] = lambda: time.time_ns() // 1000
-    on_owed: Callable[[], None] = lambda: None
+    on_webhook_due: Callable[[], None] = lambda: None
     """Called when the end of a run has been stored that is to be told to a webhook."""
     retry_end_s: float = 0.5
     """Pause before the end of a run that could not be stored is tried again."""
@@ -76,7 +76,7 @@ class RunManager:
     """Due runs may be waiting: whoever frees a place or a thread gives the hint."""
     stopping: bool = field(default=False, init=False)
     counts: counts_.Counts = field(factory=counts_.Counts, init=False)
-    air: flight.Air = field(init=False)
+    in_flight: inflight.InFlight = field(init=False)
     waiting: waiters.Waiters = field(init=False)
     ending: endings.Endings = field(init=False)
     cancelling: cancels.Cancels = field(init=False)
@@ -91,26 +91,28 @@ class RunManager:
 
     def __attrs_post_init__(self) -> None:
         storage, numbers, workers = self.storage, self.log, self.workers
-        self.air = flight.Air(storage, numbers, workers, freed=self._freed, retry_s=self.retry_end_s)
+        self.in_flight = inflight.InFlight(
+            storage, numbers, workers, freed=self._freed, retry_s=self.retry_end_s
+        )
         self.waiting = waiters.Waiters(storage)
         self.trial = trials.Trial(self._tasks, self._waits)
         self.ending = endings.Endings(
             storage,
             numbers,
             workers,
-            self.air,
+            self.in_flight,
             self.waiting,
             self.counts,
             self._tasks,
             now=self._now,
-            on_owed=self._owed,
+            on_webhook_due=self._webhook_due,
             retry_s=self.retry_end_s,
         )
         self.cancelling = cancels.Cancels(
             storage,
             numbers,
             workers,
-            self.air,
+            self.in_flight,
             self.waiting,
             self.ending,
             self._tasks,
@@ -125,13 +127,13 @@ class RunManager:
     def _now(self) -> int:
         return self.now()
 
-    def _owed(self) -> None:
-        self.on_owed()
+    def _webhook_due(self) -> None:
+        self.on_webhook_due()
 
     @property
-    def flights(self) -> dict[str, flight.Flight]:
+    def active(self) -> dict[str, inflight.ActiveRun]:
         """The runs that execute."""
-        return self.air.flights
+        return self.in_flight.active
 
     # admission
 
@@ -165,7 +167,7 @@ class RunManager:
         admitted: list[Admission] = []
         with self._creating(1) as (claim, created):
 
-            def stored(run: store.Created) -> None:
+            def stored(run: store.CreatedRun) -> None:
                 created.append(run)
                 begins(run.run.run_id)
                 admitted.append(self._begin(run, follow))
@@ -174,14 +176,14 @@ class RunManager:
         return admitted[0]
 
     @contextlib.contextmanager
-    def _creating(self, most: int) -> Iterator[tuple[int, list[store.Created]]]:
+    def _creating(self, most: int) -> Iterator[tuple[int, list[store.CreatedRun]]]:
         """
         Promise free places to as many new runs, `most` at most; what they supersede is cancelled at the end.
 
         Not before the creation is settled, with an error or without: what was stored before it, the start of such a run
         for one, has been seen to by then, and a cancel finds the run where it is.
         """
-        created: list[store.Created] = []
+        created: list[store.CreatedRun] = []
         claim = min(most, max(0, self.places()))
         try:
             with self.reserved(claim):
@@ -198,14 +200,14 @@ class RunManager:
         admitted: list[Admission] = []
         with self._creating(len(requests)) as (claim, created):
 
-            def stored(runs: Sequence[store.Created]) -> None:
+            def stored(runs: Sequence[store.CreatedRun]) -> None:
                 created.extend(runs)
                 admitted.extend(self._begin(each, follow=False) for each in runs)
 
             await self.storage.runs_create_all(requests, claim=claim, early=stored)
         return admitted
 
-    async def fire(self, firing: Firing) -> store.Fired:
+    async def fire(self, firing: Firing) -> store.FiredCron:
         """
         Take one date of a cron and admit its run like any other; all of it is stored when this returns.
 
@@ -213,17 +215,17 @@ class RunManager:
         """
         return await self._owned(self._fire(firing), f"fire cron {firing.cron_id}")
 
-    async def _fire(self, firing: Firing) -> store.Fired:
+    async def _fire(self, firing: Firing) -> store.FiredCron:
         with self._creating(1) as (claim, created):
 
-            def stored(fired: store.Fired) -> None:
+            def stored(fired: store.FiredCron) -> None:
                 if fired.created is not None:
                     created.append(fired.created)
                     self._begin(fired.created, follow=False)
 
             return await self.storage.cron_fire_if_current(firing, claim=claim > 0, early=stored)
 
-    def _begin(self, created: store.Created, follow: bool) -> Admission:
+    def _begin(self, created: store.CreatedRun, follow: bool) -> Admission:
         """
         See to a new run itself.
 
@@ -278,8 +280,8 @@ class RunManager:
 
     def _blocked_place(self, run_id: str, reason: str | None) -> str | None:
         """Return where the worker is blocked that a run waits for or is in, if it is."""
-        here = self.flights.get(run_id)
-        source = self.workers.blocked() if reason == "worker_blocked" else here.source if here else None
+        active = self.active.get(run_id)
+        source = self.workers.blocked() if reason == "worker_blocked" else active.source if active else None
         if source is None or source.blocked_since is None:
             return None
         return source.place or "?"
@@ -320,30 +322,30 @@ class RunManager:
         """Wait until a run has ended, or is not there, and nothing of it executes any more."""
         # Of a run that was rolled back or deleted something may execute all the same.
         ended = await self.waiting.wait_anyhow(thread_id, run_id)
-        here = self.flights.get(run_id)
-        if here is not None and here.run.thread_id == thread_id:
-            await here.landed.wait()
+        active = self.active.get(run_id)
+        if active is not None and active.run.thread_id == thread_id:
+            await active.done.wait()
         return ended
 
     # starting
 
     def dispatch(self, run: Run, *, fresh: bool = False) -> None:
         """Give a run that storage has started to a worker; `fresh`: it was created in the same moment."""
-        here = self.air.take_off(run)
-        self.trial.begin(here)
+        active = self.in_flight.start(run)
+        self.trial.begin(active)
         suspect = run.suspect
         # Where the log stood when an older run was created says nothing: others have written since.
         if not suspect and self.log.open_now(run.thread_id, empty=fresh and run.log_from == 0):
-            self._send(here, self.workers.take())
+            self._send(active, self.workers.take())
         else:
             self._reserved += not suspect
-            self._tasks.spawn(self._dispatch_slowly(here, suspect), f"dispatch {run.run_id}")
+            self._tasks.spawn(self._dispatch_slowly(active, suspect), f"dispatch {run.run_id}")
 
-    async def _dispatch_slowly(self, here: flight.Flight, suspect: bool) -> None:
+    async def _dispatch_slowly(self, active: inflight.ActiveRun, suspect: bool) -> None:
         try:
             await tasks.until_done(
-                lambda: self.log.open(here.run.thread_id),
-                f"the log of run {here.run.run_id} could not be opened",
+                lambda: self.log.open(active.run.thread_id),
+                f"the log of run {active.run.run_id} could not be opened",
                 self.retry_end_s,
             )
         finally:
@@ -351,36 +353,36 @@ class RunManager:
         if suspect:
             log.warning(
                 "run %s runs alone: it has blocked its worker before"
-                if here.run.blocked
+                if active.run.blocked
                 else "run %s runs alone: a process died at it before",
-                here.run.run_id,
-                extra=endings.fields(here.run),
+                active.run.run_id,
+                extra=endings.fields(active.run),
             )
-            self._send(here, await self.workers.take_quarantine(here.run.run_id))
+            self._send(active, await self.workers.take_quarantine(active.run.run_id))
         else:
-            self._send(here, self.workers.take())
+            self._send(active, self.workers.take())
 
-    def _send(self, here: flight.Flight, source: worker.Worker | None) -> None:
-        run = here.run
+    def _send(self, active: inflight.ActiveRun, source: worker.Worker | None) -> None:
+        run = active.run
         if source is None or source.state != "ready" or self.stopping:
             if source is not None:
                 self.workers.release(source, run.run_id)
-            self._tasks.spawn(self._park(here, died=False), f"park {run.run_id}")
+            self._tasks.spawn(self._requeue(active, died=False), f"requeue {run.run_id}")
             return
-        here.source = source
-        if here.ended:  # deleted meanwhile
-            self.air.land(here)
+        active.source = source
+        if active.ended:  # deleted meanwhile
+            self.in_flight.finish(active)
             return
         source.start_run(run.run_id, run.attempt, _order(run))
         self.counts.start(run)
         # Told here and not by the worker: the first that clients see need not wait for its turn.
         chunk = self.log.chunk(run.thread_id, run.run_id, _start(run))
-        self.log.append(chunk, lambda: None, lambda _: None, here.chain)
-        self.cancelling.watch_time(here)
-        if here.merging:
+        self.log.append(chunk, lambda: None, lambda _: None, active.chain)
+        self.cancelling.watch_time(active)
+        if active.merging:
             source.merge_run(run.run_id, run.attempt)
-        if here.cancelling:
-            self.cancelling.stop_flight(here)
+        if active.cancelling:
+            self.cancelling.stop_active(active)
 
     # what workers report (supervisor.Listener)
 
@@ -391,12 +393,12 @@ class RunManager:
     def worker_frame(self, source: worker.Worker, frame: list[Any], size: int) -> None:
         """Store what a run has produced; frames of runs that this worker does not have are dropped."""
         kind, run_id, attempt, n = frame[:4]
-        here = self.flights.get(run_id)
-        if here is None or here.source is not source or here.run.attempt != attempt or here.ended:
+        active = self.active.get(run_id)
+        if active is None or active.source is not source or active.run.attempt != attempt or active.ended:
             if kind != "ended":
                 source.refuse(run_id, attempt, n, "the run is not executed by this worker any more")
-            elif here is not None and here.source is source and here.run.attempt == attempt:
-                self.air.left(here)
+            elif active is not None and active.source is source and active.run.attempt == attempt:
+                self.in_flight.left(active)
             return
 
         def stored(error: BaseException | None = None) -> None:
@@ -409,20 +411,20 @@ class RunManager:
             case ["events", _, _, _, count, packed, *more]:
                 parts, blobs = more or ((), ())
                 states = [Parts(*each) for each in parts]
-                chunk = self.log.number(here.run.thread_id, run_id, count, packed, states, blobs)
-                self.log.append(chunk, stored, stored, here.chain)
+                chunk = self.log.number(active.run.thread_id, run_id, count, packed, states, blobs)
+                self.log.append(chunk, stored, stored, active.chain)
             case ["parts", _, _, _, blobs]:
                 self.storage.parts_store_if_running(
-                    here.run.thread_id, run_id, blobs, size, lambda _: stored(), stored
+                    active.run.thread_id, run_id, blobs, size, lambda _: stored(), stored
                 )
             case ["checkpoint", _, _, _, ["merge", merged, *_] as operation]:
                 done = partial(self._merged, merged, stored)
-                self.storage.checkpoint_apply(operation, run_id, size, done, here.chain)
+                self.storage.checkpoint_apply(operation, run_id, size, done, active.chain)
             case ["checkpoint", _, _, _, operation]:
-                self.storage.checkpoint_apply(operation, run_id, size, stored, here.chain)
+                self.storage.checkpoint_apply(operation, run_id, size, stored, active.chain)
             case ["ended", _, _, _, outcome]:
-                here.ended = True
-                self._ended(here, outcome)
+                active.ended = True
+                self._ended(active, outcome)
         if not self._paused and self.storage.writer.backlog > BACKLOG_HIGH:
             self._paused = True
             self.workers.pause(True)
@@ -442,37 +444,37 @@ class RunManager:
             self.workers.pause(False)
 
     def worker_withdrew(self, source: worker.Worker, run_id: str, attempt: int) -> None:
-        """Park a run that its blocked worker has not begun."""
-        here = self.flights.get(run_id)
-        if here is None or here.source is not source or here.run.attempt != attempt:
+        """Requeue a run that its blocked worker has not begun."""
+        active = self.active.get(run_id)
+        if active is None or active.source is not source or active.run.attempt != attempt:
             return
-        if here.ended:
-            self.air.left(here)
+        if active.ended:
+            self.in_flight.left(active)
         else:
-            here.ended = True
-            self._tasks.spawn(self._park(here, died=False), f"park {run_id}")
+            active.ended = True
+            self._tasks.spawn(self._requeue(active, died=False), f"requeue {run_id}")
 
     def worker_gone(self, source: worker.Worker, runs: dict[str, int], alone: bool) -> None:
-        """Park the runs of a dead worker, or end those that are to be."""
+        """Requeue the runs of a dead worker, or end those that are to be."""
         for run_id in runs:
-            here = self.flights.get(run_id)
-            if here is None or here.source is not source:
+            active = self.active.get(run_id)
+            if active is None or active.source is not source:
                 continue
-            if here.ended:
-                self.air.left(here)
+            if active.ended:
+                self.in_flight.left(active)
             else:
-                here.ended = True
-                died = not source.condemned or (source.replaced and not source.sacrificed)
-                self._tasks.spawn(self._after_death(here, died, alone), f"after the death of {source.name}")
+                active.ended = True
+                died = not source.draining or (source.replaced and not source.killed_for_others)
+                self._tasks.spawn(self._after_death(active, died, alone), f"after the death of {source.name}")
 
-    async def _after_death(self, here: flight.Flight, died: bool, alone: bool) -> None:
-        run_id = here.run.run_id
+    async def _after_death(self, active: inflight.ActiveRun, died: bool, alone: bool) -> None:
+        run_id = active.run.run_id
         self.settling.add(run_id)  # before it is pending: the last death is not followed by another start
         try:
-            blocked = here.source is not None and run_id in here.source.blockers
-            parked = await self._park(here, died=died, blocked=blocked)
-            if parked is not None and died and alone and parked.strikes >= self.max_retries:
-                await self._put_aside(parked, here.source.how_ended if here.source is not None else "")
+            blocked = active.source is not None and run_id in active.source.blockers
+            requeued = await self._requeue(active, died=died, blocked=blocked)
+            if requeued is not None and died and alone and requeued.strikes >= self.max_retries:
+                await self._put_aside(requeued, active.source.how_ended if active.source is not None else "")
         finally:
             self.settling.discard(run_id)
             self._waits()
@@ -489,31 +491,31 @@ class RunManager:
         error = {"error": "WorkerDied", "message": message}
         await self.ending.end_without_worker(run, RunOutcome(status="error", error=error))
 
-    async def _park(self, here: flight.Flight, *, died: bool, blocked: bool = False) -> Run | None:
+    async def _requeue(self, active: inflight.ActiveRun, *, died: bool, blocked: bool = False) -> Run | None:
         """Make the run pending again, unless it was cancelled meanwhile: then it is ended."""
-        run = here.run
-        parked = await tasks.until_done(
-            lambda: self.storage.run_park_if_running(
+        run = active.run
+        requeued = await tasks.until_done(
+            lambda: self.storage.run_requeue_if_running(
                 run.run_id, run.attempt, died=died, now=self.now(), blocked=blocked
             ),
             f"run {run.run_id} could not be made pending",
             self.retry_end_s,
         )
-        self.air.land(here)
-        if parked is not None and parked.cancel_action is not None:
-            await self.ending.end_without_worker(parked)
+        self.in_flight.finish(active)
+        if requeued is not None and requeued.cancel_action is not None:
+            await self.ending.end_without_worker(requeued)
         else:
             self._waits()
-        return parked
+        return requeued
 
-    def _ended(self, here: flight.Flight, outcome: dict[str, Any]) -> None:
-        """A run's last frame: end it, or park it if it was handed back."""
-        run = here.run
+    def _ended(self, active: inflight.ActiveRun, outcome: dict[str, Any]) -> None:
+        """A run's last frame: end it, or requeue it if it was handed back."""
+        run = active.run
         cut_at_a_stop = outcome["outcome"] == "cancelled" and run.cancel_action is None
         if outcome["outcome"] == "drained" or cut_at_a_stop:
-            self._tasks.spawn(self._park(here, died=False), f"park {run.run_id}")
+            self._tasks.spawn(self._requeue(active, died=False), f"requeue {run.run_id}")
         else:
-            self.ending.end(here, outcome)
+            self.ending.end(active, outcome)
 
     # ending them early
 
@@ -563,11 +565,11 @@ class RunManager:
         self.stopping = True
         self.hint.set()
         self.workers.drain("shutdown")
-        await self._requests.join()  # what they have started in storage is parked, not left behind
-        if not await self.air.empty(drain_s):
+        await self._requests.join()  # what they have started in storage is requeued, not left behind
+        if not await self.in_flight.empty(drain_s):
             self.workers.cut()
-            if not await self.air.empty(self.cancel_deadline_s):
-                log.error("%d runs did not stop in time; their workers are killed", len(self.flights))
+            if not await self.in_flight.empty(self.cancel_deadline_s):
+                log.error("%d runs did not stop in time; their workers are killed", len(self.active))
         await self._requests.stop()
         await self._tasks.stop()
 

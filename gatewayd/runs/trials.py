@@ -16,7 +16,7 @@ from attrs import define, field
 
 from gatewayd import tasks
 from gatewayd.model.run import SUSPICIONS, Run
-from gatewayd.runs import flight
+from gatewayd.runs import inflight
 
 log = logging.getLogger(__name__)
 
@@ -40,24 +40,24 @@ class Trial:
         """Have all others wait until this run, which is pending, has been tried."""
         self.run_id = run.run_id
 
-    def begin(self, here: flight.Flight) -> None:
+    def begin(self, active: inflight.ActiveRun) -> None:
         """A run is given to a worker: if it is the one, its time runs."""
-        if here.run.run_id != self.run_id:
+        if active.run.run_id != self.run_id:
             return
-        within_s = min(TRIAL_S * (1 + here.run.suspicions - SUSPICIONS), LONGEST_TRIAL_S)
+        within_s = min(TRIAL_S * (1 + active.run.suspicions - SUSPICIONS), LONGEST_TRIAL_S)
         log.warning(
             "run %s is tried alone: the daemon died %d times at it; the others wait for %g s at most",
-            here.run.run_id,
-            here.run.suspicions,
+            active.run.run_id,
+            active.run.suspicions,
             within_s,
-            extra={"fields": {"run_id": here.run.run_id, "thread_id": here.run.thread_id}},
+            extra={"fields": {"run_id": active.run.run_id, "thread_id": active.run.thread_id}},
         )
-        self.tasks.spawn(self._watch(here, within_s), f"try {here.run.run_id}")
+        self.tasks.spawn(self._watch(active, within_s), f"try {active.run.run_id}")
 
-    async def _watch(self, here: flight.Flight, within_s: float) -> None:
+    async def _watch(self, active: inflight.ActiveRun, within_s: float) -> None:
         try:
             async with asyncio.timeout(within_s):
-                await here.landed.wait()
+                await active.done.wait()
         except TimeoutError:
             pass
         self.end()

@@ -29,7 +29,7 @@ Failure
     and from then on the writer begins transactions that can only read.
 
 Room
-    `room.Room` is asked before a run or thread is made (`max_db_size`, `min_free_disk`): in `store.Storage`, so that no way
+    `quota.Quota` is asked before a run or thread is made (`max_db_size`, `min_free_disk`): in `store.Storage`, so that no way
     of making one can forget it. When the disk is full all the same, the operations of the batch are tried one by one, so
     that a large one takes no others with it; who is refused gets `InsufficientStorage` and nothing of it is stored.
     `sqlite.wal` keeps the write-ahead log short, `sqlite.space` gives free pages back, `sqlite.retention` says whose

@@ -15,9 +15,11 @@ class Boots(desk.Desk):
 
     __slots__ = ()
 
-    async def orphans_park(self, now: int, policies: Mapping[str, str], default: str) -> list[Run]:
+    async def orphans_requeue(self, now: int, policies: Mapping[str, str], default: str) -> list[Run]:
         """Make the running runs of earlier boots pending again, by graph id or default policy; return them."""
-        return await self.writer.submit(boots.orphans_park, self.boot, now, policies, default, promise=True)
+        return await self.writer.submit(
+            boots.orphans_requeue, self.boot, now, policies, default, promise=True
+        )
 
     async def run_find_to_try(self) -> Run | None:
         """Return the pending run that is to be tried alone before others start; None if there is none."""
@@ -52,7 +54,7 @@ class Boots(desk.Desk):
 
     def lacking_room(self) -> str | None:
         """Say why nothing new is admitted for want of room; None: there is room."""
-        return self.room.lacking(self.writer.space.used)
+        return self.quota.refusal(self.writer.space.used)
 
     async def counters(self) -> dict[str, int]:
         """Return n_pending and n_running."""

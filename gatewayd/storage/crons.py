@@ -33,8 +33,8 @@ class Crons(desk.Desk):
         return await self.writer.submit(crons.cron_delete, cron_id, promise=True)
 
     async def cron_fire_if_current(
-        self, firing: Firing, *, claim: bool, early: Callable[[crons.Fired], None] | None = None
-    ) -> crons.Fired:
+        self, firing: Firing, *, claim: bool, early: Callable[[crons.FiredCron], None] | None = None
+    ) -> crons.FiredCron:
         """
         Take one date of a cron; see `crons.cron_fire_if_current`. Raises `InsufficientStorage`.
 

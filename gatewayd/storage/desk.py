@@ -13,11 +13,11 @@ from gatewayd.errors import InsufficientStorage, Unreadable
 from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.state import Parts, State
 from gatewayd.model.thread import Thread
-from gatewayd.storage import room as room_
+from gatewayd.storage import quota as quota_
 from gatewayd.storage import states as states_
 from gatewayd.storage.sqlite import database, idempotency, space, threads, writing
 from gatewayd.storage.sqlite import files as files_
-from gatewayd.storage.sqlite import scanner as scanner_
+from gatewayd.storage.sqlite import snapshots as snapshots_
 from gatewayd.storage.sqlite import states as state_rows
 
 log = logging.getLogger(__name__)
@@ -32,22 +32,22 @@ class Desk:
     path: Path
     writer: writing.Writer
     readers: database.Readers
-    scanner: scanner_.Scanner
+    scanner: snapshots_.SnapshotReader
     boot: int
     opened_at: int
     """Moment of this start, in µs."""
-    room: room_.Room
+    quota: quota_.Quota
     """Asked before anything new is admitted."""
     files: files_.Files = field(init=False)
     """Tells whether the files are still those that are open."""
     states: states_.States = field(init=False)
     """Joins whole states."""
-    _snapshots: scanner_.Scanner = field(init=False)
+    _snapshots: snapshots_.SnapshotReader = field(init=False)
     """Reads of rows with their states; apart from `scanner`, which may be busy with a search."""
 
     def __attrs_post_init__(self) -> None:
         self.scanner.prepare = state_rows.prepare
-        self._snapshots = scanner_.Scanner(self.writer.damage, prepare=state_rows.prepare)
+        self._snapshots = snapshots_.SnapshotReader(self.writer.damage, prepare=state_rows.prepare)
         self.states = states_.States(self._snapshots)
         self.files = files_.of_database(self.path)
 
@@ -66,9 +66,9 @@ class Desk:
 
         A request that has made its thing before makes nothing now and gets its answer.
         """
-        lacking = self.room.lacking(self.writer.space.used)
-        if lacking is not None and not await self.writer.submit(idempotency.made, once):
-            raise InsufficientStorage(lacking)
+        refusal = self.quota.refusal(self.writer.space.used)
+        if refusal is not None and not await self.writer.submit(idempotency.made, once):
+            raise InsufficientStorage(refusal)
 
     async def _where_deleted(self, make: Callable[[], Awaitable[T]]) -> T:
         """

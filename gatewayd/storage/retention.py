@@ -61,7 +61,7 @@ class Retention(desk.Desk):
         begun.unsettled = False
         return over
 
-    async def conversion_next(self) -> convert.Found | None:
+    async def conversion_next(self) -> convert.OldRow | None:
         """Return the next row of an older version that is to be converted (see `checkpointing.convert`)."""
         return await self.writer.submit(convert.next_row)
 
@@ -69,6 +69,6 @@ class Retention(desk.Desk):
         """Store some of the blobs of a row that is being converted."""
         await self.writer.submit(convert.store_some, thread_id, some)
 
-    async def conversion_finish(self, found: convert.Found, manifest: bytes) -> None:
+    async def conversion_finish(self, found: convert.OldRow, manifest: bytes) -> None:
         """Put the manifest into the row."""
         await self.writer.submit(convert.finish, found, manifest)

@@ -37,8 +37,8 @@ class Runs(desk.Desk):
     __slots__ = ()
 
     async def run_create(
-        self, request: RunRequest, *, claim: bool, early: Callable[[admission.Created], None] | None = None
-    ) -> admission.Created:
+        self, request: RunRequest, *, claim: bool, early: Callable[[admission.CreatedRun], None] | None = None
+    ) -> admission.CreatedRun:
         """
         Admit a run; see `admission.run_create`. Raises `NotFound`, `Conflict`, `InsufficientStorage`.
 
@@ -56,8 +56,8 @@ class Runs(desk.Desk):
         requests: Sequence[RunRequest],
         *,
         claim: int,
-        early: Callable[[list[admission.Created]], None] | None = None,
-    ) -> list[admission.Created]:
+        early: Callable[[list[admission.CreatedRun]], None] | None = None,
+    ) -> list[admission.CreatedRun]:
         """Admit all or none; see `admission.runs_create_all`. Raises what `run_create` raises; `early` as there."""
         await self._require_room(requests[0].once if requests else None)
         return await self._where_deleted(
@@ -126,17 +126,17 @@ class Runs(desk.Desk):
 
     async def runs_claim_due(
         self, now: int, limit: int, suspects: int, besides: Collection[str] = (), only: str | None = None
-    ) -> runs.Claimed:
+    ) -> runs.ClaimedRuns:
         """Start due runs whose thread is free, none of `besides`, and with `only` no other."""
         return await self.writer.submit(
             runs.runs_claim_due, self.boot, now, limit, suspects, frozenset(besides), only
         )
 
-    async def run_park_if_running(
+    async def run_requeue_if_running(
         self, run_id: str, attempt: int, *, died: bool, now: int, blocked: bool = False
     ) -> Run | None:
         """Make a running run pending again; None if it is not running in that attempt."""
-        return await self.writer.submit(runs.run_park_if_running, run_id, attempt, died, now, blocked)
+        return await self.writer.submit(runs.run_requeue_if_running, run_id, attempt, died, now, blocked)
 
     async def run_cancel_if_active(
         self,

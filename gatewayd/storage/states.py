@@ -12,10 +12,10 @@ import asyncio
 
 from attrs import define, field
 
-from gatewayd.blobs import cut, join, kept
+from gatewayd.blobs import cache, cut, join
 from gatewayd.model.event import Chunk
 from gatewayd.model.state import State
-from gatewayd.storage.sqlite import scanner
+from gatewayd.storage.sqlite import snapshots
 from gatewayd.storage.sqlite import states as rows
 
 PIECES_BYTES = 32 << 20
@@ -28,11 +28,11 @@ WHOLE_BYTES = 16 << 20
 class States:
     """Joins the states of all threads."""
 
-    scanner: scanner.Scanner
+    scanner: snapshots.SnapshotReader
     reads: int = field(default=0, init=False)
     """How often storage had to be asked."""
-    _pieces: kept.Kept = field(factory=lambda: kept.Kept(PIECES_BYTES), init=False)
-    _whole: kept.Kept = field(factory=lambda: kept.Kept(WHOLE_BYTES), init=False)
+    _pieces: cache.LruCache = field(factory=lambda: cache.LruCache(PIECES_BYTES), init=False)
+    _whole: cache.LruCache = field(factory=lambda: cache.LruCache(WHOLE_BYTES), init=False)
     _under_way: dict[tuple[str, bytes], asyncio.Task[bytes]] = field(factory=dict, init=False)
 
     async def joined(self, thread_id: str, state: State) -> bytes:

@@ -18,8 +18,8 @@ from gatewayd.storage import boots as boots_
 from gatewayd.storage import crons as crons_
 from gatewayd.storage import events as events_
 from gatewayd.storage import operations as operations_
+from gatewayd.storage import quota as quota_
 from gatewayd.storage import retention as retention_
-from gatewayd.storage import room as room_
 from gatewayd.storage import runs as runs_
 from gatewayd.storage import threads as threads_
 from gatewayd.storage import webhooks as webhooks_
@@ -39,21 +39,21 @@ from gatewayd.storage.sqlite import (
     space,
     writing,
 )
-from gatewayd.storage.sqlite import scanner as scanner_
+from gatewayd.storage.sqlite import snapshots as snapshots_
 
 log = logging.getLogger(__name__)
 
-Created = admission.Created
+CreatedRun = admission.CreatedRun
 Unconfirmed = failures.Unconfirmed
-Claimed = runs.Claimed
+ClaimedRuns = runs.ClaimedRuns
 Merged = merging.Merged
 ThreadSearch = search.Search
-ThreadsFound = search.Found
+ThreadPage = search.ThreadPage
 AssistantSearch = assistants.Search
 Violation = invariants.Violation
 CronSearch = crons.Search
 RunSearch = runs.Search
-Fired = crons.Fired
+FiredCron = crons.FiredCron
 Queue = queue.Queue
 Chain = writing.Chain
 CopyPosition = checkpoint_sql.Position
@@ -84,22 +84,22 @@ class Storage(
         pid: int,
         version: str,
         writer: writing.WriterFactory = writing.Writer,
-        room: room_.Room | None = None,
+        quota: quota_.Quota | None = None,
     ) -> Storage:
         """
         Open the file, bring it to the newest version and record the start. Raises `BadConfiguration`, `InsufficientStorage`.
 
-        `writer` makes the writer; `room` are the limits (default: none).
+        `writer` makes the writer; `quota` are the limits (default: none).
         """
         writing_ = writer(database.opened(path))
         storage = cls(
             path=path,
             writer=writing_,
             readers=database.Readers(writing_.damage),
-            scanner=scanner_.Scanner(writing_.damage),
+            scanner=snapshots_.SnapshotReader(writing_.damage),
             boot=0,
             opened_at=now,
-            room=room or room_.Room(path.parent),
+            quota=quota or quota_.Quota(path.parent),
         )
         storage.writer.start()
         try:

@@ -70,7 +70,7 @@ class Threads(desk.Desk):
         """Mark the thread deleted and return its active runs and their graphs. Raises `NotFound`."""
         return await self.writer.submit(threads.thread_delete, thread_id, now)
 
-    async def threads_search(self, wanted: search.Search) -> search.Found:
+    async def threads_search(self, wanted: search.Search) -> search.ThreadPage:
         """Find threads; see `sqlite.search`. Raises `Invalid`."""
         return await self.scanner.read(search.threads_search, wanted)
 

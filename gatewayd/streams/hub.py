@@ -46,7 +46,7 @@ class Topic:
     tail: deque[Chunk] = field(factory=deque)
     held: int = 0
     """Bytes in the tail."""
-    farewell: Chunk | None = None
+    last_event: Chunk | None = None
     """The last that a deleted thread's readers are told; it is stored nowhere."""
     readers: int = 0
     nudges: int = 0
@@ -132,21 +132,21 @@ class Hub:
         topic.held -= weight
         topic.covered_from = topic.tail.popleft().last_seq
 
-    def nudge(self, thread_id: str) -> None:
+    def wake_readers(self, thread_id: str) -> None:
         """Have the thread's cursors return empty-handed: a run of it has vanished without a last event."""
         if topic := self._topics.get(thread_id):
             topic.nudges += 1
             topic.wake()
 
-    def forget(self, thread_id: str, farewell: Chunk | None = None) -> None:
+    def drop(self, thread_id: str, last_event: Chunk | None = None) -> None:
         """
         Part with the cursors of a deleted thread: no new one gets what they have, and nothing reaches them any more.
 
-        But `farewell`: that each of them is told, wherever it stands.
+        But `last_event`: that each of them is told, wherever it stands.
         """
-        self.nudge(thread_id)
+        self.wake_readers(thread_id)
         if (topic := self._topics.pop(thread_id, None)) is not None:
-            topic.farewell = farewell
+            topic.last_event = last_event
 
     def join(self, thread_id: str) -> Topic:
         """Return the thread's topic, with one reader more."""
@@ -186,7 +186,7 @@ class Cursor:
     """
     A place in a thread's log: ``with Cursor(hub, thread_id, after) as cursor: chunks = await cursor.page()``.
 
-    With `run_id` only chunks of that run are returned. Pages are never empty, except after a `nudge` and where events
+    With `run_id` only chunks of that run are returned. Pages are never empty, except after a `wake_readers` and where events
     were removed before this reader came to them: then `gap` is set until the next page. Whole states are joined in what
     is returned; with `kinds` only those in records of these kinds, and records of others that have one are left out.
     """
@@ -220,13 +220,13 @@ class Cursor:
         return True
 
     @property
-    def parted(self) -> bool:
+    def detached(self) -> bool:
         """Whether the thread was deleted: nothing comes here any more, though another thread may have its id."""
         return not self.hub.has(self.thread_id, self._topic)
 
-    def farewell(self) -> list[Chunk]:
+    def last_event(self) -> list[Chunk]:
         """Return what is left to say when the thread was deleted."""
-        last = self._topic.farewell
+        last = self._topic.last_event
         return [] if last is None else [last]
 
     async def page(self) -> list[Chunk]:
@@ -254,7 +254,7 @@ class Cursor:
                     return chunks
             else:
                 chunks = await self._read(self._page)
-                if self.parted:  # meanwhile: these are of a thread that is gone, or of the one under its id
+                if self.detached:  # meanwhile: these are of a thread that is gone, or of the one under its id
                     return []
                 if await self._passed_over(chunks):
                     return []

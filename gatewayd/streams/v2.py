@@ -238,14 +238,14 @@ def custom_name(shown: View) -> str | None:
 LIFECYCLE: Final = Filter(channels=frozenset({"lifecycle"}))
 
 
-class Passing(Protocol):
+class EventFilter(Protocol):
     """What lets events through or keeps them back."""
 
     def passes(self, shown: View) -> bool:
         """Whether the event is shown."""
 
 
-def views(chunks: Iterable[Chunk], wanted: Passing, besides: Passing | None = None) -> Iterator[View]:
+def views(chunks: Iterable[Chunk], wanted: EventFilter, besides: EventFilter | None = None) -> Iterator[View]:
     """Yield the events of chunks that `wanted` lets through, and `besides` too."""
     for chunk in chunks:
         for record in chunk.records:
@@ -261,7 +261,7 @@ def frame(method: str, seq: int, data: bytes) -> bytes:
     return b"event: %b\r\ndata: %b\r\nid: %d\r\n\r\n" % (method.encode(), data, seq)
 
 
-def frames(chunks: Iterable[Chunk], wanted: Passing, besides: Passing | None = None) -> bytes:
+def frames(chunks: Iterable[Chunk], wanted: EventFilter, besides: EventFilter | None = None) -> bytes:
     """Return the frames of the events that a filter lets through (and `besides`), joined."""
     parts = []
     for shown in views(chunks, wanted, besides):

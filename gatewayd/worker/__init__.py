@@ -7,8 +7,8 @@ runs inside another process (tests, a debugger).
 
 How a run goes through here
     `core` gets ``start``; `execute.Execution` opens the graph (`graphs`), finds out where the run goes on (`resume`),
-    drives ``graph.astream`` and hands what it yields to the run's `outlet.Outlet`; the saver (`checkpoints`) hands its
-    operations to the same outlet. (That the run has started is told by the daemon, before.) The outlet keeps the order (a checkpoint never before the events emitted before
+    drives ``graph.astream`` and hands what it yields to the run's `outbox.Outbox`; the saver (`checkpoints`) hands its
+    operations to the same outbox. (That the run has started is told by the daemon, before.) The outbox keeps the order (a checkpoint never before the events emitted before
     it), the window and the backlog, and packs frames. Between two steps a run may take the input of another (`merging`). The last frame says how the run ended and what the thread's
     state is now (`projection`). Whole states go out in parts, each part once (`parts`).
 

@@ -43,7 +43,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from gatewayd import wire
 from gatewayd.blobs import cut, join
-from gatewayd.checkpointing import operations, pieces, rows, search, split, sql
+from gatewayd.checkpointing import commands, pieces, rows, search, split, sql
 from gatewayd.errors import GatewaydError
 from gatewayd.worker import encoding, faults
 from gatewayd.worker import reader as reading
@@ -70,10 +70,10 @@ class NotResumable(RuntimeError):
         super().__init__(f"the run waits for an answer, but can't go on later: {why}")
 
 
-class Sink(Protocol):
+class CheckpointSink(Protocol):
     """Where a run's operations go. All methods raise `SinkFailed` once an operation of the run was refused."""
 
-    def send(self, operation: operations.Operation, /) -> None:
+    def send(self, operation: commands.Operation, /) -> None:
         """Queue an operation, in the order of the calls; from any thread, without waiting."""
 
     async def committed(self) -> None:
@@ -106,7 +106,7 @@ class Saver(BaseCheckpointSaver[str]):
     def __init__(
         self,
         reader: reading.Reader,
-        sink: Sink,
+        sink: CheckpointSink,
         *,
         run_id: str,
         durability: str,
@@ -187,7 +187,7 @@ class Saver(BaseCheckpointSaver[str]):
         writes: Sequence[tuple[str, Any]],
         task_id: str,
         task_path: str,
-        wrapped: Callable[[operations.Operation], operations.Operation],
+        wrapped: Callable[[commands.Operation], commands.Operation],
     ) -> None:
         """Do so by the operation that `wrapped` makes of the one that stores the writes."""
         place = config["configurable"]
@@ -214,7 +214,7 @@ class Saver(BaseCheckpointSaver[str]):
             ]
             self._send(
                 wrapped(
-                    operations.writes(
+                    commands.writes(
                         thread_id,
                         place.get("checkpoint_ns", ""),
                         str(place["checkpoint_id"]),
@@ -291,32 +291,32 @@ class Saver(BaseCheckpointSaver[str]):
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete all checkpoints and writes of a thread."""
-        self._remove(operations.delete_thread(str(thread_id)))
+        self._remove(commands.delete_thread(str(thread_id)))
         self._settle_blocking()
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete all checkpoints and writes of a thread."""
-        self._remove(operations.delete_thread(str(thread_id)))
+        self._remove(commands.delete_thread(str(thread_id)))
         await self._settle()
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints and writes of these runs."""
-        self._remove(operations.delete_for_runs(run_ids))
+        self._remove(commands.delete_for_runs(run_ids))
         self._settle_blocking()
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints and writes of these runs."""
-        self._remove(operations.delete_for_runs(run_ids))
+        self._remove(commands.delete_for_runs(run_ids))
         await self._settle()
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy all checkpoints and writes to a thread that has none."""
-        self._send(operations.copy_thread(source_thread_id, target_thread_id))
+        self._send(commands.copy_thread(source_thread_id, target_thread_id))
         self._settle_blocking()
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy all checkpoints and writes to a thread that has none."""
-        self._send(operations.copy_thread(source_thread_id, target_thread_id))
+        self._send(commands.copy_thread(source_thread_id, target_thread_id))
         await self._settle()
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
@@ -358,9 +358,9 @@ class Saver(BaseCheckpointSaver[str]):
         """
         blobs = list(cutter.blobs.values())
         if thread_id == self.thread_id:
-            while len(blobs) > operations.PORTION:
-                self._send(operations.blobs(thread_id, blobs[: operations.PORTION]))
-                del blobs[: operations.PORTION]
+            while len(blobs) > commands.PORTION:
+                self._send(commands.blobs(thread_id, blobs[: commands.PORTION]))
+                del blobs[: commands.PORTION]
         return blobs
 
     def _give_up(self, why: encoding.Unstorable) -> None:
@@ -370,7 +370,7 @@ class Saver(BaseCheckpointSaver[str]):
         with self._ledger.cutting:
             if self._ledger.given_up is None:
                 log.warning("the run is not stored any more and would start again after a restart: %s", why)
-                self._remove(operations.delete_for_runs([self.run_id]))
+                self._remove(commands.delete_for_runs([self.run_id]))
                 self._ledger.given_up = why
 
     def _serialised(self, channel: str, value: Any) -> tuple[str, bytes]:
@@ -399,12 +399,12 @@ class Saver(BaseCheckpointSaver[str]):
             with self._ledger.cutting:
                 self._ledger.known.update(joiner.content)
 
-    def _remove(self, operation: operations.Operation) -> None:
+    def _remove(self, operation: commands.Operation) -> None:
         """Send an operation that removes rows."""
         self._forget()
         self._send(operation)
 
-    def _send(self, operation: operations.Operation) -> None:
+    def _send(self, operation: commands.Operation) -> None:
         if self.given_up:  # meanwhile, in another thread
             return
         self._sink.send(operation)
@@ -446,7 +446,7 @@ class Saver(BaseCheckpointSaver[str]):
             version, kind, packed = pieces.pack(kind, blob, cutter)
             address = (str(thread_id), checkpoint_ns, checkpoint["id"], parent)
             self._send(
-                operations.put(
+                commands.put(
                     *address, kind, packed, told, version=version, blobs=self._carried(*address[:1], cutter)
                 )
             )
@@ -600,9 +600,9 @@ class Saver(BaseCheckpointSaver[str]):
             raise ValueError(f"unknown strategy {strategy!r}; known are 'keep_latest' and 'delete'")
         for thread_id in map(str, thread_ids):
             if strategy == "delete":
-                self._remove(operations.delete_thread(thread_id))
+                self._remove(commands.delete_thread(thread_id))
             else:
-                self._remove(operations.prune(thread_id, self.kept(thread_id)))
+                self._remove(commands.prune(thread_id, self.kept(thread_id)))
 
     def kept(self, thread_id: str) -> Iterator[tuple[str, str, Sequence[str]]]:
         """Yield (namespace, latest checkpoint, ancestors that its delta channels are rebuilt from)."""

@@ -148,17 +148,17 @@ class Core:
             return "?", f"the stack can't be read: {type(error).__name__}: {error}", run_id
 
     def on_data(self, frame: list[Any]) -> None:
-        """Take an acknowledgement or a refusal to the run's outlet, where somebody may be waiting in any thread."""
+        """Take an acknowledgement or a refusal to the run's outbox, where somebody may be waiting in any thread."""
         match frame:
             case ["ack", entries]:
                 for run_id, attempt, n in entries:
                     here = self._runs.get(run_id)
                     if here is not None and here.order.attempt == attempt:
-                        here.outlet.acknowledged(n)
+                        here.outbox.acknowledged(n)
             case ["refuse", run_id, attempt, _, why]:
                 here = self._runs.get(run_id)
                 if here is not None and here.order.attempt == attempt:
-                    here.outlet.refused(why)
+                    here.outbox.refused(why)
 
     # before the event loop runs
 

@@ -37,7 +37,7 @@ from langgraph.types import Command, StateSnapshot
 
 from gatewayd import logs
 from gatewayd.channel import orders
-from gatewayd.checkpointing import operations
+from gatewayd.checkpointing import commands
 from gatewayd.errors import GatewaydError
 from gatewayd.model import event
 from gatewayd.model.state import Cut
@@ -49,7 +49,7 @@ from gatewayd.worker import (
     link,
     merging,
     modes,
-    outlet,
+    outbox,
     pacing,
     parts,
     projection,
@@ -119,7 +119,7 @@ class Execution:
 
     order: orders.RunOrder
     around: Surroundings
-    outlet: outlet.Outlet = field(init=False)
+    outbox: outbox.Outbox = field(init=False)
     pace: pacing.Pace = field(init=False)
     control: StepControl = field(factory=StepControl, init=False)
     task: asyncio.Task[None] | None = field(default=None, init=False)
@@ -167,16 +167,16 @@ class Execution:
             )
         self._modes = modes.Modes(wanted, temporary=bool(kwargs.get("temporary")))
         self._subgraphs = bool(kwargs.get("subgraphs"))
-        self.outlet = outlet.Outlet(
+        self.outbox = outbox.Outbox(
             around.channel, order.run_id, order.attempt, window=around.window, backlog=around.backlog
         )
         self.pace = pacing.Pace(
-            self.outlet, limit=around.backlog, hops=outlet.HOPS, holds_loop=self._holds_loop
+            self.outbox, limit=around.backlog, hops=outbox.HOLD_PASSES, holds_loop=self._holds_loop
         )
         self._merge_wanted = order.attempt > 1  # a wish is stored, and the one who was told of it may be gone
         self.control.may_stop = self._stops_to_merge
-        self.outlet.leaving = self._leaving
-        self.outlet.drain = self._drain
+        self.outbox.leaving = self._leaving
+        self.outbox.drain = self._drain
 
     def _holds_loop(self) -> bool:
         """Whether the event loop's thread is in code of this run."""
@@ -185,7 +185,7 @@ class Execution:
     def _let_threads_go(self) -> None:
         """Have no thread of the run wait until its events are stored: they are not consumed any more."""
         self.pace.end()
-        self.outlet.let_threads_go()
+        self.outbox.let_threads_go()
 
     def drain(self, reason: str) -> None:
         """Have the run handed back before its next step."""
@@ -223,7 +223,7 @@ class Execution:
         except Exception as error:  # a fault of this program: the run must not stay open for it
             log.exception("the end of the run can't be told")
             outcome = {"outcome": "error", "error": faults.describe(error)}
-        await self.outlet.end(outcome)
+        await self.outbox.end(outcome)
 
     async def _ended(self) -> dict[str, Any]:
         """Return how the run has ended; nothing of it executes any more."""
@@ -247,7 +247,7 @@ class Execution:
         durability = _durability(order.kwargs)
         saver = checkpoints.Saver(
             self.around.reader,
-            self.outlet,
+            self.outbox,
             run_id=order.run_id,
             durability=durability,
             thread_id=order.thread_id,
@@ -392,15 +392,15 @@ class Execution:
         newest = await saver.aget_tuple(config)
         if waiting is None or newest is None:
             return
-        wrapped = partial(operations.merge, waiting.run_id, waiting.stamp)
+        wrapped = partial(commands.merge, waiting.run_id, waiting.stamp)
         writes = [(waiting.key, waiting.values)]
         saver.put_writes_as(newest.config, writes, merging.NO_TASK, "", wrapped)
-        await self.outlet.committed()
+        await self.outbox.committed()
         log.info("the input of run %s is merged into this one", waiting.run_id)
 
     async def _take(self) -> None:
         """Take the graph's chunks, wait for room at each step."""
-        out, steps, events = self.outlet, self.control.steps, self._events
+        out, steps, events = self.outbox, self.control.steps, self._events
         out.consuming = True
         try:
             async for chunk in self._agen:
@@ -412,9 +412,9 @@ class Execution:
                     raise events.failure
                 if self.control.steps != steps and out.congested:
                     out.consuming = False
-                    await out.room()
+                    await out.wait_for_window()
                     out.consuming = True
-                    out.resume_ripening()
+                    out.resume_releasing()
                 steps = self.control.steps
             if events is not None and events.failure is not None:
                 raise events.failure
@@ -460,11 +460,11 @@ class Execution:
         return serialise.dumps(shown, full=full)
 
     def _emit(self, kind: str, namespace: str, data: bytes | Cut) -> None:
-        self.outlet.emit((kind, namespace, SHOWN, data))
+        self.outbox.emit((kind, namespace, SHOWN, data))
 
     def _emit_all(self, items: Iterable[event.Emitted]) -> None:
         for each in items:
-            self.outlet.emit(each)
+            self.outbox.emit(each)
 
     def _close_events(self) -> None:
         if self._events is not None:
@@ -485,7 +485,7 @@ class Execution:
             return {**await self._state(graph, config), "outcome": "success"}
         blobs = []
         values = self._values_cut
-        if values is None or self.outlet.failed:
+        if values is None or self.outbox.failed:
             self._forget_refused()
             values = self._states.cut(self._values)
             blobs = parts.blobs_of(values)
@@ -515,7 +515,7 @@ class Execution:
         return {**state, "outcome": "success"}
 
     async def _failed(self, error: BaseException, saver: checkpoints.Saver) -> dict[str, Any]:
-        self.outlet.drain = lambda: None  # the error is the last event, whatever langgraph still has
+        self.outbox.drain = lambda: None  # the error is the last event, whatever langgraph still has
         self._close_events()
         fault = faults.describe(error, full=self.around.full_errors)
         log.warning("the run failed: %s: %s", fault["error"], faults.text(error), exc_info=error)
@@ -557,7 +557,7 @@ class Execution:
         with contextlib.suppress(GatewaydError):
             self._drain()
         saver = checkpoints.Saver(
-            self.around.reader, self.outlet, run_id=self.order.run_id, durability="async"
+            self.around.reader, self.outbox, run_id=self.order.run_id, durability="async"
         )
         state = await self._state_anyhow(used if used.given_up else saver)
         return {**state, "outcome": why, **({"error": TIMEOUT} if why == "timeout" else {})}
@@ -575,12 +575,12 @@ class Execution:
 
     def _forget_refused(self) -> None:
         """If something of the run was not stored, its last state leaves nothing out that may have been in it."""
-        if self.outlet.failed:
+        if self.outbox.failed:
             self._states.forget()
 
     async def _snapshot(self, graph: graphs.AnyPregel, config: RunnableConfig) -> StateSnapshot:
         with contextlib.suppress(checkpoints.SinkFailed):
-            await self.outlet.committed()
+            await self.outbox.committed()
         return await graph.aget_state(resume.latest(config))
 
     async def _state_anyhow(self, saver: checkpoints.Saver) -> dict[str, Any]:

@@ -30,8 +30,8 @@ PATIENCE_S = 0.5
 """Time without a turn of the loop after which a thread looks whether the loop waits for it."""
 
 
-class Outlet(Protocol):
-    """What a pace needs of a run's outlet."""
+class Outbox(Protocol):
+    """What a pace needs of a run's outbox."""
 
     def stored_blocking(self, most: int) -> bool:
         """Wait until the backlog is at most `most` bytes and the consumer consumes; False if that took a wait."""
@@ -40,7 +40,7 @@ class Outlet(Protocol):
 class Pace:
     """The pace of one run's threads. Made in the event loop."""
 
-    def __init__(self, out: Outlet, *, limit: int, hops: int, holds_loop: Callable[[], bool]) -> None:
+    def __init__(self, out: Outbox, *, limit: int, hops: int, holds_loop: Callable[[], bool]) -> None:
         """
         `limit` is that of the backlog, in bytes; after `hops` passes of the loop the consumer has what was handed over.
 

@@ -2,7 +2,7 @@
 
 The graph is executed by `astream` like any other, with the modes that the protocol's channels need and langgraph's
 switch for its newer message events; not by `astream_events`, whose pump hands events out later than a checkpoint may
-wait for them (see `outlet`). What that function's transformers add is made here:
+wait for them (see `outbox`). What that function's transformers add is made here:
 
 - the start of a subgraph is its first task, its end the result of the task that it is part of;
 - parts of a message carry the message's id, the model call's run id and the node, so that messages that are streamed at

@@ -16,7 +16,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.store.base import BaseStore
 from langgraph.types import PregelTask, StateSnapshot
 
-from gatewayd.checkpointing import operations
+from gatewayd.checkpointing import commands
 from gatewayd.errors import GatewaydError, Rejected
 from gatewayd.model import selection
 from gatewayd.worker import checkpoints, faults, graphs, parts, projection, reader, resume, serialise, showing
@@ -35,7 +35,7 @@ NO_SETTINGS: Final[Settings] = MappingProxyType({})
 class NoSink:
     """The sink of a saver that only reads."""
 
-    def send(self, operation: operations.Operation, /) -> None:
+    def send(self, operation: commands.Operation, /) -> None:
         """Refuse: reading a state stores nothing."""
         raise checkpoints.SinkFailed(f"{operation[0]} while reading a state")
 
@@ -147,7 +147,7 @@ class States:
         }
 
     async def kept(self, thread_id: str) -> list[list[Any]]:
-        """Return what of a thread stays when only its latest states are kept (see `operations.prune`)."""
+        """Return what of a thread stays when only its latest states are kept (see `commands.prune`)."""
         return [[ns, latest, [*older]] for ns, latest, older in self._saver().kept(thread_id)]
 
     @contextlib.contextmanager

@@ -23,7 +23,7 @@ from langgraph.types import StateUpdate
 
 from gatewayd import wire
 from gatewayd.blobs import cut, join
-from gatewayd.checkpointing import operations, rows
+from gatewayd.checkpointing import commands, rows
 from gatewayd.errors import GatewaydError, Rejected
 from gatewayd.worker import checkpoints, faults, graphs, parts, projection, reader, resume, state
 
@@ -35,12 +35,12 @@ Key = tuple[str, str, str]
 class Collected:
     """A saver's sink that keeps what it is sent, in order and as the rows that will come of it."""
 
-    changes: list[operations.Operation] = field(factory=list)
+    changes: list[commands.Operation] = field(factory=list)
     checkpoints: dict[Key, rows.CheckpointRow] = field(factory=dict)
     writes: dict[Key, dict[tuple[str, int], rows.WriteRow]] = field(factory=dict)
     blobs: list[cut.Blob] = field(factory=list)
 
-    def send(self, operation: operations.Operation, /) -> None:
+    def send(self, operation: commands.Operation, /) -> None:
         """Keep a put or writes; an update has no other operations."""
         match operation:
             case ["put", thread_id, checkpoint_ns, checkpoint_id, parent, version, *rest]:

@@ -27,7 +27,7 @@ from langgraph.graph import START, StateGraph
 from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
-from gatewayd.checkpointing import operations, pieces, rows, sql
+from gatewayd.checkpointing import commands, pieces, rows, sql
 from gatewayd.storage import migrate
 from gatewayd.storage.sqlite import database, writing
 from gatewayd.worker import checkpoints, reader
@@ -94,14 +94,14 @@ class Sink:
     cost: Cost = field(factory=Cost)
     _last: Any = None
 
-    def send(self, operation: operations.Operation, /) -> None:
+    def send(self, operation: commands.Operation, /) -> None:
         """Queue an operation."""
-        packed = operations.pack(operation)
+        packed = commands.pack(operation)
         self.cost.frames += 1
         self.cost.bytes += len(packed)
-        self._last = self.writer.submit(self._apply, operations.unpack(packed))
+        self._last = self.writer.submit(self._apply, commands.unpack(packed))
 
-    def _apply(self, connection: sqlite3.Connection, operation: operations.Operation) -> None:
+    def _apply(self, connection: sqlite3.Connection, operation: commands.Operation) -> None:
         started = time.thread_time()  # here the graph executes beside it, in the server it is another process
         sql.apply(connection, operation, "run")
         self.cost.writer_s += time.thread_time() - started

@@ -37,7 +37,7 @@ class PlayedWorker:
     place: str = ""
     name: str = "played"
     state: str = "ready"
-    condemned: bool = False
+    draining: bool = False
     obeys: bool = True
     """Whether a cancel ends its run at once."""
     orders: dict[str, dict[str, Any]] = field(factory=dict)
@@ -149,8 +149,8 @@ class PlayedSupervisor:
         pass
 
     def drain(self, reason: str) -> None:
-        for run_id in list(self.listener.flights):
-            if run_id in self.worker.orders:  # the others are parked: nobody has them yet
+        for run_id in list(self.listener.active):
+            if run_id in self.worker.orders:  # the others are requeued: nobody has them yet
                 self.worker.end(run_id, "drained")
 
     def cut(self) -> None:

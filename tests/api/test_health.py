@@ -100,7 +100,7 @@ async def test_a_disk_that_is_full_or_read_only_is_a_reason(server: Any) -> None
     connection.execute("PRAGMA query_only = OFF")
     assert await look(server) == FINE
 
-    server.services.storage.room.max_db_size = 1
+    server.services.storage.quota.max_db_size = 1
     told = await look(server, 503)
     assert told["reasons"][0]["check"] == "room"
     assert "max_db_size" in told["detail"]
@@ -230,5 +230,5 @@ async def test_a_run_that_executes_when_the_damage_is_seen_is_left_to_the_next_s
     await server.worker.committed(run_id, n)  # refused
     server.worker.end(run_id, "error", error={"error": "E", "message": "refused"})
     async with asyncio.timeout(60):
-        await server.services.runs.air.empty(60)
+        await server.services.runs.in_flight.empty(60)
     assert (await server.json("GET", f"/threads/{thread_id}/runs/{run_id}"))["status"] == "running"

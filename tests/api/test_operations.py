@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from gatewayd.checkpointing import operations, sql
+from gatewayd.checkpointing import commands, sql
 from gatewayd.errors import Rejected, Unanswered
 from gatewayd.storage.sqlite import failures, slots
 
@@ -37,7 +37,7 @@ class Answering:
         if isinstance(self.answer, Exception):
             raise self.answer
         number = len(self.asked)
-        put = operations.put(params["thread_id"], "", f"{number:04}", None, "msgpack", b"state", "{}")
+        put = commands.put(params["thread_id"], "", f"{number:04}", None, "msgpack", b"state", "{}")
         values = json.dumps(params.get("values")).encode()
         return self.answer or {
             "operations": [put],
@@ -355,7 +355,7 @@ async def test_a_prune_to_the_latest_states_passes_over_threads_in_flight(server
     await server.worker.started(run_id)
     for number in range(3):
         for thread_id in (idle, busy):
-            put = operations.put(thread_id, "", f"{number:04}", None, "msgpack", b"state", "{}")
+            put = commands.put(thread_id, "", f"{number:04}", None, "msgpack", b"state", "{}")
             await server.services.storage.writer.submit(sql.apply, put, "")
     service.answer = [["", "0002", []]]
     body = {"thread_ids": [busy, idle, UNKNOWN], "strategy": "keep_latest"}

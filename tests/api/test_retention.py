@@ -153,14 +153,14 @@ class Held:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.arrived, self.go = asyncio.Event(), asyncio.Event()
-        send = connections.Lasting.send
+        send = connections.StreamingResponse.send
 
-        async def held(out: connections.Lasting, data: bytes) -> None:
+        async def held(out: connections.StreamingResponse, data: bytes) -> None:
             self.arrived.set()
             await self.go.wait()
             await send(out, data)
 
-        monkeypatch.setattr(connections.Lasting, "send", held)
+        monkeypatch.setattr(connections.StreamingResponse, "send", held)
 
 
 async def age(server: Any) -> None:

@@ -13,7 +13,7 @@ async def test_what_is_new_is_refused_with_507_and_a_sentence_and_the_rest_goes_
     thread_id = await server.thread()
     run_id = await server.run(thread_id)
     await server.worker.started(run_id)
-    room = server.services.storage.room
+    room = server.services.storage.quota
     room.max_db_size = 1
     run = {"assistant_id": "chat"}
     for path, body in (
@@ -40,18 +40,18 @@ async def test_the_long_term_store_counts_and_new_items_are_refused_when_there_i
     server: Any, tmp_path: Path
 ) -> None:
     storage = server.services.storage
-    storage.room.store = tmp_path / "store.sqlite"
-    database = sqlite3.connect(storage.room.store)
+    storage.quota.store = tmp_path / "store.sqlite"
+    database = sqlite3.connect(storage.quota.store)
     database.execute("CREATE TABLE IF NOT EXISTS filling (content BLOB)")
     database.execute("INSERT INTO filling VALUES (zeroblob(3000000))")
     database.commit()
     database.close()
-    storage.room.max_db_size = storage.space.used + 2_000_000
+    storage.quota.max_db_size = storage.space.used + 2_000_000
     item = {"namespace": ["a"], "key": "k", "value": {"b": 1}}
     refused = await server.json("PUT", "/store/items", item, status=507)
     assert "and the long-term store 3." in refused["detail"]
     await server.json("POST", "/threads", {}, status=507)
-    storage.room.max_db_size = 0
+    storage.quota.max_db_size = 0
     await server.json("POST", "/threads", {})
 
 
@@ -63,7 +63,7 @@ async def test_the_repeat_of_a_request_that_was_accepted_gets_its_answer_when_th
     body = {"assistant_id": "chat"}
     made = await server.json("POST", f"/threads/{thread_id}/runs", body, headers=headers)
     batch = await server.json("POST", "/runs/batch", [body, body], headers={"Idempotency-Key": "both"})
-    server.services.storage.room.max_db_size = 1
+    server.services.storage.quota.max_db_size = 1
     again = await server.json("POST", f"/threads/{thread_id}/runs", body, headers=headers)
     assert again["run_id"] == made["run_id"]
     repeated = await server.json("POST", "/runs/batch", [body, body], headers={"Idempotency-Key": "both"})

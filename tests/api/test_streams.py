@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from langgraph.checkpoint.base.id import uuid6
 
-from gatewayd.checkpointing import operations
+from gatewayd.checkpointing import commands
 from gatewayd.model import event
 from gatewayd.storage.sqlite import writing
 
@@ -224,7 +224,7 @@ async def test_a_joiner_with_an_id_gets_everything_behind_it_then_what_comes(ser
 async def put_checkpoint(server, thread_id: str, run_id: str, checkpoint_id: str) -> None:
     """Store a checkpoint as a run does."""
     stored = asyncio.get_running_loop().create_future()
-    operation = operations.put(thread_id, "", checkpoint_id, None, "msgpack", b"state", "{}")
+    operation = commands.put(thread_id, "", checkpoint_id, None, "msgpack", b"state", "{}")
     storage = server.services.storage
     storage.checkpoint_apply(operation, run_id, 100, stored.set_result, writing.Chain())
     assert await stored is None
@@ -354,7 +354,7 @@ async def test_readers_are_told_when_their_run_is_deleted(server, what):
 
 async def test_a_deletion_whose_wake_up_was_lost_is_noticed_at_the_next_beat(serve, monkeypatch):
     server = await serve(heartbeat_s=0.05)
-    monkeypatch.setattr(type(server.services.hub), "nudge", lambda *_: None)
+    monkeypatch.setattr(type(server.services.hub), "wake_readers", lambda *_: None)
     thread_id = await server.thread()
     async with stream(server, thread_id) as answer:
         run_id = await server.worker.started()

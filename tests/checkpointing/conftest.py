@@ -19,7 +19,7 @@ import pytest
 
 from gatewayd.blobs import cut, sweep
 from gatewayd.blobs.seal import Seal
-from gatewayd.checkpointing import operations, pieces, sql
+from gatewayd.checkpointing import commands, pieces, sql
 from gatewayd.errors import GatewaydError
 from gatewayd.worker import checkpoints, reader
 
@@ -42,8 +42,8 @@ class Writer:
         connection.close()
         self._thread.start()
 
-    def take(self, sink: RunSink, operation: operations.Operation) -> None:
-        self._waiting.put((sink, operations.pack(operation)))
+    def take(self, sink: RunSink, operation: commands.Operation) -> None:
+        self._waiting.put((sink, commands.pack(operation)))
 
     def stop(self) -> None:
         self.open_gate.set()
@@ -70,7 +70,7 @@ class Writer:
         for sink, packed in batch:
             connection.execute("SAVEPOINT operation")
             try:
-                sql.apply(connection, operations.unpack(packed), sink.run_id)
+                sql.apply(connection, commands.unpack(packed), sink.run_id)
             except GatewaydError as error:
                 connection.execute("ROLLBACK TO operation")
                 outcomes.append((sink, error.detail))
@@ -87,14 +87,14 @@ class RunSink:
 
     def __init__(self, writer: Writer, run_id: str) -> None:
         self.run_id = run_id
-        self.operations: list[operations.Operation] = []
+        self.operations: list[commands.Operation] = []
         self._writer = writer
         self._changed = threading.Condition()
         self._acknowledged = 0
         self._refusal: str | None = None
         self._listeners: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
-    def send(self, operation: operations.Operation, /) -> None:
+    def send(self, operation: commands.Operation, /) -> None:
         with self._changed:
             self._check()
             self.operations.append(operation)

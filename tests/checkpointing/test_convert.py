@@ -32,7 +32,7 @@ async def old(bench: Any, monkeypatch: Any) -> Any:
     return bench
 
 
-def convert_all(bench: Any, meanwhile: Callable[[convert.Found], None] = lambda found: None) -> int:
+def convert_all(bench: Any, meanwhile: Callable[[convert.OldRow], None] = lambda found: None) -> int:
     """Do what the sweeper does."""
     count, known = 0, cut.Known()
     while True:
@@ -76,7 +76,7 @@ async def test_a_run_goes_on_from_rows_of_the_first_format(old: Any) -> None:
 async def test_a_row_that_changes_while_it_is_converted_keeps_its_new_value(old: Any) -> None:
     changed: list[int] = []
 
-    def meanwhile(found: convert.Found) -> None:
+    def meanwhile(found: convert.OldRow) -> None:
         if not changed:
             changed.append(found.rowid)
             old.change(
@@ -89,7 +89,7 @@ async def test_a_row_that_changes_while_it_is_converted_keeps_its_new_value(old:
 
 
 async def test_a_thread_that_is_deleted_while_it_is_converted_leaves_nothing(old: Any) -> None:
-    def meanwhile(found: convert.Found) -> None:
+    def meanwhile(found: convert.OldRow) -> None:
         old.change(sql.thread_delete, "t")
 
     convert_all(old, meanwhile)

@@ -16,7 +16,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from gatewayd.blobs import cut
 from gatewayd.blobs.seal import Locked, Seal
 from gatewayd.channel import orders
-from gatewayd.checkpointing import operations, pieces, rows
+from gatewayd.checkpointing import commands, pieces, rows
 from gatewayd.errors import BadConfiguration
 from gatewayd.worker import serde
 from tests.checkpointing.test_shared_pieces import THREAD, long_thread, turn, values
@@ -90,7 +90,7 @@ async def test_under_a_key_a_turn_writes_as_much_at_the_end_of_a_thread_as_at_it
         for number in range(6):
             saver = bench.saver(f"run-{number}", thread_id="t")
             await turn(saver, length + 2 * number)
-            sent += sum(len(operations.pack(one)) for one in saver._sink.operations)
+            sent += sum(len(commands.pack(one)) for one in saver._sink.operations)
         costs.append((sent, bench.count("blobs") - rows))
     (few_bytes, few_blobs), (many_bytes, many_blobs) = costs
     assert many_bytes <= 1.3 * few_bytes

@@ -17,7 +17,7 @@ from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
 from gatewayd.blobs import cut
-from gatewayd.checkpointing import operations, pieces, rows, sql
+from gatewayd.checkpointing import commands, pieces, rows, sql
 from gatewayd.worker import checkpoints
 from tests.checkpointing.conftest import everything_in_pieces
 
@@ -93,7 +93,7 @@ async def test_a_turn_writes_as_much_at_the_end_of_a_long_thread_as_at_its_begin
             saver = bench.saver(f"run-{number}", thread_id="t")
             before = bench.count("blobs") + bench.count("checkpoints") + bench.count("writes")
             await turn(saver, length + 2 * number)
-            sent.append(sum(len(operations.pack(one)) for one in saver._sink.operations))
+            sent.append(sum(len(commands.pack(one)) for one in saver._sink.operations))
             stored.append(bench.count("blobs") + bench.count("checkpoints") + bench.count("writes") - before)
         costs.append((sum(sent), sum(stored)))
     (few_bytes, few_rows), (many_bytes, many_rows) = costs
@@ -219,7 +219,7 @@ async def test_what_follows_a_refused_operation_and_needs_its_blobs_is_refused(b
 async def test_blobs_that_were_sent_ahead_of_a_row_that_never_came_are_swept(bench: Any) -> None:
     cutter = cut.Cutter()
     cutter.manifest([[text(number).encode() for number in range(3)]])
-    bench.change(sql.apply, operations.blobs("t", cutter.blobs.values()), "run")
+    bench.change(sql.apply, commands.blobs("t", cutter.blobs.values()), "run")
     assert bench.count("blobs") == 3
     assert bench.sweep() == 3
 
@@ -374,7 +374,7 @@ async def test_what_is_pruned_while_it_is_read_is_read_again(
 
     def late(statement: str, params: Any = ()) -> Any:
         if "FROM blobs" in statement and not pruned:
-            pruned.append(operations.prune("t", list(bench.saver("prunes").kept("t"))))
+            pruned.append(commands.prune("t", list(bench.saver("prunes").kept("t"))))
             bench.change(sql.apply, *pruned, "")
             bench.sweep()
         return fetch(statement, params)

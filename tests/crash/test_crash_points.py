@@ -18,8 +18,8 @@ WAYS = {
     "at boot": [
         "runs_claim_due:before:2",
         "boot_begin:after:1",
-        "orphans_park:before:1",
-        "orphans_park:after:1",
+        "orphans_requeue:before:1",
+        "orphans_requeue:after:1",
     ],
     "at its start": ["append:before:1", "append:after:1", "run_checkpoint_apply:before:1"],
     "at work": [

@@ -47,9 +47,9 @@ from gatewayd.model.event import Record
 from gatewayd.model.run import RunRequest
 from gatewayd.runs import manager, waiters
 from gatewayd.storage.sqlite import blobs, database, events, invariants, runs, writing
+from gatewayd.supervisor import process
 from gatewayd.worker import core, link
 from gatewayd.worker import loop as worker_loop
-from gatewayd.workers import process
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ class Core(core.Core):
 
 @define(eq=False)
 class Worker:
-    """A worker in a thread: what `workers.process.Running` asks for."""
+    """A worker in a thread: what `supervisor.process.Running` asks for."""
 
     name: str
     control: socket.socket
@@ -143,7 +143,7 @@ class Worker:
             killed.set()
             working.stop_waiting()
             for execution in list(working._runs.values()):
-                execution.outlet.refused("the worker was killed")
+                execution.outbox.refused("the worker was killed")
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(end)
 
@@ -192,7 +192,7 @@ class Worker:
 
 @define(eq=False)
 class Workers:
-    """Starts workers in this process: its `begin` is a `workers.process.Start`."""
+    """Starts workers in this process: its `begin` is a `supervisor.process.Start`."""
 
     started: list[Worker] = field(factory=list, init=False)
 
@@ -310,7 +310,7 @@ class Daemon:
             self.writer.crashed.set()
         self.abandoned = True
         self.services.runs.stopping = True
-        self.services.runs.flights.clear()
+        self.services.runs.active.clear()
         self.services.storage.boot = 0  # no orderly stop is recorded
         self.workers.kill()
 

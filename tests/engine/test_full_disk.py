@@ -146,7 +146,7 @@ async def test_at_its_limit_the_database_takes_nothing_new_lets_runs_end_and_rec
 ) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         services = daemon.services
-        room = services.storage.room
+        room = services.storage.quota
         large, thread_id = ids.new_id(), ids.new_id()
         await daemon.finish(request(large))
         under_way = await daemon.create(request(thread_id))
@@ -171,7 +171,7 @@ async def test_at_its_limit_the_database_takes_nothing_new_lets_runs_end_and_rec
 
 async def test_the_reserve_on_the_disk_is_kept_by_refusing_what_is_new(tmp_path: Path) -> None:
     async with inprocess.opened(tmp_path, PROJECT, min_free_disk=1000) as daemon:
-        room = daemon.services.storage.room
+        room = daemon.services.storage.quota
         free = [999]
         room.free = lambda _: free[0]
         room._looked_at = -1.0

@@ -59,7 +59,7 @@ async def test_what_is_deleted_leaves_no_row(tmp_path: Path) -> None:
         await daemon.finish(inprocess.request("steps", thread_id=None, input={"path": []}))
         for thread_id in (None, made[0]):
             body = {"assistant_id": theirs, "schedule": "0 0 1 1 *"}
-            await services.crons.create(theirs, "0 0 1 1 *", thread_id, registry.Wanted(payload=body))
+            await services.crons.create(theirs, "0 0 1 1 *", thread_id, registry.CronFields(payload=body))
         waiting = inprocess.request("steps", thread_id=made[0], input={}, after_s=3600)
         await daemon.create(waiting)
         at_work = filled(tmp_path)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gatewayd import ids, wire
-from gatewayd.checkpointing import operations
+from gatewayd.checkpointing import commands
 from gatewayd.model import event
 from gatewayd.model.state import Parts
 from gatewayd.runs import sweeper
@@ -270,4 +270,4 @@ async def test_many_pieces_go_ahead_in_portions(tmp_path: Path) -> None:
         assert wire.loads(await told(daemon, thread_id, ended))["path"][:2000] == path(2000)
         ahead = [args for function, args in daemon.writer.taken if function is blobs.parts_store_if_running]
         assert ahead
-        assert all(len(args[2]) <= operations.PORTION for args in ahead)
+        assert all(len(args[2]) <= commands.PORTION for args in ahead)

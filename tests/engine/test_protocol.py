@@ -424,7 +424,7 @@ async def test_nothing_of_a_deleted_thread_is_shown_to_who_waits_for_the_next_on
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over: str
 ) -> None:
     """Interleaving: the stream looks into the log after the deletion, and before the thread is made again."""
-    read, forget = store.Storage.events_page, hub.Hub.forget
+    read, forget = store.Storage.events_page, hub.Hub.drop
     deleted, looked = asyncio.Event(), asyncio.Event()
 
     def parting(self: hub.Hub, *about: Any) -> None:
@@ -444,7 +444,7 @@ async def test_nothing_of_a_deleted_thread_is_shown_to_who_waits_for_the_next_on
         while not is_end(await anext(events), first):
             pass
         monkeypatch.setattr(store.Storage, "events_page", watched)
-        monkeypatch.setattr(hub.Hub, "forget", parting)
+        monkeypatch.setattr(hub.Hub, "drop", parting)
         async with client.http.delete(f"/threads/{client.thread_id}") as answer:
             assert answer.status == 204
         async with asyncio.timeout(20):

@@ -55,7 +55,7 @@ async def test_a_crons_failed_run_can_be_looked_into_by_its_id(
     monkeypatch.setattr(manager.RunManager, "fire", noted)
     async with inprocess.opened(tmp_path / "data", PROJECT) as daemon:
         services = daemon.services
-        wanted = registry.Wanted(metadata={"nightly": True}, payload={"input": {}})
+        wanted = registry.CronFields(metadata={"nightly": True}, payload={"input": {}})
         made = await services.crons.create("failing", "* * * * * *", None, wanted)
         run = (await asyncio.wait_for(fired, 60)).created.run
         await asyncio.wait_for(services.runs.over(run.thread_id, run.run_id), 60)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gatewayd.channel import frames
-from gatewayd.workers import process
+from gatewayd.supervisor import process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -17,7 +17,7 @@ import pytest
 from attrs import define, field
 
 from gatewayd import ids, tasks
-from gatewayd.checkpointing import operations
+from gatewayd.checkpointing import commands
 from gatewayd.errors import Unavailable
 from gatewayd.model import event
 from gatewayd.model.event import Record
@@ -55,11 +55,11 @@ class Worker:
     role: str = "run"
     capacity: int = 10
     state: str = "ready"
-    condemned: bool = False
+    draining: bool = False
     killed: bool = False
     how_ended: str = ""
     replaced: bool = False
-    sacrificed: bool = False
+    killed_for_others: bool = False
     blockers: set[str] = field(factory=set)
     blocked_since: float | None = None
     place: str = ""
@@ -83,7 +83,7 @@ class Worker:
 
     @property
     def _takes(self) -> bool:
-        return self.state == "ready" and not self.condemned and self.blocked_since is None
+        return self.state == "ready" and not self.draining and self.blocked_since is None
 
     def start_run(self, run_id: str, attempt: int, order: dict[str, Any]) -> None:
         assert run_id not in self.runs, "started twice"
@@ -137,7 +137,7 @@ class Worker:
 
     def checkpoint(self, run_id: str, checkpoint_id: str, **options: Any) -> int:
         thread_id = self.orders[run_id]["thread_id"]
-        operation = operations.put(thread_id, "", checkpoint_id, None, "msgpack", b"state", "{}")
+        operation = commands.put(thread_id, "", checkpoint_id, None, "msgpack", b"state", "{}")
         return self.send("checkpoint", run_id, operation, **options)
 
     def end(self, run_id: str, outcome: str = "success", **more: Any) -> None:
@@ -228,7 +228,7 @@ class Supervisor:
     def release(self, each: Worker, run_id: str) -> None:
         each.runs.pop(run_id, None)
         if each.role == "quarantine" and each.state == "ready":
-            each.condemned = each.stopped = True
+            each.draining = each.stopped = True
             self.gone(each)
         self.board.changed()
 
@@ -256,7 +256,7 @@ class Supervisor:
 
     def retire(self, each: Worker, reason: str, *, besides: Collection[str] = ()) -> None:
         """Have the runs beside those handed back; what is left is for the test to kill."""
-        each.condemned = True
+        each.draining = True
         self.retired.append((each, reason, frozenset(besides)))
         for run_id in list(each.runs):
             if run_id not in besides:
@@ -349,7 +349,7 @@ class Engine:
 
     async def landed(self) -> None:
         """Wait until nothing is in the air and no task of the manager is under way."""
-        await self.workers.board.until(lambda: not self.runs.flights)
+        await self.workers.board.until(lambda: not self.runs.active)
         await self.runs._tasks.join()
 
     async def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -408,7 +408,7 @@ class Boots:
         if self.engine is not None:
             engine, self.engine = self.engine, None
             self.now = engine.now
-            for here in engine.runs.flights.values():
+            for here in engine.runs.active.values():
                 for timer in (here.deadline, here.overtime):
                     if timer is not None:
                         timer.cancel()

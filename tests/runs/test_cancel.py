@@ -320,7 +320,7 @@ async def test_the_slot_of_a_fenced_run_is_free_only_when_its_end_is_stored_too(
     await cancel(engine, run)
     await engine.workers.board.until(lambda: bool(engine.workers.calls))
     worker.die()
-    assert run.run_id in engine.runs.flights
+    assert run.run_id in engine.runs.active
     assert await engine.fetch("SELECT holder FROM slots") == [(run.run_id,)]
     engine.workers.call_gate.set()
     await engine.landed()
@@ -365,7 +365,7 @@ async def test_the_next_boot_frees_the_slot_of_a_run_that_was_fenced_off(boots: 
 async def test_a_cancel_that_is_obeyed_in_time_kills_nobody(engine: Any) -> None:
     run = await engine.executing()
     await cancel(engine, run)
-    here = engine.runs.flights[run.run_id]
+    here = engine.runs.active[run.run_id]
     engine.worker.end(run.run_id, "cancelled")  # arrives; its storing is under way when the deadline fires
     engine.runs.cancelling.overdue(here)
     await engine.landed()
@@ -487,7 +487,7 @@ async def test_a_run_deleted_while_it_executes_is_stopped_and_its_place_is_free_
     assert len(engine.worker.refused) == 2
     engine.worker.end(run.run_id, "cancelled")
     assert engine.worker.free == 10
-    assert engine.runs.flights == {}
+    assert engine.runs.active == {}
     await engine.storage.counters()
     assert await engine.fetch("SELECT checkpoint_id FROM checkpoints") == []
     assert await engine.kinds(run) == []
@@ -509,7 +509,7 @@ async def test_a_deleted_run_that_does_not_stop_costs_its_worker_its_life(boots:
     ]
     worker.die()
     await engine.worker.started(neighbour.run_id)
-    assert list(engine.runs.flights) == [neighbour.run_id]
+    assert list(engine.runs.active) == [neighbour.run_id]
     assert await engine.fetch("SELECT holder FROM slots WHERE thread_id = ?", run.thread_id) == []
 
 
@@ -587,7 +587,7 @@ async def test_a_run_whose_worker_does_not_end_it_at_its_timeout_is_fenced_off(b
     worker = engine.worker
     ended = wait(engine, run)
     engine.runs.cancelling.job_timeout_s = 0.001  # only now: it would be over before it could be looked at
-    engine.runs.cancelling.watch_time(engine.runs.flights[run.run_id])
+    engine.runs.cancelling.watch_time(engine.runs.active[run.run_id])
     assert await ended == waiters.Ended(
         status="timeout", result=None, error={"error": "TimeoutError", "message": ""}
     )
@@ -601,7 +601,7 @@ async def test_a_run_whose_worker_does_not_end_it_at_its_timeout_is_fenced_off(b
 
 async def test_a_run_that_ends_in_time_is_left_alone(engine: Any) -> None:
     run = await engine.executing()
-    here = engine.runs.flights[run.run_id]
+    here = engine.runs.active[run.run_id]
     engine.worker.end(run.run_id)
     engine.runs.cancelling.overtime(here)
     await engine.landed()

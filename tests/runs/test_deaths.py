@@ -179,7 +179,7 @@ async def test_the_run_that_blocked_a_worker_goes_on_alone_the_others_among_othe
 ) -> None:
     blocker, bystander = await engine.executing(), await engine.executing()
     dead = engine.worker
-    dead.condemned = dead.replaced = dead.sacrificed = True
+    dead.draining = dead.replaced = dead.killed_for_others = True
     dead.blockers = {blocker.run_id}
     dead.die("its event loop was blocked")
     assert await engine.worker.started(bystander.run_id) == 2
@@ -196,7 +196,7 @@ async def test_a_blocked_worker_that_dies_by_itself_is_a_strike_although_another
 ) -> None:
     run = await engine.executing()
     dead = engine.worker
-    dead.condemned = dead.replaced = True
+    dead.draining = dead.replaced = True
     dead.die()
     quarantine = await quarantined(engine)
     assert quarantine.runs == {run.run_id: 2}
@@ -209,7 +209,7 @@ async def test_a_run_that_a_blocked_worker_has_not_begun_goes_to_another(engine:
     blocked.blocked_since = 1.0
     engine.runs.worker_withdrew(blocked, waiting.run_id, 2)
     engine.runs.worker_withdrew(other, waiting.run_id, 1)
-    assert set(engine.runs.flights) == {begun.run_id, waiting.run_id}
+    assert set(engine.runs.active) == {begun.run_id, waiting.run_id}
     engine.runs.worker_withdrew(blocked, waiting.run_id, 1)
     assert await other.started(waiting.run_id) == 2
     assert (await engine.run(waiting)).strikes == 0

@@ -1,4 +1,4 @@
-"""Writes that fail while a run is parked or undone: they are tried again, and no run is left in the air."""
+"""Writes that fail while a run is requeued or undone: they are tried again, and no run is left in the air."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def fail_once(monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
 async def test_a_run_whose_worker_died_on_a_full_disk_goes_on_when_there_is_room(
     engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fail_once(monkeypatch, "run_park_if_running")
+    fail_once(monkeypatch, "run_requeue_if_running")
     run = await engine.executing()
     await engine.worker.committed(run.run_id, engine.worker.checkpoint(run.run_id, "0001"))
     engine.worker.die()

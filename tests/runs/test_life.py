@@ -48,7 +48,7 @@ async def test_a_run_is_created_executed_stored_and_ended(engine: Any) -> None:
     thread = await engine.thread(run)
     assert (thread.status, thread.values) == ("idle", RESULT)
     assert await engine.fetch("SELECT * FROM slots") == []
-    assert engine.worker.runs == engine.runs.flights == {}
+    assert engine.worker.runs == engine.runs.active == {}
 
 
 async def test_a_reader_gets_the_last_event_after_the_end_is_stored(engine: Any) -> None:
@@ -304,7 +304,7 @@ async def test_a_run_finds_its_worker_gone_at_the_last_moment_and_starts_in_the_
         lost = engine.worker
         lost.state = "gone"
     run = await creating
-    await engine.workers.board.until(lambda: not engine.runs.flights)
+    await engine.workers.board.until(lambda: not engine.runs.active)
     assert await engine.status(run) == "pending"
     engine.workers.gone(lost)
     await engine.worker.started(run.run_id)

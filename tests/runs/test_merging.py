@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gatewayd.checkpointing import operations
+from gatewayd.checkpointing import commands
 from gatewayd.errors import Conflict
 from gatewayd.model.run import Run
 from gatewayd.runs import recovery
@@ -103,10 +103,10 @@ async def test_a_merge_that_the_disk_does_not_confirm_is_carried_out_all_the_sam
 
 def taking(merged: store.Merged) -> list[Any]:
     """Return the operation by which a run takes the input of the one that is merged into it."""
-    update = operations.writes(
+    update = commands.writes(
         merged.run.thread_id, "", "0001", "none", "", [(0, "messages", 1, "msgpack", b"m")]
     )
-    return operations.merge(merged.run.run_id, merged.run.updated_at, update)
+    return commands.merge(merged.run.run_id, merged.run.updated_at, update)
 
 
 async def test_the_worker_is_told_that_a_run_waits_to_be_merged_and_what_was_merged_ends(

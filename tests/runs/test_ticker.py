@@ -37,12 +37,12 @@ async def create(made: ticker.Ticker, thread_id: str | None = None, **given: Any
     }
     payload = {"assistant_id": "chat", "schedule": "* * * * *"} | given
     return await made.crons.create(
-        "chat", payload["schedule"], thread_id, registry.Wanted(**wanted, payload=payload)
+        "chat", payload["schedule"], thread_id, registry.CronFields(**wanted, payload=payload)
     )
 
 
 async def update(made: ticker.Ticker, cron: Cron, **given: Any) -> Cron:
-    return await made.crons.update(cron.cron_id, registry.Wanted(**given, payload=given))
+    return await made.crons.update(cron.cron_id, registry.CronFields(**given, payload=given))
 
 
 async def fired(engine: Any, cron: Cron) -> list[int]:

@@ -13,7 +13,7 @@ import pytest
 from attrs import define, field
 
 from gatewayd import ids
-from gatewayd.checkpointing import operations
+from gatewayd.checkpointing import commands
 from gatewayd.errors import GatewaydError
 from gatewayd.model.cron import Cron, Firing
 from gatewayd.model.event import Chunk, pack
@@ -69,7 +69,7 @@ class Desk:
         }
         return RunRequest(**(fields | changes))
 
-    def admit(self, thread_id: str | None, *, claim: bool = False, **changes: Any) -> admission.Created:
+    def admit(self, thread_id: str | None, *, claim: bool = False, **changes: Any) -> admission.CreatedRun:
         return admission.run_create(self.connection, self.request(thread_id, **changes), self.boot, claim)
 
     def create(self, thread_id: str | None, *, claim: bool = False, **changes: Any) -> str:
@@ -79,9 +79,9 @@ class Desk:
         found = runs.runs_claim_due(self.connection, self.boot, self.now, limit, suspects, besides)
         return [run.run_id for run in found.taken]
 
-    def park(self, run_id: str, attempt: int | None = None, *, died: bool = False) -> Run | None:
+    def requeue(self, run_id: str, attempt: int | None = None, *, died: bool = False) -> Run | None:
         attempt = self.run(run_id).attempt if attempt is None else attempt
-        return runs.run_park_if_running(self.connection, run_id, attempt, died, self.tick())
+        return runs.run_requeue_if_running(self.connection, run_id, attempt, died, self.tick())
 
     def cancel(self, run_id: str, action: str = "interrupt", message: str = "stop") -> Run | None:
         error = {"error": "UserInterrupt", "message": message}
@@ -105,13 +105,13 @@ class Desk:
 
     def checkpoint(self, run_id: str, checkpoint_id: str, parent: str | None = None) -> BaseException | None:
         thread_id = self.run(run_id).thread_id
-        operation = operations.put(thread_id, "", checkpoint_id, parent, "msgpack", b"state", "{}")
+        operation = commands.put(thread_id, "", checkpoint_id, parent, "msgpack", b"state", "{}")
         return self.apply(operation, run_id)
 
     def write(self, run_id: str, checkpoint_id: str, task_id: str = "task") -> BaseException | None:
         thread_id = self.run(run_id).thread_id
         values = [(0, "channel", 1, "msgpack", run_id.encode())]
-        operation = operations.writes(thread_id, "", checkpoint_id, task_id, "path", values)
+        operation = commands.writes(thread_id, "", checkpoint_id, task_id, "path", values)
         return self.apply(operation, run_id)
 
     def apply(self, operation: list[Any], run_id: str) -> BaseException | None:
@@ -148,7 +148,7 @@ class Desk:
         }
         return crons.cron_create(self.connection, Cron(**(fields | changes)))
 
-    def fire(self, cron: Cron, *, claim: bool = False, **changes: Any) -> crons.Fired:
+    def fire(self, cron: Cron, *, claim: bool = False, **changes: Any) -> crons.FiredCron:
         """Take the cron's date, as the ticker does when it has come."""
         return self.take(self.firing(cron, **changes), claim=claim)
 
@@ -167,7 +167,7 @@ class Desk:
         }
         return Firing(**(fields | changes))
 
-    def take(self, firing: Firing, *, claim: bool = False) -> crons.Fired:
+    def take(self, firing: Firing, *, claim: bool = False) -> crons.FiredCron:
         return crons.cron_fire_if_current(self.connection, firing, self.boot, claim)
 
     def run(self, run_id: str) -> Run:

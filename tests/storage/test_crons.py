@@ -85,7 +85,7 @@ def test_the_same_firing_twice_creates_one_run(desk: Any) -> None:
     wanted = desk.firing(desk.cron())
 
     assert desk.take(wanted).created is not None
-    assert desk.take(wanted) == crons.Fired(current=False)
+    assert desk.take(wanted) == crons.FiredCron(current=False)
     assert count_runs(desk) == 1
 
 
@@ -97,7 +97,7 @@ def test_a_date_has_one_run_even_if_the_cron_is_moved_back_to_it(desk: Any) -> N
 
     again = desk.take(desk.firing(look(desk, cron)))
 
-    assert again == crons.Fired(current=True)
+    assert again == crons.FiredCron(current=True)
     assert count_runs(desk) == 1
     assert look(desk, cron).next_run_date == cron.next_run_date + MINUTE
 
@@ -132,7 +132,7 @@ def test_a_cron_that_was_changed_since_it_was_read_does_not_fire(desk: Any, chan
     else:
         crons.cron_update_if_current(desk.connection, attrs.evolve(cron, enabled=change != "disabled"))
 
-    assert desk.take(wanted) == crons.Fired(current=False)
+    assert desk.take(wanted) == crons.FiredCron(current=False)
     assert count_runs(desk) == 0
 
 
@@ -260,7 +260,7 @@ async def test_the_thread_of_a_crons_failed_run_is_kept_for_longer_and_found_by_
 def test_a_date_can_pass_without_a_run(desk: Any) -> None:
     cron = desk.cron()
 
-    assert desk.take(desk.firing(cron, request=None)) == crons.Fired(current=True)
+    assert desk.take(desk.firing(cron, request=None)) == crons.FiredCron(current=True)
     assert count_runs(desk) == 0
     assert look(desk, cron).next_run_date == cron.next_run_date + MINUTE
 
@@ -285,7 +285,7 @@ def test_a_cron_goes_with_its_thread_at_once_and_its_rows_too(desk: Any) -> None
 
     assert desk.fetch("SELECT cron_id FROM crons") == [(other.cron_id,)]
     assert taken(desk, cron) == []
-    assert desk.take(wanted) == crons.Fired(current=False)
+    assert desk.take(wanted) == crons.FiredCron(current=False)
 
 
 def test_a_cron_on_the_thread_of_a_stateless_run_goes_when_that_is_hidden(desk: Any) -> None:

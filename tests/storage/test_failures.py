@@ -15,7 +15,7 @@ import pytest
 
 from gatewayd import errors
 from gatewayd.storage import store
-from gatewayd.storage.sqlite import database, failures, scanner, writing
+from gatewayd.storage.sqlite import database, failures, snapshots, writing
 
 
 @contextmanager
@@ -261,8 +261,8 @@ async def test_readers_and_scanners_raise_errors_of_ours_and_go_on_when_it_has_p
             raise code("SQLITE_IOERR_READ")
         return real(self, *args)  # type: ignore[arg-type]
 
-    real = scanner.Scanner._connection
-    monkeypatch.setattr(scanner.Scanner, "_connection", broken)
+    real = snapshots.SnapshotReader._connection
+    monkeypatch.setattr(snapshots.SnapshotReader, "_connection", broken)
     search = store.ThreadSearch(metadata={})
     with pytest.raises(failures.Unusable, match="SQLITE_IOERR_READ"):
         await storage.threads_search(search)

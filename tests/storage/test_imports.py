@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.base.id import uuid6
 
-from gatewayd.checkpointing import convert, operations
+from gatewayd.checkpointing import commands, convert
 from gatewayd.db import importing
 from gatewayd.errors import NotFound, Rejected
 from gatewayd.model.run import RunOutcome
-from gatewayd.storage.sqlite import imports, retention, stock, threads
+from gatewayd.storage.sqlite import imports, langgraph_file, retention, threads
 
 PROJECTION = RunOutcome(status="success", values=b'{"a":1}', interrupts={}, next=[])
 
@@ -26,7 +26,7 @@ def begin(desk: Any, thread_id: str = "thread", operation_id: str = "operation")
 
 
 def put(desk: Any, checkpoint_id: str, thread_id: str = "thread", operation_id: str = "operation") -> None:
-    change = operations.put(thread_id, "", checkpoint_id, None, "msgpack", b"state", "{}")
+    change = commands.put(thread_id, "", checkpoint_id, None, "msgpack", b"state", "{}")
     imports.thread_import_step(desk.connection, thread_id, operation_id, [change])
 
 
@@ -89,7 +89,7 @@ def source(tmp_path: Path) -> Any:
     """Return a function that makes a saver's file with one checkpoint, changed by the given columns."""
     path = tmp_path / "stock.sqlite"
 
-    def make(**changes: Any) -> stock.Stock:
+    def make(**changes: Any) -> langgraph_file.LanggraphFile:
         row = {
             "thread_id": "t",
             "checkpoint_ns": "",
@@ -110,7 +110,7 @@ def source(tmp_path: Path) -> Any:
         connection.executemany("INSERT INTO writes VALUES (?, ?, ?, ?, ?, ?, ?, ?)", writes)
         connection.commit()
         connection.close()
-        return stock.Stock.open(path)
+        return langgraph_file.LanggraphFile.open(path)
 
     return make
 
@@ -122,8 +122,8 @@ def test_checkpoints_and_writes_are_taken_as_they_are(source: Any) -> None:
     assert opened.span("t") == (checkpoint_id, checkpoint_id)
     assert list(opened.steps("t", "target")) == [
         [
-            operations.put("target", "", checkpoint_id, None, "msgpack", b"state", '{"step":-1}'),
-            operations.writes(
+            commands.put("target", "", checkpoint_id, None, "msgpack", b"state", '{"step":-1}'),
+            commands.writes(
                 "target",
                 "",
                 checkpoint_id,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gatewayd.errors import Conflict, NotFound
-from gatewayd.model import states
+from gatewayd.model import transitions
 from gatewayd.storage.sqlite import boots, invariants, runs, threads
 
 STRATEGIES = ("reject", "enqueue", "interrupt", "rollback")
@@ -88,7 +88,7 @@ def test_whatever_operations_come_in_whatever_order_the_invariants_hold(desk: An
             assert _possible(last.get(run_id), status), (last.get(run_id), status)
         last = now
         for thread_id in ids_:
-            active = states.ACTIVE & set(desk.runs(thread_id).values())
+            active = transitions.ACTIVE & set(desk.runs(thread_id).values())
             assert (desk.look(thread_id).status == "busy") is bool(active)
 
 
@@ -98,7 +98,7 @@ def _possible(before: str | None, after: str) -> bool:
         return True
     if before is None:
         return after in {"pending", "running"}
-    return any(before in move.before and after in move.after for move in states.MOVES)
+    return any(before in move.before and after in move.after for move in transitions.TRANSITIONS)
 
 
 def _step(desk: Any, dice: random.Random, thread_ids: list[str]) -> None:
@@ -119,14 +119,14 @@ def _step(desk: Any, dice: random.Random, thread_ids: list[str]) -> None:
         case 3 | 4:
             desk.claim(dice.randrange(3), dice.randrange(3))
         case 5 if run_id and status == "running":
-            desk.park(run_id, died=dice.random() < 0.5)
+            desk.requeue(run_id, died=dice.random() < 0.5)
         case 6 if run_id:
             desk.cancel(run_id, dice.choice(["interrupt", "rollback"]))
-        case 7 if run_id and status in states.ACTIVE:
+        case 7 if run_id and status in transitions.ACTIVE:
             rollback = desk.run(run_id).cancel_action == "rollback"
             desk.finish(
                 run_id,
-                "interrupted" if rollback else dice.choice(sorted(states.ENDED)),
+                "interrupted" if rollback else dice.choice(sorted(transitions.ENDED)),
                 quiet=status == "pending",
                 rollback=rollback,
                 interrupts=dice.choice([None, {}, {"task": [{"id": "0"}]}]),
@@ -137,7 +137,7 @@ def _step(desk: Any, dice: random.Random, thread_ids: list[str]) -> None:
                 desk.connection.execute("DELETE FROM slots WHERE holder = ?", (run_id,))
         case 9 if dice.random() < 0.2:
             desk.restart()
-            boots.orphans_park(desk.connection, desk.boot, desk.tick(), {}, "resume")
+            boots.orphans_requeue(desk.connection, desk.boot, desk.tick(), {}, "resume")
         case _ if dice.random() < 0.02:
             try:
                 threads.thread_delete(desk.connection, thread_id, desk.tick())

@@ -82,7 +82,7 @@ def test_runs_of_a_thread_that_is_free_are_merged_as_well(desk: Desk) -> None:
 
 def test_runs_that_have_been_started_or_cancelled_do_not_take_part(desk: Desk, busy: str) -> None:
     (holder,) = desk.runs(busy)
-    desk.park(holder)
+    desk.requeue(holder)
     gone, oldest, last = (desk.create(busy, **said(text)) for text in "xab")
     desk.cancel(gone)
     assert [run.run_id for run in merge(desk, busy).ended] == [last]
@@ -199,13 +199,13 @@ def waits_for(desk: Desk, thread_id: str, run_id: str) -> list[tuple[Any, ...]]:
     return desk.fetch(sql.RUN_TO_MERGE, thread_id, run_id)
 
 
-@pytest.mark.parametrize("parked", [True, False])
+@pytest.mark.parametrize("requeued", [True, False])
 def test_one_run_is_enough_to_be_merged_into_the_one_that_was_started(
-    desk: Desk, busy: str, parked: bool
+    desk: Desk, busy: str, requeued: bool
 ) -> None:
     (holder,) = desk.runs(busy)
-    if parked:
-        desk.park(holder)
+    if requeued:
+        desk.requeue(holder)
     run_id = desk.create(busy, **said("a"))
     merged = merge_into(desk, busy)
     assert (merged.run.run_id, merged.ended, merged.into) == (run_id, [], holder)

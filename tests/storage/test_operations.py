@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gatewayd import ids
-from gatewayd.checkpointing import operations as changes
+from gatewayd.checkpointing import commands as changes
 from gatewayd.checkpointing import sql
 from gatewayd.errors import Conflict, NotFound
 from gatewayd.model.run import RunOutcome
@@ -75,7 +75,7 @@ def test_an_operation_is_refused_while_a_run_has_the_thread_through_its_parks_un
     refusal = rf"Thread {thread_id} has in-flight runs: \[{run_id}\]"
     with pytest.raises(Conflict, match=refusal):
         take(desk, thread_id)
-    desk.park(run_id)
+    desk.requeue(run_id)
     with pytest.raises(Conflict, match=refusal):
         take(desk, thread_id)
     desk.restart()

@@ -94,7 +94,7 @@ def test_nothing_that_the_writer_does_for_a_run_reads_a_whole_table(desk: Any) -
         desk.emit(desk.run(stateless).thread_id, stateless)
         desk.checkpoint(stateless, "0001")
         desk.write(stateless, "0001")
-        desk.park(stateless, died=True)
+        desk.requeue(stateless, died=True)
         desk.claim()
         desk.cancel(stateless, "rollback")
         desk.finish(stateless, "interrupted", rollback=True)
@@ -104,7 +104,7 @@ def test_nothing_that_the_writer_does_for_a_run_reads_a_whole_table(desk: Any) -
         boots.counters(desk.connection)
         boots.runs_cancelled_pending(desk.connection)
         desk.restart()
-        boots.orphans_park(desk.connection, desk.boot, desk.tick(), {}, "resume")
+        boots.orphans_requeue(desk.connection, desk.boot, desk.tick(), {}, "resume")
         due = desk.cron(thread_id)
         assert desk.fire(due).created is not None
         assert crons.cron_update_if_current(desk.connection, attrs.evolve(due, revision=2))

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from gatewayd import ids
-from gatewayd.checkpointing import operations
+from gatewayd.checkpointing import commands
 from gatewayd.errors import Conflict, NotFound
 from gatewayd.model.run import Run
 from gatewayd.storage import store
 from gatewayd.storage.sqlite import boots, runs, threads
 
-STATES = ("pending", "delayed", "marked", "running", "parked", "success", "error", "interrupted", "gone")
-WAITING = frozenset({"pending", "delayed", "marked", "parked"})
+STATES = ("pending", "delayed", "marked", "running", "requeued", "success", "error", "interrupted", "gone")
+WAITING = frozenset({"pending", "delayed", "marked", "requeued"})
 ACTIVE = WAITING | {"running"}
 
 
@@ -29,10 +29,10 @@ def in_state(desk: Any, thread_id: str, state: str) -> str:
     match state:
         case "marked":
             desk.cancel(run_id)
-        case "running" | "parked":
+        case "running" | "requeued":
             assert desk.claim() == [run_id]
-            if state == "parked":
-                desk.park(run_id)
+            if state == "requeued":
+                desk.requeue(run_id)
         case "success" | "error" | "interrupted":
             desk.claim()
             desk.finish(run_id, state)
@@ -55,10 +55,10 @@ def test_only_a_run_that_is_pending_due_and_not_cancelled_is_claimed(
 ) -> None:
     run_id = in_state(desk, thread_id, state)
     before = row(desk, run_id)
-    if state in {"pending", "parked"}:
+    if state in {"pending", "requeued"}:
         assert desk.claim() == [run_id]
         run = desk.run(run_id)
-        assert (run.status, run.attempt) == ("running", 2 if state == "parked" else 1)
+        assert (run.status, run.attempt) == ("running", 2 if state == "requeued" else 1)
         assert desk.holder(thread_id) == run_id
     else:
         assert desk.claim() == []
@@ -69,14 +69,14 @@ def test_only_a_run_that_is_pending_due_and_not_cancelled_is_claimed(
 def test_only_a_running_run_is_parked_and_keeps_its_slot(desk: Any, thread_id: str, state: str) -> None:
     run_id = in_state(desk, thread_id, state)
     before = row(desk, run_id)
-    parked = runs.run_park_if_running(desk.connection, run_id, 1, False, desk.tick())
+    requeued = runs.run_requeue_if_running(desk.connection, run_id, 1, False, desk.tick())
     if state == "running":
-        assert parked is not None
-        assert (parked.status, parked.attempt, parked.strikes) == ("pending", 1, 0)
+        assert requeued is not None
+        assert (requeued.status, requeued.attempt, requeued.strikes) == ("pending", 1, 0)
         assert desk.holder(thread_id) == run_id
         assert desk.look(thread_id).status == "busy"
     else:
-        assert parked is None
+        assert requeued is None
         assert row(desk, run_id) == before
 
 
@@ -100,7 +100,7 @@ def test_a_run_is_ended_once_and_only_by_the_attempt_that_has_it(
 ) -> None:
     run_id = in_state(desk, thread_id, state)
     before = row(desk, run_id), desk.dump("threads", "events")
-    starts = 1 if state in {"running", "parked"} else 0
+    starts = 1 if state in {"running", "requeued"} else 0
     end = desk.chunk(thread_id, run_id, [("end", "", 2, b"{}")])
     status: Any = "interrupted" if state == "marked" else "success"
     ended = runs.run_finish_if_active(
@@ -214,7 +214,7 @@ def test_a_parked_run_keeps_its_thread_so_that_no_other_run_finds_its_state(
     first = desk.create(thread_id)
     desk.claim()
     second = desk.create(thread_id)
-    desk.park(first, died=True)
+    desk.requeue(first, died=True)
     assert desk.claim(suspects=0) == []  # the first is a suspect now, and there is no place for one
     assert desk.holder(thread_id) == first
     assert desk.claim(suspects=1) == [first]
@@ -239,7 +239,7 @@ def test_many_suspects_do_not_hide_ordinary_runs(desk: Any) -> None:
     suspects = [desk.create(desk.thread()) for _ in range(100)]
     desk.claim(limit=100)
     for run_id in suspects:
-        desk.park(run_id, died=True)
+        desk.requeue(run_id, died=True)
     ordinary = desk.create(desk.thread())
     assert desk.claim(limit=3, suspects=2) == [*suspects[:2], ordinary]
     assert desk.claim(limit=3, suspects=0) == []
@@ -306,7 +306,7 @@ def test_what_a_multitask_strategy_does_to_the_run_before(
         }
     elif active:
         assert desk.run(first).cancel_action == (None if state != "marked" else "interrupt")
-    held = state in {"running", "parked"}  # the run before has begun: the thread is its own
+    held = state in {"running", "requeued"}  # the run before has begun: the thread is its own
     assert created.started is (claim and not held and (superseding or not active))
     assert desk.holder(thread_id) == (first if held else created.run.run_id if created.started else None)
 
@@ -438,7 +438,7 @@ def test_a_cancelled_run_is_found_after_a_restart_and_not_started(desk: Any) -> 
     left = desk.create(desk.thread(), claim=True)
     desk.cancel(marked, "rollback")
     desk.restart()
-    orphans = boots.orphans_park(desk.connection, desk.boot, desk.tick(), {}, "resume")
+    orphans = boots.orphans_requeue(desk.connection, desk.boot, desk.tick(), {}, "resume")
     assert {run.run_id for run in orphans} == {marked, left}
     assert [run.run_id for run in boots.runs_cancelled_pending(desk.connection)] == [marked]
     assert desk.claim() == [left]
@@ -454,7 +454,7 @@ def test_strikes_count_deaths_without_progress_and_progress_clears_them(desk: An
         assert desk.claim() == [run_id]
         if progress:
             assert desk.checkpoint(run_id, f"{len(history):04}") is None
-        history.append(desk.park(run_id, died=True).strikes)
+        history.append(desk.requeue(run_id, died=True).strikes)
     assert history == [1, 2, 0, 1]
 
 
@@ -463,17 +463,17 @@ def test_progress_clears_the_strikes_at_once_so_that_a_handed_back_run_is_no_sus
 ) -> None:
     run_id = desk.create(thread_id)
     desk.claim()
-    desk.park(run_id, died=True)
+    desk.requeue(run_id, died=True)
     assert desk.claim(limit=1, suspects=0) == []
     assert desk.claim(limit=0, suspects=1) == [run_id]
     assert desk.write(run_id, "0001") is None
-    desk.park(run_id, died=False)
+    desk.requeue(run_id, died=False)
     assert desk.claim(limit=1, suspects=0) == [run_id]
 
 
 def task_write(thread_id: str, idx: int) -> list[Any]:
     """Return an operation that stores one write of a task, at an index of langgraph's."""
-    return operations.writes(thread_id, "", "0001", "task", "path", [(idx, "channel", 1, "msgpack", b"x")])
+    return commands.writes(thread_id, "", "0001", "task", "path", [(idx, "channel", 1, "msgpack", b"x")])
 
 
 @pytest.mark.parametrize("idx", [0, -1, -3, -4], ids=["a result", "an error", "an interrupt", "an answer"])
@@ -483,7 +483,7 @@ def test_a_write_that_was_stored_before_is_no_progress(desk: Any, thread_id: str
     for _ in range(4):
         assert desk.claim() == [run_id]
         assert desk.apply(task_write(thread_id, idx), run_id) is None
-        history.append(desk.park(run_id, died=True).strikes)
+        history.append(desk.requeue(run_id, died=True).strikes)
     assert history == [0, 1, 2, 3]
 
 
@@ -494,7 +494,7 @@ def test_a_checkpoint_that_is_stored_again_is_no_progress_and_a_new_one_is(desk:
         assert desk.claim() == [run_id]
         for checkpoint_id in checkpoints:
             assert desk.checkpoint(run_id, checkpoint_id) is None
-        history.append(desk.park(run_id, died=True).strikes)
+        history.append(desk.requeue(run_id, died=True).strikes)
     assert history == [0, 1, 2, 0, 1]
 
 
@@ -502,19 +502,19 @@ def test_a_new_write_beside_one_that_was_stored_before_is_progress(desk: Any, th
     run_id = desk.create(thread_id)
     desk.claim()
     desk.apply(task_write(thread_id, -1), run_id)
-    desk.park(run_id, died=True)
+    desk.requeue(run_id, died=True)
     desk.claim()
     values = [(idx, "channel", 1, "msgpack", b"x") for idx in (-1, 0)]
-    desk.apply(operations.writes(thread_id, "", "0001", "task", "path", values), run_id)
-    assert desk.park(run_id, died=True).strikes == 0
+    desk.apply(commands.writes(thread_id, "", "0001", "task", "path", values), run_id)
+    assert desk.requeue(run_id, died=True).strikes == 0
 
 
 def test_what_is_sent_ahead_or_deleted_is_no_progress(desk: Any, thread_id: str) -> None:
     run_id = desk.create(thread_id)
-    for operation in (operations.blobs(thread_id, []), operations.prune(thread_id, [("", "0001", [])])):
+    for operation in (commands.blobs(thread_id, []), commands.prune(thread_id, [("", "0001", [])])):
         desk.claim()
         assert desk.apply(operation, run_id) is None
-        desk.park(run_id, died=True)
+        desk.requeue(run_id, died=True)
     assert desk.run(run_id).strikes == 2
 
 
@@ -522,7 +522,7 @@ def test_handing_back_is_no_strike(desk: Any, thread_id: str) -> None:
     run_id = desk.create(thread_id)
     for _ in range(5):
         assert desk.claim(suspects=0) == [run_id]
-        assert desk.park(run_id, died=False).strikes == 0
+        assert desk.requeue(run_id, died=False).strikes == 0
     assert desk.run(run_id).attempt == 5
 
 
@@ -533,7 +533,7 @@ def die(desk: Any, policy: str = "resume", *, before_they_execute: bool = False)
             desk.emit(thread_id, run_id, ("metadata", "", 1, b"{}"))
     desk.restart()
     return {
-        run.run_id: run for run in boots.orphans_park(desk.connection, desk.boot, desk.tick(), {}, policy)
+        run.run_id: run for run in boots.orphans_requeue(desk.connection, desk.boot, desk.tick(), {}, policy)
     }
 
 
@@ -611,10 +611,10 @@ def test_progress_clears_suspicions_when_the_run_leaves_its_worker(desk: Any, th
         desk.claim()
         die(desk)
     desk.claim()
-    assert desk.park(run_id, died=False).suspicions == 3, "handed back without progress"
+    assert desk.requeue(run_id, died=False).suspicions == 3, "handed back without progress"
     desk.claim()
     desk.checkpoint(run_id, "0001")
-    assert desk.park(run_id, died=False).suspicions == 0
+    assert desk.requeue(run_id, died=False).suspicions == 0
     assert desk.claim(limit=1, suspects=0) == [run_id]
 
 
@@ -630,7 +630,7 @@ def test_of_several_suspects_that_is_tried_which_has_executed_least_and_no_cance
 
 def test_the_runs_of_this_boot_are_no_orphans(desk: Any, thread_id: str) -> None:
     run_id = desk.create(thread_id, claim=True)
-    assert boots.orphans_park(desk.connection, desk.boot, desk.tick(), {}, "resume") == []
+    assert boots.orphans_requeue(desk.connection, desk.boot, desk.tick(), {}, "resume") == []
     assert desk.run(run_id).status == "running"
 
 

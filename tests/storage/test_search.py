@@ -239,7 +239,7 @@ def test_a_search_that_takes_too_long_gives_up(desk: Any, monkeypatch: pytest.Mo
     wanted = search.Search(metadata={"nest": {}})
     assert len(search.threads_search(desk.connection, wanted).threads) == 5
     monkeypatch.setattr(search, "SCAN_S", -1.0)
-    assert search.threads_search(desk.connection, wanted) == search.Found(threads=[], scanned=0)
+    assert search.threads_search(desk.connection, wanted) == search.ThreadPage(threads=[], scanned=0)
 
 
 def test_what_answers_from_an_index_looks_at_no_more_than_it_shows(desk: Any) -> None:

@@ -215,7 +215,7 @@ async def test_under_any_schedule_every_reader_sees_every_event_of_its_run_once(
     readers: list[tuple[Reader, int]] = []
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(120):
-            match chance.choice(["commit", "publish", "publish", "go", "go", "go", "join", "nudge"]):
+            match chance.choice(["commit", "publish", "publish", "go", "go", "go", "join", "wake_readers"]):
                 case "commit":
                     await bench.store(run_id=chance.choice("ab"), records=chance.randrange(1, 4))
                 case "publish" if bench.published < len(bench.stored):
@@ -228,8 +228,8 @@ async def test_under_any_schedule_every_reader_sees_every_event_of_its_run_once(
                     readers.append(
                         (await stack.enter_async_context(reading(bench.cursor(after, run_id))), after)
                     )
-                case "nudge":
-                    bench.hub.nudge("thread")
+                case "wake_readers":
+                    bench.hub.wake_readers("thread")
             if chance.random() < 0.7:
                 await settle()
         while bench.published < len(bench.stored):
@@ -255,7 +255,7 @@ async def test_under_any_schedule_every_reader_sees_every_event_of_its_run_once(
 
 async def test_a_nudge_returns_empty_handed_and_takes_nothing_away(bench: Any) -> None:
     async with reading(bench.cursor()) as reader:
-        bench.hub.nudge("thread")
+        bench.hub.wake_readers("thread")
         await reader.empty_handed()
         await bench.emit()
         await reader.until(1)
@@ -271,7 +271,7 @@ async def test_a_nudge_is_not_lost_on_a_reader_that_is_not_waiting_at_the_moment
         if published:
             await bench.emit()
             assert await cursor.page() != []
-        bench.hub.nudge("thread")  # the reader is writing to its client
+        bench.hub.wake_readers("thread")  # the reader is writing to its client
         async with asyncio.timeout(20):
             assert await cursor.page() == []
         waiting = asyncio.ensure_future(cursor.page())
@@ -285,7 +285,7 @@ async def test_a_nudge_is_not_lost_on_a_reader_that_is_not_waiting_at_the_moment
 
 async def test_a_nudge_of_before_the_cursor_was_opened_does_not_concern_it(bench: Any) -> None:
     with bench.cursor():
-        bench.hub.nudge("thread")
+        bench.hub.wake_readers("thread")
         with bench.cursor() as later:
             waiting = asyncio.ensure_future(later.page())
             await settle()
@@ -420,7 +420,7 @@ async def test_the_cursors_of_a_forgotten_thread_return_and_no_new_one_gets_what
         await waiting
         waiting = asyncio.ensure_future(old.page())
         await settle()
-        bench.hub.forget("thread")
+        bench.hub.drop("thread")
         assert await waiting == []
         assert not bench.hub.has_readers("thread")
         with bench.cursor() as new:
@@ -441,10 +441,10 @@ async def test_a_page_that_is_read_while_the_thread_is_deleted_is_shown_to_nobod
         await bench.gated.stopped()
         bench.gated.go()
         await bench.gated.stopped()  # it holds what it has read
-        bench.hub.forget("thread")
+        bench.hub.drop("thread")
         bench.gated.release()
         assert await reading == []
-        assert cursor.parted
+        assert cursor.detached
 
 
 async def test_every_reader_of_a_forgotten_thread_is_told_the_last_thing_wherever_it_stands(
@@ -456,12 +456,12 @@ async def test_every_reader_of_a_forgotten_thread_is_told_the_last_thing_whereve
         await ahead.page()
         await bench.log.open("thread")
         last = bench.log.chunk("thread", "run", [("end", "", 7, b"{}")])
-        bench.hub.forget("thread", last)
+        bench.hub.drop("thread", last)
         for cursor in (ahead, behind):
-            assert cursor.parted
-            assert cursor.farewell() == [last]
+            assert cursor.detached
+            assert cursor.last_event() == [last]
         with bench.cursor() as new:
-            assert new.farewell() == []
+            assert new.last_event() == []
 
 
 # events that were removed before a reader came to them

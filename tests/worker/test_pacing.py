@@ -11,7 +11,7 @@ import pytest
 from langchain_core.messages import AIMessageChunk
 
 from gatewayd.worker import loop as worker_loop
-from gatewayd.worker import outlet, pacing, stacks, threads
+from gatewayd.worker import outbox, pacing, stacks, threads
 
 LIMIT = 80_000
 SIZE = 1_000
@@ -37,8 +37,8 @@ class Run:
     def __init__(self, holds_loop: Callable[[], bool] = lambda: False) -> None:
         self.loop = asyncio.get_running_loop()
         self.wire = Wire()
-        self.out = outlet.Outlet(self.wire, "run", 1, window=SIZE, backlog=LIMIT)  # type: ignore[arg-type]
-        self.pace = pacing.Pace(self.out, limit=LIMIT, hops=outlet.HOPS, holds_loop=holds_loop)
+        self.out = outbox.Outbox(self.wire, "run", 1, window=SIZE, backlog=LIMIT)  # type: ignore[arg-type]
+        self.pace = pacing.Pace(self.out, limit=LIMIT, hops=outbox.HOLD_PASSES, holds_loop=holds_loop)
         self.queue: asyncio.Queue[str] = asyncio.Queue()
         self.got: list[str] = []
         self.most = 0
@@ -194,7 +194,7 @@ async def test_an_event_that_is_emitted_in_a_thread_waits_there_and_is_no_error(
         run.acknowledge()
         await asyncio.sleep(0)
     await emitting
-    assert run.most <= LIMIT // 2 + SIZE + outlet.ITEM_OVERHEAD
+    assert run.most <= LIMIT // 2 + SIZE + outbox.ITEM_OVERHEAD
 
 
 async def test_code_on_the_loops_own_thread_does_not_wait() -> None:
@@ -202,7 +202,7 @@ async def test_code_on_the_loops_own_thread_does_not_wait() -> None:
     while run.out._backlog <= LIMIT - 2 * SIZE:
         run.out.emit(("custom", "", 3, b"x" * SIZE))
     run.out.emit(("custom", "", 3, b"x" * SIZE))
-    with pytest.raises(outlet.BacklogExceeded):
+    with pytest.raises(outbox.BacklogExceeded):
         run.out.emit(("custom", "", 3, b"x" * SIZE))
 
 

@@ -31,7 +31,7 @@ ALREADY_RUNNING = (
 
 
 @frozen(kw_only=True)
-class Created:
+class CreatedRun:
     """What `run_create` did."""
 
     run: Run
@@ -43,7 +43,7 @@ class Created:
     """The request had come before: `run` is what it made then, and nothing has changed now."""
 
 
-def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, claim: bool) -> Created:
+def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, claim: bool) -> CreatedRun:
     """
     Admit a run: resolve assistant and thread, apply the multitask strategy, store the run.
 
@@ -51,8 +51,8 @@ def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, c
     run before makes nothing. Raises `NotFound` (assistant or thread), `Conflict` (strategy reject on a busy thread), and
     `Invalid` for an idempotency key of another request.
     """
-    if (made_before := idempotency.recall(connection, request.once, Run)) is not None:
-        return Created(run=made_before, started=False, cancelled=[], repeated=True)
+    if (made_before := idempotency.find(connection, request.once, Run)) is not None:
+        return CreatedRun(run=made_before, started=False, cancelled=[], repeated=True)
     assistant = assistants.assistant_find(connection, request.assistant)
     if assistant is None:
         raise NotFound(NOT_FOUND.format("assistant", request.assistant))
@@ -65,13 +65,13 @@ def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, c
     superseding = request.multitask_strategy in {"interrupt", "rollback"}
     cancelled = _supersede(connection, active, run_id, request) if superseding else []
     run = _composed(run_id, request, assistant, thread, made, events.last_seq(connection, thread.thread_id))
-    idempotency.remember(connection, request.once, run, request.received_at)
+    idempotency.record(connection, request.once, run, request.received_at)
     started = claim and request.after_s <= 0 and (superseding or not active)
     if started and slots.slot_take_for_run(connection, run.thread_id, run_id, boot):
         run = attrs.evolve(run, status="running", attempt=1, started_at=request.received_at)
     _insert(connection, run, request.received_at, boot)
     _thread_busy(connection, thread, assistant, request)
-    return Created(run=run, started=run.status == "running", cancelled=cancelled)
+    return CreatedRun(run=run, started=run.status == "running", cancelled=cancelled)
 
 
 def _as_answer(request: RunRequest, thread: Thread, active: list[Run]) -> RunRequest:
@@ -90,9 +90,9 @@ def _as_answer(request: RunRequest, thread: Thread, active: list[Run]) -> RunReq
 
 def runs_create_all(
     connection: sqlite3.Connection, requests: Sequence[RunRequest], boot: int, claim: int
-) -> list[Created]:
+) -> list[CreatedRun]:
     """Admit all of several runs or, if one of them can't be, none; at most `claim` of them are started at once."""
-    created: list[Created] = []
+    created: list[CreatedRun] = []
     for request in requests:
         created.append(run_create(connection, request, boot, claim > 0))
         claim -= created[-1].started

@@ -32,7 +32,7 @@ def boot_begin(connection: sqlite3.Connection, now: int, pid: int, version: str)
     return int(boot)
 
 
-def orphans_park(
+def orphans_requeue(
     connection: sqlite3.Connection, boot: int, now: int, policies: Mapping[str, str], default: str
 ) -> list[Run]:
     """
@@ -54,7 +54,7 @@ def orphans_park(
     executed = [run_id for run_id, *_, begun in orphans if begun]
     for run_id, graph_id, cancel_action, begun in orphans:
         policy = policies.get(graph_id, default)
-        suspicions = _park(connection, run_id, now, begun=bool(begun), lasting=policy != "restart")
+        suspicions = _requeue(connection, run_id, now, begun=bool(begun), lasting=policy != "restart")
         if cancel_action is not None:
             continue
         if suspicions > SUSPICIONS and executed == [run_id]:
@@ -68,7 +68,7 @@ def orphans_park(
     return [run for run_id, *_ in orphans if (run := runs.run_find(connection, run_id)) is not None]
 
 
-def _park(connection: sqlite3.Connection, run_id: str, now: int, *, begun: bool, lasting: bool) -> int:
+def _requeue(connection: sqlite3.Connection, run_id: str, now: int, *, begun: bool, lasting: bool) -> int:
     """
     Make an orphan pending and return how often it is suspected now.
 

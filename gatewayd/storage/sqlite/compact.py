@@ -16,7 +16,7 @@ from attrs import frozen
 
 from gatewayd import errors
 from gatewayd.storage import migrate
-from gatewayd.storage.room import free_disk, size
+from gatewayd.storage.quota import free_disk, size
 from gatewayd.storage.sqlite import space
 
 SPARE = 16 << 20

@@ -56,12 +56,12 @@ class Search:
 
 
 @frozen(kw_only=True)
-class Fired:
+class FiredCron:
     """What `cron_fire_if_current` did."""
 
     current: bool
     """False: the cron had moved on, nothing was done."""
-    created: admission.Created | None = None
+    created: admission.CreatedRun | None = None
     refusal: str | None = None
     """Why the run could not be created."""
     deleted: bool = False
@@ -164,7 +164,7 @@ def cron_delete(connection: sqlite3.Connection, cron_id: str) -> bool:
     return connection.execute("DELETE FROM crons WHERE cron_id = ?", (cron_id,)).rowcount == 1
 
 
-def cron_fire_if_current(connection: sqlite3.Connection, firing: Firing, boot: int, claim: bool) -> Fired:
+def cron_fire_if_current(connection: sqlite3.Connection, firing: Firing, boot: int, claim: bool) -> FiredCron:
     """
     Take one date of a cron: create its run (see `admission.run_create`) and set the next date.
 
@@ -183,9 +183,9 @@ def cron_fire_if_current(connection: sqlite3.Connection, firing: Firing, boot: i
         },
     )
     if moved.rowcount == 0:
-        return Fired(current=False)
+        return FiredCron(current=False)
     if firing.request is None or not _take_date(connection, firing):
-        return Fired(current=True)
+        return FiredCron(current=True)
     connection.execute("SAVEPOINT creation")
     try:
         created = admission.run_create(connection, firing.request, boot, claim)
@@ -196,10 +196,10 @@ def cron_fire_if_current(connection: sqlite3.Connection, firing: Firing, boot: i
         gone = isinstance(error, NotFound) and not hidden
         if gone:
             cron_delete(connection, firing.cron_id)
-        return Fired(current=True, refusal=error.detail, deleted=gone)
+        return FiredCron(current=True, refusal=error.detail, deleted=gone)
     connection.execute("RELEASE creation")
     firings.firing_begin(connection, firing.cron_id, firing.due, created.run, firing.now)
-    return Fired(current=True, created=created)
+    return FiredCron(current=True, created=created)
 
 
 def _take_date(connection: sqlite3.Connection, firing: Firing) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from gatewayd import wire
-from gatewayd.model import states
+from gatewayd.model import transitions
 from gatewayd.model.run import Run, RunOutcome
 
 
@@ -43,5 +43,5 @@ def firing_end(connection: sqlite3.Connection, run_id: str, thread_id: str, outc
             "cron_id": found[0],
         },
     )
-    if outcome.status in states.FAILED:
+    if outcome.status in transitions.FAILED:
         connection.execute("UPDATE threads SET kept = 1 WHERE thread_id = ? AND ephemeral", (thread_id,))

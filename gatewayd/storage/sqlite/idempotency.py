@@ -1,6 +1,6 @@
 """The rows of `idempotency`: which request has made what, so that its repeat makes nothing.
 
-Whoever makes a run or a thread calls `recall` before and `remember` after, in the same transaction: the row and the thing
+Whoever makes a run or a thread calls `find` before and `record` after, in the same transaction: the row and the thing
 are stored together or not at all, and of two requests with one key the second finds the first's row.
 """
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 OTHER_REQUEST = "The Idempotency-Key was used for another request; its repeat must be the same, byte by byte"
 
 
-def recall(connection: sqlite3.Connection, once: Idempotency | None, kind: type[T]) -> T | None:
+def find(connection: sqlite3.Connection, once: Idempotency | None, kind: type[T]) -> T | None:
     """Return what the request has made before, as it was then, or None. Raises `Invalid` if another one has the key."""
     if once is None:
         return None
@@ -44,7 +44,7 @@ def made(connection: sqlite3.Connection, once: Idempotency | None) -> bool:
     return found is not None
 
 
-def remember(connection: sqlite3.Connection, once: Idempotency | None, record: Any, now: int) -> None:
+def record(connection: sqlite3.Connection, once: Idempotency | None, record: Any, now: int) -> None:
     """Note what the request has made: an attrs record of JSON-shaped fields."""
     if once is not None:
         connection.execute(

@@ -14,7 +14,7 @@ from typing import Any
 
 from gatewayd.checkpointing import convert, rows
 from gatewayd.checkpointing import sql as checkpoint_sql
-from gatewayd.checkpointing.operations import Operation
+from gatewayd.checkpointing.commands import Operation
 from gatewayd.errors import NotFound
 from gatewayd.model.run import RunOutcome
 from gatewayd.storage.sqlite import slots, threads

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from gatewayd.checkpointing import rows
 from gatewayd.checkpointing import sql as checkpoint_sql
-from gatewayd.checkpointing.operations import Operation
+from gatewayd.checkpointing.commands import Operation
 from gatewayd.errors import Conflict, NotFound
 from gatewayd.model.event import Chunk
 from gatewayd.model.run import RunOutcome
@@ -133,7 +133,7 @@ def thread_prune_step(
     """
     Remove old checkpoints with their writes, oldest first, as many as fit into a step.
 
-    `kept` is that of `checkpointing.operations.prune`; returns how many of its namespaces are done with. The step that
+    `kept` is that of `checkpointing.commands.prune`; returns how many of its namespaces are done with. The step that
     is done with all frees the slot.
     """
     _require(connection, thread_id, operation_id)

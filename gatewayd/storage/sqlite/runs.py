@@ -1,6 +1,6 @@
 """The rows of `runs`, and every transition of a run that is there (`admission` makes them).
 
-A run's status moves by the conditional UPDATEs of this module only (`model.states` has the picture), in the transaction
+A run's status moves by the conditional UPDATEs of this module only (`model.transitions` has the picture), in the transaction
 that also derives the thread's status. The slot of the thread goes with it, see `slots`.
 """
 
@@ -17,7 +17,7 @@ from gatewayd.blobs import codec, sweep
 from gatewayd.blobs import sql as blobs_sql
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.errors import NotFound
-from gatewayd.model import state, states
+from gatewayd.model import state, transitions
 from gatewayd.model.event import Chunk
 from gatewayd.model.run import SUSPICIONS, Run, RunOutcome
 from gatewayd.storage.sqlite import events, firings, slots, threads, webhooks
@@ -72,13 +72,13 @@ SOURCE = sweep.Source(
 """Where results have manifests."""
 
 
-def _in(move: states.Move) -> str:
+def _in(move: transitions.Transition) -> str:
     """Return the condition that a run is in a status in which a move is possible."""
     return f"status IN ({', '.join(repr(status) for status in sorted(move.before))})"
 
 
 @frozen(kw_only=True)
-class Claimed:
+class ClaimedRuns:
     """What `runs_claim_due` did."""
 
     taken: list[Run]
@@ -186,7 +186,7 @@ def run_find(connection: sqlite3.Connection, run_id: str) -> Run | None:
 def _start(connection: sqlite3.Connection, run_id: str, boot: int, now: int) -> None:
     connection.execute(
         f"""UPDATE runs SET status = 'running', boot = ?, attempt = attempt + 1, progressed = 0,
-               attempt_at = ?, started_at = coalesce(started_at, ?) WHERE run_id = ? AND {_in(states.START)}""",
+               attempt_at = ?, started_at = coalesce(started_at, ?) WHERE run_id = ? AND {_in(transitions.START)}""",
         (boot, now, now, run_id),
     )
 
@@ -199,7 +199,7 @@ def runs_claim_due(
     suspects: int,
     besides: frozenset[str] = frozenset(),
     only: str | None = None,
-) -> Claimed:
+) -> ClaimedRuns:
     """
     Start up to `limit` due runs whose thread is free, in due order.
 
@@ -218,7 +218,7 @@ def runs_claim_due(
                (SELECT min(created_at) FROM runs WHERE status = 'pending' AND created_at > :now)""",
         {"now": now},
     ).fetchone()
-    return Claimed(taken=taken, left=bool(left), next_due=due)
+    return ClaimedRuns(taken=taken, left=bool(left), next_due=due)
 
 
 def _choose(
@@ -261,7 +261,7 @@ def run_progress(connection: sqlite3.Connection, run_id: str) -> None:
     )
 
 
-def run_park_if_running(
+def run_requeue_if_running(
     connection: sqlite3.Connection, run_id: str, attempt: int, died: bool, now: int, blocked: bool = False
 ) -> Run | None:
     """
@@ -273,7 +273,7 @@ def run_park_if_running(
         f"""UPDATE runs SET status = 'pending', boot = NULL, updated_at = ?, {EXECUTED},
                strikes = iif(?, iif(progressed, 0, strikes + 1), strikes),
                suspicions = iif(progressed, 0, suspicions), blocked = max(blocked, ?)
-           WHERE run_id = ? AND attempt = ? AND {_in(states.PARK)} RETURNING run_id""",
+           WHERE run_id = ? AND attempt = ? AND {_in(transitions.REQUEUE)} RETURNING run_id""",
         (now, now, died, blocked, run_id, attempt),
     ).fetchone()
     return run_find(connection, run_id) if row else None
@@ -287,7 +287,7 @@ def run_cancel_if_active(
         f"""UPDATE runs SET cancel_error = iif(cancel_action IS NULL OR cancel_action <> 'rollback', ?, cancel_error),
                cancel_action = iif(cancel_action IS NULL OR cancel_action <> 'rollback', ?, cancel_action),
                updated_at = ?
-           WHERE run_id = ? AND {_in(states.FINISH)} RETURNING run_id""",
+           WHERE run_id = ? AND {_in(transitions.FINISH)} RETURNING run_id""",
         (wire.text(error), action, now, run_id),
     ).fetchone()
     return run_find(connection, run_id) if row else None
@@ -355,7 +355,7 @@ def run_finish_if_active(
     row = connection.execute(
         f"""UPDATE runs SET status = ?, ended_at = ?, updated_at = ?, boot = NULL, {EXECUTED}, result = ?, error = ?,
                error_trace = ?, end_checkpoint_id = ?, log_to = ?
-           WHERE run_id = ? AND {_in(states.FINISH)} AND ? IN (0, attempt)
+           WHERE run_id = ? AND {_in(transitions.FINISH)} AND ? IN (0, attempt)
                AND coalesce(cancel_action, ?) = ? RETURNING thread_id, webhook""",
         (
             outcome.status,

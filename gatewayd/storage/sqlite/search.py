@@ -11,7 +11,7 @@ What is asked by ids, status, order or a tag is therefore answered from an index
 after `scan` candidates or `SCAN_S` seconds. A search then answers what it has found and how far it has looked; a
 count, of which a part is of no use, is refused.
 
-All of it reads one snapshot, in a thread of its own (see `scanner`), in statements of a few hundred rows.
+All of it reads one snapshot, in a thread of its own (see `snapshots`), in statements of a few hundred rows.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Search:
 
 
 @frozen(kw_only=True)
-class Found:
+class ThreadPage:
     """What a search has found."""
 
     threads: list[Thread]
@@ -87,15 +87,15 @@ class Found:
     """How many candidates it has looked at, if there were more and the page is not full; None: nothing is missing."""
 
 
-def threads_search(connection: sqlite3.Connection, search: Search) -> Found:
+def threads_search(connection: sqlite3.Connection, search: Search) -> ThreadPage:
     """Find threads. Raises `Invalid` for a filter that is too large."""
     terms = _terms(search)
     if not search.ids and not terms.terms:
         page = _walk(connection, search, None, search.limit + 1, search.offset)
-        return Found(threads=_records(connection, search, page))
+        return ThreadPage(threads=_records(connection, search, page))
     scan = _Scan(connection, search, terms, enough=search.offset + search.limit + 1)
     complete = scan.run()
-    return Found(
+    return ThreadPage(
         threads=_records(connection, search, scan.kept[search.offset :]),
         scanned=None if complete else scan.scanned,
     )

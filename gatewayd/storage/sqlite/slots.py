@@ -1,6 +1,6 @@
 """The rows of `slots`: who may change a thread's state at the moment.
 
-A run takes the slot of its thread at its first start and keeps it, through all parks, until it has ended. One that was
+A run takes the slot of its thread at its first start and keeps it, through all requeues, until it has ended. One that was
 *fenced off* (it was recorded as ended while something of it still executed) keeps it beyond its end, until its worker
 is gone. An operation (state update, copy, prune) has it for its duration. So neither sees the other's half; a copy beside a
 run is made in one transaction instead. A run that

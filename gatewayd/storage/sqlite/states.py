@@ -1,7 +1,7 @@
 """Whole states out of their columns: joined by whoever reads them, never by the writer.
 
 Joining reads pieces, so row and pieces must be of one snapshot: else the sweep may have freed, in between, what a newer
-row does not need any more. These functions run in one read transaction (`scanner`).
+row does not need any more. These functions run in one read transaction (`snapshots`).
 
 A state that can't be read (a damaged file, a fault of an earlier version) must not take away what is shown beside it:
 `shown` gives None for it and logs why.

@@ -15,7 +15,7 @@ from gatewayd import wire
 from gatewayd.blobs import sql as blobs_sql
 from gatewayd.blobs import sweep
 from gatewayd.errors import Conflict, NotFound
-from gatewayd.model import state, states
+from gatewayd.model import state, transitions
 from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.run import RunOutcome
 from gatewayd.model.state import State
@@ -141,12 +141,12 @@ def thread_create(
     A request that has made its thread before gets it as it was then. Raises `Conflict`, and `Invalid` for an idempotency
     key of another request.
     """
-    if (made_before := idempotency.recall(connection, once, Thread)) is not None:
+    if (made_before := idempotency.find(connection, once, Thread)) is not None:
         return made_before
     found = thread_find(connection, thread_id) if do_nothing else None
     thread = found or thread_insert(connection, thread_id, metadata, now)
     # The values are not part of it: they may be large, and a thread that is made has none.
-    idempotency.remember(connection, once, evolve(thread, values=None), now)
+    idempotency.record(connection, once, evolve(thread, values=None), now)
     return thread
 
 
@@ -211,7 +211,7 @@ def thread_project(connection: sqlite3.Connection, thread_id: str, outcome: RunO
             thread_id,
         ),
     )
-    failed = outcome.status in states.FAILED
+    failed = outcome.status in transitions.FAILED
     thread_status_derive(connection, thread_id, now, failed=failed)
 
 
@@ -243,7 +243,7 @@ def thread_status_derive(
     if row is None:
         return
     active, waiting = row
-    status = states.thread_status(active=bool(active), failed=failed, waiting=bool(waiting))
+    status = transitions.thread_status(active=bool(active), failed=failed, waiting=bool(waiting))
     connection.execute(
         """UPDATE threads SET updated_at = :now, status = :status,
                hidden_at = iif(ephemeral AND NOT :active, coalesce(hidden_at, :now), hidden_at)

@@ -35,7 +35,7 @@ class Order:
     environment: Mapping[str, str]
     folder: Path
     lock: Path
-    """The file `workers.lock`; each worker holds a shared lock on it as long as it lives."""
+    """The file `supervisor.lock`; each worker holds a shared lock on it as long as it lives."""
 
 
 class Running(Protocol):

@@ -15,8 +15,8 @@ from attrs import define, field
 from gatewayd import errors, logs, tasks
 from gatewayd import loops as loops_
 from gatewayd.storage.sqlite import failures
-from gatewayd.workers import handback, memory, posts, process, worker
-from gatewayd.workers import plan as plans
+from gatewayd.supervisor import drain, memory, process, replicas, worker
+from gatewayd.supervisor import plan as plans
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ QUARANTINES = 2
 """Quarantine workers at a time."""
 BLOCKED_AFTER_S = 2.0
 """Time without an answer to a ping after which a worker counts as blocked, and gets no new run."""
-SACRIFICED_AFTER = 4
+KILLED_AFTER = 4
 """Multiple of the plan's `blocked_s` after which a blocked worker is killed for the sake of the other runs in it."""
 MOST_BLOCKED = 4
 """Blocked workers that are left with their only run although another has their post; further ones are killed, too."""
@@ -33,7 +33,7 @@ LOADING_S = 15.0
 """Time a worker may take to load the project before the log says where it is."""
 
 
-class Listener(Protocol):
+class WorkerEvents(Protocol):
     """Who owns the runs (the run manager)."""
 
     def worker_frame(self, source: worker.Worker, frame: list[Any], size: int) -> None:
@@ -61,7 +61,7 @@ class Supervisor:
     """What is known of its loops; the list may be shared."""
     translated: Callable[[BaseException], BaseException] = failures.translated
     """Gives our error for one of SQLite's; that of the storage's `failures.Damage` remembers damage."""
-    listener: Listener = field(init=False)
+    listener: WorkerEvents = field(init=False)
     service_loaded: asyncio.Event = field(factory=asyncio.Event, init=False)
     """The service worker has loaded the project at least once."""
     failure: asyncio.Future[str] = field(init=False)
@@ -78,7 +78,7 @@ class Supervisor:
     _tasks: tasks.Group = field(init=False)
     _service: worker.Worker | None = field(default=None, init=False)
     _service_changed: asyncio.Event = field(factory=asyncio.Event, init=False)
-    _posts: posts.Posts = field(init=False)
+    _replicas: replicas.Replicas = field(init=False)
     _quarantined: int = field(default=0, init=False)
     """Suspects that have a quarantine worker or wait for one."""
     _quarantines: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(QUARANTINES), init=False)
@@ -86,17 +86,17 @@ class Supervisor:
 
     def __attrs_post_init__(self) -> None:
         self._tasks = tasks.Group("supervisor", self.loops)
-        self._posts = posts.Posts(self)
+        self._replicas = replicas.Replicas(self)
 
     async def start(self) -> None:
         """Start the service worker and the run workers; they load while the server already answers."""
         self.failure = asyncio.get_running_loop().create_future()
-        for post in self._posts.posts.values():
+        for replica in self._replicas.replicas.values():
             self._tasks.spawn_forever(
-                partial(self._posts.keep, post),
-                f"keep {post.name}",
+                partial(self._replicas.keep, replica),
+                f"keep {replica.name}",
                 essential=True,
-                until=lambda: self._posts.closed,
+                until=lambda: self._replicas.closed,
             )
         self._tasks.spawn_forever(self._pinger, "pinger")
         if limit := self.plan.memory:
@@ -104,12 +104,12 @@ class Supervisor:
 
     async def stop(self) -> None:
         """End all workers: asked first, killed after a while. Their runs must have been handed back before."""
-        self._stopping = self._posts.closed = True
+        self._stopping = self._replicas.closed = True
         for each in self._workers:
-            each.condemned = True
+            each.draining = True
             if each.state == "ready":
                 each.stop()
-        deadline = time.monotonic() + handback.STOP_S
+        deadline = time.monotonic() + drain.STOP_S
         while self._workers:
             for each in self._workers:  # one that loads has nothing to end in order
                 if each.state == "starting" or time.monotonic() > deadline:
@@ -131,7 +131,7 @@ class Supervisor:
     def blocked(self) -> worker.Worker | None:
         """Return a run worker whose loop does not turn, if for its sake there are fewer places; else None."""
         run = [each for each in self._workers if each.role == "run" and each.state == "ready"]
-        turning = sum(each.blocked_since is None and not each.condemned for each in run)
+        turning = sum(each.blocked_since is None and not each.draining for each in run)
         if turning >= self.plan.workers:
             return None
         return next((each for each in run if each.blocked_since is not None), None)
@@ -160,20 +160,20 @@ class Supervisor:
         return max(ready, key=lambda each: (not each.late, each.generation, each.free), default=None)
 
     async def take_quarantine(self, run_id: str) -> worker.Worker | None:
-        """Start a worker for one suspect; None when it could not be started (the run is to be parked again)."""
+        """Start a worker for one suspect; None when it could not be started (the run is to be requeued again)."""
         each = worker.Worker(
             name=f"quarantine-{run_id[-6:]}",
             role="quarantine",
             capacity=1,
             owner=self,
-            generation=self._posts.generation,
+            generation=self._replicas.generation,
         )
         self._quarantined += 1
         begun = False
         try:
             await self._quarantines.acquire()
             try:
-                await self.hire(each, self.plan)
+                await self.spawn(each, self.plan)
                 begun = True  # its end frees its place, see `gone`
             finally:
                 if not begun:
@@ -191,7 +191,7 @@ class Supervisor:
         """A run has left its worker."""
         each.leave(run_id)
         if each.role == "quarantine":
-            each.condemned = True
+            each.draining = True
             each.stop()
 
     def drain(self, reason: str) -> None:
@@ -206,25 +206,25 @@ class Supervisor:
         self._tasks.spawn(self._kill_busy(), "kill busy workers")
 
     async def _kill_busy(self) -> None:
-        await asyncio.sleep(handback.CUT_S)
+        await asyncio.sleep(drain.CUT_S)
         for each in self._workers:
             if each.runs:
                 fields = {"worker": each.name, "runs": sorted(each.runs)}
                 log.warning(
                     "worker %s does not let go of its runs and is killed", each.name, extra={"fields": fields}
                 )
-                each.condemned = True  # the runs are not to blame: no strikes
+                each.draining = True  # the runs are not to blame: no strikes
                 each.kill()
 
     # replacing them
 
-    async def renew(self, plan: plans.Plan) -> None:
+    async def reload(self, plan: plans.Plan) -> None:
         """
-        Have the project loaded anew by new workers, see `posts.Posts.renew`.
+        Have the project loaded anew by new workers, see `replicas.Posts.reload`.
 
         Raises `Unavailable` with the cause when it can't be.
         """
-        await self._posts.renew(plan)
+        await self._replicas.reload(plan)
 
     def retire(
         self, each: worker.Worker, reason: str, *, besides: Collection[str] = (), gently: bool = False
@@ -233,16 +233,16 @@ class Supervisor:
         Have a worker end without harm to its runs, while another takes its place at once.
 
         It gets no new runs; those that it has are handed back before their next step, without a strike, and go on
-        elsewhere; see `handback.hand_back` for those that don't get there. `besides`: runs that will never end, so
+        elsewhere; see `drain.drain_by_deadline` for those that don't get there. `besides`: runs that will never end, so
         nobody waits for them; when only such are left the process is killed. With `gently` there is no hurry, see
-        `handback.let_go`. Returns the event of the process's end. May be called again, to add to `besides` or to
+        `drain.drain_patiently`. Returns the event of the process's end. May be called again, to add to `besides` or to
         press for what was begun gently.
         """
-        each.given_up.update(besides)
+        each.abandoned.update(besides)
         each.changed.set()
         if each.state == "gone" or self._stopping:
             return each.ended
-        if each.retired is None:
+        if each.retire_reason is None:
             log.info(
                 "worker %s (pid %d) is retired: %s; %d runs are left to it",
                 each.name,
@@ -251,12 +251,12 @@ class Supervisor:
                 len(each.runs),
                 extra={"fields": {"worker": each.name, "pid": each.pid, "runs": sorted(each.runs)}},
             )
-            each.retired, each.condemned = reason, True
+            each.retire_reason, each.draining = reason, True
             each.leaving.set()
-        elif each.pressed or gently:
+        elif each.hurried or gently:
             return each.ended
-        each.pressed = not gently
-        work = handback.let_go(each, reason) if gently else handback.hand_back(each, reason)
+        each.hurried = not gently
+        work = drain.drain_patiently(each, reason) if gently else drain.drain_by_deadline(each, reason)
         self._tasks.spawn(work, f"retire {each.name}")
         return each.ended
 
@@ -328,16 +328,16 @@ class Supervisor:
 
     def loaded(self, source: worker.Worker) -> None:
         """A worker is ready."""
-        self._posts.loaded(source)
+        self._replicas.loaded(source)
         log.info(
             "worker %s is ready", source.name, extra={"fields": {"worker": source.name, "pid": source.pid}}
         )
-        if source.role == "service" and not source.trial:
-            self.appoint(source)
+        if source.role == "service" and not source.probe:
+            self.set_service(source)
             self.service_loaded.set()
         self.listener.worker_ready()
 
-    def appoint(self, service: worker.Worker) -> None:
+    def set_service(self, service: worker.Worker) -> None:
         """Have a service worker answer what is asked from now on."""
         self.trouble = None
         self._service = service
@@ -360,9 +360,9 @@ class Supervisor:
         if trace and trace != self._last_trace:  # each worker sends it
             log.error("the project could not be loaded\n%s", logs.Whole(trace))
         self._last_trace = trace
-        source.condemned = True  # its end needs no line of its own
+        source.draining = True  # its end needs no line of its own
         source.failure = message
-        if source.trial:
+        if source.probe:
             return
         if not self.service_loaded.is_set():
             if not self.failure.done():
@@ -373,7 +373,7 @@ class Supervisor:
 
     def given(self, source: worker.Worker) -> None:
         """A run worker that has been given enough runs makes room for another."""
-        if source.role == "run" and 0 < self.plan.max_runs <= source.taken and source.retired is None:
+        if source.role == "run" and 0 < self.plan.max_runs <= source.taken and source.retire_reason is None:
             self.retire(source, f"it was given {source.taken} runs", gently=True)
 
     def gone(self, source: worker.Worker) -> None:
@@ -387,15 +387,15 @@ class Supervisor:
             self._quarantined -= 1
             self._quarantines.release()
         fields = {"worker": source.name, "pid": source.pid, "runs": sorted(runs)}
-        if source.retired is not None:
+        if source.retire_reason is not None:
             log.info(
                 "worker %s (pid %d) has ended, retired: %s",
                 source.name,
                 source.pid,
-                source.retired,
+                source.retire_reason,
                 extra={"fields": fields},
             )
-        elif not (source.condemned or self._stopping):
+        elif not (source.draining or self._stopping):
             self.deaths[source.role] += 1
             log.error(
                 "worker %s has ended (%s) with %d runs",
@@ -404,8 +404,12 @@ class Supervisor:
                 len(runs),
                 extra={"fields": fields},
             )
-            if source.role == "service" and not self.service_loaded.is_set() and self._posts.hopeless(source):
-                self.failed(source, f"{posts.ENDED} again and again, at last by {source.how_ended}")
+            if (
+                source.role == "service"
+                and not self.service_loaded.is_set()
+                and self._replicas.crash_looping(source)
+            ):
+                self.failed(source, f"{replicas.ENDED} again and again, at last by {source.how_ended}")
         if runs and not self._stopping:
             self.listener.worker_gone(source, runs, len(runs) == 1)
         self.listener.worker_ready()
@@ -422,7 +426,7 @@ class Supervisor:
 
     # keeping them
 
-    async def hire(self, each: worker.Worker, plan: plans.Plan) -> None:
+    async def spawn(self, each: worker.Worker, plan: plans.Plan) -> None:
         """Start a worker's process; it loads the project then. Raises `OSError`."""
         self._workers.append(each)
         order = process.Order(
@@ -469,7 +473,7 @@ class Supervisor:
                 extra={"fields": {"worker": each.name, "runs": sorted(each.runs)}},
             )
             each.dump()
-        if each.role == "run" and not each.trial:
+        if each.role == "run" and not each.probe:
             self._relieve(each, now - each.blocked_since)
         if each.role == "service" and now - each.blocked_since > self.plan.call_deadline_s:
             log.error(
@@ -479,12 +483,12 @@ class Supervisor:
 
     def _relieve(self, each: worker.Worker, blocked_s: float) -> None:
         """Have another take the post of a blocked run worker; end it at last, for the sake of the other runs in it."""
-        if blocked_s >= self.plan.blocked_s and each.retired is None:
+        if blocked_s >= self.plan.blocked_s and each.retire_reason is None:
             each.replaced = True
             self.retire(each, f"its event loop is blocked at {each.place or '?'}", gently=True)
-        if blocked_s < SACRIFICED_AFTER * self.plan.blocked_s or each.doomed or each.how_ended:
+        if blocked_s < KILLED_AFTER * self.plan.blocked_s or each.to_be_killed or each.how_ended:
             return
         left = sum(other.replaced and other.blocked_since is not None for other in self._workers)
         if len(each.runs) > 1 or left > MOST_BLOCKED:
-            each.doomed = True
-            self._tasks.spawn(handback.sacrifice(each, blocked_s), f"end the blocked worker {each.name}")
+            each.to_be_killed = True
+            self._tasks.spawn(drain.kill_for_others(each, blocked_s), f"end the blocked worker {each.name}")

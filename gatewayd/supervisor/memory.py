@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gatewayd import loops
-from gatewayd.workers import worker
+from gatewayd.supervisor import worker
 
 log = logging.getLogger(__name__)
 

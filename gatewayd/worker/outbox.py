@@ -2,7 +2,7 @@
 
 Order
     langgraph calls the saver before the consumer of ``astream`` has been given the events of the same step. So an
-    operation is *held* until those events have been taken: until `HOPS` passes of the event loop have gone by while
+    operation is *held* until those events have been taken: until `HOLD_PASSES` passes of the event loop have gone by while
     the consumer waits for the graph (an event that was emitted wakes the consumer within four), or until the graph
     has ended. It is not released while the graph is leaving its loop, when events lie ready that are handed out only
     afterwards (`leaving`). When somebody waits for its commit, it can't be held until the consumer's turn comes, for
@@ -10,7 +10,7 @@ Order
 
 Window
     Bytes that were sent and not acknowledged are limited; what is beyond stays here and goes out as acknowledgements
-    come. The consumer asks `congested` at each step and waits in `room`. What a step emits meanwhile is kept up to
+    come. The consumer asks `congested` at each step and waits in `wait_for_window`. What a step emits meanwhile is kept up to
     the backlog's limit; beyond it `emit` raises `BacklogExceeded`. Threads of synchronous nodes don't get so far: they are
     made to wait before (`pacing`).
 
@@ -32,14 +32,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gatewayd.channel import frames
-from gatewayd.checkpointing import operations
+from gatewayd.checkpointing import commands
 from gatewayd.errors import GatewaydError
 from gatewayd.model import event
 from gatewayd.model.event import Emitted
 from gatewayd.model.state import Cut
 from gatewayd.worker import checkpoints, link
 
-HOPS = 8
+HOLD_PASSES = 8
 """Passes of the loop an operation is held; measured: an emitted event reaches the consumer within four."""
 
 EVENTS_FRAME_BYTES = 96 * 1024
@@ -61,8 +61,8 @@ class BacklogExceeded(GatewaydError):
     """A single step emitted more than is kept for it."""
 
 
-class Outlet:
-    """The outlet of one run in one attempt. Made and used in the event loop, except where a method says otherwise."""
+class Outbox:
+    """The outbox of one run in one attempt. Made and used in the event loop, except where a method says otherwise."""
 
     def __init__(self, channel: link.Link, run_id: str, attempt: int, *, window: int, backlog: int) -> None:
         self.leaving: Callable[[], bool] = lambda: False
@@ -77,8 +77,8 @@ class Outlet:
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._changed = threading.Condition()
-        self._held: deque[operations.Operation] = deque()
-        self._out: deque[Emitted | operations.Operation | dict[str, Any]] = deque()
+        self._held: deque[commands.Operation] = deque()
+        self._out: deque[Emitted | commands.Operation | dict[str, Any]] = deque()
         self._backlog = 0
         self._n = 0
         self._flight: deque[tuple[int, int, int]] = deque()
@@ -87,9 +87,9 @@ class Outlet:
         self._sent = self._framed = self._acked = 0
         """Operations handed over by the saver, put into frames, and committed."""
         self._flushing = False
-        self._ripening = 0
+        self._releasing = 0
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
-        self._room: asyncio.Future[None] | None = None
+        self._window_open: asyncio.Future[None] | None = None
         self._error: str | None = None
         self._unpaced = False
         self._done: asyncio.Future[None] = self._loop.create_future()
@@ -120,11 +120,11 @@ class Outlet:
         """Whether the window is full and something waits for it."""
         return bool(self._out) and self._unacked >= self._window
 
-    async def room(self) -> None:
+    async def wait_for_window(self) -> None:
         """Wait until everything queued has gone out."""
         while self.congested and self._error is None:
-            self._room = self._loop.create_future()
-            await self._room
+            self._window_open = self._loop.create_future()
+            await self._window_open
 
     def stored_blocking(self, most: int) -> bool:
         """
@@ -136,7 +136,7 @@ class Outlet:
         while True:
             self.flush()  # the loop may not turn
             with self._changed:
-                behind = self._backlog > most or self._room is not None
+                behind = self._backlog > most or self._window_open is not None
                 if not behind or self._unpaced or self._error is not None:
                     return not waited
                 self._changed.wait(0.5)
@@ -150,21 +150,21 @@ class Outlet:
 
     # the saver's operations (checkpoints.Sink)
 
-    def send(self, operation: operations.Operation) -> None:
+    def send(self, operation: commands.Operation) -> None:
         """Queue an operation behind the events emitted so far; from any thread."""
         self._check()
         with self._changed:
             self._held.append(operation)
             self._sent += 1
-            begin = not self._ripening
-            self._ripening = max(1, self._ripening)
+            begin = not self._releasing
+            self._releasing = max(1, self._releasing)
         if begin:
-            self._soon(self._ripen, HOPS, self._sent)
+            self._soon(self._release_after, HOLD_PASSES, self._sent)
 
     async def committed(self) -> None:
         """Wait until everything sent before is committed."""
         target = self._sent
-        for _ in range(HOPS):  # give the consumer the chance to take what was emitted before
+        for _ in range(HOLD_PASSES):  # give the consumer the chance to take what was emitted before
             if not self._held:
                 break
             await asyncio.sleep(0)
@@ -185,7 +185,7 @@ class Outlet:
         if threading.get_ident() == self._loop_thread:
             self._release_drained(target)
         else:
-            self._soon(self._ripen_forced, HOPS, target)
+            self._soon(self._release_drained_after, HOLD_PASSES, target)
         while True:
             if threading.get_ident() == self._loop_thread:
                 self.flush()  # nobody else can: the loop stands still
@@ -201,29 +201,29 @@ class Outlet:
 
     # holding
 
-    def _ripen(self, hops: int, target: int) -> None:
+    def _release_after(self, hops: int, target: int) -> None:
         """One pass of the loop has gone by for the operations up to `target`."""
         if hops:
-            self._loop.call_soon(self._ripen, hops - 1, target)
+            self._loop.call_soon(self._release_after, hops - 1, target)
             return
         if self.consuming and not self.leaving():
             self._release(target)
         with self._changed:
-            self._ripening = 1 if self._held else 0
-        if self._ripening and self.consuming and not self.leaving():
-            self._loop.call_soon(self._ripen, HOPS, self._sent)
+            self._releasing = 1 if self._held else 0
+        if self._releasing and self.consuming and not self.leaving():
+            self._loop.call_soon(self._release_after, HOLD_PASSES, self._sent)
         else:
-            self._ripening = 0
+            self._releasing = 0
 
-    def resume_ripening(self) -> None:
+    def resume_releasing(self) -> None:
         """The consumer waits for the graph again: what is still held may ripen."""
-        if self._held and not self._ripening:
-            self._ripening = 1
-            self._loop.call_soon(self._ripen, HOPS, self._sent)
+        if self._held and not self._releasing:
+            self._releasing = 1
+            self._loop.call_soon(self._release_after, HOLD_PASSES, self._sent)
 
-    def _ripen_forced(self, hops: int, target: int) -> None:
+    def _release_drained_after(self, hops: int, target: int) -> None:
         if hops:
-            self._loop.call_soon(self._ripen_forced, hops - 1, target)
+            self._loop.call_soon(self._release_drained_after, hops - 1, target)
         else:
             self._release_drained(target)
 
@@ -325,9 +325,9 @@ class Outlet:
 
     def _portions(self, blobs: list[Sequence[Any]]) -> list[Sequence[Any]]:
         """Send ahead what are too many blobs for a frame; return the rest."""
-        while len(blobs) > operations.PORTION:
-            self._frame("parts", blobs[: operations.PORTION])
-            blobs = blobs[operations.PORTION :]
+        while len(blobs) > commands.PORTION:
+            self._frame("parts", blobs[: commands.PORTION])
+            blobs = blobs[commands.PORTION :]
         return blobs
 
     def _frame(self, name: str, *content: Any) -> None:
@@ -347,7 +347,7 @@ class Outlet:
                 self._unacked -= size
                 self._acked = framed
             self._changed.notify_all()
-            wake = bool(self._out or self._waiting or self._room)
+            wake = bool(self._out or self._waiting or self._window_open)
         if wake:
             self._wake()
 
@@ -375,8 +375,12 @@ class Outlet:
         for future in ready:
             if not future.done():
                 future.set_result(None)
-        if self._room is not None and not self._room.done() and (not self.congested or self._error):
-            self._room.set_result(None)
+        if (
+            self._window_open is not None
+            and not self._window_open.done()
+            and (not self.congested or self._error)
+        ):
+            self._window_open.set_result(None)
             with self._changed:
-                self._room = None
+                self._window_open = None
                 self._changed.notify_all()

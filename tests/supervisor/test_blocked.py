@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gatewayd.workers import handback, supervisor, worker
+from gatewayd.supervisor import drain, supervisor, worker
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +86,7 @@ async def test_it_is_killed_for_the_runs_beside_the_one_that_its_loop_is_in(star
     answering = asyncio.create_task(answer(scene, played, "b"))
     await scene.until(lambda: scene.gone)
     await answering
-    assert (each.blockers, each.sacrificed, each.replaced) == ({"b"}, True, True)
+    assert (each.blockers, each.killed_for_others, each.replaced) == ({"b"}, True, True)
     assert (each.how_ended, each.place) == ("its event loop was blocked", "graph.py:7 in node")
     assert scene.gone == [(each, {"a": 1, "b": 1, "c": 1}, True)]
 
@@ -95,7 +95,7 @@ async def test_it_is_killed_for_the_runs_beside_the_one_that_its_loop_is_in(star
 async def test_all_of_its_runs_are_suspected_if_it_is_not_told_which_blocks(
     start: Any, monkeypatch: pytest.MonkeyPatch, told: str | None
 ) -> None:
-    monkeypatch.setattr(handback, "LOOK_S", 0.05 if told is None else 20.0)
+    monkeypatch.setattr(drain, "LOOK_S", 0.05 if told is None else 20.0)
     scene, played, each = await blocked(start, "a", "b")
     answering = asyncio.create_task(answer(scene, played, told)) if told is not None else None
     await scene.until(lambda: scene.gone)
@@ -107,14 +107,14 @@ async def test_all_of_its_runs_are_suspected_if_it_is_not_told_which_blocks(
 async def test_one_with_a_single_run_is_left_and_ends_when_it_turns_and_the_run_has_left(
     start: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handback, "STOP_S", 20.0)
+    monkeypatch.setattr(drain, "STOP_S", 20.0)
     scene, played, each = await blocked(start, "a")
     await scene.started("run-1", 2)
     now = time.monotonic()
     for _ in range(3):
         scene.supervisor._blocked(each, now)
     assert not played.killed
-    assert not each.doomed
+    assert not each.to_be_killed
     played.habits.discard("block")
     played.say("pong", 1)
     await eventually(lambda: each.blocked_since is None)
@@ -135,12 +135,12 @@ async def test_no_more_than_some_are_left(start: Any, monkeypatch: pytest.Monkey
 
 async def test_one_that_turns_while_it_is_looked_at_is_spared(start: Any) -> None:
     _, played, each = await blocked(start, "a", "b")
-    await eventually(lambda: each.doomed)
+    await eventually(lambda: each.to_be_killed)
     played.habits.discard("block")
     played.say("pong", 1)
     await eventually(lambda: each.blocked_since is None)
     played.say("stack", 1, "graph.py:7 in node", "the stack", "b")
-    await eventually(lambda: not each.doomed)
+    await eventually(lambda: not each.to_be_killed)
     assert not played.killed
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from attrs import define
 
 from gatewayd import errors, wire
-from gatewayd.checkpointing import operations
+from gatewayd.checkpointing import commands
 
 FORMAT = 1
 """The storage format in which these rows are: the serialiser's output in one piece."""
@@ -57,14 +57,14 @@ WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ? ORDER BY task_id
 
 
 @define(eq=False)
-class Stock:
+class LanggraphFile:
     """An open file of that kind."""
 
     path: Path
     _connection: sqlite3.Connection
 
     @classmethod
-    def open(cls, path: Path) -> Stock:
+    def open(cls, path: Path) -> LanggraphFile:
         """Open a file for reading. Raises `BadConfiguration` if it is none of that kind."""
         if not path.is_file():
             raise errors.BadConfiguration(f"{path}: no such file")
@@ -102,7 +102,7 @@ class Stock:
         ).fetchone()
         return first or "", last or ""
 
-    def steps(self, thread_id: str, target: str) -> Iterator[list[operations.Operation]]:
+    def steps(self, thread_id: str, target: str) -> Iterator[list[commands.Operation]]:
         """
         Yield, in pages, what stores a thread's checkpoints and writes under the id `target`.
 
@@ -110,19 +110,19 @@ class Stock:
         """
         place = ("", "")
         while page := self._connection.execute(_CHECKPOINTS, (thread_id, *place, PAGE)).fetchall():
-            step: list[operations.Operation] = []
+            step: list[commands.Operation] = []
             for ns, checkpoint_id, parent, kind, checkpoint, metadata in page:
                 told = _metadata(checkpoint_id, metadata)
                 if not isinstance(kind, str) or not isinstance(checkpoint, bytes):
                     raise errors.Rejected(f"checkpoint {checkpoint_id} is not serialised as it should be")
-                step.append(operations.put(target, ns, checkpoint_id, parent, kind, checkpoint, told))
+                step.append(commands.put(target, ns, checkpoint_id, parent, kind, checkpoint, told))
                 step += self._writes(thread_id, target, ns, checkpoint_id)
             yield step
             place = page[-1][:2]
 
     def _writes(
         self, thread_id: str, target: str, ns: str, checkpoint_id: str
-    ) -> Iterator[operations.Operation]:
+    ) -> Iterator[commands.Operation]:
         rows = self._connection.execute(_WRITES, (thread_id, ns, checkpoint_id)).fetchall()
         for task_id, mine in groupby(rows, key=lambda row: row[0]):
             values = [[idx, channel, FORMAT, kind, value or b""] for _, idx, channel, kind, value in mine]

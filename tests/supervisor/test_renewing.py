@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from gatewayd import errors
-from gatewayd.workers import plan as plans
-from gatewayd.workers import posts
-from tests.workers.conftest import plan
+from gatewayd.supervisor import plan as plans
+from gatewayd.supervisor import replicas
+from tests.supervisor.conftest import plan
 
 
 def fresh(scene: Any, tmp_path: Path, **changes: Any) -> plans.Plan:
@@ -24,7 +24,7 @@ async def test_every_worker_is_replaced_by_one_that_has_the_new_configuration_an
 ) -> None:
     scene = await start(workers=2)
     old = list(scene.processes)
-    await scene.supervisor.renew(fresh(scene, tmp_path, environment={"A": "b"}))
+    await scene.supervisor.reload(fresh(scene, tmp_path, environment={"A": "b"}))
     new = [one for one in scene.processes if one not in old]
     assert sorted(one.order.name for one in new) == ["run-1", "run-2", "service"]
     for one in new:
@@ -40,7 +40,7 @@ async def test_the_run_workers_wait_for_the_service_worker_and_each_old_one_for_
     scene = await start(workers=2)
     old = [scene.of(name)[0] for name in ("service", "run-1", "run-2")]
     scene.habits.remove("configure")
-    renewing = asyncio.ensure_future(scene.supervisor.renew(fresh(scene, tmp_path)))
+    renewing = asyncio.ensure_future(scene.supervisor.reload(fresh(scene, tmp_path)))
     for position, name in enumerate(("service", "run-1", "run-2")):
         successor = await scene.started(name, 2)
         await scene.until(lambda successor=successor: successor.heard("configure"))
@@ -62,7 +62,7 @@ async def test_the_old_service_worker_answers_what_it_was_asked_and_the_new_one_
     (old,) = scene.of("service")
     before = asyncio.ensure_future(scene.supervisor.call("state", {"n": 1}))
     await scene.until(lambda: old.heard("call"))
-    await scene.supervisor.renew(fresh(scene, tmp_path))
+    await scene.supervisor.reload(fresh(scene, tmp_path))
     after = asyncio.ensure_future(scene.supervisor.call("state", {"n": 2}))
     new = scene.of("service")[1]
     await scene.until(lambda: new.heard("call"))
@@ -77,18 +77,18 @@ async def test_the_old_service_worker_answers_what_it_was_asked_and_the_new_one_
 async def test_nothing_has_changed_when_the_project_cannot_be_loaded(
     start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(posts, "LOAD_LIMIT_S", 20.0 if how != "hangs" else 0.01)
+    monkeypatch.setattr(replicas, "LOAD_LIMIT_S", 20.0 if how != "hangs" else 0.01)
     scene = await start()
     before = scene.supervisor.plan
     scene.habits.remove("configure")
-    renewing = asyncio.ensure_future(scene.supervisor.renew(fresh(scene, tmp_path)))
-    trial = await scene.started("service", 2)
-    await scene.until(lambda: trial.heard("configure"))
+    renewing = asyncio.ensure_future(scene.supervisor.reload(fresh(scene, tmp_path)))
+    probe = await scene.started("service", 2)
+    await scene.until(lambda: probe.heard("configure"))
     if how == "refuses":
-        trial.refusal = "agent.py: SyntaxError"
-        trial.load()
+        probe.refusal = "agent.py: SyntaxError"
+        probe.load()
     elif how == "dies":
-        trial.exit(-11)
+        probe.exit(-11)
     with pytest.raises(errors.Unavailable) as refused:
         await renewing
     assert (
@@ -114,15 +114,15 @@ async def test_a_run_worker_that_cannot_load_the_project_leaves_the_old_one_at_w
     start: Any, tmp_path: Path
 ) -> None:
     scene = await start()
-    renewing = asyncio.ensure_future(scene.supervisor.renew(fresh(scene, tmp_path)))
+    renewing = asyncio.ensure_future(scene.supervisor.reload(fresh(scene, tmp_path)))
     await scene.started("service", 2)
     scene.refusal = "out of memory"
     with pytest.raises(errors.Unavailable, match="run-1 was not replaced: out of memory"):
         await renewing
-    assert len(scene.of("run-1")) == 1 + posts.LOADS
+    assert len(scene.of("run-1")) == 1 + replicas.LOADS
     assert scene.at(scene.of("run-1")[0]) is scene.give("a")
     scene.refusal = None
-    await scene.supervisor.renew(fresh(scene, tmp_path))
+    await scene.supervisor.reload(fresh(scene, tmp_path))
     assert scene.give("b").pid == scene.of("run-1")[-1].pid
 
 
@@ -131,7 +131,7 @@ async def test_runs_go_to_workers_with_the_new_code_as_soon_as_there_is_one(
 ) -> None:
     scene = await start(workers=2)
     scene.habits.remove("configure")
-    renewing = asyncio.ensure_future(scene.supervisor.renew(fresh(scene, tmp_path)))
+    renewing = asyncio.ensure_future(scene.supervisor.reload(fresh(scene, tmp_path)))
     (await scene.started("service", 2)).load()
     new = await scene.started("run-1", 2)
     assert scene.give("early").generation == 0
@@ -151,7 +151,7 @@ async def test_a_reload_mends_a_service_worker_that_could_not_be_started_again(
     scene.of("service")[0].exit(1)
     await scene.until(lambda: scene.supervisor.trouble == "broken")
     scene.refusal = None
-    await scene.supervisor.renew(fresh(scene, tmp_path))
+    await scene.supervisor.reload(fresh(scene, tmp_path))
     assert scene.supervisor.trouble is None
     new = scene.of("service")[-1]
     asked = asyncio.ensure_future(scene.supervisor.call("state", {}))
@@ -164,7 +164,7 @@ async def test_a_reload_mends_a_service_worker_that_could_not_be_started_again(
 async def test_a_stop_in_the_middle_of_a_reload_leaves_no_process(start: Any, tmp_path: Path) -> None:
     scene = await start()
     scene.habits.remove("configure")
-    renewing = asyncio.ensure_future(scene.supervisor.renew(fresh(scene, tmp_path)))
+    renewing = asyncio.ensure_future(scene.supervisor.reload(fresh(scene, tmp_path)))
     await scene.started("service", 2)
     renewing.cancel()
     await scene.supervisor.stop()

@@ -1,4 +1,4 @@
-"""The outlet of a run: nothing overtakes what was emitted before it, and nothing more goes out than the window allows."""
+"""The outbox of a run: nothing overtakes what was emitted before it, and nothing more goes out than the window allows."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import ormsgpack
 import pytest
 
 from gatewayd.channel import frames
-from gatewayd.checkpointing import operations
+from gatewayd.checkpointing import commands
 from gatewayd.model.event import Item
-from gatewayd.worker import checkpoints, outlet
+from gatewayd.worker import checkpoints, outbox
 
 WINDOW, BACKLOG = 1000, 5000
 
@@ -57,20 +57,20 @@ def event(name: str, size: int = 1) -> Item:
     return (name, "", 3, b"x" * size)
 
 
-def operation(name: str) -> operations.Operation:
+def operation(name: str) -> commands.Operation:
     return ["delete_thread", name]
 
 
-def opened(**sizes: int) -> tuple[outlet.Outlet, Wire]:
+def opened(**sizes: int) -> tuple[outbox.Outbox, Wire]:
     wire = Wire()
-    out = outlet.Outlet(
+    out = outbox.Outbox(
         wire, "run", 1, window=sizes.get("window", WINDOW), backlog=sizes.get("backlog", BACKLOG)
     )
     out.consuming = True
     return out, wire
 
 
-async def passes(count: int = 4 * outlet.HOPS) -> None:
+async def passes(count: int = 4 * outbox.HOLD_PASSES) -> None:
     """Let the loop turn."""
     for _ in range(count):
         await asyncio.sleep(0)
@@ -111,7 +111,7 @@ async def test_an_operation_is_held_as_long_as_the_consumer_does_not_wait_for_th
     assert wire.sent == []
     out.emit(event("update"))
     out.consuming = True
-    out.resume_ripening()
+    out.resume_releasing()
     await passes()
     assert wire.sent == [("event", "update"), ("operation", "step")]
 
@@ -231,7 +231,7 @@ async def test_a_drain_that_fails_does_not_keep_the_operation() -> None:
     out, wire = opened(backlog=10)
     out.drain = lambda: out.emit(event("too large", 100))
     out.send(operation("step"))
-    with pytest.raises(outlet.BacklogExceeded):
+    with pytest.raises(outbox.BacklogExceeded):
         await out.committed()
     await passes()
     assert wire.sent == [("event", "too large"), ("operation", "step")]
@@ -261,11 +261,11 @@ async def test_a_run_over_its_window_waits_for_room() -> None:
     out.emit(event("fills it", WINDOW))
     await passes()
     assert not out.congested
-    await out.room()
+    await out.wait_for_window()
     out.emit(event("waits"))
     await passes()
     assert out.congested
-    waiting = asyncio.ensure_future(out.room())
+    waiting = asyncio.ensure_future(out.wait_for_window())
     await passes()
     assert not waiting.done()
     out.acknowledged(wire.numbers[-1])
@@ -275,10 +275,10 @@ async def test_a_run_over_its_window_waits_for_room() -> None:
 
 async def test_one_step_may_not_pile_up_more_than_the_backlog() -> None:
     out, _ = opened()
-    size = 1000 + outlet.ITEM_OVERHEAD
+    size = 1000 + outbox.ITEM_OVERHEAD
     for _ in range(BACKLOG // size):
         out.emit(event("token", 1000))
-    with pytest.raises(outlet.BacklogExceeded, match=str(BACKLOG)):
+    with pytest.raises(outbox.BacklogExceeded, match=str(BACKLOG)):
         out.emit(event("token", 1000))
 
 
@@ -343,7 +343,7 @@ async def test_a_refused_run_ends_though_its_window_is_full() -> None:
     out.emit(event("fills it", WINDOW))
     await passes()
     out.emit(event("waits", WINDOW))
-    room = asyncio.ensure_future(out.room())
+    room = asyncio.ensure_future(out.wait_for_window())
     await passes()
     out.refused("the run is not executed by this worker any more")
     await asyncio.wait_for(room, 5)

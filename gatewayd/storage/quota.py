@@ -29,7 +29,7 @@ def free_disk(folder: Path) -> int:
 
 
 @define(eq=False)
-class Room:
+class Quota:
     """The limits and how they are kept."""
 
     folder: Path
@@ -43,7 +43,7 @@ class Room:
     _looked_at: float = field(default=-1.0, init=False)
     _free: int = field(default=0, init=False)
 
-    def lacking(self, used: int) -> str | None:
+    def refusal(self, used: int) -> str | None:
         """Return the sentence for whoever is refused, or None: there is room. `used` are bytes in the database."""
         if self.max_db_size and used + (items := self._items()) >= self.max_db_size:
             return (
@@ -59,8 +59,8 @@ class Room:
 
     def require(self, used: int) -> None:
         """Raise `InsufficientStorage` if there is no room for more."""
-        if (lacking := self.lacking(used)) is not None:
-            raise InsufficientStorage(lacking)
+        if (refusal := self.refusal(used)) is not None:
+            raise InsufficientStorage(refusal)
 
     def _items(self) -> int:
         return 0 if self.store is None else pages.of_file(self.store).used

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 @define(eq=False)
-class Scanner:
+class SnapshotReader:
     """Runs functions of a read-only connection, each in one read transaction."""
 
     damage: failures.Damage

@@ -1,4 +1,4 @@
-"""Runs in the air: given to a worker in one attempt, not yet ended or parked; and how they land."""
+"""Runs in the air: given to a worker in one attempt, not yet ended or requeued; and how they land."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from gatewayd.errors import Damaged, Unavailable
 from gatewayd.model.run import Run
 from gatewayd.storage import store
 from gatewayd.streams import log as stream_log
-from gatewayd.workers import supervisor, worker
+from gatewayd.supervisor import supervisor, worker
 
 log = logging.getLogger(__name__)
 
 
 @define(eq=False)
-class Flight:
+class ActiveRun:
     """What the manager knows of a run that executes."""
 
     run: Run
@@ -43,8 +43,8 @@ class Flight:
     """Fires when the job timeout has passed and the worker has not acted on it."""
     chain: store.Chain = field(factory=store.Chain)
     """Of this attempt's checkpoint operations: none is stored behind one that could not be."""
-    landed: asyncio.Event = field(factory=asyncio.Event)
-    """Set when it is over in this attempt: ended or parked."""
+    done: asyncio.Event = field(factory=asyncio.Event)
+    """Set when it is over in this attempt: ended or requeued."""
 
     @property
     def cancelling(self) -> bool:
@@ -53,7 +53,7 @@ class Flight:
 
 
 @define(eq=False)
-class Air:
+class InFlight:
     """All flights. Whoever ends one reports it here: `land`, `left` or `over`."""
 
     storage: store.Storage
@@ -63,52 +63,52 @@ class Air:
     """Called when a place or a thread is free."""
     retry_s: float
     """Pause before a slot that could not be freed is tried again."""
-    flights: dict[str, Flight] = field(factory=dict, init=False)
+    active: dict[str, ActiveRun] = field(factory=dict, init=False)
 
-    def take_off(self, run: Run) -> Flight:
+    def start(self, run: Run) -> ActiveRun:
         """Note a run that storage has started."""
-        here = self.flights[run.run_id] = Flight(run)
-        return here
+        active = self.active[run.run_id] = ActiveRun(run)
+        return active
 
     def lost_with(self, source: worker.Worker) -> set[str]:
         """Return the runs of a worker for which nobody waits any more: fenced off or deleted."""
         return {
             run_id
-            for run_id, each in self.flights.items()
+            for run_id, each in self.active.items()
             if each.source is source and (each.fenced or each.vanished)
         }
 
-    def over(self, run: Run, here: Flight | None) -> None:
-        """The end of a run is stored; `here` is None for one that no worker had."""
-        if here is None:
+    def over(self, run: Run, active: ActiveRun | None) -> None:
+        """The end of a run is stored; `active` is None for one that no worker had."""
+        if active is None:
             self.log.close(run.thread_id)
         else:
-            here.recorded = True
-            if here.gone or not here.fenced:
-                self.land(here)
+            active.recorded = True
+            if active.gone or not active.fenced:
+                self.finish(active)
         self.freed()
 
-    def left(self, here: Flight) -> None:
+    def left(self, active: ActiveRun) -> None:
         """Nothing more of a run executes that was deleted or fenced off."""
-        here.gone = True
-        if here.vanished or (here.fenced and here.recorded):
-            self.land(here)
+        active.gone = True
+        if active.vanished or (active.fenced and active.recorded):
+            self.finish(active)
 
-    def land(self, here: Flight) -> None:
+    def finish(self, active: ActiveRun) -> None:
         """A flight is over: free its place."""
-        run_id = here.run.run_id
-        here.ended = True
-        for timer in (here.deadline, here.overtime):
+        run_id = active.run.run_id
+        active.ended = True
+        for timer in (active.deadline, active.overtime):
             if timer is not None:
                 timer.cancel()
-        if self.flights.get(run_id) is here:
-            del self.flights[run_id]
-            self.log.close(here.run.thread_id)
-        if here.source is not None:
-            self.workers.release(here.source, run_id)
-        if here.vanished or here.fenced:
-            self._release_slot(here.run)
-        here.landed.set()
+        if self.active.get(run_id) is active:
+            del self.active[run_id]
+            self.log.close(active.run.thread_id)
+        if active.source is not None:
+            self.workers.release(active.source, run_id)
+        if active.vanished or active.fenced:
+            self._release_slot(active.run)
+        active.done.set()
 
     def _release_slot(self, run: Run) -> None:
         """Free the slot that was kept because something of the run still executed."""
@@ -126,8 +126,8 @@ class Air:
         """Wait until nothing executes; False when it still does after that time."""
         try:
             async with asyncio.timeout(within_s):
-                while self.flights:
-                    await next(iter(self.flights.values())).landed.wait()
+                while self.active:
+                    await next(iter(self.active.values())).done.wait()
         except TimeoutError:
             return False
         return True

@@ -8,7 +8,7 @@ from attrs import define, field
 
 
 @define
-class Kept:
+class LruCache:
     """Keeps up to `budget` bytes; what was not used for longest goes first. What is larger is not kept."""
 
     budget: int

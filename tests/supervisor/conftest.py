@@ -14,8 +14,8 @@ import pytest
 from attrs import define, field
 
 from gatewayd.channel import frames
-from gatewayd.workers import plan as plans
-from gatewayd.workers import process, supervisor, worker
+from gatewayd.supervisor import plan as plans
+from gatewayd.supervisor import process, supervisor, worker
 
 
 @define(eq=False)
@@ -180,7 +180,7 @@ class Scene:
         self.changed()
 
     def worker_gone(self, source: worker.Worker, runs: dict[str, int], alone: bool) -> None:
-        self.gone.append((source, runs, source.condemned))
+        self.gone.append((source, runs, source.draining))
         self.changed()
 
 

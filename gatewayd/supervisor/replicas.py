@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from attrs import define, field
 
 from gatewayd import errors, loops
-from gatewayd.workers import plan as plans
-from gatewayd.workers import worker
+from gatewayd.supervisor import plan as plans
+from gatewayd.supervisor import worker
 
 log = logging.getLogger(__name__)
 
@@ -26,16 +26,16 @@ BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Waits before a worker is started again, by the number of ends in a row without a ready worker between."""
 
 
-class Staff(worker.Owner, Protocol):
+class Spawner(worker.WorkerOwner, Protocol):
     """Who starts and ends the workers (the supervisor)."""
 
     plan: plans.Plan
     """How workers that are started now are made."""
 
-    async def hire(self, each: worker.Worker, plan: plans.Plan) -> None:
+    async def spawn(self, each: worker.Worker, plan: plans.Plan) -> None:
         """Start a worker's process; it loads the project then. Raises `OSError`."""
 
-    def appoint(self, service: worker.Worker) -> None:
+    def set_service(self, service: worker.Worker) -> None:
         """Have a service worker answer what is asked from now on."""
 
     def retire(self, each: worker.Worker, reason: str) -> asyncio.Event:
@@ -43,7 +43,7 @@ class Staff(worker.Owner, Protocol):
 
 
 @define(eq=False)
-class Post:
+class Replica:
     """A place that is always to be held by a worker, one after the other."""
 
     name: str
@@ -64,64 +64,66 @@ class Post:
 
 
 @define(eq=False)
-class Posts:
+class Replicas:
     """All posts by name: service, run-1, run-2, …"""
 
-    staff: Staff
+    spawner: Spawner
     generation: int = field(default=0, init=False)
     """How often the project has been loaded anew."""
     closed: bool = field(default=False, init=False)
     """No worker is started any more."""
-    posts: dict[str, Post] = field(init=False)
+    replicas: dict[str, Replica] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        plan = self.staff.plan
-        posts = [Post("service", "service", 0)]
-        posts += [Post(f"run-{n + 1}", "run", plan.jobs_per_worker) for n in range(plan.workers)]
-        self.posts = {post.name: post for post in posts}
+        plan = self.spawner.plan
+        replicas = [Replica("service", "service", 0)]
+        replicas += [Replica(f"run-{n + 1}", "run", plan.jobs_per_worker) for n in range(plan.workers)]
+        self.replicas = {replica.name: replica for replica in replicas}
 
     def loaded(self, source: worker.Worker) -> None:
         """A worker is ready: if it ends, the next is started at once."""
-        if (post := self.posts.get(source.name)) is not None:
-            post.ends = post.kills = 0
+        if (replica := self.replicas.get(source.name)) is not None:
+            replica.ends = replica.kills = 0
 
-    def hopeless(self, source: worker.Worker) -> bool:
+    def crash_looping(self, source: worker.Worker) -> bool:
         """
         Whether workers at this one's post have ended so often while they loaded that it is no accident.
 
         To be asked once for each that has ended so.
         """
-        post = self.posts.get(source.name)
-        if post is None:
+        replica = self.replicas.get(source.name)
+        if replica is None:
             return False
-        post.kills += source.killed
-        return post.ends - post.kills >= LOADS or post.kills >= KILLS
+        replica.kills += source.killed
+        return replica.ends - replica.kills >= LOADS or replica.kills >= KILLS
 
-    async def keep(self, post: Post, turned: loops.Turned) -> None:
+    async def keep(self, replica: Replica, turned: loops.Turned) -> None:
         """Keep a post held: start a worker, wait until it is to leave or has ended, start the next."""
         while not self.closed:
-            if post.holder is not None and post.held:
+            if replica.holder is not None and replica.held:
                 turned()
-                await post.holder.leaving.wait()
+                await replica.holder.leaving.wait()
                 continue
-            await asyncio.sleep(BACKOFF_S[min(post.ends, len(BACKOFF_S) - 1)])
-            async with post.lock:
-                if post.held or self.closed:  # a reload has given it to somebody meanwhile
+            await asyncio.sleep(BACKOFF_S[min(replica.ends, len(BACKOFF_S) - 1)])
+            async with replica.lock:
+                if replica.held or self.closed:  # a reload has given it to somebody meanwhile
                     continue
-                post.ends += 1
-                each = self._for(post)
+                replica.ends += 1
+                each = self._for(replica)
                 try:
-                    await self.staff.hire(each, self.staff.plan)
+                    await self.spawner.spawn(each, self.spawner.plan)
                 except OSError as error:
-                    log.error("worker %s could not be started: %s", post.name, error)
+                    log.error("worker %s could not be started: %s", replica.name, error)
                 else:
-                    post.holder = each
+                    replica.holder = each
 
-    def _for(self, post: Post, **how: Any) -> worker.Worker:
+    def _for(self, replica: Replica, **how: Any) -> worker.Worker:
         how = {"generation": self.generation, **how}
-        return worker.Worker(name=post.name, role=post.role, capacity=post.capacity, owner=self.staff, **how)
+        return worker.Worker(
+            name=replica.name, role=replica.role, capacity=replica.capacity, owner=self.spawner, **how
+        )
 
-    async def renew(self, plan: plans.Plan) -> None:
+    async def reload(self, plan: plans.Plan) -> None:
         """
         Have the project loaded anew: every worker is replaced by one that has done so.
 
@@ -131,17 +133,17 @@ class Posts:
         place goes on as it was.
         """
         generation = self.generation + 1
-        post = self.posts["service"]
-        fresh = await self._tried(post, plan, generation)
-        self.staff.plan, self.generation = plan, generation
-        await self._install(post, fresh)
-        for post in self.posts.values():
-            if post.role == "run":
-                await self._renew_run_worker(post)
+        replica = self.replicas["service"]
+        fresh = await self._probed(replica, plan, generation)
+        self.spawner.plan, self.generation = plan, generation
+        await self._install(replica, fresh)
+        for replica in self.replicas.values():
+            if replica.role == "run":
+                await self._reload_run_worker(replica)
 
-    async def _renew_run_worker(self, post: Post) -> None:
-        holder = post.holder
-        if holder is not None and post.held and holder.generation == self.generation:  # started since then
+    async def _reload_run_worker(self, replica: Replica) -> None:
+        holder = replica.holder
+        if holder is not None and replica.held and holder.generation == self.generation:  # started since then
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOAD_LIMIT_S):
                     await holder.settled.wait()
@@ -149,20 +151,22 @@ class Posts:
                 return
         for last in (*[False] * (LOADS - 1), True):
             try:
-                fresh = await self._tried(post, self.staff.plan, self.generation)
+                fresh = await self._probed(replica, self.spawner.plan, self.generation)
             except errors.Unavailable as error:
-                log.error("worker %s could not load the project: %s", post.name, error.detail)
+                log.error("worker %s could not load the project: %s", replica.name, error.detail)
                 if last:
-                    raise errors.Unavailable(f"worker {post.name} was not replaced: {error.detail}") from None
+                    raise errors.Unavailable(
+                        f"worker {replica.name} was not replaced: {error.detail}"
+                    ) from None
             else:
-                await self._install(post, fresh)
+                await self._install(replica, fresh)
                 return
 
-    async def _tried(self, post: Post, plan: plans.Plan, generation: int) -> worker.Worker:
+    async def _probed(self, replica: Replica, plan: plans.Plan, generation: int) -> worker.Worker:
         """Start a worker and return it when it is ready. Raises `Unavailable` with the cause if it can't be."""
-        each = self._for(post, generation=generation, trial=True)
+        each = self._for(replica, generation=generation, probe=True)
         try:
-            await self.staff.hire(each, plan)
+            await self.spawner.spawn(each, plan)
             async with asyncio.timeout(LOAD_LIMIT_S):
                 await each.settled.wait()
         except TimeoutError:
@@ -171,18 +175,18 @@ class Posts:
             raise errors.Unavailable(f"no process could be started: {error}") from None
         finally:
             if each.state == "starting":
-                each.condemned = True
+                each.draining = True
                 each.kill()
         if each.state != "ready":
             raise errors.Unavailable(each.failure or f"{ENDED} ({each.how_ended})")
         return each
 
-    async def _install(self, post: Post, fresh: worker.Worker) -> None:
+    async def _install(self, replica: Replica, fresh: worker.Worker) -> None:
         """Give a post to a worker that was tried, and retire who has held it."""
-        async with post.lock:
-            old, post.holder = post.holder, fresh
-        fresh.trial = False
-        if post.role == "service" and fresh.state == "ready":
-            self.staff.appoint(fresh)
+        async with replica.lock:
+            old, replica.holder = replica.holder, fresh
+        fresh.probe = False
+        if replica.role == "service" and fresh.state == "ready":
+            self.spawner.set_service(fresh)
         if old is not None:
-            self.staff.retire(old, "the project was loaded anew")
+            self.spawner.retire(old, "the project was loaded anew")

@@ -6,17 +6,17 @@ started in addition, for one suspect run each (a run during which a process died
 run that kills its process kills nobody else, and nobody waits for it.
 
 States of a worker: ``starting`` (the process exists, the project is being loaded) → ``ready`` → ``gone``. A worker
-that is to end is first ``condemned``: it gets no new runs. `process` starts one and knows its end, `link` speaks the
+that is to end is first ``draining``: it gets no new runs. `process` starts one and knows its end, `link` speaks the
 two sockets, `worker` is one worker's state here, `supervisor` keeps them all.
 
 Service and run workers hold *posts* (service, run-1, run-2, …), one after the other. Whoever is to leave its post is
 *retired* (`Supervisor.retire`): the next is started at once, beside it, while its runs are handed back and it ends
-(`handback`). That is what is done with condemned workers, with those that have had their number of runs, and at a
-reload (`posts.Posts.renew`), where the next is ready before the old one goes. So one post may have several processes
-for a while, of which one counts. `posts` knows who holds which.
+(`drain`). That is what is done with condemned workers, with those that have had their number of runs, and at a
+reload (`replicas.Posts.reload`), where the next is ready before the old one goes. So one post may have several processes
+for a while, of which one counts. `replicas` knows who holds which.
 
 What happens on failure
-    The process ends, or a socket does: the worker is gone. Its runs are reported to the manager, which parks them;
+    The process ends, or a socket does: the worker is gone. Its runs are reported to the manager, which requeues them;
     its calls fail with `Unavailable`; a new worker takes its place, at once the first time, then more slowly.
     The project can't be loaded, or the service worker ends three times while it loads it (ten times if somebody kills
     it): at the first start that ends the daemon (exit code 78, decided by the daemon). Later it is logged and tried
@@ -29,7 +29,7 @@ What happens on failure
     It stops answering pings: its stack is asked for and logged with file and line; if not even its reader thread can
     run (C code holds the interpreter), a signal makes the process write its stacks to stderr. It gets no new runs, and
     gives back those that its loop has not begun. After `blocked_s` another takes its post. If several runs are in it
-    at `SACRIFICED_AFTER` times that, it is killed, for nothing less stops the threads of its runs: the run whose task the
+    at `KILLED_AFTER` times that, it is killed, for nothing less stops the threads of its runs: the run whose task the
     loop is in goes on in a quarantine worker (all of them, if that can't be told), the others in ordinary ones, and none gets a
     strike. One that is left with a single run stays (the graph may come back), unless a cancel or a stop has to be made
     true or there are too many of them. The service worker is replaced when it has been blocked for as long as a call may take.

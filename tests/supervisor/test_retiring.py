@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from gatewayd.workers import handback
+from gatewayd.supervisor import drain
 
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deadlines that have run out almost at once."""
-    for name in ("HAND_BACK_S", "CUT_S", "STOP_S", "PATIENCE_S"):
-        monkeypatch.setattr(handback, name, 0.01)
+    for name in ("DRAIN_S", "CUT_S", "STOP_S", "PATIENCE_S"):
+        monkeypatch.setattr(drain, name, 0.01)
 
 
 async def test_its_runs_are_asked_to_drain_and_new_ones_go_to_the_next_which_starts_at_once(
@@ -54,8 +54,8 @@ async def test_runs_that_stay_in_their_step_are_cut_and_then_the_process_is_kill
 async def test_a_run_that_leaves_when_it_is_cut_saves_its_worker_from_being_killed(
     start: Any, soon: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handback, "CUT_S", 20.0)
-    monkeypatch.setattr(handback, "STOP_S", 20.0)
+    monkeypatch.setattr(drain, "CUT_S", 20.0)
+    monkeypatch.setattr(drain, "STOP_S", 20.0)
     scene = await start()
     old = scene.give("a")
     (played,) = scene.of("run-1")
@@ -97,13 +97,13 @@ async def test_a_second_call_adds_to_the_runs_that_are_given_up(start: Any) -> N
     assert first is second
     await first.wait()
     assert scene.gone == [(old, {"a": 1, "b": 1}, True)]
-    assert old.retired == "why not"
+    assert old.retire_reason == "why not"
     await scene.started("run-1", 2)
     assert len(scene.of("run-1")) == 2
 
 
 async def test_a_worker_that_does_not_stop_is_killed(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handback, "STOP_S", 0.3)
+    monkeypatch.setattr(drain, "STOP_S", 0.3)
     scene = await start()
     (played,) = scene.of("run-1")
     played.habits.clear()
@@ -162,7 +162,7 @@ async def test_a_worker_that_has_had_its_number_of_runs_lets_them_end_and_anothe
 async def test_runs_that_take_long_are_drained_but_never_cut_when_there_is_no_hurry(
     start: Any, soon: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handback, "STOP_S", 20.0)
+    monkeypatch.setattr(drain, "STOP_S", 20.0)
     scene = await start(max_runs=1)
     old = scene.give("a")
     (played,) = scene.of("run-1")
@@ -180,7 +180,7 @@ async def test_a_cancel_that_is_not_obeyed_presses_a_worker_that_was_retired_gen
     old = scene.give("stuck")
     scene.give("b", old)
     (played,) = scene.of("run-1")
-    assert old.retired is not None
+    assert old.retire_reason is not None
     ended = scene.supervisor.retire(old, "fenced", besides=["stuck"])
     await scene.until(lambda: played.heard("drain"))
     scene.release(old, "b")

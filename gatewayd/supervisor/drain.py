@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from gatewayd.workers import worker
+from gatewayd.supervisor import worker
 
 log = logging.getLogger(__name__)
 
-HAND_BACK_S = 30.0
+DRAIN_S = 30.0
 """Time that runs which were asked to drain have to reach their next step."""
 CUT_S = 2.0
 """Time that runs which were cut have to end before their worker is killed."""
@@ -21,15 +21,15 @@ PATIENCE_S = 60.0
 """Time that runs get to end by themselves before they are asked to drain, when there is no hurry."""
 
 
-async def hand_back(each: worker.Worker, reason: str) -> None:
+async def drain_by_deadline(each: worker.Worker, reason: str) -> None:
     """
     Have a condemned worker's runs handed back, then end it; the runs that are given up are not waited for.
 
-    Runs that are still in their step after `HAND_BACK_S` are cut, and those that don't obey go down with the process;
+    Runs that are still in their step after `DRAIN_S` are cut, and those that don't obey go down with the process;
     none of them is to blame, so none gets a strike.
     """
     each.drain(None, reason)
-    if not await each.idle(HAND_BACK_S):
+    if not await each.idle(DRAIN_S):
         each.cut()
         if not await each.idle(CUT_S):
             fields = {"worker": each.name, "pid": each.pid, "runs": sorted(each.runs)}
@@ -38,13 +38,13 @@ async def hand_back(each: worker.Worker, reason: str) -> None:
             )
             if each.blocked_since is not None:
                 await _find_blockers(each)
-            each.sacrificed = True
+            each.killed_for_others = True
             each.kill()
             return
     await _end(each)
 
 
-async def let_go(each: worker.Worker, reason: str) -> None:
+async def drain_patiently(each: worker.Worker, reason: str) -> None:
     """
     End a condemned worker when its runs have left it, however long that takes.
 
@@ -57,7 +57,7 @@ async def let_go(each: worker.Worker, reason: str) -> None:
     await _end(each)
 
 
-async def sacrifice(each: worker.Worker, blocked_s: float) -> None:
+async def kill_for_others(each: worker.Worker, blocked_s: float) -> None:
     """
     Kill a worker whose loop is blocked, so that the other runs in it go on elsewhere.
 
@@ -65,7 +65,7 @@ async def sacrifice(each: worker.Worker, blocked_s: float) -> None:
     """
     await _find_blockers(each)
     if each.state == "gone" or each.blocked_since is None:  # it turns again
-        each.doomed = False
+        each.to_be_killed = False
         each.blockers.clear()
         return
     alone = f"run {min(each.blockers)} goes" if len(each.blockers) == 1 else "each of them goes"
@@ -80,7 +80,7 @@ async def sacrifice(each: worker.Worker, blocked_s: float) -> None:
         alone,
         extra={"fields": {**fields, "blockers": sorted(each.blockers), "runs": sorted(each.runs)}},
     )
-    each.condemned = each.sacrificed = True
+    each.draining = each.killed_for_others = True
     each.kill("its event loop was blocked")
 
 
@@ -92,7 +92,7 @@ async def _find_blockers(each: worker.Worker) -> None:
 
 async def _end(each: worker.Worker) -> None:
     """End a worker that nothing is left to wait for: by itself if it can."""
-    if each.state == "ready" and not each.runs and not each.given_up:
+    if each.state == "ready" and not each.runs and not each.abandoned:
         each.stop()
         try:
             async with asyncio.timeout(STOP_S):

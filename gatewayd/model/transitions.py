@@ -5,15 +5,15 @@ A run::
                     START                      FINISH
       CREATE ──▶ pending ──▶ running ───────────────▶ success       the graph ended, or stopped at a question
                     ▲           │                     error         it raised, or was put aside
-                    └── PARK ───┘                     timeout       it executed longer than allowed
+                    └── REQUEUE ───┘                     timeout       it executed longer than allowed
                     │                                 interrupted   it was cancelled
                     └────────────── FINISH ─────────▶ (a rollback leaves no row)
 
       CREATE  a request, a cron
       START   the claimer, or the creation itself when thread and worker are free; takes the thread's slot
-      PARK    its worker died, its daemon died, or it was handed back; keeps the slot
+      REQUEUE    its worker died, its daemon died, or it was handed back; keeps the slot
       FINISH  its worker's last frame; or the daemon, for a run that no worker has: cancelled before its start or while
-              parked, put aside, fenced off; frees the slot
+              requeued, put aside, fenced off; frees the slot
 
 A move is one conditional UPDATE (`storage.sqlite.runs`), whose WHERE is the move's `before`: of two that race one wins.
 A wish to cancel (`cancel_action`) is not a state: the run stays pending or running until it has ended by it. It can't be
@@ -40,7 +40,7 @@ FAILED: Final[frozenset[str]] = frozenset({"error", "timeout"})
 
 
 @frozen
-class Move:
+class Transition:
     """A change of a run's status."""
 
     before: frozenset[str]
@@ -49,12 +49,12 @@ class Move:
     """Statuses to which it leads."""
 
 
-CREATE: Final = Move(frozenset(), frozenset({"pending"}))
-START: Final = Move(frozenset({"pending"}), frozenset({"running"}))
-PARK: Final = Move(frozenset({"running"}), frozenset({"pending"}))
-FINISH: Final = Move(ACTIVE, ENDED)
+CREATE: Final = Transition(frozenset(), frozenset({"pending"}))
+START: Final = Transition(frozenset({"pending"}), frozenset({"running"}))
+REQUEUE: Final = Transition(frozenset({"running"}), frozenset({"pending"}))
+FINISH: Final = Transition(ACTIVE, ENDED)
 
-MOVES: Final = (CREATE, START, PARK, FINISH)
+TRANSITIONS: Final = (CREATE, START, REQUEUE, FINISH)
 
 
 def thread_status(*, active: bool, failed: bool, waiting: bool) -> ThreadStatus:

@@ -13,7 +13,7 @@ from attrs import define, field
 
 from gatewayd import errors, logs
 from gatewayd.channel import frames
-from gatewayd.workers import link, process
+from gatewayd.supervisor import link, process
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Gone(errors.Unavailable):
     """The worker ended before it answered; another one may."""
 
 
-class Owner(Protocol):
+class WorkerOwner(Protocol):
     """Who is told of a worker's doings (the supervisor)."""
 
     def frame(self, worker: Worker, frame: list[Any], size: int) -> None:
@@ -92,19 +92,19 @@ class Worker:
     name: str
     role: Role
     capacity: int
-    owner: Owner
+    owner: WorkerOwner
     generation: int = 0
     """Which loading of the project it does: 0 that of the start, then one more with every reload."""
-    trial: bool = False
+    probe: bool = False
     """It is started by a reload, which decides what becomes of it; how its loading ends concerns nobody else."""
     state: State = field(default="starting", init=False)
-    condemned: bool = field(default=False, init=False)
+    draining: bool = field(default=False, init=False)
     """No new runs; it is to end."""
-    retired: str | None = field(default=None, init=False)
+    retire_reason: str | None = field(default=None, init=False)
     """Why it is being retired (`Supervisor.retire`)."""
-    pressed: bool = field(default=False, init=False)
+    hurried: bool = field(default=False, init=False)
     """Its runs don't get all the time they want to leave it."""
-    given_up: set[str] = field(factory=set, init=False)
+    abandoned: set[str] = field(factory=set, init=False)
     """Runs of it that will never end by themselves: nobody waits for them."""
     leaving: asyncio.Event = field(factory=asyncio.Event, init=False)
     """Another one is to take its post: it is being retired, or gone."""
@@ -135,9 +135,9 @@ class Worker:
     """Where the loop was seen to be blocked: file:line."""
     replaced: bool = field(default=False, init=False)
     """Another has its post because its loop does not turn. If it dies by itself, its runs are to blame all the same."""
-    doomed: bool = field(default=False, init=False)
+    to_be_killed: bool = field(default=False, init=False)
     """It is about to be killed for the sake of the runs beside those that block it."""
-    sacrificed: bool = field(default=False, init=False)
+    killed_for_others: bool = field(default=False, init=False)
     """It was killed for their sake, or because it did not end: none of its runs is to blame for that."""
     blockers: set[str] = field(factory=set, init=False)
     """Runs that blocked it when it was killed."""
@@ -163,12 +163,12 @@ class Worker:
     @property
     def takes(self) -> bool:
         """Whether it takes runs as far as it has places for them."""
-        return self.state == "ready" and not self.condemned and self.blocked_since is None
+        return self.state == "ready" and not self.draining and self.blocked_since is None
 
     @property
     def busy(self) -> bool:
         """Whether there is something to wait for: a run that may end, a question that may be answered."""
-        return self.state != "gone" and bool(self.runs.keys() - self.given_up or self._calls)
+        return self.state != "gone" and bool(self.runs.keys() - self.abandoned or self._calls)
 
     @property
     def late(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gatewayd.workers import memory
+from gatewayd.supervisor import memory
 
 
 def test_what_a_process_uses_is_told_in_bytes_and_of_one_that_is_gone_nothing() -> None:

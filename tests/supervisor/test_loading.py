@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from gatewayd.workers import posts, supervisor
-from tests.workers import conftest
+from gatewayd.supervisor import replicas, supervisor
+from tests.supervisor import conftest
 
 END = -signal.SIGKILL
 
@@ -18,7 +18,7 @@ END = -signal.SIGKILL
 @pytest.fixture
 async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[conftest.Scene]:
     """A supervisor whose workers have been told to load the project, and load."""
-    monkeypatch.setattr(posts, "BACKOFF_S", (0.0,))
+    monkeypatch.setattr(replicas, "BACKOFF_S", (0.0,))
     made = conftest.Scene(supervisor.Supervisor(conftest.plan(tmp_path)), habits={"stop"})
     made.supervisor.begin, made.supervisor.listener = made.begin, made
     await made.supervisor.start()
