@@ -1,7 +1,8 @@
 """gatewayd: a self-hosted server for LangGraph agents on one box.
 
-Two kinds of processes on one SQLite file. The *daemon* speaks HTTP, admits runs, gives them to workers and stores what
-comes back; it imports neither langgraph nor anybody's code. *Workers* execute graphs and answer what needs them.
+Two kinds of processes on one SQLite file. The *daemon* speaks HTTP, admits runs, gives them to workers and
+stores what comes back; it imports neither langgraph nor anybody's code. *Workers* execute graphs and answer
+what needs them.
 
 Where things are, from the socket inwards (each package's docstring is its design):
 
@@ -14,7 +15,7 @@ Where things are, from the socket inwards (each package's docstring is its desig
     assistants, threads, items  what requests mean that are about neither runs nor HTTP
     webhooks             telling the end of a run to a URL
     graphs               which worker calls know a graph of the project
-    workers              the worker processes as the daemon sees them
+    supervisor           the worker processes as the daemon sees them
     streams              the log of each thread and the cursors over it; how events look in a protocol
     storage              one operation per state change; the only place above which nobody knows SQL
     worker               the worker process: graphs, saver, state, store
@@ -32,9 +33,31 @@ Where things are, from the socket inwards (each package's docstring is its desig
     excerpts             the beginnings of texts that are too long
     histogram            counting numbers by their size
 
-Imports go down this list, never up, and import-linter proves it (pyproject.toml); `worker` is imported by the command
-alone. The way of a run: `api.runs` → `api.admission` → `runs.manager` → `channel` → `worker.core` → `worker.execute` →
-`worker.outbox` → back over the channel → `streams.log` → `storage` → `streams.hub` → `api.sse`.
+Imports go down this list, never up, and import-linter proves it (pyproject.toml); `worker` is imported by the
+command alone. The way of a run: `api.runs` → `api.admission` → `runs.manager` → `channel` → `worker.core` →
+`worker.execute` → `worker.outbox` → back over the channel → `streams.log` → `storage` → `streams.hub` →
+`api.sse`.
+
+Terms. *Assistant, thread, run, cron, checkpoint, interrupt* are the API's. What is ours:
+
+    daemon        the process that speaks HTTP and owns the database
+    worker        a process that executes graphs; a *run worker* executes runs, the *service worker* answers
+                  questions about states, a *quarantine* worker executes one suspect run
+    replica       a worker that the settings ask for; its processes follow each other
+    active run    a run that a worker has, in one attempt; all of them are *in flight*
+    attempt       one execution of a run by one worker, counted from 1
+    requeue       to make a run that was executing pending again; it resumes from its last checkpoint
+    hand back     what a worker does with a run that it is to leave at the next step: it is requeued, without
+                  a strike
+    strike        a death of a run's worker without progress of the run; too many put it aside
+    suspect       a run with strikes, or at which the daemon died; it executes alone
+    fenced off    recorded as ended although something of it may still execute; what it sends is refused
+    slot          a thread's lock: one run or one operation has it
+    log, chunk    all events of a thread in their order; the part of it that is stored and read at once
+    cursor        a reader's place in a log
+    gap           events that a reader has missed because they are not kept any more
+    projection    what storage keeps of a state for searches and lists: values, next nodes, interrupts
+    blob, manifest  a piece of a large value, stored once; the list of the pieces of one value
 """
 
 __version__ = "0.1.0"

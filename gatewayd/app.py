@@ -1,7 +1,8 @@
 """The composition root: which part gets which other, in the order in which they start and stop.
 
-`open_services` starts storage, log, hub, workers' supervisor and run manager, each depending on those before it, and
-stops them in the reverse order. `reload` exchanges the project under them. `build_app` makes the HTTP application over them and does no I/O.
+`open_services` starts storage, log, hub, workers' supervisor and run manager, each depending on those before
+it, and stops them in the reverse order. `reload` exchanges the project under them. `build_app` makes the HTTP
+application over them and does no I/O.
 """
 
 from __future__ import annotations
@@ -136,8 +137,8 @@ async def reload(services: keys.Services, served: project.Project) -> None:
     """
     Serve this project from now on, without closing a connection.
 
-    New workers load it, then its graphs get their assistants, then requests see it. Raises `Unavailable` with the
-    cause when it can't be loaded: the project from before is served then.
+    New workers load it, then its graphs get their assistants, then requests see it. Raises `Unavailable` with
+    the cause when it can't be loaded: the project from before is served then.
     """
     assert services.api_url is not None
     await services.workers.reload(plan_of(services.settings, served, services.api_url))

@@ -1,7 +1,8 @@
-"""What can be asked about assistants: which there are, what a client's name for one means, and what their graphs are.
+"""What can be asked about assistants: which there are, what a client's name for one means, and what their
+graphs are.
 
-The `config` and `context` of an assistant are two spellings of one thing: what `config.configurable` says, `context`
-says too, and the other way round. Graphs are described where they are, in the service worker.
+The `config` and `context` of an assistant are two spellings of one thing: what `config.configurable` says,
+`context` says too, and the other way round. Graphs are described where they are, in the service worker.
 """
 
 from __future__ import annotations
@@ -117,7 +118,9 @@ class Assistants:
         return await self.storage.assistant_version_set(self.identifier(assistant), version, self.now())
 
     async def search(self, search: store.AssistantSearch) -> list[Assistant]:
-        """Return up to `limit` + 1 assistants (one more tells that there are more). Raises `NotFound` (graph)."""
+        """
+        Return up to `limit` + 1 assistants (one more tells that there are more). Raises `NotFound` (graph).
+        """
         if search.graph_id is not None:
             graphs.require(self.graphs, search.graph_id)
         return await self.storage.assistants_search(search)
@@ -131,7 +134,10 @@ class Assistants:
     # their graphs
 
     async def graph(self, assistant: str, *, xray: bool | int) -> bytes:
-        """Return the JSON of the graph's drawing, with `xray` levels of graphs inside (true: all). Raises `NotFound`."""
+        """
+        Return the JSON of the graph's drawing, with `xray` levels of graphs inside (true: all). Raises
+        `NotFound`.
+        """
         return await self._described("graph", assistant, xray=xray)
 
     async def schemas(self, assistant: str) -> bytes:
@@ -139,7 +145,10 @@ class Assistants:
         return await self._described("schemas", assistant)
 
     async def subgraphs(self, assistant: str, *, namespace: str | None, recurse: bool) -> bytes:
-        """Return the JSON of the schemas of graphs inside by namespace; of one only if it is named. Raises `NotFound`."""
+        """
+        Return the JSON of the schemas of graphs inside by namespace; of one only if it is named. Raises
+        `NotFound`.
+        """
         return await self._described("subgraphs", assistant, namespace=namespace, recurse=recurse)
 
     async def _described(self, method: str, assistant: str, **params: Any) -> bytes:
@@ -158,7 +167,10 @@ class Assistants:
 def coupled(
     config: dict[str, Any] | None, context: dict[str, Any] | None
 ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """Return config and context with what is said in one of them said in both. Raises `Rejected` if both say something."""
+    """
+    Return config and context with what is said in one of them said in both. Raises `Rejected` if both say
+    something.
+    """
     configurable = (config or {}).get("configurable")
     if configurable and context:
         raise Rejected(BOTH)

@@ -1,9 +1,10 @@
 """The command ``gatewayd``: arguments in, exit code out.
 
-Exit codes: 0 ended as asked; 1 the data directory is held by another daemon, the project was not reloaded, the database
-can't be used now (locked, read-only, no room), or not all was imported; 2 wrong arguments; 65 (EX_DATAERR) the database is
-damaged; 78 (EX_CONFIG) the settings, langgraph.json or the project can't be used. What each command needs is imported when it is called: ``--version`` costs nothing, and a worker doesn't load
-the server.
+Exit codes: 0 ended as asked; 1 the data directory is held by another daemon, the project was not reloaded,
+the database can't be used now (locked, read-only, no room), or not all was imported; 2 wrong arguments; 65
+(EX_DATAERR) the database is damaged; 78 (EX_CONFIG) the settings, langgraph.json or the project can't be
+used. What each command needs is imported when it is called: ``--version`` costs nothing, and a worker doesn't
+load the server.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code; wrong arguments raise SystemExit(2), as argparse does."""
+    """
+    Run the command line and return the exit code; wrong arguments raise SystemExit(2), as argparse does.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["worker"]:  # started by the daemon only, hence not in the help
         from gatewayd.worker import process
@@ -128,7 +131,8 @@ def _settings_anyhow(given: argparse.Namespace) -> Settings:
     """
     Return the settings, those that can be had without a project if it is somewhere else or broken.
 
-    Then the data directory is the one that is named, or lies where the project's file would be. Raises `BadConfiguration`.
+    Then the data directory is the one that is named, or lies where the project's file would be. Raises
+    `BadConfiguration`.
     """
     from pathlib import Path
 

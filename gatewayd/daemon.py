@@ -1,18 +1,21 @@
 """The daemon process: socket, lock, signals, exit codes; and the order of start and stop.
 
-Start: the data directory is locked, what the workers of an earlier daemon left behind is killed, the socket is bound (a
-client that comes early waits in its backlog), storage is opened and orphans are made pending again, then the first
-request is accepted. The workers load the project meanwhile; "serving" is printed when the service worker has.
+Start: the data directory is locked, what the workers of an earlier daemon left behind is killed, the socket
+is bound (a client that comes early waits in its backlog), storage is opened and orphans are made pending
+again, then the first request is accepted. The workers load the project meanwhile; "serving" is printed when
+the service worker has.
 
-Stop (SIGTERM, SIGINT): no new runs; all runs are handed back to storage; connections are aborted without their last
-chunk, so that clients know that they were cut; the workers end, the writer is flushed, the lock is released.
+Stop (SIGTERM, SIGINT): no new runs; all runs are handed back to storage; connections are aborted without
+their last chunk, so that clients know that they were cut; the workers end, the writer is flushed, the lock is
+released.
 
-Reload (SIGHUP): langgraph.json is read again, the project is loaded by new workers, see `reload` and `app.reload`. When
-the terminal that it was started from hangs up, which is told by the same signal, it stops (not so under nohup).
+Reload (SIGHUP): langgraph.json is read again, the project is loaded by new workers, see `reload` and
+`app.reload`. When the terminal that it was started from hangs up, which is told by the same signal, it stops
+(not so under nohup).
 
-Exit codes: 0 stopped in order; 1 can't start (port or data directory in use, or the database can't be used now); 65 the
-database is damaged; 78 the configuration or the project can't be used (after these two the service manager need not
-try again).
+Exit codes: 0 stopped in order; 1 can't start (port or data directory in use, or the database can't be used
+now); 65 the database is damaged; 78 the configuration or the project can't be used (after these two the
+service manager need not try again).
 """
 
 from __future__ import annotations
@@ -50,7 +53,9 @@ LEFTOVERS_S = 5.0
 """How long the workers of a killed daemon may take to be gone."""
 LEFTOVERS_LOOK_S = 0.01
 SWITCH_INTERVAL_S = 0.0005
-"""The writer's thread asks for the interpreter after each statement; the default of 5 ms would be its price."""
+"""
+The writer's thread asks for the interpreter after each statement; the default of 5 ms would be its price.
+"""
 
 
 class PortBusy(Exception):
@@ -121,7 +126,9 @@ def _graphs(served: project.Project) -> str:
 
 
 def _on_hangup(ask: Callable[[], None], stop: Callable[[], None], *, immune: bool) -> Callable[[], None]:
-    """Return what SIGHUP does: a reload, unless it means that the terminal is gone, which the `immune` survive."""
+    """
+    Return what SIGHUP does: a reload, unless it means that the terminal is gone, which the `immune` survive.
+    """
     terminal = _has_terminal()
 
     def hangup() -> None:
@@ -170,7 +177,9 @@ async def running(
     url: str,
     writer: writing.WriterFactory = writing.Writer,
 ) -> AsyncIterator[keys.Services]:
-    """Accept requests on `sock` as long as the context lasts. `writer` is for tests that crash at chosen points."""
+    """
+    Accept requests on `sock` as long as the context lasts. `writer` is for tests that crash at chosen points.
+    """
     async with composition.open_services(options, served, url, writer) as services:
         runner = server.Runner(
             composition.build_app(services), handler_cancellation=True, access_log=None, shutdown_timeout=1.0
@@ -234,8 +243,8 @@ def held(data_dir: Path) -> Iterator[None]:
     """
     Hold the data directory for this process; nothing of an earlier daemon works on it when this yields.
 
-    What is made inside the block can be read by no other account. Raises `DataDirBusy`, which says who holds it, and
-    `BadConfiguration` when it can't be made.
+    What is made inside the block can be read by no other account. Raises `DataDirBusy`, which says who holds
+    it, and `BadConfiguration` when it can't be made.
     """
     with permissions.private_umask(), _lock_of(data_dir) as lock:
         if not _locked(lock):
@@ -277,7 +286,9 @@ def _is_ours(path: Path) -> bool:
 
 
 def _locked(lock: IO[str]) -> bool:
-    """Take the lock; a second time, for somebody may just have looked whether it is held (`reload.request`)."""
+    """
+    Take the lock; a second time, for somebody may just have looked whether it is held (`reload.request`).
+    """
     for last in (False, True):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -290,7 +301,9 @@ def _locked(lock: IO[str]) -> bool:
 
 
 def _clear_leftovers(path: Path) -> None:
-    """Kill what workers of an earlier daemon, which hold this lock, have left; they are gone when this returns."""
+    """
+    Kill what workers of an earlier daemon, which hold this lock, have left; they are gone when this returns.
+    """
     with path.open("a+") as lock:
         for pid in process.kill_marked(process.mark_of(path)):
             log.warning("killed process %d, which the workers of an earlier gatewayd left behind", pid)

@@ -1,9 +1,9 @@
 """How many files and sockets this process may have open, and what it leaves for its own.
 
-The soft limit is raised to the hard one. Clients get what is left after a reserve: for the database and its readers, the
-channels of the workers, webhooks, and connections that are being refused. So clients alone can't bring it about that
-SQLite or a new worker finds no descriptor. Should there be none all the same (the whole system may have run out of
-them), the loop tries to accept again each second, which is told once a minute.
+The soft limit is raised to the hard one. Clients get what is left after a reserve: for the database and its
+readers, the channels of the workers, webhooks, and connections that are being refused. So clients alone can't
+bring it about that SQLite or a new worker finds no descriptor. Should there be none all the same (the whole
+system may have run out of them), the loop tries to accept again each second, which is told once a minute.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ def raise_limit() -> int:
 
 
 def connections(limit: int, wanted: int, workers: int) -> int:
-    """Return how many connections there may be under a limit of descriptors; `wanted` at most, and say if it is fewer."""
+    """
+    Return how many connections there may be under a limit of descriptors; `wanted` at most, and say if it is
+    fewer.
+    """
     room = max(FEWEST, limit - RESERVE - EACH_WORKER * workers)
     if room < wanted:
         log.warning(
@@ -58,7 +61,10 @@ _failed = logs.Seldom()
 
 
 def on_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what has gone wrong in an event loop; asyncio's own handler writes a traceback for each connection that waits."""
+    """
+    Log what has gone wrong in an event loop; asyncio's own handler writes a traceback for each connection
+    that waits.
+    """
     if context.get("message") != ACCEPT_FAILED:
         loop.default_exception_handler(context)
     elif (times := _failed.times()) is not None:

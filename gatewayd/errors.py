@@ -79,7 +79,10 @@ class Unanswered(GatewaydError):
 
 
 class Unreadable(GatewaydError):
-    """Something that is stored can't be read: it is damaged, incomplete, of a newer version or sealed with another key."""
+    """
+    Something that is stored can't be read: it is damaged, incomplete, of a newer version or sealed with
+    another key.
+    """
 
 
 class BadConfiguration(GatewaydError):

@@ -1,10 +1,11 @@
 """What is wrong with the server: checks, each of which yields findings, for whoever asks how it is.
 
-A finding is *fatal* if the server does not accept runs because of it, or does not start them; a probe may take a server with
-such findings out of service. The others are warnings: a server that serves is not to be restarted because of them.
+A finding is *fatal* if the server does not accept runs because of it, or does not start them; a probe may
+take a server with such findings out of service. The others are warnings: a server that serves is not to be
+restarted because of them.
 
-The checks are plain functions of the parts that they look at, so that a command can use those that need no running
-daemon. `Health` makes all of them for a running one, at most once a second, however many ask.
+The checks are plain functions of the parts that they look at, so that a command can use those that need no
+running daemon. `Health` makes all of them for a running one, at most once a second, however many ask.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ LOCKED_S: Final = 1.0
 NO_WORKER_S: Final = 30.0
 """How long there may be no worker that takes runs: it loads the project, perhaps."""
 FAILURES: Final = 2
-"""Errors of a loop in a row from which on it counts as down; after the first one it has not been called again yet."""
+"""
+Errors of a loop in a row from which on it counts as down; after the first one it has not been called again
+yet.
+"""
 GIVEN_UP_S: Final = 24 * 3600.0
 """How far back webhooks are counted that could not be delivered."""
 

@@ -23,7 +23,6 @@ class Histogram:
         self.buckets = [0] * (len(self.bounds) + 1)
 
     def add(self, number: float) -> None:
-        """Count one."""
         self.count += 1
         self.total += number
         self.buckets[bisect.bisect_left(self.bounds, number)] += 1

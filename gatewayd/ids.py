@@ -1,4 +1,6 @@
-"""Identifiers: UUIDv7 for threads and runs, UUIDv5 for system assistants, and the spellings clients may send."""
+"""
+Identifiers: UUIDv7 for threads and runs, UUIDv5 for system assistants, and the spellings clients may send.
+"""
 
 from __future__ import annotations
 

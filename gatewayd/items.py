@@ -41,8 +41,9 @@ class Items:
         """
         Store an item in the place of another with its key.
 
-        `index`: None for the fields of the configuration, False for none, or paths. `ttl` is in minutes; without it,
-        and unless it is to be there `for_ever`, the configuration's default counts. Raises `Rejected`, `InsufficientStorage`.
+        `index`: None for the fields of the configuration, False for none, or paths. `ttl` is in minutes;
+        without it, and unless it is to be there `for_ever`, the configuration's default counts. Raises
+        `Rejected`, `InsufficientStorage`.
         """
         if not namespace:
             raise Rejected("Namespace cannot be empty.")
@@ -82,7 +83,10 @@ class Items:
         query: str | None,
         refresh: bool | None,
     ) -> list[Item]:
-        """Return items below a namespace: by meaning if there is an index, else the latest first. Raises `Rejected`."""
+        """
+        Return items below a namespace: by meaning if there is an index, else the latest first. Raises
+        `Rejected`.
+        """
         _check(prefix)
         found: list[Item] = await self._do(
             {

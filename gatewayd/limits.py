@@ -1,4 +1,7 @@
-"""What the parts of a body may have at most: those that the server itself stores beside each other, reads and compares."""
+"""
+What the parts of a body may have at most: those that the server itself stores beside each other, reads and
+compares.
+"""
 
 from __future__ import annotations
 

@@ -6,16 +6,17 @@ Text, one line a record, a traceback below it::
 
 JSON, one object a line: ``timestamp``, ``level``, ``logger``, ``event``, the fields, ``exception``.
 
-Fields come from three places: ``extra=fields(status="success")`` at the call, any other ``extra`` of a library or of user
-code, and `bind`, which gives every record of the current task or thread the ids it belongs to. Bound fields are looked up only when a record is really written, so a level
-that is off costs what it costs in the standard library; where even building the fields matters, ask `isEnabledFor`.
+Fields come from three places: ``extra=fields(status="success")`` at the call, any other ``extra`` of a
+library or of user code, and `bind`, which gives every record of the current task or thread the ids it belongs
+to. Bound fields are looked up only when a record is really written, so a level that is off costs what it
+costs in the standard library; where even building the fields matters, ask `isEnabledFor`.
 
-Text that users control can't forge a line: in messages and values control characters are escaped, and the further
-lines of a message are indented.
+Text that users control can't forge a line: in messages and values control characters are escaped, and the
+further lines of a message are indented.
 
-Nor can it flood the log: each argument of a message, each field and each exception's text is cut at `excerpts.LOGGED`
-bytes, a traceback at `LONGEST_TRACEBACK` characters. A traceback that was written less than `SAME_S` seconds ago is not repeated:
-the record names the moment at which it was.
+Nor can it flood the log: each argument of a message, each field and each exception's text is cut at
+`excerpts.LOGGED` bytes, a traceback at `LONGEST_TRACEBACK` characters. A traceback that was written less than
+`SAME_S` seconds ago is not repeated: the record names the moment at which it was.
 """
 
 from __future__ import annotations
@@ -65,13 +66,16 @@ _ESCAPED = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if
 
 
 def fields(**values: Any) -> dict[str, Fields]:
-    """Return the `extra` argument of a logging call: ``log.info("run ended", extra=fields(status=status))``."""
+    """
+    Return the `extra` argument of a logging call: ``log.info("run ended", extra=fields(status=status))``.
+    """
     return {"fields": values}
 
 
 class Seldom:
     """
-    What is told once a minute, however often it happens: ``if (times := seldom.times()) is not None: log.warning(…)``.
+    What is told once a minute, however often it happens: ``if (times := seldom.times()) is not None:
+    log.warning(…)``.
 
     The first time is told at once, and those in between with the next.
     """
@@ -97,7 +101,8 @@ class bind:  # noqa: N801  used like a function
     """
     Give all records written inside the ``with`` block these fields: ``with logs.bind(run_id=run_id): …``.
 
-    Holds for the current task or thread and for the tasks it starts; nested blocks add up. None leaves a field out.
+    Holds for the current task or thread and for the tasks it starts; nested blocks add up. None leaves a
+    field out.
     """
 
     __slots__ = ("_token", "_values")
@@ -115,7 +120,10 @@ class bind:  # noqa: N801  used like a function
 
 
 def attach(**values: Any) -> Token[Fields | None]:
-    """Do what entering `bind` does, where a ``with`` block doesn't fit; undo it with `detach` in the same context."""
+    """
+    Do what entering `bind` does, where a ``with`` block doesn't fit; undo it with `detach` in the same
+    context.
+    """
     return _bound.set({**(_bound.get() or {}), **values})
 
 
@@ -130,7 +138,9 @@ def bound() -> Fields:
 
 
 CHATTY = ("aiosqlite", "asyncio", "httpcore")
-"""Libraries that tell at DEBUG each statement or each byte sent; they do so only if they are named in `levels`."""
+"""
+Libraries that tell at DEBUG each statement or each byte sent; they do so only if they are named in `levels`.
+"""
 
 ATTRIBUTES = frozenset(logging.makeLogRecord({}).__dict__) | {
     "message",
@@ -152,8 +162,8 @@ def configure(
     """
     Send the records of all loggers from this level on to the stream (default: stderr as it is now).
 
-    `levels` are those of single loggers, by name. May be called again; the last call holds. Handlers that others have put
-    on the root logger stay. Colours are used in text on a terminal only.
+    `levels` are those of single loggers, by name. May be called again; the last call holds. Handlers that
+    others have put on the root logger stay. Colours are used in text on a terminal only.
     """
     stream = sys.stderr if stream is None else stream
     for name in CHATTY:
@@ -181,7 +191,10 @@ class Whole(str):
 
 
 APART = ("gatewayd.stdout", "gatewayd.stderr")
-"""Loggers of what is printed. They are told by our handler alone: one of user code's may write to the very stream."""
+"""
+Loggers of what is printed. They are told by our handler alone: one of user code's may write to the very
+stream.
+"""
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -276,7 +289,9 @@ class _Tracebacks:
         """When each was written, as a number and as the log tells it; the earliest first."""
 
     def of(self, record: logging.LogRecord) -> dict[str, str]:
-        """Return what follows a record: its exception's traceback, and the stack that it was asked to tell."""
+        """
+        Return what follows a record: its exception's traceback, and the stack that it was asked to tell.
+        """
         found = {}
         if record.exc_info and record.exc_info[0] is not None:
             found["exception"] = self._once(_traceback(record.exc_info), record)

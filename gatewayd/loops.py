@@ -1,7 +1,8 @@
 """Loops that go on as long as the daemon: what keeps one going after an error, and what is known of each.
 
-A loop is a task (`tasks.Group.spawn_forever`) or a thread (`in_thread`). Whatever its body raises is logged, and the body is
-called again after a pause that grows while it keeps failing. A body that returns without being told to has failed, too.
+A loop is a task (`tasks.Group.spawn_forever`) or a thread (`in_thread`). Whatever its body raises is logged,
+and the body is called again after a pause that grows while it keeps failing. A body that returns without
+being told to has failed, too.
 
 `Loop` holds what health asks: whether the body has failed since it last completed a round of its work.
 """
@@ -23,9 +24,14 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
 LONGEST_EXPECTED_PAUSE_S: Final = 2.0
-"""Longest pause after an error that we raise on purpose: the database is locked, the disk is full. It may be over soon."""
+"""
+Longest pause after an error that we raise on purpose: the database is locked, the disk is full. It may be
+over soon.
+"""
 FORGOTTEN_AFTER_S: Final = 60.0
-"""An error this long after the one before begins a new series: a short pause, and its traceback in the log."""
+"""
+An error this long after the one before begins a new series: a short pause, and its traceback in the log.
+"""
 LAST_TRIES: Final = 5
 """Failures in a row after which a thread that has been told to close is given up."""
 
@@ -70,7 +76,9 @@ class Loop:
             self.failures, self.error = 0, ""
 
     def failed(self, error: BaseException) -> float:
-        """Note and log why its body has ended; return for how many seconds to wait before it is called again."""
+        """
+        Note and log why its body has ended; return for how many seconds to wait before it is called again.
+        """
         now = time.monotonic()
         said = error.detail if isinstance(error, GatewaydError) else f"{type(error).__name__}: {error}"
         if now - self._failed_at > FORGOTTEN_AFTER_S:

@@ -1,10 +1,11 @@
 """What the C library keeps of freed memory is given back to the system.
 
-glibc takes small and middle-sized blocks from one heap and gives back only what lies free at its upper end. When many
-readers of a stream have left, or large states have been joined, the heap is mostly free and stays as large as it was:
-after 300 slow readers of a 68 MB stream the daemon kept 244 MB, of which `malloc_trim` gave back 200. So the library is
-asked now and then how much is free; when `WORTH` has been freed since the last time, the heap is trimmed, which takes a
-millisecond for each 10 MB. Other C libraries (musl, macOS) give memory back by themselves.
+glibc takes small and middle-sized blocks from one heap and gives back only what lies free at its upper end.
+When many readers of a stream have left, or large states have been joined, the heap is mostly free and stays
+as large as it was: after 300 slow readers of a 68 MB stream the daemon kept 244 MB, of which `malloc_trim`
+gave back 200. So the library is asked now and then how much is free; when `WORTH` has been freed since the
+last time, the heap is trimmed, which takes a millisecond for each 10 MB. Other C libraries (musl, macOS) give
+memory back by themselves.
 """
 
 from __future__ import annotations
@@ -67,7 +68,10 @@ def trim() -> None:
 
 
 def free() -> int:
-    """Return the bytes of the heap that are free; those that were given back are among them until they are used again."""
+    """
+    Return the bytes of the heap that are free; those that were given back are among them until they are used
+    again.
+    """
     library = _glibc()
     return 0 if library is None else int(library.mallinfo2().fordblks)
 
@@ -79,7 +83,9 @@ class Trimmer:
     measure: Callable[[], int] = free
     give_back: Callable[[], None] = trim
     _least: int = field(init=False)
-    """Bytes that were free at the last trim, or have been since: what has been freed beyond them is still kept."""
+    """
+    Bytes that were free at the last trim, or have been since: what has been freed beyond them is still kept.
+    """
 
     def __attrs_post_init__(self) -> None:
         self._least = self.measure()

@@ -1,8 +1,9 @@
 """Who may read what the server makes: its own account and no other.
 
-The daemon works under a umask that takes all rights from group and others, because SQLite, which makes most of the files,
-takes no mode; its log and shared memory get the database's. Workers are started with the umask that the daemon was
-started with: agents write files for others. What a worker makes of ours is made by `create`.
+The daemon works under a umask that takes all rights from group and others, because SQLite, which makes most
+of the files, takes no mode; its log and shared memory get the database's. Workers are started with the umask
+that the daemon was started with: agents write files for others. What a worker makes of ours is made by
+`create`.
 """
 
 from __future__ import annotations

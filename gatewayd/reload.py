@@ -1,16 +1,18 @@
 """Asking a daemon to load the project anew, and telling how that went.
 
-A daemon is asked by SIGHUP. The signal says nothing back, so the daemon keeps a small file in its data directory, which
-is replaced as a whole at each change: who it is, the number of the last reload that it has begun, and the number and
-outcome of the last one that has ended. A reload that is asked for while one goes on begins after that one (once, however
-often it was asked for). So whoever has read in the file that n had begun, then sent the signal, will find the outcome
-of a reload that began after he asked under a number greater than n.
+A daemon is asked by SIGHUP. The signal says nothing back, so the daemon keeps a small file in its data
+directory, which is replaced as a whole at each change: who it is, the number of the last reload that it has
+begun, and the number and outcome of the last one that has ended. A reload that is asked for while one goes on
+begins after that one (once, however often it was asked for). So whoever has read in the file that n had
+begun, then sent the signal, will find the outcome of a reload that began after he asked under a number
+greater than n.
 
 What happens on failure
     Nobody holds the lock: there is no daemon; nothing is signalled, whatever pid the file names.
     The file is of another pid than the lock: the daemon is not yet ready for the signal, which would kill it.
     The daemon ends during the reload: the lock is free, or another's, or the file is; whoever waits is told.
-    The file can't be written (disk full): it is logged, the reload counts; `gatewayd reload` waits for the next outcome.
+    The file can't be written (disk full): it is logged, the reload counts; `gatewayd reload` waits for the
+    next outcome.
 """
 
 from __future__ import annotations
@@ -122,7 +124,9 @@ class Reloader:
 
 
 def forget(data_dir: Path) -> None:
-    """Remove what an earlier daemon has left; before that a daemon does not say that it holds the directory."""
+    """
+    Remove what an earlier daemon has left; before that a daemon does not say that it holds the directory.
+    """
     (data_dir / FILE).unlink(missing_ok=True)
 
 

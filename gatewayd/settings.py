@@ -1,9 +1,10 @@
 """The server's settings: one frozen record, each field with its meaning, unit, default and sources.
 
-Every field has a variable ``GATEWAYD_<FIELD>``; some are known by a name of the reference server too. The sources, the
-first that has a value wins: flags, the ``env`` of langgraph.json, the process's environment, the default. Within one
-source the ``GATEWAYD_`` name wins over the reference's. An empty variable counts as absent (unit files and compose files
-can't leave one out), but for the CORS origins, where it means that none are named.
+Every field has a variable ``GATEWAYD_<FIELD>``; some are known by a name of the reference server too. The
+sources, the first that has a value wins: flags, the ``env`` of langgraph.json, the process's environment, the
+default. Within one source the ``GATEWAYD_`` name wins over the reference's. An empty variable counts as
+absent (unit files and compose files can't leave one out), but for the CORS origins, where it means that none
+are named.
 """
 
 from __future__ import annotations
@@ -202,16 +203,19 @@ class Settings:
     """What the operator decides; constructed by `load`, or by a test with the fields it cares for."""
 
     config: Path = _setting(Path("langgraph.json"), Path)  # noqa: RUF009  it makes an attrs field
-    """The project's file. Default: ./langgraph.json. Set by --config, GATEWAYD_CONFIG (not in the project's env)."""
+    """
+    The project's file. Default: ./langgraph.json. Set by --config, GATEWAYD_CONFIG (not in the project's
+    env).
+    """
 
     host: str = _setting("127.0.0.1", _host)
     """The address to listen on. Default: 127.0.0.1, this machine only. Set by --host, GATEWAYD_HOST."""
 
     hosts: tuple[str, ...] = _setting((), _hosts)
     """
-    Names by which clients call the server, in variables separated by commas; loopback names, IP addresses and a name that
-    it listens on need not be named. Requests for other names are refused (403), and pages from these names may call.
-    Default: none. Set by GATEWAYD_HOSTS.
+    Names by which clients call the server, in variables separated by commas; loopback names, IP addresses and
+    a name that it listens on need not be named. Requests for other names are refused (403), and pages from
+    these names may call. Default: none. Set by GATEWAYD_HOSTS.
     """
 
     port: int = _setting(2024, _whole(0, 65535))
@@ -221,9 +225,9 @@ class Settings:
         Factory(lambda self: self.config.parent / ".gatewayd", takes_self=True), Path
     )
     """
-    The folder of the database and all other state, made if missing. Default: $STATE_DIRECTORY (systemd's), else
-    .gatewayd beside the project's file. Set by --data-dir, GATEWAYD_DATA_DIR (in the project's env: relative to
-    the project's folder, otherwise to the current directory).
+    The folder of the database and all other state, made if missing. Default: $STATE_DIRECTORY (systemd's),
+    else .gatewayd beside the project's file. Set by --data-dir, GATEWAYD_DATA_DIR (in the project's env:
+    relative to the project's folder, otherwise to the current directory).
     """
 
     workers: int = _setting(1, _whole(1, 64))
@@ -231,8 +235,8 @@ class Settings:
 
     jobs_per_worker: int = _setting(10, _whole(1, 1000), "N_JOBS_PER_WORKER")
     """
-    Number of runs that one run worker executes at once. Default: 10. Set by --jobs-per-worker (--n-jobs-per-worker),
-    GATEWAYD_JOBS_PER_WORKER, N_JOBS_PER_WORKER.
+    Number of runs that one run worker executes at once. Default: 10. Set by --jobs-per-worker
+    (--n-jobs-per-worker), GATEWAYD_JOBS_PER_WORKER, N_JOBS_PER_WORKER.
     """
 
     worker_max_runs: int = _setting(0, _whole(0, 1_000_000_000))
@@ -243,68 +247,71 @@ class Settings:
 
     worker_memory: int = _setting(0, _whole(0, 1024 * GIB))
     """
-    Bytes of memory (RSS, without child processes) beyond which a worker is killed; 0: no limit. Default: 0. Set by
-    --worker-memory, GATEWAYD_WORKER_MEMORY.
+    Bytes of memory (RSS, without child processes) beyond which a worker is killed; 0: no limit. Default: 0.
+    Set by --worker-memory, GATEWAYD_WORKER_MEMORY.
     """
 
     worker_blocked_s: float = _setting(10.0, _seconds(0.5, DAY_S))
     """
-    Seconds for which a worker's event loop may be blocked until another worker takes its place. If other runs are in it after
-    three times as long more, it is killed: the run that blocks it goes on alone, the others elsewhere. Default: 10. Set by
-    GATEWAYD_WORKER_BLOCKED_S.
+    Seconds for which a worker's event loop may be blocked until another worker takes its place. If other runs
+    are in it after three times as long more, it is killed: the run that blocks it goes on alone, the others
+    elsewhere. Default: 10. Set by GATEWAYD_WORKER_BLOCKED_S.
     """
 
     job_timeout_s: float = _setting(86_400.0, _seconds(0.01, 366 * DAY_S), "BG_JOB_TIMEOUT_SECS")
     """
-    Seconds a run may execute, all its attempts together, before it ends as `timeout`. Default: 86400, a day. Set by
-    GATEWAYD_JOB_TIMEOUT_S, BG_JOB_TIMEOUT_SECS.
+    Seconds a run may execute, all its attempts together, before it ends as `timeout`. Default: 86400, a day.
+    Set by GATEWAYD_JOB_TIMEOUT_S, BG_JOB_TIMEOUT_SECS.
     """
 
     max_retries: int = _setting(3, _strikes, "BG_JOB_MAX_RETRIES")
     """
-    Number of strikes (deaths of its process without progress) at which a run is put aside; 0 counts as 1. Default: 3.
-    Set by GATEWAYD_MAX_RETRIES, BG_JOB_MAX_RETRIES.
+    Number of strikes (deaths of its process without progress) at which a run is put aside; 0 counts as 1.
+    Default: 3. Set by GATEWAYD_MAX_RETRIES, BG_JOB_MAX_RETRIES.
     """
 
     drain_s: float = _setting(5.0, _seconds(0, 3600), "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS")
     """
-    Seconds that runs still in a step may go on when the server stops, before they are cancelled and handed back.
-    Default: 5. Set by GATEWAYD_DRAIN_S, BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS.
+    Seconds that runs still in a step may go on when the server stops, before they are cancelled and handed
+    back. Default: 5. Set by GATEWAYD_DRAIN_S, BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS.
     """
 
     cancel_deadline_s: float = _setting(10.0, _seconds(0.01, 3600))
     """
-    Seconds a cancelled run has to end before its worker is condemned. Default: 10. Set by GATEWAYD_CANCEL_DEADLINE_S.
+    Seconds a cancelled run has to end before its worker is replaced. Default: 10. Set by
+    GATEWAYD_CANCEL_DEADLINE_S.
     """
 
     call_deadline_s: float = _setting(30.0, _seconds(0.01, 3600))
-    """Seconds a request waits for a worker's answer (then 504). Default: 30. Set by GATEWAYD_CALL_DEADLINE_S."""
+    """
+    Seconds a request waits for a worker's answer (then 504). Default: 30. Set by GATEWAYD_CALL_DEADLINE_S.
+    """
 
     heartbeat_s: float = _setting(5.0, _seconds(0.01, 300))
     """Seconds of silence after which a stream sends a heartbeat. Default: 5. Set by GATEWAYD_HEARTBEAT_S."""
 
     ping_s: float = _setting(20.0, _seconds(0.01, 300))
     """
-    Seconds of silence after which the client of a WebSocket is sent a PING, which it has to answer in half that time.
-    Default: 20. Set by GATEWAYD_PING_S.
+    Seconds of silence after which the client of a WebSocket is sent a PING, which it has to answer in half
+    that time. Default: 20. Set by GATEWAYD_PING_S.
     """
 
     linger_s: float = _setting(120.0, _seconds(0, 30 * DAY_S))
     """
-    Seconds for which an ended stateless run can still be fetched before its thread is deleted. Default: 120. Set by
-    GATEWAYD_LINGER_S.
+    Seconds for which an ended stateless run can still be fetched before its thread is deleted. Default: 120.
+    Set by GATEWAYD_LINGER_S.
     """
 
     idempotency_ttl_s: float = _setting(float(DAY_S), _seconds(1, 366 * DAY_S))
     """
-    Seconds for which the repeat of a request with an Idempotency-Key is recognised. Default: 86400, a day. Set by
-    GATEWAYD_IDEMPOTENCY_TTL_S.
+    Seconds for which the repeat of a request with an Idempotency-Key is recognised. Default: 86400, a day.
+    Set by GATEWAYD_IDEMPOTENCY_TTL_S.
     """
 
     webhook_secret: str = _setting("", str)
     """
-    Signs webhooks: `X-Gatewayd-Signature: t=<seconds>,v1=<hex HMAC-SHA256 of "<seconds>.<body>">`. Default: none, no
-    signature. Set by GATEWAYD_WEBHOOK_SECRET.
+    Signs webhooks: `X-Gatewayd-Signature: t=<seconds>,v1=<hex HMAC-SHA256 of "<seconds>.<body>">`. Default:
+    none, no signature. Set by GATEWAYD_WEBHOOK_SECRET.
     """
 
     webhook_timeout_s: float = _setting(30.0, _seconds(0.01, 600))
@@ -312,40 +319,42 @@ class Settings:
 
     webhook_private: Literal["allow", "refuse"] = _setting("refuse", _one_of("allow", "refuse"))
     """
-    Whether webhooks may be sent into private networks (10/8, 172.16/12, 192.168/16, 100.64/10, fc00::/7); hosts that are
-    named in `webhooks.url.allowed_domains` may be there anyway. Default: refuse. Set by GATEWAYD_WEBHOOK_PRIVATE.
+    Whether webhooks may be sent into private networks (10/8, 172.16/12, 192.168/16, 100.64/10, fc00::/7);
+    hosts that are named in `webhooks.url.allowed_domains` may be there anyway. Default: refuse. Set by
+    GATEWAYD_WEBHOOK_PRIVATE.
     """
 
     webhook_log_s: float = _setting(7.0 * DAY_S, _seconds(0, 366 * DAY_S))
     """
-    Seconds for which the log of a webhook's delivery is kept after its run's end. Default: 604800, 7 days. Set by
-    GATEWAYD_WEBHOOK_LOG_S.
+    Seconds for which the log of a webhook's delivery is kept after its run's end. Default: 604800, 7 days.
+    Set by GATEWAYD_WEBHOOK_LOG_S.
     """
 
     replay_window_s: float = _setting(120.0, _seconds(0, 30 * DAY_S), "RESUMABLE_STREAM_TTL_SECONDS")
     """
-    Seconds after a run's end during which a reader of its thread who names no place in the log still gets its events.
-    Default: 120. Set by GATEWAYD_REPLAY_WINDOW_S, RESUMABLE_STREAM_TTL_SECONDS.
+    Seconds after a run's end during which a reader of its thread who names no place in the log still gets its
+    events. Default: 120. Set by GATEWAYD_REPLAY_WINDOW_S, RESUMABLE_STREAM_TTL_SECONDS.
     """
 
     v2_hold: int = _setting(250, _whole(0, 10_000))
     """
-    Milliseconds for which an SDK's open event streams (protocol v2, no browser's) wait with the events of a run that the
-    SDK has just started, unless it asks again on the thread before, and for which a front end's new stream waits for the
-    command that starts a run; 0: not at all. Default: 250. Set by GATEWAYD_V2_HOLD.
+    Milliseconds for which an SDK's open event streams (protocol v2, no browser's) wait with the events of a
+    run that the SDK has just started, unless it asks again on the thread before, and for which a front end's
+    new stream waits for the command that starts a run; 0: not at all. Default: 250. Set by GATEWAYD_V2_HOLD.
     """
 
     v2_places: bool = _setting(False, _flag)
     """
-    Tell streams of protocol v2 the parents and steps of checkpoints, from which front ends know the place to which an edit goes
-    back. Only for those with version 1.15 or later of the JavaScript SDK: with 1.11, which `@langchain/react` 1.1 brings
-    along, an edited message would be appended. Default: 0. Set by GATEWAYD_V2_PLACES.
+    Tell streams of protocol v2 the parents and steps of checkpoints, from which front ends know the place to
+    which an edit goes back. Only for those with version 1.15 or later of the JavaScript SDK: with 1.11, which
+    `@langchain/react` 1.1 brings along, an edited message would be appended. Default: 0. Set by
+    GATEWAYD_V2_PLACES.
     """
 
     events_ttl_s: float = _setting(7.0 * DAY_S, _seconds(0, 3650 * DAY_S))
     """
-    Seconds after a run's end for which its events are kept, so that a reader with an event id can go on from there;
-    0: for ever. Default: 604800, a week. Set by GATEWAYD_EVENTS_TTL_S.
+    Seconds after a run's end for which its events are kept, so that a reader with an event id can go on from
+    there; 0: for ever. Default: 604800, a week. Set by GATEWAYD_EVENTS_TTL_S.
     """
 
     hub_memory: int = _setting(64 * MIB, _whole(MIB, 64 * GIB))
@@ -359,58 +368,60 @@ class Settings:
 
     run_backlog: int = _setting(64 * MIB, _whole(4 * KIB, 64 * GIB))
     """
-    Bytes of events a run may pile up inside one step before it ends as `error`; not less than the window. Synchronous nodes
-    don't get there: they wait in their thread until half of it is stored. Default: 64 MiB. Set by GATEWAYD_RUN_BACKLOG.
+    Bytes of events a run may pile up inside one step before it ends as `error`; not less than the window.
+    Synchronous nodes don't get there: they wait in their thread until half of it is stored. Default: 64 MiB.
+    Set by GATEWAYD_RUN_BACKLOG.
     """
 
     max_body_bytes: int = _setting(100 * MIB, _whole(KIB, 2 * GIB), "HTTP_MAX_REQUEST_BODY_BYTES")
     """
-    Bytes of a request's body beyond which it is refused (413). Default: 100 MiB. Set by GATEWAYD_MAX_BODY_BYTES,
-    HTTP_MAX_REQUEST_BODY_BYTES.
+    Bytes of a request's body beyond which it is refused (413). Default: 100 MiB. Set by
+    GATEWAYD_MAX_BODY_BYTES, HTTP_MAX_REQUEST_BODY_BYTES.
     """
 
     max_connections: int = _setting(10_000, _whole(1, 1_000_000))
     """
-    Number of connections beyond which further ones are refused (503); fewer if the limit of open files leaves no room for
-    them. Default: 10000. Set by GATEWAYD_MAX_CONNECTIONS.
+    Number of connections beyond which further ones are refused (503); fewer if the limit of open files leaves
+    no room for them. Default: 10000. Set by GATEWAYD_MAX_CONNECTIONS.
     """
 
     max_per_address: int = _setting(500, _whole(0, 1_000_000))
     """
-    Number of connections of one address (IPv6: of one /64) beyond which further ones are refused (503), and of requests
-    under way that a proxy passes on for one; 0: no limit. Connections from this machine and from trusted proxies have
-    none. Default: 500. Set by GATEWAYD_MAX_PER_ADDRESS.
+    Number of connections of one address (IPv6: of one /64) beyond which further ones are refused (503), and
+    of requests under way that a proxy passes on for one; 0: no limit. Connections from this machine and from
+    trusted proxies have none. Default: 500. Set by GATEWAYD_MAX_PER_ADDRESS.
     """
 
     trusted_proxies: tuple[Network, ...] = _setting((), _networks)
     """
-    Addresses and networks of proxies that let in only those who may, and whose `X-Forwarded-For` says whose a request is,
-    in variables separated by commas. Without authentication what another proxy passes on from elsewhere is refused (403);
-    for the limits of connections those on this machine need not be named. Default: none. Set by GATEWAYD_TRUSTED_PROXIES.
+    Addresses and networks of proxies that let in only those who may, and whose `X-Forwarded-For` says whose a
+    request is, in variables separated by commas. Without authentication what another proxy passes on from
+    elsewhere is refused (403); for the limits of connections those on this machine need not be named.
+    Default: none. Set by GATEWAYD_TRUSTED_PROXIES.
     """
 
     receive_timeout_s: float = _setting(30.0, _seconds(1, 3600))
     """
-    Seconds after which a request is ended (408) of whose head or body nothing more comes, or less than 1 kB a second over
-    that time. Default: 30. Set by GATEWAYD_RECEIVE_TIMEOUT_S.
+    Seconds after which a request is ended (408) of whose head or body nothing more comes, or less than 1 kB a
+    second over that time. Default: 30. Set by GATEWAYD_RECEIVE_TIMEOUT_S.
     """
 
     max_body_values: int = _setting(1_000_000, _whole(1000, 1_000_000_000))
     """
-    Number of values, at all levels, of a request's body beyond which it is refused (422). Default: 1,000,000. Set by
-    GATEWAYD_MAX_BODY_VALUES.
+    Number of values, at all levels, of a request's body beyond which it is refused (422). Default: 1,000,000.
+    Set by GATEWAYD_MAX_BODY_VALUES.
     """
 
     max_body_ratio: int = _setting(100, _whole(1, 1_000_000))
     """
-    How many times its size a compressed body may become, once that is more than a MiB; beyond it is refused (413).
-    Default: 100. Set by GATEWAYD_MAX_BODY_RATIO.
+    How many times its size a compressed body may become, once that is more than a MiB; beyond it is refused
+    (413). Default: 100. Set by GATEWAYD_MAX_BODY_RATIO.
     """
 
     max_metadata_values: int = _setting(10_000, _whole(1, 1_000_000_000))
     """
-    Number of values, at all levels, in the `metadata`, `config` or `context` of a request beyond which it is refused
-    (422). Default: 10,000. Set by GATEWAYD_MAX_METADATA_VALUES.
+    Number of values, at all levels, in the `metadata`, `config` or `context` of a request beyond which it is
+    refused (422). Default: 10,000. Set by GATEWAYD_MAX_METADATA_VALUES.
     """
 
     max_metadata_bytes: int = _setting(64 * KIB, _whole(KIB, GIB))
@@ -421,8 +432,8 @@ class Settings:
 
     max_ids: int = _setting(1000, _whole(1, 1_000_000))
     """
-    Number of ids that a request may list (`ids`, `thread_ids`, `run_ids`); beyond it is refused (422). Default: 1,000.
-    Set by GATEWAYD_MAX_IDS.
+    Number of ids that a request may list (`ids`, `thread_ids`, `run_ids`); beyond it is refused (422).
+    Default: 1,000. Set by GATEWAYD_MAX_IDS.
     """
 
     max_batch: int = _setting(1000, _whole(1, 1_000_000))
@@ -433,22 +444,24 @@ class Settings:
 
     search_scan: int = _setting(50_000, _whole(1, 1_000_000_000))
     """
-    Number of threads that one search looks at, at most, when no index answers it (a filter on values, or on what is not
-    a single value at the top of the metadata). A search that needs more answers what it has found, with the header
-    `X-Search-Incomplete`; a count is refused. Default: 50000. Set by GATEWAYD_SEARCH_SCAN.
+    Number of threads that one search looks at, at most, when no index answers it (a filter on values, or on
+    what is not a single value at the top of the metadata). A search that needs more answers what it has
+    found, with the header `X-Search-Incomplete`; a count is refused. Default: 50000. Set by
+    GATEWAYD_SEARCH_SCAN.
     """
 
     unknown_fields: Literal["ignore", "refuse"] = _setting("ignore", _one_of("ignore", "refuse"))
     """
-    What becomes of fields of a body that are not known: ignore (and name them in `X-Gatewayd-Ignored-Fields` and the log),
-    refuse (422). Near misses of known fields are refused in any case. Default: ignore. Set by GATEWAYD_UNKNOWN_FIELDS.
+    What becomes of fields of a body that are not known: ignore (and name them in `X-Gatewayd-Ignored-Fields`
+    and the log), refuse (422). Near misses of known fields are refused in any case. Default: ignore. Set by
+    GATEWAYD_UNKNOWN_FIELDS.
     """
 
     cors_allow_origins: tuple[str, ...] = _setting((), _origins, "CORS_ALLOW_ORIGINS")
     """
-    Origins whose pages may call the server, beside those on this machine and of `hosts`; in variables separated by commas;
-    *: all (the reference's default), without credentials. Ignored when langgraph.json has `http.cors`. Default: none. Set
-    by GATEWAYD_CORS_ALLOW_ORIGINS, CORS_ALLOW_ORIGINS.
+    Origins whose pages may call the server, beside those on this machine and of `hosts`; in variables
+    separated by commas; *: all (the reference's default), without credentials. Ignored when langgraph.json
+    has `http.cors`. Default: none. Set by GATEWAYD_CORS_ALLOW_ORIGINS, CORS_ALLOW_ORIGINS.
     """
 
     log_level: str = _setting("INFO", _level, "LOG_LEVEL")
@@ -456,29 +469,34 @@ class Settings:
 
     log_levels: tuple[tuple[str, str], ...] = _setting((), _levels)
     """
-    Levels of single loggers and what is below them, as my_agent=DEBUG,httpx=WARNING. gatewayd.access has a line for each
-    request, gatewayd.stdout and gatewayd.stderr what user code prints. Default: none. Set by GATEWAYD_LOG_LEVELS.
+    Levels of single loggers and what is below them, as my_agent=DEBUG,httpx=WARNING. gatewayd.access has a
+    line for each request, gatewayd.stdout and gatewayd.stderr what user code prints. Default: none. Set by
+    GATEWAYD_LOG_LEVELS.
     """
 
     log_json: bool = _setting(False, _flag, "LOG_JSON")
-    """One JSON object a line instead of text. Default: false. Set by --log-json, GATEWAYD_LOG_JSON, LOG_JSON."""
+    """
+    One JSON object a line instead of text. Default: false. Set by --log-json, GATEWAYD_LOG_JSON, LOG_JSON.
+    """
 
     log_color: bool = _setting(True, _flag, "LOG_COLOR")
-    """Coloured levels in text logs, on a terminal only. Default: true. Set by GATEWAYD_LOG_COLOR, LOG_COLOR."""
+    """
+    Coloured levels in text logs, on a terminal only. Default: true. Set by GATEWAYD_LOG_COLOR, LOG_COLOR.
+    """
 
     ids: Literal["all", "resumable"] = _setting("all", _one_of("all", "resumable"))
     """
-    Which run streams carry event ids: all, or only those created with `stream_resumable`, as in the reference.
-    Default: all. Set by GATEWAYD_IDS.
+    Which run streams carry event ids: all, or only those created with `stream_resumable`, as in the
+    reference. Default: all. Set by GATEWAYD_IDS.
     """
 
     on_restart: Literal["resume", "restart", "error", "interrupt"] = _setting(
         "resume", _one_of(*project.ON_RESTART)
     )
     """
-    What becomes of runs that were executing when the server was killed: resume (go on from the last checkpoint),
-    restart (begin at the input), error, interrupt (end so). A graph may have its own in langgraph.json
-    (`gatewayd.graphs.<id>.on_restart`). Default: resume. Set by GATEWAYD_ON_RESTART.
+    What becomes of runs that were executing when the server was killed: resume (go on from the last
+    checkpoint), restart (begin at the input), error, interrupt (end so). A graph may have its own in
+    langgraph.json (`gatewayd.graphs.<id>.on_restart`). Default: resume. Set by GATEWAYD_ON_RESTART.
     """
 
     write_timeout_s: float = _setting(60.0, _seconds(0.01, 3600))
@@ -488,42 +506,47 @@ class Settings:
     """
 
     sweep_interval_s: float = _setting(30.0, _seconds(0.01, DAY_S))
-    """Seconds between two sweeps for what is due to be deleted. Default: 30. Set by GATEWAYD_SWEEP_INTERVAL_S."""
+    """
+    Seconds between two sweeps for what is due to be deleted. Default: 30. Set by GATEWAYD_SWEEP_INTERVAL_S.
+    """
 
     failed_cron_ttl_s: float = _setting(7.0 * DAY_S, _seconds(0, 3650 * DAY_S))
     """
-    Seconds for which the thread of a cron's run that failed is kept if it goes with its run (`on_run_completed` is "delete"):
-    no search finds it, its id reaches it. Default: 604800. Set by GATEWAYD_FAILED_CRON_TTL_S.
+    Seconds for which the thread of a cron's run that failed is kept if it goes with its run
+    (`on_run_completed` is "delete"): no search finds it, its id reaches it. Default: 604800. Set by
+    GATEWAYD_FAILED_CRON_TTL_S.
     """
 
     error_detail: Literal["masked", "full"] = _setting("masked", _one_of("masked", "full"))
     """
-    What clients see of the exceptions of graphs: masked hides the messages of those that may hold secrets, full shows all, and
-    the traceback in the records of runs. Default: masked. Set by GATEWAYD_ERROR_DETAIL.
+    What clients see of the exceptions of graphs: masked hides the messages of those that may hold secrets,
+    full shows all, and the traceback in the records of runs. Default: masked. Set by GATEWAYD_ERROR_DETAIL.
     """
 
     thread_ttl_s: float = _setting(0.0, _seconds(0, 3650 * DAY_S))
     """
-    Seconds after its last activity for which a thread is kept that is created from now on and has no time to live of its
-    own; 0: what `checkpointer.ttl` of langgraph.json says, if anything. Default: 0. Set by GATEWAYD_THREAD_TTL_S.
+    Seconds after its last activity for which a thread is kept that is created from now on and has no time to
+    live of its own; 0: what `checkpointer.ttl` of langgraph.json says, if anything. Default: 0. Set by
+    GATEWAYD_THREAD_TTL_S.
     """
 
     thread_ttl_strategy: Literal["delete", "keep_latest"] = _setting("delete", _one_of(*STRATEGIES))
     """
-    What becomes of a thread when `thread_ttl_s` is over: delete, or keep_latest (its latest states stay). Default: delete.
-    Set by GATEWAYD_THREAD_TTL_STRATEGY.
+    What becomes of a thread when `thread_ttl_s` is over: delete, or keep_latest (its latest states stay).
+    Default: delete. Set by GATEWAYD_THREAD_TTL_STRATEGY.
     """
 
     max_db_size: int = _setting(0, _bytes)
     """
-    Size of the database and the long-term store together at which new runs, threads and copies, and items that clients put,
-    are refused (507), as bytes or with a unit (10GB, 8GiB); 0: no limit. Default: 0. Set by --max-db-size, GATEWAYD_MAX_DB_SIZE.
+    Size of the database and the long-term store together at which new runs, threads and copies, and items
+    that clients put, are refused (507), as bytes or with a unit (10GB, 8GiB); 0: no limit. Default: 0. Set by
+    --max-db-size, GATEWAYD_MAX_DB_SIZE.
     """
 
     min_free_disk: int = _setting(64 * MIB, _bytes)
     """
-    Free space on the data directory's disk below which new runs, threads and copies are refused (507), so that those under
-    way can end; bytes or with a unit. Default: 64 MiB. Set by GATEWAYD_MIN_FREE_DISK.
+    Free space on the data directory's disk below which new runs, threads and copies are refused (507), so
+    that those under way can end; bytes or with a unit. Default: 64 MiB. Set by GATEWAYD_MIN_FREE_DISK.
     """
 
 
@@ -554,8 +577,9 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> tuple[Setti
     """
     Read the project that flags or environment name, then merge all sources of settings.
 
-    `flags` has fields' names as keys; None stands for a flag that was not given. What is ignored is told in the
-    project's `warnings`. Raises `BadConfiguration` with one line that tells the setting, its source and its value.
+    `flags` has fields' names as keys; None stands for a flag that was not given. What is ignored is told in
+    the project's `warnings`. Raises `BadConfiguration` with one line that tells the setting, its source and
+    its value.
     """
     if unknown := flags.keys() - {attribute.name for attribute in fields(Settings)}:
         raise TypeError(f"flags without a setting: {unknown}")
@@ -589,7 +613,10 @@ def changed(before: Settings, now: Settings) -> list[str]:
 
 
 def effective_cors(settings: Settings, served: project.Project) -> project.Cors:
-    """Return the rules for other origins: `http.cors` if there is one, else the open defaults for the set origins."""
+    """
+    Return the rules for other origins: `http.cors` if there is one, else the open defaults for the set
+    origins.
+    """
     if served.cors is not None:
         return served.cors
     origins = settings.cors_allow_origins

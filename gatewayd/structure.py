@@ -1,7 +1,7 @@
 """How many values a JSON text has, counted before it is parsed, as its bytes come.
 
-A parsed value takes some sixty bytes, and its text two: what is to be refused for its size has to be refused before.
-Counted is what stands outside of strings: each comma and each opening bracket is one more value.
+A parsed value takes some sixty bytes, and its text two: what is to be refused for its size has to be refused
+before. Counted is what stands outside of strings: each comma and each opening bracket is one more value.
 """
 
 from __future__ import annotations

@@ -51,9 +51,9 @@ class Group:
         """
         Start a loop that is meant to live as long as its owner, and return what is known of it.
 
-        `make(turned)` makes its body, and makes it again, after a growing pause, whenever it has raised or returned.
-        The body calls `turned` whenever it has completed a round of its work. It ends when it raises or returns while
-        `until` is true, and with `once` when it returns.
+        `make(turned)` makes its body, and makes it again, after a growing pause, whenever it has raised or
+        returned. The body calls `turned` whenever it has completed a round of its work. It ends when it
+        raises or returns while `until` is true, and with `once` when it returns.
         """
         loop = loops_.Loop(f"{self.owner}: {name}", essential)
         task = self.spawn(_forever(loop, make, until, once), name, awaited=True)
@@ -116,7 +116,8 @@ async def _forever(
 
 async def until_done(work: Callable[[], Awaitable[T]], what: str, retry_s: float) -> T:
     """
-    Do what nobody would do again, however often it fails (the disk is full): until it is done, or this is cancelled.
+    Do what nobody would do again, however often it fails (the disk is full): until it is done, or this is
+    cancelled.
 
     `what` is the line that the log gets at each failure. The pause between two tries grows.
     """

@@ -1,6 +1,7 @@
 """What can be done with threads beside running graphs on them: their records, their states and their history.
 
-States are computed where the graphs are, in the service worker, and come back as JSON that only passes through.
+States are computed where the graphs are, in the service worker, and come back as JSON that only passes
+through.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ class Threads:
         Store a thread, or with `do_nothing` return the one that has this id.
 
         `supersteps` are the updates of its state with which it begins, ``{"updates": [{"values", "command",
-        "as_node"}]}`` each. A thread that they can't be applied to is not made. Raises `Conflict`, `Invalid`, and with
-        them `NotFound` (graph), `Rejected`.
+        "as_node"}]}`` each. A thread that they can't be applied to is not made. Raises `Conflict`, `Invalid`,
+        and with them `NotFound` (graph), `Rejected`.
         """
         now = self.now()
         thread_id = thread_id or ids.new_id(now // 1000)
@@ -79,7 +80,9 @@ class Threads:
         return FirstState(changes=answer["operations"], projection=RunOutcome.of_state(answer["projection"]))
 
     async def patch(self, thread_id: str, metadata: dict[str, Any], *, ttl: NewTtl | None = None) -> Thread:
-        """Merge metadata at the top level and set the time to live, if given. Raises `NotFound`, `Invalid`."""
+        """
+        Merge metadata at the top level and set the time to live, if given. Raises `NotFound`, `Invalid`.
+        """
         return await self.storage.thread_patch(thread_id, metadata, self.now(), ttl)
 
     async def storage_of(self, thread_id: str) -> dict[str, Any]:
@@ -100,8 +103,8 @@ class Threads:
         """
         Return a state as the wire's JSON: the latest, or that of a checkpoint; `select` names parts of it.
 
-        What comes next in the latest one is `__start__` while a run waits that has not begun: a thread without anything
-        next counts as idle, and a page would not wait for the run. Raises `NotFound`.
+        What comes next in the latest one is `__start__` while a run waits that has not begun: a thread
+        without anything next counts as idle, and a page would not wait for the run. Raises `NotFound`.
         """
         # Before the state is read: the run may begin meanwhile, and is seen by then or here.
         waits = checkpoint_id is None and not checkpoint_ns and await self.storage.run_not_begun(thread_id)
@@ -144,7 +147,8 @@ class Threads:
         select: Sequence[str] = (),
     ) -> bytes:
         """
-        Return states as a JSON array, newest first; `before` is a checkpoint's id, `select` names parts of each.
+        Return states as a JSON array, newest first; `before` is a checkpoint's id, `select` names parts of
+        each.
 
         Raises `NotFound`.
         """
@@ -166,7 +170,8 @@ class Threads:
 
     async def _graph_of(self, thread_id: str) -> tuple[str | None, dict[str, Any]]:
         """
-        Return the graph that ran last on the thread, None if none has, and the settings with which it is made.
+        Return the graph that ran last on the thread, None if none has, and the settings with which it is
+        made.
 
         One that is gone is not found.
         """

@@ -1,7 +1,7 @@
 """JSON as it goes over the wire: compact UTF-8, and times as ISO 8601 with microseconds.
 
-`orjson` refuses NaN, lone surrogates and trailing garbage on its own; what it accepts beyond the contract is cleaned
-in `loads`: NUL characters in strings become U+FFFD, as in the reference.
+`orjson` refuses NaN, lone surrogates and trailing garbage on its own; what it accepts beyond the contract is
+cleaned in `loads`: NUL characters in strings become U+FFFD, as in the reference.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ TOO_DEEP: Final = f"The request body is nested more than {DEEPEST} levels deep"
 
 
 class Raw:
-    """A value as JSON that is passed on unread: checked, compact, without NULs. It stands for what it is in any data."""
+    """
+    A value as JSON that is passed on unread: checked, compact, without NULs. It stands for what it is in any
+    data.
+    """
 
     __slots__ = ("data",)
 

@@ -1,19 +1,22 @@
-"""Which requests a server answers that knows nobody: those of this machine, and of the pages that the operator names.
+"""Which requests a server answers that knows nobody: those of this machine, and of the pages that the
+operator names.
 
-Without authentication a browser is the way in: any page that its user opens can send requests to this machine. So
+Without authentication a browser is the way in: any page that its user opens can send requests to this
+machine. So
 
-- *Host* must be a loopback name, an IP address, or one of ``GATEWAYD_HOSTS``. A page whose name was pointed at this
-  machine after it was loaded (DNS rebinding) is of the same origin for the browser, but it needs a name. A header that
-  is there and names no host is refused; clients of HTTP/1.0 send none.
-- *Origin* decides where there is one, for what acts: requests with unsafe methods, GETs that change something, and
-  WebSockets, for which browsers ask no permission. Without it ``Sec-Fetch-Site: cross-site`` does, which can't decide
-  alone: a page on localhost that calls 127.0.0.1 is cross-site for Chromium. Other GETs are answered; their pages can't
-  read the answer.
+- *Host* must be a loopback name, an IP address, or one of ``GATEWAYD_HOSTS``. A page whose name was pointed
+  at this machine after it was loaded (DNS rebinding) is of the same origin for the browser, but it needs a
+  name. A header that is there and names no host is refused; clients of HTTP/1.0 send none.
+- *Origin* decides where there is one, for what acts: requests with unsafe methods, GETs that change
+  something, and WebSockets, for which browsers ask no permission. Without it ``Sec-Fetch-Site: cross-site``
+  does, which can't decide alone: a page on localhost that calls 127.0.0.1 is cross-site for Chromium. Other
+  GETs are answered; their pages can't read the answer.
 - A body of a page must be declared as JSON: browsers send other types without asking for permission.
-- What came through a proxy from elsewhere is refused, since the usual one passes ``Host: 127.0.0.1:2024`` and would
-  open the server to the world, unless the operator trusts that proxy to let in only who may.
+- What came through a proxy from elsewhere is refused, since the usual one passes ``Host: 127.0.0.1:2024`` and
+  would open the server to the world, unless the operator trusts that proxy to let in only who may.
 
-`judge` is a function of the request's headers and decides before anything is done. Each refusal says what to set.
+`judge` is a function of the request's headers and decides before anything is done. Each refusal says what to
+set.
 """
 
 from __future__ import annotations
@@ -115,7 +118,10 @@ def named_origin(rules: project.Cors, origin: str) -> str | None:
 
 
 def allows(rules: Rules, origin: str, host: str = "") -> bool:
-    """Whether pages of an origin may call: those on this machine, of the server's names, and those that are named."""
+    """
+    Whether pages of an origin may call: those on this machine, of the server's names, and those that are
+    named.
+    """
     if named_origin(rules.cors, origin) is not None:
         return True
     match = ORIGIN.fullmatch(origin)
@@ -170,7 +176,10 @@ def _is_json(content_type: str) -> bool:
 
 
 def host_of(text: str) -> str:
-    """Return the host of a Host header, or of a part of a URL: small letters, no port, no brackets, no dot at its end."""
+    """
+    Return the host of a Host header, or of a part of a URL: small letters, no port, no brackets, no dot at
+    its end.
+    """
     text = text.strip().lower()
     if text.startswith("["):
         host = text[1:].partition("]")[0]
@@ -221,7 +230,9 @@ def _is_loopback(host: str) -> bool:
 
 
 def _came_from_elsewhere(headers: CIMultiDict[str] | CIMultiDictProxy[str]) -> str | None:
-    """Return the header by which a proxy tells that a request was not made on this machine, or for another host."""
+    """
+    Return the header by which a proxy tells that a request was not made on this machine, or for another host.
+    """
     for name, value in _told_by_proxies(headers):
         if value and not _is_loopback(host_of(value)):
             return f"{name}: {value[:SHOWN]}"
@@ -288,7 +299,9 @@ def asked_of(request: web.Request) -> Asked:
 
 
 def _acts(request: web.Request) -> bool:
-    """Whether a GET changes something: it opens a WebSocket, may cancel a run, or renews the life of an item."""
+    """
+    Whether a GET changes something: it opens a WebSocket, may cancel a run, or renews the life of an item.
+    """
     return (
         hdrs.UPGRADE in request.headers
         or "cancel_on_disconnect" in request.query

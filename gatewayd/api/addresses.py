@@ -1,9 +1,9 @@
 """Whose connection it is: the address for which connections are counted, where it is known.
 
 A client's address is that of its connection, unless that comes from this machine or from a proxy of
-``GATEWAYD_TRUSTED_PROXIES``: then it is what the proxy says in ``X-Forwarded-For``. Proxies append to that header, so
-it is read from its end, past proxies that are trusted themselves; what stands before the first that is not was written
-by the client and may be a lie. Where nothing is told the address is unknown.
+``GATEWAYD_TRUSTED_PROXIES``: then it is what the proxy says in ``X-Forwarded-For``. Proxies append to that
+header, so it is read from its end, past proxies that are trusted themselves; what stands before the first
+that is not was written by the client and may be a lie. Where nothing is told the address is unknown.
 
 An IPv6 client usually has a whole /64, so all addresses of one count as one.
 """
@@ -32,12 +32,18 @@ class Addresses:
     """Whether an address is this machine's own; tests have their own opinion."""
 
     def of_peer(self, peername: Any) -> str | None:
-        """Return what a connection counts for by its own address; None: others may be behind it, or nothing is known."""
+        """
+        Return what a connection counts for by its own address; None: others may be behind it, or nothing is
+        known.
+        """
         address = _peer(peername)
         return None if address is None or self._passes_on(address) else key(address)
 
     def of_request(self, peername: Any, forwarded_for: Iterable[str]) -> str | None:
-        """Return what a request counts for by its ``X-Forwarded-For``, if its connection is from one that may say so."""
+        """
+        Return what a request counts for by its ``X-Forwarded-For``, if its connection is from one that may
+        say so.
+        """
         address = _peer(peername)
         if address is None or not self._passes_on(address):
             return None

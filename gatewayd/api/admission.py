@@ -1,8 +1,9 @@
-"""Runs on their way in: what a body asks for as a `RunRequest`; and what becomes of a run whose client leaves.
+"""Runs on their way in: what a body asks for as a `RunRequest`; and what becomes of a run whose client
+leaves.
 
-A handler is cancelled when its client leaves. The run manager carries through what it was asked to do all the same;
-here is what follows for a run that its client has tied to the connection: it is cancelled, also when the client left
-before it could know of its run.
+A handler is cancelled when its client leaves. The run manager carries through what it was asked to do all the
+same; here is what follows for a run that its client has tied to the connection: it is cancelled, also when
+the client left before it could know of its run.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ async def admit(
     """
     Create the run that the request describes; with `follow` the admission has the future of its end.
 
-    Returns it with whether the run ends with its client: only if it is `tied` to the connection, and asked for.
-    Raises `Invalid`, `Rejected`, `NotFound`, `Conflict`, `Unavailable`.
+    Returns it with whether the run ends with its client: only if it is `tied` to the connection, and asked
+    for. Raises `Invalid`, `Rejected`, `NotFound`, `Conflict`, `Unavailable`.
     """
     services = request.app[keys.SERVICES]
     thread_id = None if stateless else _thread_id(request)
@@ -192,7 +193,10 @@ async def _cancel(services: keys.Services, thread_id: str, run_id: str) -> None:
 
 
 def assistant_searched(request: web.Request, named: str | None) -> str | None:
-    """Return the id of the assistant that a search names; a graph's id stands for its assistant's. Raises `Invalid`."""
+    """
+    Return the id of the assistant that a search names; a graph's id stands for its assistant's. Raises
+    `Invalid`.
+    """
     if named is None:
         return None
     graphs = request.app[keys.SERVICES].project.graphs

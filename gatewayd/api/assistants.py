@@ -111,7 +111,10 @@ async def set_latest_assistant_version(request: web.Request) -> web.Response:
 
 @routes.get("/assistants/{assistant_id:[^/]+}/graph")
 async def get_assistant_graph(request: web.Request) -> web.Response:
-    """Return the drawing of an assistant's graph; `xray` is how many levels of graphs inside it shows, true: all."""
+    """
+    Return the drawing of an assistant's graph; `xray` is how many levels of graphs inside it shows, true:
+    all.
+    """
     xray = _xray(request.query.get("xray", "false"))
     return reply.raw(await request.app[keys.SERVICES].assistants.graph(_named(request), xray=xray))
 
@@ -133,7 +136,9 @@ async def get_assistant_schemas(request: web.Request) -> web.Response:
 
 @routes.get("/assistants/{assistant_id:[^/]+}/subgraphs")
 async def get_assistant_subgraphs(request: web.Request) -> web.Response:
-    """Return the schemas of the graphs inside an assistant's graph; with `recurse` also of those inside them."""
+    """
+    Return the schemas of the graphs inside an assistant's graph; with `recurse` also of those inside them.
+    """
     return await _subgraphs(request, None)
 
 

@@ -1,7 +1,7 @@
 """The fields of each request's body. What is accepted and not honoured is said here; what is refused, too.
 
-Accepted, because clients send it and nothing depends on it: `feedback_keys` (there is no LangSmith to ask for URLs),
-`langsmith_tracer`, `on_completion` on a thread that is kept. `checkpoint_during` false is the old
+Accepted, because clients send it and nothing depends on it: `feedback_keys` (there is no LangSmith to ask for
+URLs), `langsmith_tracer`, `on_completion` on a thread that is kept. `checkpoint_during` false is the old
 spelling of durability "exit". Everything else that is not honoured is refused by its name, never dropped.
 """
 
@@ -508,7 +508,10 @@ def _config(value: Any, _: Any) -> Object:
 
 
 COMMAND: Final = frozenset({"resume", "update", "goto", "graph", "lg_name"})
-"""Fields of a command; the last two are written by the clients' own Command classes, and mean nothing to a server."""
+"""
+Fields of a command; the last two are written by the clients' own Command classes, and mean nothing to a
+server.
+"""
 PLACE: Final = frozenset({"thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map"})
 _ADDRESS: Final[dict[str, Callable[[Any], Any]]] = {
     "checkpoint_id": parse.string,

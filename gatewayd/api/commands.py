@@ -1,8 +1,8 @@
 """``POST /threads/{thread_id}/commands``, and what the commands of protocol v2 do, over whatever they come.
 
-A command is ``{"id", "method", "params"}``; its answer has the same id and is a success with a result or an error with
-one of the protocol's codes. Commands that make runs are answered when the run is stored, whatever else the thread does:
-`multitask_strategy` decides, as for a run of v1.
+A command is ``{"id", "method", "params"}``; its answer has the same id and is a success with a result or an
+error with one of the protocol's codes. Commands that make runs are answered when the run is stored, whatever
+else the thread does: `multitask_strategy` decides, as for a run of v1.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ NOT_OVER_V2: Final = (
     "on_completion",
     "priority",
 )
-"""Options of v1 that `run.start` refuses: a subscription says what is streamed, `input.respond` has the command."""
+"""
+Options of v1 that `run.start` refuses: a subscription says what is streamed, `input.respond` has the command.
+"""
 
 QUICK: Final = 16 * 1024
 """Characters of a frame that is parsed at once."""
@@ -91,8 +93,8 @@ class _RunStart:
     """
     Parameters of `run.start`: those of a run of v1, of which the reference honours the first five.
 
-    Both spellings of the strategy are in use. What a subscription decides, or what ties a run to a connection, can't be
-    asked for: a run of v2 belongs to no stream.
+    Both spellings of the strategy are in use. What a subscription decides, or what ties a run to a
+    connection, can't be asked for: a run of v2 belongs to no stream.
     """
 
     assistant_id: bodies.AssistantName
@@ -226,10 +228,11 @@ async def carry_out(request: web.Request, thread_id: str, given: Command, carrie
 @contextlib.contextmanager
 def refusing(method: str, kinds: tuple[type[Exception], ...] = (Exception,)) -> Iterator[None]:
     """
-    Raise errors of these kinds as `Refused`; what is nobody's intention is logged. A client that has left is no error.
+    Raise errors of these kinds as `Refused`; what is nobody's intention is logged. A client that has left is
+    no error.
 
-    A WebSocket's session refuses all kinds: no command may end it. Over HTTP what is not the client's fault has a status
-    that clients know.
+    A WebSocket's session refuses all kinds: no command may end it. Over HTTP what is not the client's fault
+    has a status that clients know.
     """
     try:
         yield

@@ -1,11 +1,13 @@
-"""Responses that last: their heads, their beats, and their ends — orderly, by the client, or by the server's stop.
+"""Responses that last: their heads, their beats, and their ends — orderly, by the client, or by the server's
+stop.
 
 A response that lasts is written by one task, with a deadline on every write: a client that takes nothing for
-`write_timeout_s` is cut off, one that is slow is not. At the server's stop, and whenever something goes wrong behind
-a head that is out, the connection is aborted, so that the terminating chunk is missing and the client knows.
+`write_timeout_s` is cut off, one that is slow is not. At the server's stop, and whenever something goes wrong
+behind a head that is out, the connection is aborted, so that the terminating chunk is missing and the client
+knows.
 
-What is sent is written in slices: a client that takes its time has what it is sent and less than 100 KiB of it in the
-socket's buffer, and not all of it twice.
+What is sent is written in slices: a client that takes its time has what it is sent and less than 100 KiB of
+it in the socket's buffer, and not all of it twice.
 """
 
 from __future__ import annotations
@@ -68,10 +70,11 @@ class Connections:
 @define(eq=False)
 class StreamingResponse:
     """
-    One response that lasts: ``async with StreamingResponse(…) as out: …``; the head is out when the block begins.
+    One response that lasts: ``async with StreamingResponse(…) as out: …``; the head is out when the block
+    begins.
 
-    `heartbeat_s` is the interval of the beats in seconds, `heartbeat` what is sent. Leaving the block with an error, or without
-    `finish`, aborts the connection.
+    `heartbeat_s` is the interval of the beats in seconds, `heartbeat` what is sent. Leaving the block with an
+    error, or without `finish`, aborts the connection.
     """
 
     request: web.Request
@@ -151,9 +154,11 @@ async def taken(
     limit_s: float,
 ) -> None:
     """
-    Write about `size` bytes, and wait until the client has taken enough of what is unsent. Raises `ClientGone`.
+    Write about `size` bytes, and wait until the client has taken enough of what is unsent. Raises
+    `ClientGone`.
 
-    That is raised when the client has left, or takes nothing for `limit_s` seconds; one that takes something has time.
+    That is raised when the client has left, or takes nothing for `limit_s` seconds; one that takes something
+    has time.
     """
     before = unsent(request) + size
     try:

@@ -1,20 +1,24 @@
-"""``/threads/{thread_id}/stream/events``: the events of protocol v2, as server-sent events or over a WebSocket.
+"""``/threads/{thread_id}/stream/events``: the events of protocol v2, as server-sent events or over a
+WebSocket.
 
-A stream of events belongs to a thread and not to a run: it begins with what is kept (what is active or has ended
-lately, of all but the last of those only how they stood; or what is newer than ``since``), goes on with what comes, over the ends of runs and the starts of others, and
-never ends by itself. What the client sees when:
+A stream of events belongs to a thread and not to a run: it begins with what is kept (what is active or has
+ended lately, of all but the last of those only how they stood; or what is newer than ``since``), goes on with
+what comes, over the ends of runs and the starts of others, and never ends by itself. What the client sees
+when:
 
     the thread does not exist yet      an open, silent stream; `run.start` makes the thread
     a run is cancelled or undone       its end, `interrupted`
     a run is deleted while it runs     its end, `interrupted`
-    the thread is deleted              the end of the run that executes, `interrupted`, and nothing of it any more;
-                                       the stream stays open for a thread that is made under its id
+    the thread is deleted              the end of the run that executes, `interrupted`, and nothing of it any
+                                       more; the stream stays open for a thread that is made under its id
     the client is slow                 its own stream is late; one page is held for it
     the client takes nothing           it is cut off after `write_timeout_s`
     the server stops, or dies          the connection is cut, so that the client comes back for the rest
-    it has started a run by a command  nothing of the run before the answer; an SDK's stream a moment later (`streams.holds`)
-    it names no place in the log       if it is a front end, the ends of earlier runs behind that of the newest, which may
-                                       be its own; the replay waits a moment for a command that starts one
+    it has started a run by a command  nothing of the run before the answer; an SDK's stream a moment later
+                                       (`streams.holds`)
+    it names no place in the log       if it is a front end, the ends of earlier runs behind that of the
+                                       newest, which may be its own; the replay waits a moment for a command
+                                       that starts one
     what it knows is not kept          the thread's state first, under the last number that is gone
 """
 

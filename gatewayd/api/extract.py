@@ -1,6 +1,7 @@
 """Picking single values out of threads: the `extract` of a search, alias to path (rest.md §4.3).
 
-A path is a column, then keys and list positions: ``values.messages[-1].content``. What it does not lead to is null.
+A path is a column, then keys and list positions: ``values.messages[-1].content``. What it does not lead to is
+null.
 """
 
 from __future__ import annotations
@@ -84,7 +85,10 @@ def _steps(path: str) -> tuple[str | int, ...] | None:
 
 
 def extracted(thread: Thread, wanted: tuple[Path, ...]) -> dict[str, Any]:
-    """Return the values of all paths by their aliases; the thread's values are decoded only if a path needs them."""
+    """
+    Return the values of all paths by their aliases; the thread's values are decoded only if a path needs
+    them.
+    """
     columns: dict[str, Any] = {
         "config": thread.config,
         "metadata": thread.metadata,

@@ -1,27 +1,32 @@
-"""Connections as they come in: how many there may be, and that what a client owes makes progress (with `listening`).
+"""Connections as they come in: how many there may be, and that what a client owes makes progress (with
+`listening`).
 
-An `Incoming` stands between a socket and aiohttp's HTTP protocol. It passes everything on, counts bytes, and knows what
-the client owes. Its states, and who moves them:
+An `Incoming` stands between a socket and aiohttp's HTTP protocol. It passes everything on, counts bytes, and
+knows what the client owes. Its states, and who moves them:
 
     head        opened, or bytes have come that belong to no request yet [data_received]
     body        a handler is at work, and its request's body has not come whole [begin]
-    busy        a handler is at work; its response may last (a stream, a WebSocket) [begin, or the end of the body]
+    busy        a handler is at work; its response may last (a stream, a WebSocket) [begin, or the end of the
+                body]
     idle        the response is on its way, or out [end]; the next byte begins a head
 
 What a client may not do, and what happens then:
 
-    head or body stands still           no byte for `receive_timeout_s`, or less than `SLOWEST` bytes a second over that
-                                        time: 408, unless a response has begun, and the connection is closed. The
-                                        handshake of a WebSocket is a head; afterwards PINGs take over.
-    it takes nothing of a response      for `write_timeout_s`: aborted. (Responses that last see to that themselves.)
-    connections beyond the limit        503 when the head comes, then closed. All connections count, and those of one
-                                        address where it is known (`addresses`); behind a proxy that tells it, requests
-                                        under way take their place. Beyond `REFUSED` at once nobody is answered.
+    head or body stands still           no byte for `receive_timeout_s`, or less than `SLOWEST` bytes a second
+                                        over that time: 408, unless a response has begun, and the connection
+                                        is closed. The handshake of a WebSocket is a head; afterwards PINGs
+                                        take over.
+    it takes nothing of a response      for `write_timeout_s`: aborted. (Responses that last see to that
+                                        themselves.)
+    connections beyond the limit        503 when the head comes, then closed. All connections count, and those
+                                        of one address where it is known (`addresses`); behind a proxy that
+                                        tells it, requests under way take their place. Beyond `REFUSED` at
+                                        once nobody is answered.
 
-While we do not read (the handler takes nothing of the body), and while the event loop stands, no time counts. If there
-are nearly as many connections as may be, those that have been idle for `IDLE_S` are closed, the longest idle first, so
-that keep-alive keeps no one out. A connection that owes nothing costs nothing: the watch, once a second, looks only at
-`Listener.owing`. In the log a refusal or an end costs one line a minute.
+While we do not read (the handler takes nothing of the body), and while the event loop stands, no time counts.
+If there are nearly as many connections as may be, those that have been idle for `IDLE_S` are closed, the
+longest idle first, so that keep-alive keeps no one out. A connection that owes nothing costs nothing: the
+watch, once a second, looks only at `Listener.owing`. In the log a refusal or an end costs one line a minute.
 """
 
 from __future__ import annotations
@@ -111,7 +116,6 @@ class Incoming(asyncio.Protocol):
             self._inner = None
 
     def data_received(self, data: bytes) -> None:
-        """Pass bytes on."""
         if self._inner is None:
             if not self._answered:
                 self._say(503, self.listener.reason(self))
@@ -138,7 +142,6 @@ class Incoming(asyncio.Protocol):
             self._inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Pass the end on."""
         self.listener.forget(self)
         if self._inner is not None:
             self._inner.connection_lost(exc)
@@ -146,7 +149,9 @@ class Incoming(asyncio.Protocol):
     # the handler's side
 
     def begin(self, request: web.Request) -> None:
-        """Note that a request is being handled. Raises `Unavailable` if its address has too many under way."""
+        """
+        Note that a request is being handled. Raises `Unavailable` if its address has too many under way.
+        """
         self._handling, self._answered, self._pending = True, False, False
         self._body = None if request.content.is_eof() else request.content
         if self._body is None:
@@ -227,7 +232,6 @@ class Incoming(asyncio.Protocol):
         self._transport.close()
 
     def abort(self) -> None:
-        """Cut the connection."""
         self._transport.abort()
 
     def _owe(self) -> None:

@@ -1,4 +1,6 @@
-"""The listening socket and all its connections: their limits, and the watch over what they owe. See `incoming`."""
+"""
+The listening socket and all its connections: their limits, and the watch over what they owe. See `incoming`.
+"""
 
 from __future__ import annotations
 
@@ -158,7 +160,6 @@ class Site(web.BaseSite):
 
     @property
     def name(self) -> str:
-        """What aiohttp calls it."""
         return str(self._sock.getsockname())
 
     async def start(self) -> None:

@@ -34,8 +34,8 @@ async def ok(request: web.Request) -> web.StreamResponse:
     """
     Say that the server answers; with `check_db` also whether it accepts and starts runs.
 
-    If it does not, the reasons come with 503. What else is wrong comes as warnings with 200, so that no probe restarts a
-    server that serves.
+    If it does not, the reasons come with 503. What else is wrong comes as warnings with 200, so that no probe
+    restarts a server that serves.
     """
     services = request.app[keys.SERVICES]
     if "meta" in services.project.disabled:

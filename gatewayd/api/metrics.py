@@ -1,8 +1,8 @@
 """``GET /metrics``: what the server counts, for Prometheus or as JSON.
 
-Nothing is updated while the server works but plain numbers of the parts they belong to; they are read when somebody
-asks. The names beginning with ``lg_api_`` and the JSON's `queue`, `api` and `workers` are the reference's, so that
-dashboards made for it go on; the others are ours.
+Nothing is updated while the server works but plain numbers of the parts they belong to; they are read when
+somebody asks. The names beginning with ``lg_api_`` and the JSON's `queue`, `api` and `workers` are the
+reference's, so that dashboards made for it go on; the others are ours.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ class Moment:
 
     @property
     def active(self) -> int:
-        """Runs that workers have."""
         return len(self.services.runs.active)
 
     @property
@@ -195,7 +194,6 @@ class _Collector:
         self.moment = moment
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the families."""
         from prometheus_client.core import (
             CounterMetricFamily,
             GaugeMetricFamily,

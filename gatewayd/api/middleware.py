@@ -1,4 +1,7 @@
-"""What happens to every request: its id, whether it is answered, other origins' rights, trailing slashes, and errors as JSON."""
+"""
+What happens to every request: its id, whether it is answered, other origins' rights, trailing slashes, and
+errors as JSON.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ from gatewayd.api import access, cors, counting, faults, incoming, keys, payload
 
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("gatewayd.access")
-"""A line for each request, when its response has gone out whole or was cut. Never the query: it may hold secrets."""
+"""
+A line for each request, when its response has gone out whole or was cut. Never the query: it may hold
+secrets.
+"""
 
 LONGEST_ID: Final = 200
 """Characters of an `x-request-id` that are kept."""

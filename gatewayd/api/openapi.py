@@ -1,8 +1,8 @@
 """``/openapi.json`` and ``/docs``: the API's description, made from the routes, and a page that shows it.
 
-Each route is an operation: its id is the handler's name, its description the handler's docstring, its parameters and
-body what the handler's code reads (`reading`), its answers those of `answers`. So a new route is in the document
-without anybody's doing. The page is our own and loads nothing from elsewhere.
+Each route is an operation: its id is the handler's name, its description the handler's docstring, its
+parameters and body what the handler's code reads (`reading`), its answers those of `answers`. So a new route
+is in the document without anybody's doing. The page is our own and loads nothing from elsewhere.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What requests say, as values: bodies by one strict converter, queries, paths and headers one by one.
 
-Nothing is converted that is not of the type the field asks for (``"2"`` is no integer, 1 is no boolean; 2.0 is an
-integer, as in JSON Schema). What becomes of unknown fields is told in `unknown`. A null in place of an optional
-field is as good as its absence. The first thing that is wrong ends the reading, with the field's name in the text.
+Nothing is converted that is not of the type the field asks for (``"2"`` is no integer, 1 is no boolean; 2.0
+is an integer, as in JSON Schema). What becomes of unknown fields is told in `unknown`. A null in place of an
+optional field is as good as its absence. The first thing that is wrong ends the reading, with the field's
+name in the text.
 """
 
 from __future__ import annotations
@@ -111,14 +112,12 @@ def any_of(words: Sequence[str]) -> str:
 
 
 def string(value: Any, _: Any = None) -> str:
-    """Return a string."""
     if not isinstance(value, str):
         raise wrong_type(value, "string")
     return value
 
 
 def boolean(value: Any, _: Any = None) -> bool:
-    """Return true or false."""
     if not isinstance(value, bool):
         raise wrong_type(value, "boolean")
     return value
@@ -138,7 +137,6 @@ def integer(value: Any, _: Any = None) -> int:
 
 
 def number(value: Any, _: Any = None) -> float:
-    """Return a number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise wrong_type(value, "number")
     return value
@@ -226,7 +224,9 @@ def _filters(value: Any, _: Any = None) -> list[Object]:
 
 
 def _check_terms(value: Any, filters: Sequence[Object | list[Any]]) -> None:
-    """Raise `Wrong` if filters have more values than one statement takes, or one that storage does not take."""
+    """
+    Raise `Wrong` if filters have more values than one statement takes, or one that storage does not take.
+    """
     left, terms = list(filters), 0
     while left:
         members = left.pop()

@@ -1,7 +1,7 @@
 """The bytes of a request's body as they come: what they are encoded with, and what is too much of them.
 
-A body is read in small pieces, and others have their turn between them. What a compressed body becomes is limited by
-its ratio too: a few kilobytes may not occupy the server with what fills its memory.
+A body is read in small pieces, and others have their turn between them. What a compressed body becomes is
+limited by its ratio too: a few kilobytes may not occupy the server with what fills its memory.
 """
 
 from __future__ import annotations

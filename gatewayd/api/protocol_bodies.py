@@ -1,7 +1,7 @@
 """The bodies of protocol v2 as they are described to clients; what reads them is lenient in its own way.
 
-Their format is that of the reference server: a command is an envelope around its parameters, an event filter names
-channels. See `commands` and `streams.subscriptions` for what is refused and with which word.
+Their format is that of the reference server: a command is an envelope around its parameters, an event filter
+names channels. See `commands` and `streams.subscriptions` for what is refused and with which word.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""What a handler reads from its request, found in its code: so that the API's description can't tell of anything else.
+"""What a handler reads from its request, found in its code: so that the API's description can't tell of
+anything else.
 
-A handler calls `parse.body` (or `structure`, `items_of`) with the class of its body, `parse.flag`, `whole` and `listed`
-with the names of its query, `request.query.get`, `request.headers.get`, `parse.once`. The same is looked for in the
-functions of this package that it calls.
+A handler calls `parse.body` (or `structure`, `items_of`) with the class of its body, `parse.flag`, `whole`
+and `listed` with the names of its query, `request.query.get`, `request.headers.get`, `parse.once`. The same
+is looked for in the functions of this package that it calls.
 """
 
 from __future__ import annotations

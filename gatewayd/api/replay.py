@@ -1,4 +1,7 @@
-"""Where a reader of protocol v2 begins, and what it is told in place of what is not kept any more or not shown to it."""
+"""
+Where a reader of protocol v2 begins, and what it is told in place of what is not kept any more or not shown
+to it.
+"""
 
 from __future__ import annotations
 

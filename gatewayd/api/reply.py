@@ -55,7 +55,9 @@ def json(value: Any, headers: Mapping[str, str] | None = None) -> web.Response:
 
 
 class _Pieces(Payload):
-    """A body that is not put together: with large values in it that would take long, and that much memory again."""
+    """
+    A body that is not put together: with large values in it that would take long, and that much memory again.
+    """
 
     PIECE: Final = 256 * 1024
 
@@ -64,7 +66,6 @@ class _Pieces(Payload):
         self._size = sum(map(len, pieces))
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """Return it as text."""
         return b"".join(self._value).decode(encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
@@ -182,7 +183,10 @@ def _last_run(record: LastRun) -> dict[str, Any]:
 
 
 def run(record: Run, api_url: str, *, full: bool = False) -> dict[str, Any]:
-    """Return a run as the wire shows it; `api_url` is this server's own address, `full` adds the traceback to its error."""
+    """
+    Return a run as the wire shows it; `api_url` is this server's own address, `full` adds the traceback to
+    its error.
+    """
     kwargs = _with_hidden_secrets({name: record.kwargs.get(name) for name in KWARGS})
     config = dict(kwargs["config"] or {})
     config["configurable"] = {
@@ -220,7 +224,9 @@ def _error(record: Run, *, full: bool) -> dict[str, str] | None:
 
 
 def queue_place(place: QueuePlace, reason: str | None, blocked_at: str | None) -> dict[str, Any]:
-    """Return where a run stands in the queue; `blocked_at` is where the worker is that it waits for, file:line."""
+    """
+    Return where a run stands in the queue; `blocked_at` is where the worker is that it waits for, file:line.
+    """
     return {
         "status": place.status,
         "position": place.position,

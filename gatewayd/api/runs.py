@@ -115,10 +115,11 @@ async def merge_runs(request: web.Request) -> web.Response:
     """
     Merge the thread's pending runs into the oldest of them (an addition to the reference).
 
-    It takes the inputs of all, in order; the others end `interrupted`, with `merged:<its id>` as their `cancel_reason`.
-    They must have the same assistant and config, and inputs of one key with a list (`messages`). With `into: running` it
-    is in turn merged into the run that executes, before a step at which no message waits for a tool's answer; if no such
-    step comes before the end of that run, it follows that run.
+    It takes the inputs of all, in order; the others end `interrupted`, with `merged:<its id>` as their
+    `cancel_reason`. They must have the same assistant and config, and inputs of one key with a list
+    (`messages`). With `into: running` it is in turn merged into the run that executes, before a step at which
+    no message waits for a tool's answer; if no such step comes before the end of that run, it follows that
+    run.
     """
     thread_id = parse.path_id(request, "thread")
     body = await parse.body(request, bodies.MergeRuns) if request.body_exists else bodies.MergeRuns()
@@ -156,7 +157,10 @@ async def cancel_run(request: web.Request) -> web.StreamResponse:
 
 
 def reason_of(request: web.Request) -> CancelReason | None:
-    """Return why a run is cancelled, if the client says so: its input was `taken` into another run. Raises `Invalid`."""
+    """
+    Return why a run is cancelled, if the client says so: its input was `taken` into another run. Raises
+    `Invalid`.
+    """
     reason = request.query.get("reason")
     if reason is None:
         return None

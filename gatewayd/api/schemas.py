@@ -1,7 +1,8 @@
-"""JSON Schema (2020-12) of the classes that say what bodies and answers look like: one function for all of them.
+"""JSON Schema (2020-12) of the classes that say what bodies and answers look like: one function for all of
+them.
 
-A class becomes a component of its name; its docstring is the description. A null is allowed where a field has a
-default: in requests it is as good as absence.
+A class becomes a component of its name; its docstring is the description. A null is allowed where a field has
+a default: in requests it is as good as absence.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""The HTTP server beneath the application: what is no HTTP is answered like everything else, and hardly logged.
+"""The HTTP server beneath the application: what is no HTTP is answered like everything else, and hardly
+logged.
 
-aiohttp answers a request that it can't parse by itself: in plain text with what it stumbled over and with its version,
-and it logs a traceback each time. What comes to an open port without being meant for us would fill the log.
+aiohttp answers a request that it can't parse by itself: in plain text with what it stumbled over and with its
+version, and it logs a traceback each time. What comes to an open port without being meant for us would fill
+the log.
 """
 
 from __future__ import annotations
@@ -57,7 +59,9 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what has not come to a handler, or has gone wrong behind all of them; the connection ends."""
+        """
+        Answer what has not come to a handler, or has gone wrong behind all of them; the connection ends.
+        """
         if isinstance(exc, http_exceptions.HttpProcessingError):
             self._malformed.tell(request.remote, exc)
             return _closing(_refusal(exc))
@@ -67,7 +71,10 @@ class Connection(web.RequestHandler):
         return _closing(faults.response(status, "Internal Server Error"))
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Log what went wrong below the application; a body that is not what its head says is the client's doing."""
+        """
+        Log what went wrong below the application; a body that is not what its head says is the client's
+        doing.
+        """
         error = kw.get("exc_info")
         if isinstance(error, web.RequestPayloadError | http_exceptions.HttpProcessingError):
             self._malformed.tell(self._remote(), error)

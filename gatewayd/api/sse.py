@@ -1,10 +1,10 @@
 """Event streams of protocol v1: a cursor of the hub, copied to a socket.
 
-A stream is one task that repeats: take the next page from the cursor, write its frames in one piece, beat when it is
-time. While a client takes its time, only the frames that it has still to take are held, and not their source as well.
-It ends with the record that ends the run. That record may have been missed by nobody's fault (the run's row was
-deleted, the reader came later), so whenever the cursor comes back empty-handed, and at every beat, the table is asked:
-wake-ups are hints.
+A stream is one task that repeats: take the next page from the cursor, write its frames in one piece, beat
+when it is time. While a client takes its time, only the frames that it has still to take are held, and not
+their source as well. It ends with the record that ends the run. That record may have been missed by nobody's
+fault (the run's row was deleted, the reader came later), so whenever the cursor comes back empty-handed, and
+at every beat, the table is asked: wake-ups are hints.
 """
 
 from __future__ import annotations
@@ -91,7 +91,10 @@ async def follow(request: web.Request, view: View) -> web.StreamResponse:
 
 
 async def _skip_to_now(request: web.Request, cursor: hub.Cursor) -> None:
-    """Move behind all that has happened; before the head goes out: what happens after the client has seen it counts."""
+    """
+    Move behind all that has happened; before the head goes out: what happens after the client has seen it
+    counts.
+    """
     if not cursor.skip_to_now():
         cursor.position, _ = await request.app[keys.SERVICES].storage.events_last(cursor.thread_id)
 
@@ -139,7 +142,9 @@ async def _over(
 async def _over_gap(
     services: keys.Services, view: View, cursor: hub.Cursor, out: connections.StreamingResponse
 ) -> None:
-    """Tell the reader of an ended run of events that are not kept any more, and move the cursor behind them."""
+    """
+    Tell the reader of an ended run of events that are not kept any more, and move the cursor behind them.
+    """
     gap = await services.storage.run_events_gap(view.thread_id, view.run_id, cursor.position)
     if gap is not None:
         gone_to, attempt = gap

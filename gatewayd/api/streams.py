@@ -65,8 +65,8 @@ def _outlived(services: keys.Services, run: Run) -> bool:
     """
     Whether the run was created before this start of the server and has not ended before it.
 
-    Who reads such a run without naming a place has most likely been cut before its first event, and knows no id: it
-    gets the run from its beginning, or the restart would have cost it what came before it was back.
+    Who reads such a run without naming a place has most likely been cut before its first event, and knows no
+    id: it gets the run from its beginning, or the restart would have cost it what came before it was back.
     """
     started = services.storage.opened_at
     return ids.time_ms(run.run_id) * 1000 < started and (run.ended_at is None or run.ended_at >= started)
@@ -101,14 +101,18 @@ async def join_thread_stream(request: web.Request) -> web.StreamResponse:
 
 
 async def _window(services: keys.Services, thread_id: str) -> int | None:
-    """Return the number behind which a thread's latest runs begin, for who wants to read from the beginning."""
+    """
+    Return the number behind which a thread's latest runs begin, for who wants to read from the beginning.
+    """
     since = services.runs.now() - int(services.settings.replay_window_s * 1e6)
     first = await services.storage.events_replay_start(thread_id, since)
     return None if first is None else first - 1
 
 
 def _thread_frames(modes: frozenset[str], chunks: list[Chunk]) -> bytes:
-    """Return the frames of a thread's stream: its runs' own events, their starts and their ends, state updates."""
+    """
+    Return the frames of a thread's stream: its runs' own events, their starts and their ends, state updates.
+    """
     frames = []
     for record in (record for chunk in chunks for record in chunk.records):
         if record.kind == event.STATE_UPDATE:

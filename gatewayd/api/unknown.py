@@ -1,11 +1,13 @@
 """Fields of a body that are not known.
 
-A near miss of a known field is refused with the suggestion: the client meant something, and would not get it. Near is
-what is equal but for case, ``_`` and ``-``, or one edit away (two, from `LONG` letters on), while the known field is
-absent. Any other field is ignored, as in the reference: clients are newer than we are. It is named in the response's
-header ``X-Gatewayd-Ignored-Fields`` and once in the log. With ``GATEWAYD_UNKNOWN_FIELDS=refuse`` it is refused, too.
+A near miss of a known field is refused with the suggestion: the client meant something, and would not get it.
+Near is what is equal but for case, ``_`` and ``-``, or one edit away (two, from `LONG` letters on), while the
+known field is absent. Any other field is ignored, as in the reference: clients are newer than we are. It is
+named in the response's header ``X-Gatewayd-Ignored-Fields`` and once in the log. With
+``GATEWAYD_UNKNOWN_FIELDS=refuse`` it is refused, too.
 
-What is inside of `metadata`, `input`, `configurable` and other values that are the client's own is never looked at.
+What is inside of `metadata`, `input`, `configurable` and other values that are the client's own is never
+looked at.
 """
 
 from __future__ import annotations
@@ -66,10 +68,11 @@ def problem(
     given: Iterable[str], known: Collection[str], body: str, *, others_pass: bool = False
 ) -> tuple[str, str] | None:
     """
-    Return the first given field that is to be refused, with the sentence that says why; note those that are ignored.
+    Return the first given field that is to be refused, with the sentence that says why; note those that are
+    ignored.
 
-    `body` names what they are fields of, for the log. With `others_pass` those that are no near miss are honoured
-    elsewhere.
+    `body` names what they are fields of, for the log. With `others_pass` those that are no near miss are
+    honoured elsewhere.
     """
     given = set(given)
     others = (name for name in given if name not in known)

@@ -1,4 +1,7 @@
-"""Late JSON: the answer of a run, sent when the run has ended, behind newlines that show that it is not forgotten."""
+"""
+Late JSON: the answer of a run, sent when the run has ended, behind newlines that show that it is not
+forgotten.
+"""
 
 from __future__ import annotations
 

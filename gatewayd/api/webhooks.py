@@ -1,4 +1,6 @@
-"""The delivery log of webhooks (an addition to the reference): what was sent, how it went, and sending it again."""
+"""
+The delivery log of webhooks (an addition to the reference): what was sent, how it went, and sending it again.
+"""
 
 from __future__ import annotations
 

@@ -3,23 +3,28 @@
 A *session* has subscriptions and one cursor over the thread's log. Its states, and who moves them:
 
     silent      before the first subscription nothing is sent but answers
-    following   the first `subscription.subscribe` (or `.reconnect`) has been answered; the pump sends what comes
-    over        the client has closed or does not answer PINGs, takes nothing, sent what is no text; or the server stops
+    following   the first `subscription.subscribe` (or `.reconnect`) has been answered; the pump sends what
+                comes
+    over        the client has closed or does not answer PINGs, takes nothing, sent what is no text; or the
+                server stops
 
-Two tasks: the handler reads commands one after the other, the pump follows the log. Both send under one lock. The
-session's `position` is the number up to which the pump has *sent*, moved under the lock; so a new subscription, which
-is sent everything kept up to there before its answer, neither misses an event nor gets one twice.
+Two tasks: the handler reads commands one after the other, the pump follows the log. Both send under one lock.
+The session's `position` is the number up to which the pump has *sent*, moved under the lock; so a new
+subscription, which is sent everything kept up to there before its answer, neither misses an event nor gets
+one twice.
 
-What happens on each failure: a bad frame is answered with an error and the connection stays; so is a command that fails,
-for whatever reason; a log that can't be read is told by an error without an id, then the connection is closed with 1011;
-at the server's stop the connection is cut. A client that takes nothing for `write_timeout_s`, or does not answer a PING
-within half an interval, is cut off: its connection is aborted, since an orderly close waits behind what it does not
-take. Memory: one page of events for the session, and what the socket's buffer holds. Frames are not compressed: the
-window and tables of a connection's compressor take 100 KiB and more as long as it lasts.
+What happens on each failure: a bad frame is answered with an error and the connection stays; so is a command
+that fails, for whatever reason; a log that can't be read is told by an error without an id, then the
+connection is closed with 1011; at the server's stop the connection is cut. A client that takes nothing for
+`write_timeout_s`, or does not answer a PING within half an interval, is cut off: its connection is aborted,
+since an orderly close waits behind what it does not take. Memory: one page of events for the session, and
+what the socket's buffer holds. Frames are not compressed: the window and tables of a connection's compressor
+take 100 KiB and more as long as it lasts.
 
-Limits: the filters of a connection (`subscriptions.Subscriptions`), and its commands: after a burst of `COMMANDS_BURST`
-each waits until its turn has come, `COMMANDS_PER_S` a second. Meanwhile no more than some 500 KiB are read from the client;
-one that sends on faster than that does not get its PONGs through, and is cut.
+Limits: the filters of a connection (`subscriptions.Subscriptions`), and its commands: after a burst of
+`COMMANDS_BURST` each waits until its turn has come, `COMMANDS_PER_S` a second. Meanwhile no more than some
+500 KiB are read from the client; one that sends on faster than that does not get its PONGs through, and is
+cut.
 """
 
 from __future__ import annotations
@@ -137,7 +142,6 @@ class Session:
         self._pace = Pace(COMMANDS_PER_S, COMMANDS_BURST)
 
     def abort(self) -> None:
-        """Cut the connection."""
         if (transport := self.request.transport) is not None:
             transport.abort()
 

@@ -24,7 +24,6 @@ class LruCache:
         return found
 
     def put(self, name: bytes, content: bytes) -> None:
-        """Keep a content."""
         if len(content) > self.budget or name in self._content:
             return
         self._content[name] = content

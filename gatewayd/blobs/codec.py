@@ -1,7 +1,8 @@
 """Compressing bodies: one rule for all that is stored, and the kinds that say what was done.
 
-Small bodies are compressed with the `dictionary`, which has what they are mostly made of. On a machine with 2 cores, in bytes
-(as it is, in a frame without the dictionary, with it) and µs (without, with, reading it again):
+Small bodies are compressed with the `dictionary`, which has what they are mostly made of. On a machine with 2
+cores, in bytes (as it is, in a frame without the dictionary, with it) and µs (without, with, reading it
+again):
 
     metadata of a checkpoint        470   293   117    6    3   1
     a checkpoint without its values 556   282   148    7   12   1
@@ -10,8 +11,8 @@ Small bodies are compressed with the `dictionary`, which has what they are mostl
     kwargs of a run, 2 kB of text  2840  1446  1167   20   25   6    (hasty)
     a token of a model             1133   602   216   10    5   2    (hasty)
 
-`scripts/measure/compression.py` tells the same of any database. Where a body has a column to itself, its kind stands in front
-of it (`column`).
+`scripts/measure/compression.py` tells the same of any database. Where a body has a column to itself, its kind
+stands in front of it (`column`).
 """
 
 from __future__ import annotations
@@ -30,23 +31,32 @@ PLAIN: Final = 1
 ZSTD: Final = 2
 """Kind of a body: the content in a zstd frame."""
 PRIMED: Final = 5
-"""Kind of a body: the content in a zstd frame that needs the dictionary, without the four bytes with which all frames begin."""
+"""
+Kind of a body: the content in a zstd frame that needs the dictionary, without the four bytes with which all
+frames begin.
+"""
 
 LEAST: Final = 48
 """Bodies of this many bytes are compressed, if that makes them smaller by an eighth."""
 SHORT: Final = 512
 """Bodies of less bytes are left to the fast search, which relies on the dictionary's tables …"""
 MOST: Final = 16 << 10
-"""… and from here on the dictionary is of no use. What is in between is mostly text, which has a better search with it."""
+"""
+… and from here on the dictionary is of no use. What is in between is mostly text, which has a better search
+with it.
+"""
 FAST: Final = 3
 """Level of the fast search."""
 THOROUGH: Final = 5
-"""Level of the better one: three times the time (50 µs for 2 kB), and texts that would be larger than without a dictionary
-become smaller."""
+"""Level of the better one: three times the time (50 µs for 2 kB), and texts that would be larger than without
+a dictionary become smaller."""
 
 
 def packed(content: bytes, *, hasty: bool = False) -> tuple[int, bytes]:
-    """Return kind and body of a content; `hasty` is for the writer, for which everybody waits: it searches fast only."""
+    """
+    Return kind and body of a content; `hasty` is for the writer, for which everybody waits: it searches fast
+    only.
+    """
     size = len(content)
     if size < LEAST:
         return PLAIN, content
@@ -106,7 +116,10 @@ def _dictionary(level: int) -> zstandard.ZstdCompressionDict:
 
 
 class _Tools(threading.local):
-    """Objects of zstd, of each thread its own: making one costs more than using it, and two must not use one at once."""
+    """
+    Objects of zstd, of each thread its own: making one costs more than using it, and two must not use one at
+    once.
+    """
 
     def __init__(self) -> None:
         self.compressor = zstandard.ZstdCompressor(level=FAST)

@@ -23,9 +23,15 @@ HASH_BYTES: Final = 16
 SEGMENT: Final = 0
 """Kind of a blob: the hashes of its children, one after the other. The kinds of contents are in `codec`."""
 SEALED: Final = 3
-"""Kind of a manifest's body: sealed, in front of the content its kind as one byte. All its blobs' bodies are sealed too."""
+"""
+Kind of a manifest's body: sealed, in front of the content its kind as one byte. All its blobs' bodies are
+sealed too.
+"""
 COMPOUND: Final = 4
-"""Kind of a blob: a content with texts that are blobs of their own. Its body is what a manifest is, and sealed like one."""
+"""
+Kind of a blob: a content with texts that are blobs of their own. Its body is what a manifest is, and sealed
+like one.
+"""
 AS_IT_IS: Final = 1
 """In a compound, instead of a text: the text of the next blob."""
 ESCAPED: Final = 2
@@ -36,7 +42,10 @@ ONE: Final = b"\x93\xc4" + bytes([HASH_BYTES])
 """With what those begin that have one hash: most compounds have one text."""
 
 Piece = bytes | Sequence[bytes]
-"""Bytes that stay in the manifest, or the elements of what may grow at its end (or just one, to be kept by itself)."""
+"""
+Bytes that stay in the manifest, or the elements of what may grow at its end (or just one, to be kept by
+itself).
+"""
 
 
 class Blob(NamedTuple):
@@ -53,19 +62,25 @@ Known = set[bytes]
 
 @define
 class Cutter:
-    """Cuts the values of one operation; its `blobs` go with the operation, before the row that has the manifest.
+    """Cuts the values of one operation; its `blobs` go with the operation, before the row that has the
+    manifest.
 
-    Not for several threads at once. When the operation is on its way, and not before, its hashes may be added to
-    `known`.
+    Not for several threads at once. When the operation is on its way, and not before, its hashes may be added
+    to `known`.
     """
 
     known: Known = field(factory=set)
     seal: Seal | None = None
-    """Seals the manifests' bodies and the blobs, and has the key of the addresses; None: they are stored in the clear."""
+    """
+    Seals the manifests' bodies and the blobs, and has the key of the addresses; None: they are stored in the
+    clear.
+    """
     find: texts.Find | None = None
     """Finds the long texts in an element; None: they are not looked for."""
     blobs: dict[bytes, Blob] = field(factory=dict, init=False)
-    """New ones in the order in which they were met, children before their segment, texts before what has them."""
+    """
+    New ones in the order in which they were met, children before their segment, texts before what has them.
+    """
 
     def manifest(self, pieces: Iterable[Piece]) -> bytes:
         """Return the manifest of a value."""
@@ -97,7 +112,9 @@ class Cutter:
         return self._body(body, hashes)
 
     def _list(self, elements: Sequence[bytes]) -> tuple[list[bytes], bytes]:
-        """Return the hashes that stand for a list, and the short elements at its end that have no blob yet."""
+        """
+        Return the hashes that stand for a list, and the short elements at its end that have no blob yet.
+        """
         level: list[bytes] = []
         short: list[bytes] = []
         size = 0
@@ -161,7 +178,8 @@ class Cutter:
             if text is None:
                 continue
             items += (content[behind:start], form)
-            # Under a name apart: a text is never a compound itself, so nothing is nested, and nothing has itself.
+            # Under a name apart: a text is never a compound itself, so nothing is nested, and nothing has
+            # itself.
             refs.append(self._data(text, b"text"))
             behind = end
         if not refs:

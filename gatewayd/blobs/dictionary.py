@@ -1,15 +1,15 @@
 """What small bodies have in common: the dictionary that `codec` compresses them with.
 
-A body of some hundred bytes has hardly anything to repeat but what stood in thousands of bodies before it: the keys of
-langgraph's checkpoints, the fields of messages, the arguments of a run. The dictionary is text that is thought to stand in
-front of every body, so that a body can refer to it. Nothing depends on its being right: what is not in it costs more
-bytes, that is all.
+A body of some hundred bytes has hardly anything to repeat but what stood in thousands of bodies before it:
+the keys of langgraph's checkpoints, the fields of messages, the arguments of a run. The dictionary is text
+that is thought to stand in front of every body, so that a body can refer to it. Nothing depends on its being
+right: what is not in it costs more bytes, that is all.
 
-**It may never change.** Bodies that were compressed with it can be read with these very bytes only. Another dictionary
-would be another one, with a kind of its own (`codec`), beside this one.
+**It may never change.** Bodies that were compressed with it can be read with these very bytes only. Another
+dictionary would be another one, with a kind of its own (`codec`), beside this one.
 
-What a body is most likely to need stands last: a reference is the shorter the nearer it points. Names and numbers that
-change from row to row are left out, and what stands around them is side by side.
+What a body is most likely to need stands last: a reference is the shorter the nearer it points. Names and
+numbers that change from row to row are left out, and what stands around them is side by side.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _JSON = (
     b'"result":"results":[{"title":"url":"https://www.http://"},"text":"value":true,"name":false,"data":null,"index":0,'
 )
 
-# Pydantic models, interrupts, commands and exceptions, as langgraph's serialiser writes them: an extension with module,
-# class, arguments and the method that makes the object again.
+# Pydantic models, interrupts, commands and exceptions, as langgraph's serialiser writes them: an extension
+# with module, class, arguments and the method that makes the object again.
 _OBJECTS = (
     b"\xa8datetime\xadfromisoformat\xa4uuid\xa4UUID\xabcollections\xa5deque\xa3set\xaddecimal\xa7Decimal"
     b"\xb1langgraph.graph.message\xb2KeyError('\xb4ValueError('\xb6RuntimeError('\xa9__error__"
@@ -59,7 +59,8 @@ _MESSAGES = (
     b"\xb3input_token_details\xb4output_token_details\xaausage_metadata\xc0\xb3model_validate_json"
 )
 
-# The same on the wire, where their fields are JSON; and what stands behind a token of a model: where it comes from.
+# The same on the wire, where their fields are JSON; and what stands behind a token of a model: where it comes
+# from.
 _WIRE = (
     b',{"content":"","additional_kwargs":{"refusal":null},"response_metadata":{},"type":"system","name":null,"id":"'
     b',{"content":[{"type":"text","text":"","annotations":[]},{"type":"tool_use","id":"toolu_","name":"","input":{}}]'
@@ -114,7 +115,8 @@ _KWARGS = (
     b'"metadata":{"created_by":"system","assistant_id":"","graph_id":"agent"}},"context":{}}'
 )
 
-# A checkpoint: its channels' versions (32 digits and a fraction), by channel and by the node that has seen them.
+# A checkpoint: its channels' versions (32 digits and a fraction), by channel and by the node that has seen
+# them.
 _CHECKPOINT = (
     b"\x92\xb0remaining_steps\xb0structured_response\xa5tasks\xafis_last_step\xa6agents\xa5model\xa5tools\xa5agent"
     b"\x95\xc4n\x87\xa1v\x04\xa2ts\xd9 2026-01-01T00:00:00.+00:00\xa2id\xd9$1f1e\xaechannel_values\x82\xa8messages\xdc\x00"
@@ -152,9 +154,9 @@ TABLES: Final = base64.b64decode(
     "BAAAAAgAAAA="
 )
 """
-How frequent bytes, lengths and distances are in small bodies, so that a frame need not say it (a sixth less, and half the
-time). Made by zstd's ZDICT_finalizeDictionary from the text above and 900 bodies: of conversations with and without tools,
-and slices of English and of Python.
+How frequent bytes, lengths and distances are in small bodies, so that a frame need not say it (a sixth less,
+and half the time). Made by zstd's ZDICT_finalizeDictionary from the text above and 900 bodies: of
+conversations with and without tools, and slices of English and of Python.
 """
 
 DICTIONARY: Final = TABLES + CONTENT

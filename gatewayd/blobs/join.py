@@ -34,7 +34,10 @@ def decoding() -> Iterator[None]:
 
 @define
 class Joiner:
-    """Joins manifests of one thread; what it has fetched it keeps, for others share it. One reading, then dropped."""
+    """
+    Joins manifests of one thread; what it has fetched it keeps, for others share it. One reading, then
+    dropped.
+    """
 
     thread_id: str
     fetch: Fetch
@@ -60,7 +63,10 @@ class Joiner:
             self._load(sealed, sealed=True)
 
     def load_blobs(self, hashes: Iterable[bytes]) -> None:
-        """Fetch these blobs and what is below them, level by level; sealed ones if there is a seal, plain ones if not."""
+        """
+        Fetch these blobs and what is below them, level by level; sealed ones if there is a seal, plain ones
+        if not.
+        """
         with decoding():
             self._load(set(hashes), sealed=self.seal is not None)
 
@@ -96,7 +102,10 @@ class Joiner:
         self._take(blobs, sealed=self.seal is not None)
 
     def put_together(self, kept: Callable[[bytes], bytes | None]) -> None:
-        """Make the contents of the compounds that were taken, if all their texts were too or are `cache` by hash."""
+        """
+        Make the contents of the compounds that were taken, if all their texts were too or are `cache` by
+        hash.
+        """
         for address, body in list(self._compounds.items()):
             absent = {text for text in cut.references(body) if text not in self.content}
             found = {text: content for text in absent if (content := kept(text)) is not None}
@@ -204,10 +213,11 @@ def assembled(manifest: bytes, below: Callable[[bytes], Sequence[bytes]], seal: 
 
 def reached(thread_id: str, fetch: Fetch, manifest: bytes) -> set[bytes]:
     """
-    Return all blobs that a manifest of a thread needs, without reading their contents: what a sender may leave out.
+    Return all blobs that a manifest of a thread needs, without reading their contents: what a sender may
+    leave out.
 
-    The children of a segment are segments, or none of them is: so only the first of each has to be looked at. The texts in
-    compounds are not among them: whoever leaves out a compound does not ask for its texts.
+    The children of a segment are segments, or none of them is: so only the first of each has to be looked at.
+    The texts in compounds are not among them: whoever leaves out a compound does not ask for its texts.
     """
     found = set(cut.references(manifest))
     unread = list(found)

@@ -1,8 +1,8 @@
 """Encrypting what is stored: AES in EAX mode, as langgraph's `EncryptedSerializer` has it, byte for byte.
 
-A sealed text is nonce (16 bytes), tag (16 bytes), ciphertext. What it belongs to (the address of a blob) may go into the
-tag, so that it can't be put in another one's place. Who seals blobs has their addresses keyed too: a plain hash would
-tell who can guess the content that it is there.
+A sealed text is nonce (16 bytes), tag (16 bytes), ciphertext. What it belongs to (the address of a blob) may
+go into the tag, so that it can't be put in another one's place. Who seals blobs has their addresses keyed
+too: a plain hash would tell who can guess the content that it is there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ TAG: Final = "+aes"
 """Behind the serialiser's tag of a value that is sealed as a whole; langgraph's spelling."""
 
 REMEMBERED_BYTES: Final = 32 << 20
-"""Contents of blobs that a seal keeps in memory: opening one takes a quarter of a millisecond, and each run reads its state."""
+"""
+Contents of blobs that a seal keeps in memory: opening one takes a quarter of a millisecond, and each run
+reads its state.
+"""
 
 _NONCE_BYTES: Final = 16
 _OVERHEAD: Final = 32
@@ -36,7 +39,9 @@ class Seal:
     """Seals and opens with one key, from any thread."""
 
     def __init__(self, key: bytes) -> None:
-        """Take a key of 16, 24 or 32 bytes. Raises `BadConfiguration`, also if pycryptodome is not installed."""
+        """
+        Take a key of 16, 24 or 32 bytes. Raises `BadConfiguration`, also if pycryptodome is not installed.
+        """
         if len(key) not in SIZES:
             raise BadConfiguration(f"{VARIABLE} must be 16, 24 or 32 bytes long, not {len(key)}")
         try:

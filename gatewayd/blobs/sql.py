@@ -1,7 +1,7 @@
 """The statements of the tables `blobs`, `families` and `thread_families`, inside the caller's transaction.
 
-Whoever stores a row with a manifest calls `store` first, whether there are new blobs or not: it stops a sweep that has
-begun and could miss the row. Whoever removes rows with manifests calls `mark`.
+Whoever stores a row with a manifest calls `store` first, whether there are new blobs or not: it stops a sweep
+that has begun and could miss the row. Whoever removes rows with manifests calls `mark`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def select(count: int) -> str:
     """
     Return the statement that reads `count` blobs: (hash, kind, body, …). Parameters: thread_id, hash, …
 
-    With a compound comes its first text, mostly the only one: hash, kind and body once more, NULL where there is none.
+    With a compound comes its first text, mostly the only one: hash, kind and body once more, NULL where there
+    is none.
     """
     return (
         "SELECT blobs.hash, blobs.kind, blobs.body, texts.hash, texts.kind, texts.body FROM blobs "
@@ -47,7 +48,10 @@ def select(count: int) -> str:
 
 @functools.cache
 def select_segments(count: int) -> str:
-    """Return the statement that reads the segments among `count` blobs: (hash, children). Parameters as in `select`."""
+    """
+    Return the statement that reads the segments among `count` blobs: (hash, children). Parameters as in
+    `select`.
+    """
     return (
         "SELECT hash, body FROM blobs WHERE family_id = "
         f"(SELECT family_id FROM thread_families WHERE thread_id = ?) AND hash IN ({_marks(count)}) "
@@ -67,7 +71,8 @@ def store(
     manifests: Iterable[bytes],
 ) -> None:
     """
-    Store blobs ``(hash, kind, body)`` for rows with these manifests; those that the family has already stay as they are.
+    Store blobs ``(hash, kind, body)`` for rows with these manifests; those that the family has already stay
+    as they are.
 
     Raises Rejected if something would be missing: the sender was wrong about what is stored.
     """
@@ -77,8 +82,8 @@ def store(
             "INSERT OR IGNORE INTO blobs (family_id, hash, kind, body) VALUES (?, ?, ?, ?)",
             [(family_id, *blob) for blob in blobs],
         )
-    # What new segments and compounds refer to is looked up as well, so nothing that is stored can ever lack something
-    # below it.
+    # What new segments and compounds refer to is looked up as well, so nothing that is stored can ever lack
+    # something below it.
     needed = {one for manifest in manifests for one in cut.references(manifest)}
     for _, kind, body in blobs:
         if kind == cut.SEGMENT:

@@ -1,9 +1,9 @@
 """Freeing the blobs of a family that no manifest reaches: mark, then remove, in steps of a few milliseconds.
 
-A sweep begins only while no thread of the family has its slot taken, and is given up as soon as one has, or as anything
-was stored in the family: its marks might not be complete then. It begins again later; marking has changed nothing.
-Whoever executes the steps gives one up, too, whose last step was taken back with its transaction: it may have seen what
-is not so.
+A sweep begins only while no thread of the family has its slot taken, and is given up as soon as one has, or
+as anything was stored in the family: its marks might not be complete then. It begins again later; marking has
+changed nothing. Whoever executes the steps gives one up, too, whose last step was taken back with its
+transaction: it may have seen what is not so.
 """
 
 from __future__ import annotations
@@ -159,7 +159,9 @@ def _reach(sweep: Sweep, address: bytes) -> None:
 
 
 def _follow(connection: sqlite3.Connection, sweep: Sweep) -> None:
-    """Look at blobs that were reached: the children of segments are reached, too, and the texts of compounds."""
+    """
+    Look at blobs that were reached: the children of segments are reached, too, and the texts of compounds.
+    """
     looked_at = sweep.unread[-ROWS:]
     del sweep.unread[-ROWS:]
     marks = ", ".join("?" * len(looked_at))

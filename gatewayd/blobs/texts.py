@@ -1,7 +1,8 @@
 """Long texts inside of other contents: how they may stand there, and where they stand in JSON.
 
-A text is stored as what it is, in UTF-8. MessagePack has it like that, JSON too unless something in it must be escaped.
-The escaping is written out here instead of left to a library: what is joined in some years must be the bytes that were cut.
+A text is stored as what it is, in UTF-8. MessagePack has it like that, JSON too unless something in it must
+be escaped. The escaping is written out here instead of left to a library: what is joined in some years must
+be the bytes that were cut.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 MINIMUM: Final = 400
-"""Bytes of a text that is worth a blob of its own: its row, and the hash wherever it is, take about a hundred."""
+"""
+Bytes of a text that is worth a blob of its own: its row, and the hash wherever it is, take about a hundred.
+"""
 
 _ESCAPES: Final = ((b'"', b'\\"'), (b"\n", b"\\n"), (b"\t", b"\\t"), (b"\r", b"\\r"))
-"""But for the backslash. Texts with other control characters are left where they are, if they stand in JSON."""
+"""
+But for the backslash. Texts with other control characters are left where they are, if they stand in JSON.
+"""
 
 _SHORT: Final = re.compile(rb'(?:[^"]*"[^"\\]{0,250}")*')
 """Short strings without escapes, all of them at once: a large piece may have very many."""

@@ -1,7 +1,7 @@
 """What the daemon tells a run worker about a run that it is to execute.
 
-An order says everything that storage knows about the run; where it goes on is not in it: the worker reads that from the
-checkpoints. It is plain JSON data, so that the daemon can make it without knowing langgraph.
+An order says everything that storage knows about the run; where it goes on is not in it: the worker reads
+that from the checkpoints. It is plain JSON data, so that the daemon can make it without knowing langgraph.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ class RunOrder:
     stored: bool = False
     """`input`, `command` and `answers` are large, and left out: they are read from the run's row."""
     context_given: bool = False
-    """Whether the request had a `context`: then the configurable shows only what the graph's context schema knows."""
+    """
+    Whether the request had a `context`: then the configurable shows only what the graph's context schema
+    knows.
+    """
 
 
 @frozen(kw_only=True)

@@ -1,8 +1,10 @@
 """What a saver asks of the writer: lists ``[name, argument…]`` that ormsgpack packs as they are.
 
-    ["put", thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id | None, format, type, checkpoint, metadata,
+    ["put", thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id | None, format, type, checkpoint,
+    metadata,
      blobs?]
-    ["writes", thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, [[idx, channel, format, type, value], …],
+    ["writes", thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, [[idx, channel, format, type,
+    value], …],
      blobs?]
     ["merge", run_id, stamp, writes]
     ["blobs", thread_id, blobs]
@@ -11,9 +13,10 @@
     ["copy_thread", source_thread_id, target_thread_id]
     ["prune", thread_id, [[checkpoint_ns, latest_checkpoint_id, [older id to keep, …]], …]]
 
-`checkpoint` and `value` are bytes, `metadata` is JSON, packed (`blobs.codec.column`), `idx` and `format` are integers, `blobs` are those that
-the values need and storage may not have yet, ``[[hash, kind, body], …]`` (`gatewayd.blobs`), left out if none; all else is text. The run
-that sends an operation is not in it: see the package's docstring.
+`checkpoint` and `value` are bytes, `metadata` is JSON, packed (`blobs.codec.column`), `idx` and `format` are
+integers, `blobs` are those that the values need and storage may not have yet, ``[[hash, kind, body], …]``
+(`gatewayd.blobs`), left out if none; all else is text. The run that sends an operation is not in it: see the
+package's docstring.
 """
 
 from __future__ import annotations
@@ -29,7 +32,9 @@ from gatewayd.checkpointing import rows
 Operation = list[Any]
 
 PORTION = 200
-"""Blobs of one operation; more go ahead in operations of their own, so that none keeps the writer for long."""
+"""
+Blobs of one operation; more go ahead in operations of their own, so that none keeps the writer for long.
+"""
 
 
 def put(
@@ -73,7 +78,10 @@ def writes(
 
 
 def merge(run_id: str, stamp: int, update: Operation) -> Operation:
-    """Store writes that are the input of a run that waits, and cancel that run as merged; neither if it has changed."""
+    """
+    Store writes that are the input of a run that waits, and cancel that run as merged; neither if it has
+    changed.
+    """
     return ["merge", run_id, stamp, update]
 
 
@@ -104,7 +112,8 @@ def copy_thread(source: str, target: str) -> Operation:
 
 
 def prune(thread_id: str, kept: Iterable[tuple[str, str, Sequence[str]]]) -> Operation:
-    """Delete what is older than each namespace's latest checkpoint; `kept` are (namespace, latest, older ids to keep).
+    """Delete what is older than each namespace's latest checkpoint; `kept` are (namespace, latest, older ids
+    to keep).
 
     Namespaces that are not named, and checkpoints newer than the latest named, stay.
     """

@@ -1,8 +1,10 @@
-"""Turning rows that an older version has stored in one piece into manifests, one row at a time, in the background.
+"""Turning rows that an older version has stored in one piece into manifests, one row at a time, in the
+background.
 
-What is to be done stands in the table `conversions`: a range of rowids for each table, fixed by the migration. A row is
-found (`next_row`), cut outside the writer (`cut_row`), its blobs are stored a few at a time (`store_some`), and at last the
-row is changed if it is still what was read (`finish`). Stopped anywhere, it begins again at the same row.
+What is to be done stands in the table `conversions`: a range of rowids for each table, fixed by the
+migration. A row is found (`next_row`), cut outside the writer (`cut_row`), its blobs are stored a few at a
+time (`store_some`), and at last the row is changed if it is still what was read (`finish`). Stopped anywhere,
+it begins again at the same row.
 """
 
 from __future__ import annotations

@@ -40,7 +40,10 @@ def _small(data: bytes) -> tuple[int, bytes]:
 
 
 def _pieces(data: bytes) -> list[cut.Piece]:
-    """Return where the bytes are cut; what is not what its tag says (an imported row may be damaged) is one piece."""
+    """
+    Return where the bytes are cut; what is not what its tag says (an imported row may be damaged) is one
+    piece.
+    """
     try:
         return split.pieces(data)
     except (IndexError, struct.error, RecursionError):
@@ -48,7 +51,10 @@ def _pieces(data: bytes) -> list[cut.Piece]:
 
 
 def manifest(row: rows.CheckpointRow | rows.WriteRow) -> bytes | None:
-    """Return the row's manifest, None if it has its value in one piece; raises GatewaydError for unknown formats."""
+    """
+    Return the row's manifest, None if it has its value in one piece; raises GatewaydError for unknown
+    formats.
+    """
     if row.format in (rows.WHOLE, rows.PACKED):
         return None
     if row.format != rows.PIECES:
@@ -58,15 +64,17 @@ def manifest(row: rows.CheckpointRow | rows.WriteRow) -> bytes | None:
 
 
 def whole(row: Row, joiner: join.Joiner) -> Row:
-    """Return the row with its value in one piece and in the clear. Raises `join.Missing` and `seal.Locked`."""
+    """
+    Return the row with its value in one piece and in the clear. Raises `join.Missing` and `seal.Locked`.
+    """
     found = manifest(row)
     sealed = row.type.endswith(sealing.TAG)
     if row.format == rows.WHOLE and not sealed:
         return row
     column = COLUMN[type(row)]
     value = getattr(row, column) if found is None else joiner.join(found)
-    # A manifest says itself whether it is sealed. Here it is the value that was sealed before it was cut, if at all:
-    # what another saver has stored with langgraph's `EncryptedSerializer`.
+    # A manifest says itself whether it is sealed. Here it is the value that was sealed before it was cut, if
+    # at all: what another saver has stored with langgraph's `EncryptedSerializer`.
     if sealed:
         value = sealing.opened(joiner.seal, value)
     if row.format == rows.PACKED:

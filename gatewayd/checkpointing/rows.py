@@ -1,4 +1,6 @@
-"""The rows of the tables `checkpoints` and `writes` as they are read, and which of several runs' writes count."""
+"""
+The rows of the tables `checkpoints` and `writes` as they are read, and which of several runs' writes count.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,6 @@ class CheckpointRow(NamedTuple):
 
     @property
     def told(self) -> bytes | str:
-        """The metadata as JSON."""
         return codec.content(self.metadata) if isinstance(self.metadata, bytes) else self.metadata
 
 
@@ -59,7 +60,8 @@ class WriteRow(NamedTuple):
 def newest(rows: Iterable[WriteRow]) -> list[WriteRow]:
     """Return those of one checkpoint's writes that count, in their order.
 
-    Of a task's regular writes the rows of the run that wrote last count, of each special index the newest row.
+    Of a task's regular writes the rows of the run that wrote last count, of each special index the newest
+    row.
     """
     rows = list(rows)
     if len({row.run_id for row in rows}) < 2:
@@ -73,10 +75,11 @@ def newest(rows: Iterable[WriteRow]) -> list[WriteRow]:
 
 
 def consumed(rows: Iterable[WriteRow], run_id: str) -> list[WriteRow]:
-    """Return the writes of a checkpoint that the run which made its child `run_id` has applied, in their order.
+    """Return the writes of a checkpoint that the run which made its child `run_id` has applied, in their
+    order.
 
-    For each task its own rows, else the newest from before its last row here: a run that came back to the checkpoint
-    later has left rows that this child never saw. A run without rows here has taken what it found.
+    For each task its own rows, else the newest from before its last row here: a run that came back to the
+    checkpoint later has left rows that this child never saw. A run without rows here has taken what it found.
     """
     rows = list(rows)
     own = [row for row in rows if row.run_id == run_id]

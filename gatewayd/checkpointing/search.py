@@ -30,7 +30,9 @@ class Search:
     before: str | None = None
     """Only checkpoints whose id sorts before this one."""
     filter: Mapping[str, Any] = field(factory=dict)
-    """Metadata key → value that must be equal; a dot in a key steps into an object, None also matches absence."""
+    """
+    Metadata key → value that must be equal; a dot in a key steps into an object, None also matches absence.
+    """
 
     def page(self, after: rows.CheckpointRow | None, limit: int) -> tuple[str, list[Any]]:
         """Return statement and parameters of the `limit` checkpoints that come after row `after`."""
@@ -73,7 +75,9 @@ def _path(key: str) -> str:
 
 
 def _comparable(value: Any) -> Any:
-    """Return a filter value as `json_extract` shows it: booleans as 0 and 1, objects and lists as compact JSON."""
+    """
+    Return a filter value as `json_extract` shows it: booleans as 0 and 1, objects and lists as compact JSON.
+    """
     if value is None or isinstance(value, str | float):
         return value
     if isinstance(value, int):

@@ -1,10 +1,10 @@
 """Where a serialised value may be cut: slices of its MessagePack encoding, which together are the encoding.
 
-The outer maps are gone through (a checkpoint, its channels, a channel that is an object), arrays are lists that may grow
-at their end, and so are larger maps, which keep the order of insertion. What langgraph writes as an extension (a message,
-a model) is one slice (but for the
-snapshot of a delta channel, which is looked into): two equal values have equal slices wherever they stand. In a slice, the
-long texts are found: each is stored once for all slices, and all JSON, that have it (`blobs`).
+The outer maps are gone through (a checkpoint, its channels, a channel that is an object), arrays are lists
+that may grow at their end, and so are larger maps, which keep the order of insertion. What langgraph writes
+as an extension (a message, a model) is one slice (but for the
+snapshot of a delta channel, which is looked into): two equal values have equal slices wherever they stand. In
+a slice, the long texts are found: each is stored once for all slices, and all JSON, that have it (`blobs`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from attrs import define, field
 from gatewayd.blobs import cut, texts
 
 WIDE: Final = (256, 256, 32)
-"""Entries of a map, by its depth, up to which its values are looked into; deeper or larger ones are lists of pairs."""
+"""
+Entries of a map, by its depth, up to which its values are looked into; deeper or larger ones are lists of
+pairs.
+"""
 
 DELTA_SNAPSHOT: Final = 7
 """langgraph's extension around the whole value of a delta channel."""
@@ -30,10 +33,12 @@ _U16 = struct.Struct(">H").unpack_from
 _U32 = struct.Struct(">I").unpack_from
 
 _HEADER: Final = re.compile(rb"(?:\xda[^\x00].|\xdb\x00...)(?=[\x00-\x7f\xc2-\xf4])", re.DOTALL)
-"""With what a text of 256 bytes to 16 MB begins, its length in it, before a byte with which UTF-8 may begin."""
+"""
+With what a text of 256 bytes to 16 MB begins, its length in it, before a byte with which UTF-8 may begin.
+"""
 
-# By first byte: bytes that are always there, the width of the length that follows the first one, and (for containers)
-# how many values an entry has.
+# By first byte: bytes that are always there, the width of the length that follows the first one, and (for
+# containers) how many values an entry has.
 _FIXED: Final = [1] * 256
 _WIDTH: Final = [0] * 256
 _VALUES: Final = [0] * 256
@@ -140,10 +145,11 @@ def pieces(data: bytes) -> list[cut.Piece]:
 
 def long_texts(data: bytes) -> Iterator[texts.Place]:
     """
-    Yield the places of the long texts in a slice of an encoding, those in extensions too: what these hold is MessagePack.
+    Yield the places of the long texts in a slice of an encoding, those in extensions too: what these hold is
+    MessagePack.
 
-    They are looked for by what they begin with, since going through a message takes longer. What only looks like one (its
-    length fits, and it is UTF-8) may be cut as well.
+    They are looked for by what they begin with, since going through a message takes longer. What only looks
+    like one (its length fits, and it is UTF-8) may be cut as well.
     """
     view = memoryview(data)
     position = 0

@@ -1,4 +1,5 @@
-"""The statements of the tables `checkpoints` and `writes`; who may overwrite what is in the package's docstring.
+"""The statements of the tables `checkpoints` and `writes`; who may overwrite what is in the package's
+docstring.
 
 Functions run inside the caller's transaction, and the caller undoes what one that raised has done. Reading
 statements give whole `rows.CheckpointRow` and `rows.WriteRow`.
@@ -31,7 +32,9 @@ STEP_BYTES = 1 << 20
 """… and what they may hold together, beside a single larger one: a few milliseconds of the writer's time."""
 
 METADATA = "iif(metadata_packed IS NULL, metadata, metadata_json(metadata_packed))"
-"""The JSON of a checkpoint's metadata as text, in statements on a connection that was made ready by `prepare`."""
+"""
+The JSON of a checkpoint's metadata as text, in statements on a connection that was made ready by `prepare`.
+"""
 
 _CHECKPOINT = rows.CHECKPOINT
 _COLUMNS = ", ".join((*rows.CheckpointRow._fields, "metadata_packed"))
@@ -45,8 +48,8 @@ SELECT {_CHECKPOINT} FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? 
 TUPLE_BY_ID = f"""
 SELECT {_CHECKPOINT} FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"""
 
-# A checkpoint's writes of all runs, in the order in which langgraph applies them; `rows.newest` picks those that count.
-# Parameters: thread_id, checkpoint_ns, checkpoint_id.
+# A checkpoint's writes of all runs, in the order in which langgraph applies them; `rows.newest` picks those
+# that count. Parameters: thread_id, checkpoint_ns, checkpoint_id.
 WRITES = f"""
 SELECT {_WRITE} FROM writes WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?
 ORDER BY task_path, task_id, idx, stamp"""
@@ -120,8 +123,9 @@ DELETE FROM writes WHERE run_id = ? AND NOT EXISTS (
     AND c.checkpoint_ns = writes.checkpoint_ns AND c.checkpoint_id = writes.checkpoint_id)
 RETURNING thread_id"""
 
-# By langgraph's word a run's checkpoints are those whose metadata name it; beyond the column that is looked for among
-# the sender's own rows only, so that no call reads the whole table. Parameters: JSON list of runs, sender, JSON list.
+# By langgraph's word a run's checkpoints are those whose metadata name it; beyond the column that is looked
+# for among the sender's own rows only, so that no call reads the whole table. Parameters: JSON list of runs,
+# sender, JSON list.
 _DOOMED = f"""
 SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints WHERE run_id IN (SELECT value FROM json_each(?))
 UNION
@@ -166,7 +170,9 @@ class _Copied:
     copy: str
 
     def next_keys(self) -> str:
-        """Return the statement that lists keys and weights behind a key. Parameters: thread_id, key, limit."""
+        """
+        Return the statement that lists keys and weights behind a key. Parameters: thread_id, key, limit.
+        """
         marks = ", ".join("?" * len(self.key))
         key = ", ".join(self.key)
         return (
@@ -249,7 +255,8 @@ def _metadata_moved(packed: bytes, thread_id: str) -> bytes:
 def apply(connection: sqlite3.Connection, operation: Operation, run_id: str) -> bool:
     """Execute one operation sent by run `run_id` ('' for an operation of the server).
 
-    Return whether it stored a checkpoint or write that was not there before. Raises Conflict if it would change what another run has stored, Rejected if there is no such operation.
+    Return whether it stored a checkpoint or write that was not there before. Raises Conflict if it would
+    change what another run has stored, Rejected if there is no such operation.
     """
     match operation:
         case ["put", *row]:
@@ -279,7 +286,9 @@ def run_has_begun(connection: sqlite3.Connection, run_id: str) -> bool:
 
 
 def run_delete(connection: sqlite3.Connection, run_id: str) -> None:
-    """Delete exactly the rows of this run (rollback); what it wrote beside older rows no longer hides them."""
+    """
+    Delete exactly the rows of this run (rollback); what it wrote beside older rows no longer hides them.
+    """
     blobs_sql.mark_where(connection, _RUN_THREADS, (run_id, run_id))
     connection.execute(_RUN_CHECKPOINTS_DELETE, (run_id,))
     connection.execute(_RUN_WRITES_DELETE, (run_id,))
@@ -306,7 +315,10 @@ Position = tuple[int, tuple[str | int, ...]]
 def thread_copy_step(
     connection: sqlite3.Connection, source: str, target: str, after: Position | None
 ) -> Position | None:
-    """Copy what comes behind `after`, as much as fits into a step; return the place of the last row, None: all is done."""
+    """
+    Copy what comes behind `after`, as much as fits into a step; return the place of the last row, None: all
+    is done.
+    """
     if after is None:
         blobs_sql.adopt(connection, source, target)
     number, key = after or (0, _COPIED[0].first)

@@ -58,7 +58,8 @@ class Crons:
         """
         Store a cron for an assistant, by its id or its graph's.
 
-        Raises `NotFound` (assistant, thread), `Invalid` (schedule, timezone, end_time), `Rejected` (no date is left).
+        Raises `NotFound` (assistant, thread), `Invalid` (schedule, timezone, end_time), `Rejected` (no date
+        is left).
         """
         now = self.now()
         cron_id = ids.new_id(now // 1000)
@@ -96,8 +97,8 @@ class Crons:
         """
         Change what is given; metadata are merged, everything else is replaced.
 
-        The next date is found anew if schedule, timezone or end_time change, or the cron is enabled again. Raises like
-        `create`.
+        The next date is found anew if schedule, timezone or end_time change, or the cron is enabled again.
+        Raises like `create`.
         """
         while True:  # until it was not changed or fired between reading and writing
             cron = await self.storage.cron_find(cron_id)
@@ -156,7 +157,9 @@ def _too_early(payload: dict[str, Any]) -> str:
 
 
 def _payload(old: dict[str, Any], new: dict[str, Any], cron_id: str) -> dict[str, Any]:
-    """Return the body that runs are made of: the new fields over the old, with the cron's id for the run to see."""
+    """
+    Return the body that runs are made of: the new fields over the old, with the cron's id for the run to see.
+    """
     given = {name: value for name, value in new.items() if value is not None or name == "end_time"}
     if old:
         given.pop("assistant_id", None)

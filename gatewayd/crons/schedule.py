@@ -1,15 +1,16 @@
 """When a cron fires: the grammar of schedules, time zones, and the first date after a moment.
 
-A schedule has five fields (minute, hour, day of month, month, day of week), or six: the last are seconds; a seventh
-may name years. Names (``mon``, ``jan``), ranges, lists, steps, ``L`` and the forms ``@hourly``, ``@daily``, ``@weekly``,
-``@monthly``, ``@yearly`` are known. If day of month and day of week are both given, either is enough. It is evaluated on the
-clock of a time zone (UTC, if none is named).
+A schedule has five fields (minute, hour, day of month, month, day of week), or six: the last are seconds; a
+seventh may name years. Names (``mon``, ``jan``), ranges, lists, steps, ``L`` and the forms ``@hourly``,
+``@daily``, ``@weekly``, ``@monthly``, ``@yearly`` are known. If day of month and day of week are both given,
+either is enough. It is evaluated on the clock of a time zone (UTC, if none is named).
 
 When that clock changes
-    A time that does not exist (the clock is put forward over it): the schedule fires at the first moment after the
-    gap, once, however many of its times have fallen into it.
-    A time that exists twice (the clock is put back): a schedule that names hours fires at the first of the two only.
-    One for every hour (the hour is ``*``) goes by the time that passes: each of the two hours counts.
+    A time that does not exist (the clock is put forward over it): the schedule fires at the first moment
+    after the gap, once, however many of its times have fallen into it.
+    A time that exists twice (the clock is put back): a schedule that names hours fires at the first of the
+    two only. One for every hour (the hour is ``*``) goes by the time that passes: each of the two hours
+    counts.
 
 ``H`` and ``R`` (a time drawn by lot) are refused: R would be drawn anew for every date.
 """

@@ -8,7 +8,10 @@ from gatewayd.storage.sqlite import compact
 
 
 def compacted(options: settings.Settings) -> str:
-    """Rebuild the file; return what there is to say. Raises `DataDirBusy`, `BadConfiguration`, `InsufficientStorage`."""
+    """
+    Rebuild the file; return what there is to say. Raises `DataDirBusy`, `BadConfiguration`,
+    `InsufficientStorage`.
+    """
     with daemon.held(options.data_dir):
         done = compact.compact(options.data_dir / app.DATABASE)
     told = f"{size(done.before)} before, {size(done.after)} now"

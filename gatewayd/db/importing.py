@@ -1,8 +1,9 @@
 """``gatewayd db import``: the threads of a stock SQLite saver, with their history, values and interrupts.
 
-A thread that is there already is passed over by name, so a second import changes nothing and one that was cut short is
-continued by repeating it. Threads whose ids are no UUIDs, which the API could not address, get one that is derived from theirs,
-always the same; the old one stands in the thread's metadata (`imported_thread_id`).
+A thread that is there already is passed over by name, so a second import changes nothing and one that was cut
+short is continued by repeating it. Threads whose ids are no UUIDs, which the API could not address, get one
+that is derived from theirs, always the same; the old one stands in the thread's metadata
+(`imported_thread_id`).
 """
 
 from __future__ import annotations
@@ -43,7 +44,6 @@ class Imported:
     """Those that could not be imported, and why."""
 
     def lines(self) -> Iterator[str]:
-        """Say it."""
         yield f"imported {self.threads} threads with {self.checkpoints} checkpoints"
         for thread_id in self.there:
             yield f"passed over {thread_id}: there is a thread of this id"

@@ -1,4 +1,7 @@
-"""``gatewayd db report``: how large the database and the long-term store are, what takes how much, and how fast they grow."""
+"""
+``gatewayd db report``: how large the database and the long-term store are, what takes how much, and how fast
+they grow.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,10 @@ def _of_file(found: usage.File) -> dict[str, Any]:
 def _days_left(
     found: usage.Usage, items: usage.File | None, options: settings.Settings, free: int
 ) -> float | None:
-    """Return in how many days the limit or the disk is reached if it goes on like this; None: not that way, or not known."""
+    """
+    Return in how many days the limit or the disk is reached if it goes on like this; None: not that way, or
+    not known.
+    """
     if found.growth_a_day <= 0 or found.days < 1:
         return None
     files: list[usage.File] = [found] if items is None else [found, items]

@@ -9,7 +9,9 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class Assistant:
-    """What an assistant is now, or was in one of its versions: one row of `assistants` or `assistant_versions`."""
+    """
+    What an assistant is now, or was in one of its versions: one row of `assistants` or `assistant_versions`.
+    """
 
     assistant_id: str
     graph_id: str

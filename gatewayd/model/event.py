@@ -1,12 +1,12 @@
 """Events of a thread's log: records, and the chunks in which they travel and are stored.
 
 A chunk is the records ``first_seq … last_seq`` of one run on one thread, packed as they came from the worker:
-a MessagePack array of ``[kind, namespace, mask, data]``. Their numbers follow from `first_seq`. It is unpacked at
-most once, when the first reader wants to see inside.
+a MessagePack array of ``[kind, namespace, mask, data]``. Their numbers follow from `first_seq`. It is
+unpacked at most once, when the first reader wants to see inside.
 
-Data in both forms (`model.state`): `bytes` is JSON as it goes over the wire; a number n stands for a whole state that is
-in parts, the n-th of the chunk's `parts`. Whoever wants to see inside a chunk that has some needs it with the states
-joined (`Chunk.whole`); the cursors of the hub give it out so.
+Data in both forms (`model.state`): `bytes` is JSON as it goes over the wire; a number n stands for a whole
+state that is in parts, the n-th of the chunk's `parts`. Whoever wants to see inside a chunk that has some
+needs it with the states joined (`Chunk.whole`); the cursors of the hub give it out so.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ class Chunk:
 
     @property
     def records(self) -> list[Record]:
-        """The records, unpacked at the first call; of a chunk with parts only those of `whole` can be seen."""
+        """
+        The records, unpacked at the first call; of a chunk with parts only those of `whole` can be seen.
+        """
         if self._records is None:
             if self.parts:
                 raise RuntimeError("the whole states of this chunk have not been joined")
@@ -86,7 +88,10 @@ class Chunk:
         return self._records
 
     def whole(self, states: Mapping[int, bytes]) -> Chunk:
-        """Return the chunk with these states joined, by number; records whose state is not among them are left out."""
+        """
+        Return the chunk with these states joined, by number; records whose state is not among them are left
+        out.
+        """
         return self.showing(self._unpacked(states))
 
     def needed(self, kinds: Container[str] | None) -> list[int]:

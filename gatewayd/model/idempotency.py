@@ -24,7 +24,6 @@ class Idempotency:
 
     @classmethod
     def of(cls, key: str, method: str, path: str, body: bytes) -> Idempotency:
-        """Mark a request."""
         digest = cls.digest(method, path)
         digest.update(body)
         return cls(key=key, fingerprint=digest.hexdigest())

@@ -1,4 +1,7 @@
-"""Chat messages as JSON, in the two forms of the wire: with all keys (protocol v1), and with what they have (v2)."""
+"""
+Chat messages as JSON, in the two forms of the wire: with all keys (protocol v1), and with what they have
+(v2).
+"""
 
 from __future__ import annotations
 

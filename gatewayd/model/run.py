@@ -21,13 +21,15 @@ RESUMING: Final = "__pregel_resuming"
 """
 Key of `configurable` that `RemoteGraph` sets when the graph that it is a node of goes on.
 
-The input is then the one of the first time and means "from where you stand": without the key an answered question would
-be asked again. It is the only key of langgraph's own that is taken from a client.
+The input is then the one of the first time and means "from where you stand": without the key an answered
+question would be asked again. It is the only key of langgraph's own that is taken from a client.
 """
 
 
 SUSPICIONS = 3
-"""Deaths of the daemon without progress after which a run is tried alone; one more, alone, and it is put aside."""
+"""
+Deaths of the daemon without progress after which a run is tried alone; one more, alone, and it is put aside.
+"""
 
 
 @frozen(kw_only=True)
@@ -82,7 +84,10 @@ class Run:
 
     @property
     def suspect(self) -> bool:
-        """Whether it goes on in a worker of its own: it killed or blocked one, or its daemon died again and again."""
+        """
+        Whether it goes on in a worker of its own: it killed or blocked one, or its daemon died again and
+        again.
+        """
         return self.strikes > 0 or self.suspicions >= SUSPICIONS or self.blocked
 
     @property
@@ -110,7 +115,9 @@ class RunRequest:
     keep_thread: bool
     """Stateless only: on_completion is "keep"."""
     request_id: str | None
-    """`langgraph_request_id`: the request's x-request-id or a random UUID; None: no request asked for the run."""
+    """
+    `langgraph_request_id`: the request's x-request-id or a random UUID; None: no request asked for the run.
+    """
     received_at: int
     """Moment of the request in µs."""
     once: Idempotency | None = None
@@ -146,7 +153,9 @@ class RunOutcome:
     """Names of the nodes that come next; None: unknown."""
     end_checkpoint_id: str | None = None
     asked: dict[str, str] = field(factory=dict)
-    """Interrupt id to the namespace in which it was raised (segments joined by "|"), as far as that is known."""
+    """
+    Interrupt id to the namespace in which it was raised (segments joined by "|"), as far as that is known.
+    """
     refusal: dict[str, Any] | None = None
     """Why strict answers were refused: `reason`, `interrupt_ids`, `pending_ids`."""
     quiet: bool = False
@@ -154,7 +163,9 @@ class RunOutcome:
     rollback: bool = False
     """Delete the run, its checkpoints and its writes; the projection is that of the state before it."""
     fenced: bool = False
-    """Something of the run may still execute: the thread's slot stays its own (see `storage.sqlite.slots`)."""
+    """
+    Something of the run may still execute: the thread's slot stays its own (see `storage.sqlite.slots`).
+    """
 
     @property
     def obeys(self) -> str:
@@ -165,7 +176,9 @@ class RunOutcome:
 
     @classmethod
     def of_state(cls, state: dict[str, Any]) -> RunOutcome:
-        """Make what a thread's row takes of a state that no run has made: without an error, it is a success."""
+        """
+        Make what a thread's row takes of a state that no run has made: without an error, it is a success.
+        """
         return cls(
             status="success",
             values=loaded(state["values"]),

@@ -1,8 +1,9 @@
 """A whole state (the values of a thread, the result of a run, the data of a `values` event) in its two forms.
 
-Inline it is the JSON as it goes over the wire. In parts it is a manifest of pieces that storage keeps once each (see
-`gatewayd.blobs`): the top-level keys' values and the elements of lists; the pieces, one after the other, are the very
-bytes of the JSON. So a state that was stored before, and has grown a little, costs what it has grown.
+Inline it is the JSON as it goes over the wire. In parts it is a manifest of pieces that storage keeps once
+each (see `gatewayd.blobs`): the top-level keys' values and the elements of lists; the pieces, one after the
+other, are the very bytes of the JSON. So a state that was stored before, and has grown a little, costs what
+it has grown.
 
 Small states are inline. What came from before there were parts is, too, and is read for ever.
 """

@@ -12,15 +12,15 @@ A run::
       CREATE  a request, a cron
       START   the claimer, or the creation itself when thread and worker are free; takes the thread's slot
       REQUEUE    its worker died, its daemon died, or it was handed back; keeps the slot
-      FINISH  its worker's last frame; or the daemon, for a run that no worker has: cancelled before its start or while
-              requeued, put aside, fenced off; frees the slot
+      FINISH  its worker's last frame; or the daemon, for a run that no worker has: cancelled before its start
+              or while requeued, put aside, fenced off; frees the slot
 
-A move is one conditional UPDATE (`storage.sqlite.runs`), whose WHERE is the move's `before`: of two that race one wins.
-A wish to cancel (`cancel_action`) is not a state: the run stays pending or running until it has ended by it. It can't be
-overtaken: once it is stored, FINISH with anything else is refused.
+A move is one conditional UPDATE (`storage.sqlite.runs`), whose WHERE is the move's `before`: of two that race
+one wins. A wish to cancel (`cancel_action`) is not a state: the run stays pending or running until it has
+ended by it. It can't be overtaken: once it is stored, FINISH with anything else is refused.
 
-A thread is never moved; its status is derived, in the transaction that moves a run of it or changes its state, by
-`thread_status`.
+A thread is never moved; its status is derived, in the transaction that moves a run of it or changes its
+state, by `thread_status`.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def thread_status(*, active: bool, failed: bool, waiting: bool) -> ThreadStatus:
     """
     Return the status of a thread.
 
-    `active`: a run of it has not ended. `failed`: its last run ended in `FAILED`. `waiting`: its last state has nodes
-    that come next, or open questions.
+    `active`: a run of it has not ended. `failed`: its last run ended in `FAILED`. `waiting`: its last state
+    has nodes that come next, or open questions.
     """
     if active:
         return "busy"

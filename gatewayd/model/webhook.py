@@ -65,7 +65,6 @@ class Delivery:
 
     @property
     def about(self) -> dict[str, Any]:
-        """Fields for the log."""
         return {
             "fields": {
                 "delivery_id": self.delivery_id,
@@ -81,7 +80,8 @@ _SKIPPED: Final = dict.fromkeys(map(ord, "\t\r\n"))
 
 def without_secrets(url: str) -> str:
     """
-    Return a URL as logs and answers show it: user and password, the values of the query and the fragment are hidden.
+    Return a URL as logs and answers show it: user and password, the values of the query and the fragment are
+    hidden.
 
     It works on the text alone, so that there is no URL for which it fails.
     """

@@ -75,7 +75,9 @@ UNHONOURED = {
 """Keys the project works without, and what is missing."""
 
 NOT_SERVED = frozenset({"http.disable_a2a", "http.disable_mcp", "http.disable_ui"})
-"""Switches that hold because what they switch off is not built; whoever builds it takes its switch out of here."""
+"""
+Switches that hold because what they switch off is not built; whoever builds it takes its switch out of here.
+"""
 
 
 def judge(path: Path, document: dict[str, Any], warnings: list[str], notes: list[str]) -> None:

@@ -59,8 +59,8 @@ class GraphSpec:
 @frozen(kw_only=True)
 class Cors:
     """
-    What other origins' pages may do. A field that ``http.cors`` leaves out keeps the open default, so that naming
-    the origins doesn't close POST; only the origins themselves are none unless named.
+    What other origins' pages may do. A field that ``http.cors`` leaves out keeps the open default, so that
+    naming the origins doesn't close POST; only the origins themselves are none unless named.
     """
 
     allow_origins: tuple[str, ...] = ()
@@ -89,14 +89,18 @@ class Project:
     dependencies: tuple[str, ...] = ()
     """As written: folders for the search path; package names are the virtualenv's business."""
     env: dict[str, str] = field(factory=dict)
-    """Variables for the user's code and for the server's settings; they override the process's environment."""
+    """
+    Variables for the user's code and for the server's settings; they override the process's environment.
+    """
     cors: Cors | None = None
     """``http.cors``; None if the file has none."""
     webhooks: WebhookRules = field(factory=WebhookRules)
     retention: Retention = field(factory=Retention)
     """``checkpointer.ttl``: how long threads are kept."""
     serde: dict[str, Any] = field(factory=dict)
-    """``checkpointer.serde``: those options of langgraph's `JsonPlusSerializer` that the file has, as JSON data."""
+    """
+    ``checkpointer.serde``: those options of langgraph's `JsonPlusSerializer` that the file has, as JSON data.
+    """
     store_index: StoreIndex | None = None
     """``store.index``; None if items are not found by meaning."""
     store_ttl: StoreTtl = field(factory=StoreTtl)
@@ -108,6 +112,8 @@ class Project:
     """Lines of the same kind that don't deserve a warning."""
 
     def search_path(self) -> list[str]:
-        """Return the folders to append to `sys.path`: the project's, then those of the dependencies that exist."""
+        """
+        Return the folders to append to `sys.path`: the project's, then those of the dependencies that exist.
+        """
         folders = [self.folder, *(self.folder / dependency for dependency in self.dependencies)]
         return list(dict.fromkeys(str(folder.resolve()) for folder in folders if folder.is_dir()))

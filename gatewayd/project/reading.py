@@ -19,7 +19,8 @@ SWITCHES = ("meta", "store")
 
 def read(path: Path, environ: Mapping[str, str] | None = None) -> Project:
     """
-    Read a langgraph.json and the dotenv file it may name; `environ` are the variables for the headers of webhooks.
+    Read a langgraph.json and the dotenv file it may name; `environ` are the variables for the headers of
+    webhooks.
 
     Raises `BadConfiguration` with one line that tells the file, the key and the cause.
     """

@@ -25,7 +25,6 @@ def ports(path: Path, key: str, value: Any) -> tuple[int, ...]:
 
 
 def mapping(path: Path, key: str, value: Any) -> Mapping[str, Any]:
-    """Return an object."""
     if not isinstance(value, dict):
         raise bad(path, key, f"must be an object, not {kind(value)}")
     return value
@@ -48,7 +47,6 @@ def texts(path: Path, key: str, value: Any) -> tuple[str, ...]:
 
 
 def flag(path: Path, key: str, value: Any) -> bool:
-    """Return true or false."""
     if not isinstance(value, bool):
         raise bad(path, key, f"must be true or false, not {kind(value)}")
     return value

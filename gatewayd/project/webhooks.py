@@ -20,7 +20,10 @@ def read(
     environ: Mapping[str, str],
     warnings: list[str],
 ) -> WebhookRules:
-    """Read the section ``webhooks``; variables in headers are looked up in the project's env, then in the process's."""
+    """
+    Read the section ``webhooks``; variables in headers are looked up in the project's env, then in the
+    process's.
+    """
     section = values.mapping(path, "webhooks", document.get("webhooks") or {})
     prefix = values.text(path, "webhooks.env_prefix", section.get("env_prefix") or "LG_WEBHOOK_")
     headers = {

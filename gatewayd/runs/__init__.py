@@ -1,37 +1,40 @@
 """The life of a run between its row in storage and the worker that executes it.
 
-States, and who moves them: `model.transitions`. Each move is one conditional statement in storage (`storage.sqlite.runs`).
+States, and who moves them: `model.transitions`. Each move is one conditional statement in storage
+(`storage.sqlite.runs`).
 
-`manager.RunManager` is where the others meet: it admits runs, gives them to workers, and numbers and stores what comes
-back. Beside it, each with one thing to do: `inflight` knows the runs in the air and how they land; `endings` stores how they
-end; `cancels` stops and deletes them; `waiters` tells whoever waits; `operations` changes states beside the runs. `claims`
-starts what is due: it is woken by hints (a run created, a place freed) and by the clock, and believes only the table.
-`recovery` makes the orphans of earlier boots pending again before the first request is answered. `sweeper` removes what
-nobody needs any more, `retention` deals with threads whose time is over.
+`manager.RunManager` is where the others meet: it admits runs, gives them to workers, and numbers and stores
+what comes back. Beside it, each with one thing to do: `inflight` knows the runs that workers have; `endings`
+stores how they end; `cancels` stops and deletes them; `waiters` tells whoever waits; `operations` changes
+states beside the runs. `claims` starts what is due: it is woken by hints (a run created, a place freed) and
+by the clock, and believes only the table. `recovery` makes the orphans of earlier boots pending again before
+the first request is answered. `sweeper` removes what nobody needs any more, `retention` deals with threads
+whose time is over.
 
-What must be recorded is not bound to a request: ending a run is posted to the writer by the manager, whatever becomes
-of the client.
+What must be recorded is not bound to a request: ending a run is posted to the writer by the manager, whatever
+becomes of the client.
 
 What happens on each failure
-    A worker dies: its runs are requeued and go on from their last checkpoint. A run whose worker died with it without
-    having stored anything new gets a strike; with strikes it runs alone in a quarantine worker; with
+    A worker dies: its runs are requeued and go on from their last checkpoint. A run whose worker died with it
+    without having stored anything new gets a strike; with strikes it runs alone in a quarantine worker; with
     `max_retries` strikes, the last one alone, it is put aside with an error that says so.
-    The daemon dies: the next boot requeues its runs; they go on the same way. One at which it has died three times without
-    progress is tried alone (`trials`), and put aside if it dies once more. A cancel that had been stored is carried
-    out then, the run is not resumed.
-    A worker is killed because its loop was blocked: the run that blocked it goes on in a quarantine worker until it has
-    stored something new, the others among others; it is no strike.
-    A cancel is not obeyed within `cancel_deadline_s`: the run is *fenced off*. It is recorded as cancelled and whoever
-    waits for its result gets it; what it still sends is refused, and the thread's slot stays its own. Its worker is
-    retired: it gets no new runs, hands its other runs back and is killed. Only then is the slot free for the next run,
-    and a waiting cancel answered.
-    Waiting runs are merged into the oldest and the daemon dies: all of it is stored or nothing, and the next boot ends
-    those that were merged. If that is to be merged into the run that executes, the wish is stored; the next attempt of
-    that run carries it out. The update of its state and the end of the other are one transaction.
-    A run is deleted while it executes: it is stopped the same way, and its slot, too, is kept until nothing executes.
-    A cancel is stored while the run's end is on its way: the run ends by the cancel, whatever its graph has made of it.
-    What a run has sent can't be stored (disk full): the worker is told, and the run fails at its next saver call.
-    The end of a run can't be stored (disk full): it is tried again until it can; the run stays running meanwhile.
-    The daemon is told to stop: no new runs are admitted or started; running ones are handed back before their next
-    step, those still in a step after `drain_s` are cancelled and handed back; they are pending in storage.
+    The daemon dies: the next boot requeues its runs; they go on the same way. One at which it has died three
+    times without progress is tried alone (`trials`), and put aside if it dies once more. A cancel that had
+    been stored is carried out then, the run is not resumed.
+    A worker is killed because its loop was blocked: the run that blocked it goes on in a quarantine worker
+    until it has stored something new, the others among others; it is no strike.
+    A cancel is not obeyed within `cancel_deadline_s`: the run is *fenced off*. It is recorded as cancelled
+    and whoever waits for its result gets it; what it still sends is refused, and the thread's slot stays its
+    own. Its worker is retired: it gets no new runs, hands its other runs back and is killed. Only then is the
+    slot free for the next run, and a waiting cancel answered.
+    Waiting runs are merged into the oldest and the daemon dies: all of it is stored or nothing, and the next
+    boot ends those that were merged. If that is to be merged into the run that executes, the wish is stored;
+    the next attempt of that run carries it out. The update of its state and the end of the other are one
+    transaction. A run is deleted while it executes: it is stopped the same way, and its slot, too, is kept
+    until nothing executes. A cancel is stored while the run's end is on its way: the run ends by the cancel,
+    whatever its graph has made of it. What a run has sent can't be stored (disk full): the worker is told,
+    and the run fails at its next saver call. The end of a run can't be stored (disk full): it is tried again
+    until it can; the run stays running meanwhile. The daemon is told to stop: no new runs are admitted or
+    started; running ones are handed back before their next step, those still in a step after `drain_s` are
+    cancelled and handed back; they are pending in storage.
 """

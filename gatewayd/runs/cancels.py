@@ -1,8 +1,9 @@
-"""Cancelling and deleting runs: a stored wish, carried out where the run is, and made true when it is not obeyed.
+"""Cancelling and deleting runs: a stored wish, carried out where the run is, and made true when it is not
+obeyed.
 
-A cancel is stored before it is answered. The run's worker is told; until the run's last frame comes, its puts are
-accepted. One that does not obey within `deadline_s`, or whose worker does not end it at the job timeout, is *fenced off*
-(`endings`), and its worker is retired: so a bad graph costs its own process.
+A cancel is stored before it is answered. The run's worker is told; until the run's last frame comes, its puts
+are accepted. One that does not obey within `deadline_s`, or whose worker does not end it at the job timeout,
+is *fenced off* (`endings`), and its worker is retired: so a bad graph costs its own process.
 """
 
 from __future__ import annotations
@@ -84,7 +85,9 @@ class Cancels:
         return marked
 
     async def merge(self, thread_id: str, *, into_running: bool) -> store.Merged:
-        """Merge a thread's waiting runs into the oldest, and end the others. Raises `NotFound`, `Conflict`."""
+        """
+        Merge a thread's waiting runs into the oldest, and end the others. Raises `NotFound`, `Conflict`.
+        """
         try:
             merged = await self.storage.runs_merge_if_alike(thread_id, self.now(), into_running=into_running)
         except store.Unconfirmed as unconfirmed:
@@ -202,7 +205,9 @@ class Cancels:
         self.log.hub.drop(thread_id, last_event)
 
     async def delete_thread_if_expired(self, expired: store.Expired) -> bool:
-        """Delete a thread whose time is over, unless somebody works on it or has done so since; tell whether."""
+        """
+        Delete a thread whose time is over, unless somebody works on it or has done so since; tell whether.
+        """
         gone = await self.storage.thread_delete_if_expired(expired, self.now())
         if gone:
             self._vanished(expired.thread_id, [])

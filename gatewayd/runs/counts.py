@@ -1,4 +1,6 @@
-"""How many runs were started and how they ended since the start of the server: plain numbers for `/metrics`."""
+"""
+How many runs were started and how they ended since the start of the server: plain numbers for `/metrics`.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Ending runs: what is stored at the end of one, by whomever it comes about.
 
-A run ends with its worker's last frame; or without a worker, when it was cancelled before its start or while requeued, or is
-put aside; or while something of it still executes, when it is fenced off. In each case one transaction stores all of it
-(`storage.sqlite.runs.run_finish_if_active`), posted to the writer and repeated until it is stored, whatever becomes of the
-client that has wanted it.
+A run ends with its worker's last frame; or without a worker, when it was cancelled before its start or while
+requeued, or is put aside; or while something of it still executes, when it is fenced off. In each case one
+transaction stores all of it (`storage.sqlite.runs.run_finish_if_active`), posted to the writer and repeated
+until it is stored, whatever becomes of the client that has wanted it.
 """
 
 from __future__ import annotations
@@ -75,9 +75,11 @@ class Endings:
         computed: bool = False,
     ) -> None:
         """
-        Post the end of a run to the writer, with its last events. `computed`: its state has been computed anew already.
+        Post the end of a run to the writer, with its last events. `computed`: its state has been computed
+        anew already.
 
-        The `error` event is stored with the end it tells of, so that a cancel that was stored first leaves neither.
+        The `error` event is stored with the end it tells of, so that a cancel that was stored first leaves
+        neither.
         """
         failure: list[Item] = []
         if outcome.status == "error":
@@ -159,7 +161,9 @@ class Endings:
         self.finish(run, whole, active, computed=True)
 
     async def _refused(self, run: Run, outcome: RunOutcome, active: inflight.ActiveRun | None) -> None:
-        """A run's end was not taken: it has ended already or was deleted, or a cancel had been stored before."""
+        """
+        A run's end was not taken: it has ended already or was deleted, or a cancel had been stored before.
+        """
         latest = await tasks.until_done(
             lambda: self.storage.run_get_anywhere(run.run_id),
             f"what became of run {run.run_id} could not be read",
@@ -200,7 +204,8 @@ class Endings:
         """
         End a pending run that no worker has: cancelled, or put aside with `outcome`.
 
-        One that had never started leaves its thread as it was. Of several calls for a run the strongest cancel counts.
+        One that had never started leaves its thread as it was. Of several calls for a run the strongest
+        cancel counts.
         """
         earlier = self._ending.get(run.run_id)
         self._ending[run.run_id] = run
@@ -230,7 +235,9 @@ class Endings:
         return attrs.evolve(projection, status=outcome.status, error=outcome.error)
 
     async def _undone_unbegun(self, run: Run, left: RunOutcome) -> RunOutcome:
-        """Return how a run ends that is undone before it has begun: who waits for it gets the thread's values."""
+        """
+        Return how a run ends that is undone before it has begun: who waits for it gets the thread's values.
+        """
         try:
             values = (await self.storage.thread_get(run.thread_id)).values
         except NotFound:  # deleted meanwhile
@@ -246,7 +253,9 @@ class Endings:
     # while something of it executes
 
     def fence_off(self, active: inflight.ActiveRun) -> None:
-        """Record a run as ended although something of it still executes; its frames are refused from now on."""
+        """
+        Record a run as ended although something of it still executes; its frames are refused from now on.
+        """
         active.ended = active.fenced = True
         active.recorded = False
         self.tasks.spawn(self._record_fenced(active), f"fence off {active.run.run_id}")
@@ -261,7 +270,9 @@ class Endings:
 
 
 def as_cancelled(run: Run, left: RunOutcome) -> RunOutcome:
-    """Return the end of a run that was cancelled, and not for rollback; `left` is the state that it has left."""
+    """
+    Return the end of a run that was cancelled, and not for rollback; `left` is the state that it has left.
+    """
     if run.cancel_action == "error":
         return attrs.evolve(left, status="error", error=run.cancel_error)
     return attrs.evolve(left, status="interrupted", error=None, trace=None, cancel_error=run.cancel_error)

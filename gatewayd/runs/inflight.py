@@ -1,4 +1,4 @@
-"""Runs in the air: given to a worker in one attempt, not yet ended or requeued; and how they land."""
+"""Runs in flight: given to a worker in one attempt, and neither ended nor requeued yet."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ActiveRun:
 
 @define(eq=False)
 class InFlight:
-    """All flights. Whoever ends one reports it here: `land`, `left` or `over`."""
+    """All runs in flight. What ends one is reported here: `finish`, `left` or `over`."""
 
     storage: store.Storage
     log: stream_log.Log
@@ -95,7 +95,7 @@ class InFlight:
             self.finish(active)
 
     def finish(self, active: ActiveRun) -> None:
-        """A flight is over: free its place."""
+        """A run is not in flight any more: free its place."""
         run_id = active.run.run_id
         active.ended = True
         for timer in (active.deadline, active.overtime):

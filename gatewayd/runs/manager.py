@@ -132,7 +132,6 @@ class RunManager:
 
     @property
     def active(self) -> dict[str, inflight.ActiveRun]:
-        """The runs that execute."""
         return self.in_flight.active
 
     # admission
@@ -141,7 +140,8 @@ class RunManager:
         self, request: RunRequest, *, follow: bool = False, begins: Callable[[str], None] = lambda _: None
     ) -> Admission:
         """
-        Admit a run; it is stored when this returns, and already on its way if its thread and a worker are free.
+        Admit a run; it is stored when this returns, and already on its way if its thread and a worker are
+        free.
 
         `begins` is called with the run's id before anything comes of it.
         Raises `NotFound`, `Conflict`, `Invalid`, and `Unavailable` while the server is stopping.
@@ -180,8 +180,8 @@ class RunManager:
         """
         Promise free places to as many new runs, `most` at most; what they supersede is cancelled at the end.
 
-        Not before the creation is settled, with an error or without: what was stored before it, the start of such a run
-        for one, has been seen to by then, and a cancel finds the run where it is.
+        Not before the creation is settled, with an error or without: what was stored before it, the start of
+        such a run for one, has been seen to by then, and a cancel finds the run where it is.
         """
         created: list[store.CreatedRun] = []
         claim = min(most, max(0, self.places()))
@@ -229,8 +229,8 @@ class RunManager:
         """
         See to a new run itself.
 
-        Called when it is committed and may not be synced yet: the run may end before its creation is answered, and
-        what is committed happens, also if the disk does not confirm it.
+        Called when it is committed and may not be synced yet: the run may end before its creation is
+        answered, and what is committed happens, also if the disk does not confirm it.
         """
         run = created.run
         if created.repeated:
@@ -247,12 +247,13 @@ class RunManager:
 
     async def queue_place(self, thread_id: str, run_id: str) -> tuple[QueuePlace, str | None, str | None]:
         """
-        Tell where a run stands in the queue, why it waits, and where its worker is blocked. Raises `NotFound`.
+        Tell where a run stands in the queue, why it waits, and where its worker is blocked. Raises
+        `NotFound`.
 
-        The reason is "delayed", "thread_busy", "trial" (another run is tried alone), "suspect" (it runs alone, and
-        others do), "no_worker" (none is ready), "worker_blocked" (there are no places because the event loop of a worker
-        does not turn, or the run is in such a worker), "concurrency_limit" (all places are taken), or None: it is about to
-        start, or does not wait.
+        The reason is "delayed", "thread_busy", "trial" (another run is tried alone), "suspect" (it runs
+        alone, and others do), "no_worker" (none is ready), "worker_blocked" (there are no places because the
+        event loop of a worker does not turn, or the run is in such a worker), "concurrency_limit" (all places
+        are taken), or None: it is about to start, or does not wait.
         """
         place = await self.storage.run_queue_place(thread_id, run_id)
         if place is None:
@@ -529,16 +530,19 @@ class RunManager:
         reason: CancelReason | None = None,
     ) -> Run:
         """
-        Store the wish to end a run and carry it out; nothing of it executes when `over` returns. Raises `NotFound`.
+        Store the wish to end a run and carry it out; nothing of it executes when `over` returns. Raises
+        `NotFound`.
 
-        `why` is what the run's `cancel_reason` is made of (default: the request's sentence, with `reason` before it).
+        `why` is what the run's `cancel_reason` is made of (default: the request's sentence, with `reason`
+        before it).
         """
         work = self.cancelling.cancel(thread_id, run_id, action, why, reason)
         return await self._owned(work, f"cancel {run_id}")
 
     async def merge(self, thread_id: str, *, into_running: bool = False) -> store.Merged:
         """
-        Merge a thread's waiting runs into the oldest of them, and that into the run that executes if it is to be.
+        Merge a thread's waiting runs into the oldest of them, and that into the run that executes if it is to
+        be.
 
         Raises `NotFound`, `Conflict`, `Unavailable`.
         """
@@ -561,7 +565,9 @@ class RunManager:
     # stopping
 
     async def stop(self, drain_s: float) -> None:
-        """Admit nothing more and have every run handed back; returns when none executes. May be called twice."""
+        """
+        Admit nothing more and have every run handed back; returns when none executes. May be called twice.
+        """
         self.stopping = True
         self.hint.set()
         self.workers.drain("shutdown")

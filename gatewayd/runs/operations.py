@@ -1,28 +1,33 @@
 """What changes a thread's state beside its runs: updates of the state, copies, prunes.
 
-Each takes the slot of the thread for its duration, like a run. So none works on a state that a run is about to change:
-while a run is running, or has begun and waits for a worker, it is refused (409, naming the run). A run that has not
-begun does not have the slot. A state update is refused beside it, too; other operations are not, and a run that is created
-while an operation works stays pending, starts when that is over, and sees what it has left. Operations on one thread wait for each other, first come, first served: two quick updates both succeed.
+Each takes the slot of the thread for its duration, like a run. So none works on a state that a run is about
+to change: while a run is running, or has begun and waits for a worker, it is refused (409, naming the run). A
+run that has not begun does not have the slot. A state update is refused beside it, too; other operations are
+not, and a run that is created while an operation works stays pending, starts when that is over, and sees what
+it has left. Operations on one thread wait for each other, first come, first served: two quick updates both
+succeed.
 
 State update
-    The service worker computes it and gives back everything that is to be stored; one transaction stores checkpoints,
-    writes, the thread's projection and the event, and frees the slot. Before it there is nothing, after it all.
+    The service worker computes it and gives back everything that is to be stored; one transaction stores
+    checkpoints, writes, the thread's projection and the event, and frees the slot. Before it there is
+    nothing, after it all.
 Copy
     In steps, invisible until the last one (see `storage.sqlite.operations`).
 Prune
-    "delete" is what DELETE does, for each thread. "keep_latest" removes in steps what is older than the latest
-    checkpoint of each namespace; threads that a run is working on are left as they are, and not counted.
+    "delete" is what DELETE does, for each thread. "keep_latest" removes in steps what is older than the
+    latest checkpoint of each namespace; threads that a run is working on are left as they are, and not
+    counted.
 
 Delete an assistant
-    With its threads it takes as many steps as there are threads; what a crash leaves can be deleted by the next request.
+    With its threads it takes as many steps as there are threads; what a crash leaves can be deleted by the
+    next request.
 
 What happens on each failure
     The worker fails, or does not answer in time: the slot is freed, nothing was stored.
     The client leaves: the operation is carried through.
-    The thread is deleted meanwhile: the operation has lost the slot, stores nothing more and ends with "not found".
-    The daemon dies: the next boot frees the slots of operations; the sweeper removes a half copy; what a prune has
-    removed was to go anyway.
+    The thread is deleted meanwhile: the operation has lost the slot, stores nothing more and ends with "not
+    found". The daemon dies: the next boot frees the slots of operations; the sweeper removes a half copy;
+    what a prune has removed was to go anyway.
     The slot can't be freed (disk full): it is tried again until it can.
 """
 
@@ -75,8 +80,8 @@ class Operations:
         """
         Change a state as if `as_node` had returned `values`, and return the new checkpoint's address.
 
-        `place` says which state: `checkpoint_ns`, `checkpoint_id`, `checkpoint_map`, each if given; default is the
-        latest of the root. Raises `NotFound`, `Conflict`, `Rejected`, `Unavailable`, `Unanswered`.
+        `place` says which state: `checkpoint_ns`, `checkpoint_id`, `checkpoint_map`, each if given; default
+        is the latest of the root. Raises `NotFound`, `Conflict`, `Rejected`, `Unavailable`, `Unanswered`.
         """
         work = self._update_state(thread_id, {"values": values, "as_node": as_node, "place": place})
         return await self.runs.carried(work, f"update the state of {thread_id}")
@@ -163,7 +168,10 @@ class Operations:
     # prunes
 
     async def prune(self, thread_ids: Sequence[str], strategy: Literal["delete", "keep_latest"]) -> int:
-        """Delete threads, or all but their latest states; return of how many. Those that don't exist are skipped."""
+        """
+        Delete threads, or all but their latest states; return of how many. Those that don't exist are
+        skipped.
+        """
         return await self.runs.carried(self._prune(thread_ids, strategy), "prune threads")
 
     async def _prune(self, thread_ids: Sequence[str], strategy: str) -> int:
@@ -183,7 +191,10 @@ class Operations:
         return pruned
 
     async def keep_latest(self, thread_id: str) -> None:
-        """Remove in steps all but the latest states of a thread. Raises `NotFound`, and `Conflict` while a run is in flight."""
+        """
+        Remove in steps all but the latest states of a thread. Raises `NotFound`, and `Conflict` while a run
+        is in flight.
+        """
         operation_id = ids.new_id()
         async with self._turn(thread_id, operation_id):
             await self.runs.storage.slot_take_for_operation(thread_id, operation_id)
@@ -198,7 +209,8 @@ class Operations:
 
     async def delete_assistant(self, assistant_id: str, *, delete_threads: bool) -> None:
         """
-        Remove an assistant with its versions and crons; with `delete_threads` also the threads it has run on last.
+        Remove an assistant with its versions and crons; with `delete_threads` also the threads it has run on
+        last.
 
         Runs that were made of it stay otherwise. Raises `NotFound`.
         """
@@ -231,8 +243,8 @@ class Operations:
         """
         Wait until no other operation works on the thread; at the end nothing is held by this one.
 
-        The last step of an operation frees the slot with what it stores; here is what follows when it has not come to
-        it, and the hint for the runs that wait.
+        The last step of an operation frees the slot with what it stores; here is what follows when it has not
+        come to it, and the hint for the runs that wait.
         """
         turn = self._turns.get(thread_id)
         if turn is None:

@@ -17,12 +17,14 @@ async def recover(
     """
     Make orphans pending again; return how many there were.
 
-    `policies` (graph id to policy) and `default` say what becomes of them, see `storage.sqlite.boots.orphans_requeue`.
-    Runs that were handed back at an orderly stop are no orphans: they go on whatever the policy.
+    `policies` (graph id to policy) and `default` say what becomes of them, see
+    `storage.sqlite.boots.orphans_requeue`. Runs that were handed back at an orderly stop are no orphans: they
+    go on whatever the policy.
 
-    The numbering of their threads jumps, so that no event id is given twice. What storage promises of active runs and
-    their threads is checked; what is derived and wrong is derived anew. Runs that were being cancelled are not
-    resumed: see `end_cancelled`, which needs a service worker. A run at which daemons have died is tried first (`trials`).
+    The numbering of their threads jumps, so that no event id is given twice. What storage promises of active
+    runs and their threads is checked; what is derived and wrong is derived anew. Runs that were being
+    cancelled are not resumed: see `end_cancelled`, which needs a service worker. A run at which daemons have
+    died is tried first (`trials`).
     """
     orphans = await runs.storage.orphans_requeue(runs.now(), policies or {}, default)
     for run in orphans:
@@ -43,8 +45,8 @@ async def end_cancelled(runs: manager.RunManager) -> None:
     """
     End the runs whose cancel had been stored and not carried out, and those that the boot has marked.
 
-    To be called again after an error: those that were ended are not found again, and one that can't be ended does not
-    keep the others waiting.
+    To be called again after an error: those that were ended are not found again, and one that can't be ended
+    does not keep the others waiting.
     """
     first: Exception | None = None
     for run in await runs.storage.runs_cancelled_pending():

@@ -1,8 +1,8 @@
 """Dealing with threads whose time is over: deleting them, or removing all but their latest states.
 
-Which these are, says `storage.sqlite.retention`. Nobody waits for it, so it works through a bounded number at a time, in
-the small steps of the operations that clients may ask for, too. What can't be done now (a run has come, the service
-worker is away, the disk is full) is due again at the next sweep.
+Which these are, says `storage.sqlite.retention`. Nobody waits for it, so it works through a bounded number at
+a time, in the small steps of the operations that clients may ask for, too. What can't be done now (a run has
+come, the service worker is away, the disk is full) is due again at the next sweep.
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ class Expiring:
             turned()
 
     async def sweep(self, limit: int) -> int:
-        """Deal with up to `limit` threads whose time is over; return how many were deleted or cut to their latest states."""
+        """
+        Deal with up to `limit` threads whose time is over; return how many were deleted or cut to their
+        latest states.
+        """
         runs = self.operations.runs
         now, done, last = runs.now(), 0, None
         while limit > 0 and (page := await runs.storage.threads_expired(now, last, min(limit, PAGE))):

@@ -1,9 +1,10 @@
 """Removing, in small steps, what is not kept any longer.
 
-These are the rows of threads that are gone or belonged to ended stateless runs, old keys and logs, and events of runs
-that ended longer ago than they are kept; and pieces of states that nothing refers to. Pages that are free then go back
-to the file system. Rows of an older version are converted by the way. What somebody reads at the moment stays: a
-stateless run's thread until nobody does, a thread's events for as long again, since who has a thread's stream open may leave it open for ever.
+These are the rows of threads that are gone or belonged to ended stateless runs, old keys and logs, and events
+of runs that ended longer ago than they are kept; and pieces of states that nothing refers to. Pages that are
+free then go back to the file system. Rows of an older version are converted by the way. What somebody reads
+at the moment stays: a stateless run's thread until nobody does, a thread's events for as long again, since
+who has a thread's stream open may leave it open for ever.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class Keeping:
     webhooks_s: float
     """Webhooks that are not owed any more, after their run's end."""
     free_bytes: int = 16 << 20
-    """Bytes of free pages that the file keeps for what comes next (not seconds); what is beyond is given back."""
+    """
+    Bytes of free pages that the file keeps for what comes next (not seconds); what is beyond is given back.
+    """
 
 
 async def sweeper(
@@ -124,7 +127,10 @@ async def convert_rows(runs: manager.RunManager) -> int:
 
 
 async def prune(runs: manager.RunManager, ttl_s: float) -> int:
-    """Remove events of runs that ended more than `ttl_s` seconds ago; return the number of threads that were looked at."""
+    """
+    Remove events of runs that ended more than `ttl_s` seconds ago; return the number of threads that were
+    looked at.
+    """
     looked_at, behind = 0, (0, "")
     ttl = int(ttl_s * 1e6)
     before = runs.now() - ttl

@@ -1,9 +1,10 @@
 """Trials: a run at which the daemon has died again and again is executed with nothing beside it for a while.
 
-A daemon takes all runs down with it, so its deaths say nothing of a single one of them, unless that one was alone. After
-`SUSPICIONS` deaths during which it got nowhere, a run is tried: at the next boot it starts before all others, and they wait
-until it has ended, or for some time. If the daemon dies again while it is the only run that executes, the boot after puts it
-aside (`storage.sqlite.boots`). If not, the others start beside it, and nothing is held against it.
+A daemon takes all runs down with it, so its deaths say nothing of a single one of them, unless that one was
+alone. After `SUSPICIONS` deaths during which it got nowhere, a run is tried: at the next boot it starts
+before all others, and they wait until it has ended, or for some time. If the daemon dies again while it is
+the only run that executes, the boot after puts it aside (`storage.sqlite.boots`). If not, the others start
+beside it, and nothing is held against it.
 """
 
 from __future__ import annotations

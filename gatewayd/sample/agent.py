@@ -1,8 +1,8 @@
 """The graph `agent`: a model and two tools in a circle, until the model answers without calling one.
 
 The model is the scripted one, unless a real one is asked for: by `SAMPLE_MODEL=provider:model`, or by one of
-the usual API keys. A real one needs `pip install langchain` and the provider's package; without them a warning says so
-and the script answers. `SAMPLE_MODEL=scripted` keeps the script though there is a key.
+the usual API keys. A real one needs `pip install langchain` and the provider's package; without them a
+warning says so and the script answers. `SAMPLE_MODEL=scripted` keeps the script though there is a key.
 """
 
 from __future__ import annotations

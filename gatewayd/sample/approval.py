@@ -1,7 +1,8 @@
 """The graph `approval`: it proposes an action, waits until a person has answered, and does it or leaves it.
 
-Input `{"action": "send the invoice"}`; the run ends at the question and its thread waits, for seconds or weeks. Resume
-with `{"approved": true}`, or `{"approved": false, "note": "not yet"}`; plain `true` and `false` will do.
+Input `{"action": "send the invoice"}`; the run ends at the question and its thread waits, for seconds or
+weeks. Resume with `{"approved": true}`, or `{"approved": false, "note": "not yet"}`; plain `true` and `false`
+will do.
 """
 
 from __future__ import annotations

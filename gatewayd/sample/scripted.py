@@ -1,7 +1,9 @@
-"""A chat model that follows a script: what it says is decided by what it reads, word by word and the same each time.
+"""A chat model that follows a script: what it says is decided by what it reads, word by word and the same
+each time.
 
-It stands where a real model would: it is asked with the messages so far, streams its answer, calls the tools bound to
-it and uses what they return. So everything that streaming and tools need can be seen without a key or a network.
+It stands where a real model would: it is asked with the messages so far, streams its answer, calls the tools
+bound to it and uses what they return. So everything that streaming and tools need can be seen without a key
+or a network.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The graph `walk`: many slow steps, each stored, so that a restart in the middle can be watched.
 
-Input `{"steps": 50, "pause": 0.5}`; `path` grows by one number a step. Asked again on the same thread it walks on from
-where it stands. In stream mode `custom` each step announces itself before its pause.
+Input `{"steps": 50, "pause": 0.5}`; `path` grows by one number a step. Asked again on the same thread it
+walks on from where it stands. In stream mode `custom` each step announces itself before its pause.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ async def step(state: Walk) -> dict[str, Any]:
 
 
 def arrived(state: Walk) -> str:
-    """Whether to go on."""
     return END if len(state["path"]) >= state["goal"] else "step"
 
 

@@ -16,7 +16,9 @@ class Boots(desk.Desk):
     __slots__ = ()
 
     async def orphans_requeue(self, now: int, policies: Mapping[str, str], default: str) -> list[Run]:
-        """Make the running runs of earlier boots pending again, by graph id or default policy; return them."""
+        """
+        Make the running runs of earlier boots pending again, by graph id or default policy; return them.
+        """
         return await self.writer.submit(
             boots.orphans_requeue, self.boot, now, policies, default, promise=True
         )
@@ -30,7 +32,9 @@ class Boots(desk.Desk):
         return await self.writer.submit(boots.runs_cancelled_pending)
 
     async def invariants_check(self, *, whole: bool) -> list[invariants.Violation]:
-        """Return what is wrong with the tables: in the rows of active runs, or in all (slow, for a quiet file)."""
+        """
+        Return what is wrong with the tables: in the rows of active runs, or in all (slow, for a quiet file).
+        """
         return await self.writer.submit(invariants.invariants_check, whole)
 
     async def invariants_repair(self, now: int) -> list[invariants.Violation]:
@@ -38,17 +42,25 @@ class Boots(desk.Desk):
         return await self.writer.submit(invariants.invariants_repair, now, promise=True)
 
     async def trial(self) -> None:
-        """Make a cheap write that the disk confirms, and a cheap read. Raises `Unavailable`, `InsufficientStorage`."""
+        """
+        Make a cheap write that the disk confirms, and a cheap read. Raises `Unavailable`,
+        `InsufficientStorage`.
+        """
         await self.writer.submit(boots.trial_write, promise=True)
         await self.readers.rows("SELECT max(boot) FROM boots")
 
     @property
     def damage(self) -> str | None:
-        """The first sign of damage to the file; from then on nothing is written to it. None: there was none."""
+        """
+        The first sign of damage to the file; from then on nothing is written to it. None: there was none.
+        """
         return self.writer.damage.found
 
     def locked_s(self) -> float:
-        """Return for how many seconds another process has been seen to hold the lock of the file; 0: it does not."""
+        """
+        Return for how many seconds another process has been seen to hold the lock of the file; 0: it does
+        not.
+        """
         since = self.writer.locked_since
         return 0.0 if since is None else time.monotonic() - since
 
@@ -57,5 +69,4 @@ class Boots(desk.Desk):
         return self.quota.refusal(self.writer.space.used)
 
     async def counters(self) -> dict[str, int]:
-        """Return n_pending and n_running."""
         return await self.writer.submit(boots.counters)

@@ -25,7 +25,9 @@ class Crons(desk.Desk):
         return crons.record(rows[0]) if rows else None
 
     async def cron_update_if_current(self, cron: Cron) -> bool:
-        """Store what has changed of the cron as it was at its revision; False if it has moved on or is gone."""
+        """
+        Store what has changed of the cron as it was at its revision; False if it has moved on or is gone.
+        """
         return await self.writer.submit(crons.cron_update_if_current, cron, promise=True)
 
     async def cron_delete(self, cron_id: str) -> bool:

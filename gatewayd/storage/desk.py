@@ -91,7 +91,10 @@ class Desk:
         return await self._snapshots.read(threads.thread_shown, found.thread_id) or evolve(found, values=None)
 
     async def state_joined(self, thread_id: str, state: State | None) -> bytes | None:
-        """Return the JSON of a state of this thread; None if there is none, or it can't be read, which is logged."""
+        """
+        Return the JSON of a state of this thread; None if there is none, or it can't be read, which is
+        logged.
+        """
         try:
             return None if state is None else await self.states.joined(thread_id, state)
         except Unreadable as error:

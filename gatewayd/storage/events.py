@@ -28,7 +28,9 @@ class Events(desk.Desk):
         failed: Callable[[BaseException], None],
         chain: writing.Chain | None = None,
     ) -> None:
-        """Store a chunk of events; `failed` if it was not stored, or something before it in `chain` was not."""
+        """
+        Store a chunk of events; `failed` if it was not stored, or something before it in `chain` was not.
+        """
         self.writer.post(events.append, chunk, done=done, failed=failed, weight=chunk.weight, chain=chain)
 
     def parts_store_if_running(
@@ -56,14 +58,17 @@ class Events(desk.Desk):
         """
         Apply one of a run's checkpoint operations; `done` gets the error if it was not stored.
 
-        With `chain` none is stored behind one that was not: what follows in its history would hang in the air.
+        With `chain` none is stored behind one that was not: what follows in its history would hang in the
+        air.
         """
         self.writer.post(
             runs.run_checkpoint_apply, operation, run_id, done=done, failed=done, weight=weight, chain=chain
         )
 
     async def events_page(self, thread_id: str, after: int, run_id: str | None = None) -> list[Chunk]:
-        """Return the next chunks behind `after`, of one run or of all, `EVENT_PAGE_BYTES` at most or one chunk."""
+        """
+        Return the next chunks behind `after`, of one run or of all, `EVENT_PAGE_BYTES` at most or one chunk.
+        """
         parameters = {
             "thread_id": thread_id,
             "run_id": run_id,
@@ -76,7 +81,8 @@ class Events(desk.Desk):
 
     async def chunk_joined(self, chunk: Chunk, kinds: Container[str] | None = None) -> Chunk:
         """
-        Return a chunk whose records can be seen: with its whole states joined, those of records of some kinds or of all.
+        Return a chunk whose records can be seen: with its whole states joined, those of records of some kinds
+        or of all.
 
         Records with other states are left out, and so are those whose states can't be read.
         """
@@ -90,7 +96,9 @@ class Events(desk.Desk):
         return chunk.whole(found)
 
     async def events_replay_start(self, thread_id: str, since: int) -> int | None:
-        """Return the number of the first event of the thread's runs that are active or ended since then (µs)."""
+        """
+        Return the number of the first event of the thread's runs that are active or ended since then (µs).
+        """
         rows = await self.readers.rows(events.REPLAY_START, {"thread_id": thread_id, "since": since})
         return rows[0][0]  # type: ignore[no-any-return]
 
@@ -101,12 +109,16 @@ class Events(desk.Desk):
         ]
 
     async def run_newest_if_recent(self, thread_id: str, since: int) -> str | None:
-        """Return the run of a thread that was accepted last if it is active, or was accepted since then (µs)."""
+        """
+        Return the run of a thread that was accepted last if it is active, or was accepted since then (µs).
+        """
         rows = await self.readers.rows(events.NEWEST_RUN, (since, thread_id))
         return rows[0][0] if rows and rows[0][1] else None
 
     async def events_gap(self, thread_id: str, after: int) -> int | None:
-        """Return up to which number a thread's events behind `after` are not kept any more; None: they are."""
+        """
+        Return up to which number a thread's events behind `after` are not kept any more; None: they are.
+        """
         rows = await self.readers.rows(events.GAP, (thread_id, after))
         return rows[0][0] if rows else None
 
@@ -118,12 +130,17 @@ class Events(desk.Desk):
     async def threads_to_prune(
         self, before: int, behind: tuple[int, str], limit: int
     ) -> list[tuple[int, str]]:
-        """Return threads that may have events of runs that ended before then (µs), in pages by the pair returned."""
+        """
+        Return threads that may have events of runs that ended before then (µs), in pages by the pair
+        returned.
+        """
         rows = await self.readers.rows(events.TO_PRUNE, (before, *behind, limit))
         return [(since, thread_id) for since, thread_id in rows]
 
     async def thread_events_prune_step(self, thread_id: str, before: int, rows: int) -> bool:
-        """Remove some of a thread's events of runs that ended before then (µs); True when no more may go now."""
+        """
+        Remove some of a thread's events of runs that ended before then (µs); True when no more may go now.
+        """
         return await self.writer.submit(events.prune_step, thread_id, before, rows)
 
     async def events_last(self, thread_id: str) -> tuple[int, int]:
@@ -135,9 +152,9 @@ class Events(desk.Desk):
         """
         Return the number of a run's last event before a checkpoint was made, 0 if there is none.
 
-        A checkpoint is stored while the next step has begun, so the time in its id tells where it belongs. An event's
-        time is that of its arrival, so a few of the step's own events may count as later; none that is later is left out.
-        None: the thread has no such checkpoint.
+        A checkpoint is stored while the next step has begun, so the time in its id tells where it belongs. An
+        event's time is that of its arrival, so a few of the step's own events may count as later; none that
+        is later is left out. None: the thread has no such checkpoint.
         """
         made = ids.checkpoint_time_ms(checkpoint_id)
         if made is None:

@@ -1,9 +1,9 @@
 """The migration runner: numbered scripts, forward only, each in one transaction with its row.
 
 `migrations/sqlite/NNNN_name.sql` are applied in order. The table `migration(number, name, sha256, applied_at,
-by_version)` says what a file has had; `application_id` says that it is ours. Refused are a foreign file, a newer
-database, and a script that was changed after it had been applied. Before the first pending script of a database that
-holds data a copy is made beside it (`….before-NNNN`): going back means putting the copy back.
+by_version)` says what a file has had; `application_id` says that it is ours. Refused are a foreign file, a
+newer database, and a script that was changed after it had been applied. Before the first pending script of a
+database that holds data a copy is made beside it (`….before-NNNN`): going back means putting the copy back.
 """
 
 from __future__ import annotations
@@ -141,7 +141,8 @@ def _apply(connection: sqlite3.Connection, script: Script) -> bool:
     """Apply one script with its row; False if another process has done it meanwhile."""
     now = time.time_ns() // 1000
     try:
-        # The row comes first: of two processes the second waits for BEGIN and then fails at it, having changed nothing.
+        # The row comes first: of two processes the second waits for BEGIN and then fails at it, having
+        # changed nothing.
         connection.executescript(
             f"""BEGIN IMMEDIATE;
             PRAGMA application_id = {APPLICATION_ID};

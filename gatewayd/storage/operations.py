@@ -1,4 +1,7 @@
-"""Changes of a thread that no run makes and that hold its slot meanwhile: state updates, copies, prunes, imports."""
+"""
+Changes of a thread that no run makes and that hold its slot meanwhile: state updates, copies, prunes,
+imports.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ class Operations(desk.Desk):
     async def slot_take_for_operation(
         self, thread_id: str, operation_id: str, *, unless_pending: bool = False
     ) -> Thread:
-        """Take the slot and return the thread. Raises `NotFound`, and `Conflict` while a run has it, or is pending."""
+        """
+        Take the slot and return the thread. Raises `NotFound`, and `Conflict` while a run has it, or is
+        pending.
+        """
         return await self.writer.submit(
             slots.slot_take_for_operation, thread_id, operation_id, self.boot, unless_pending
         )
@@ -43,7 +49,9 @@ class Operations(desk.Desk):
         done: Callable[[None], None],
         failed: Callable[[BaseException], None],
     ) -> None:
-        """Store a state update (see `operations.state_update_if_held`); `done` after the commit, else `failed`."""
+        """
+        Store a state update (see `operations.state_update_if_held`); `done` after the commit, else `failed`.
+        """
         self.writer.post(
             operations.state_update_if_held,
             thread_id,
@@ -58,7 +66,10 @@ class Operations(desk.Desk):
         )
 
     async def thread_copy_begin(self, source: str, target: str, operation_id: str, now: int) -> None:
-        """Take the source's slot and make an invisible target. Raises `NotFound`, `Conflict`, `InsufficientStorage`."""
+        """
+        Take the source's slot and make an invisible target. Raises `NotFound`, `Conflict`,
+        `InsufficientStorage`.
+        """
         await self._require_room()
         await self._where_deleted(
             lambda: self.writer.submit(
@@ -67,7 +78,10 @@ class Operations(desk.Desk):
         )
 
     async def thread_copy_beside_run(self, source: str, target: str, now: int) -> Thread | None:
-        """Copy a thread that a run works on at once; None if none does. Raises `Conflict`, `InsufficientStorage`."""
+        """
+        Copy a thread that a run works on at once; None if none does. Raises `Conflict`,
+        `InsufficientStorage`.
+        """
         await self._require_room()
         copy = await self._where_deleted(
             lambda: self.writer.submit(operations.thread_copy_beside_run, source, target, now, promise=True)
@@ -77,7 +91,10 @@ class Operations(desk.Desk):
     async def thread_copy_step(
         self, source: str, target: str, operation_id: str, after: checkpoint_sql.Position | None
     ) -> checkpoint_sql.Position | None:
-        """Copy some rows behind `after` and return how far it went; None when nothing is left. Raises `NotFound`."""
+        """
+        Copy some rows behind `after` and return how far it went; None when nothing is left. Raises
+        `NotFound`.
+        """
         return await self.writer.submit(operations.thread_copy_step, source, target, operation_id, after)
 
     async def thread_copy_end(self, source: str, target: str, operation_id: str, now: int) -> Thread:
@@ -89,7 +106,10 @@ class Operations(desk.Desk):
         )
 
     async def thread_prune_step(self, thread_id: str, operation_id: str, kept: list[list[Any]]) -> int:
-        """Remove some old checkpoints; return how many namespaces are done with, all: the slot is free. Raises `NotFound`."""
+        """
+        Remove some old checkpoints; return how many namespaces are done with, all: the slot is free. Raises
+        `NotFound`.
+        """
         return await self.writer.submit(operations.thread_prune_step, thread_id, operation_id, kept)
 
     async def thread_import_begin(
@@ -110,7 +130,6 @@ class Operations(desk.Desk):
     async def thread_import_end(
         self, thread_id: str, operation_id: str, projection: RunOutcome, created_at: int, updated_at: int
     ) -> None:
-        """Show it."""
         await self.writer.submit(
             imports.thread_import_end,
             thread_id,

@@ -1,7 +1,7 @@
 """How large a SQLite file is that another process owns: by its header, without opening the database.
 
-The header is that of the last checkpoint of the write-ahead log; what is only in the log (4 MB, if no reader holds it up) is
-not counted yet.
+The header is that of the last checkpoint of the write-ahead log; what is only in the log (4 MB, if no reader
+holds it up) is not counted yet.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from attrs import frozen
 
 MAGIC: Final = b"SQLite format 3\0"
 HEADER: Final = struct.Struct(">16sH10xI4xI")
-"""The file's first 40 bytes: the magic text, the size of a page, the number of pages, the number of free ones."""
+"""
+The file's first 40 bytes: the magic text, the size of a page, the number of pages, the number of free ones.
+"""
 
 
 @frozen(kw_only=True)

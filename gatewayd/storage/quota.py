@@ -1,9 +1,10 @@
 """Whether there is room for more: the operator's limit for what is stored, and what is free on the disk.
 
-Asked before a run or a thread is admitted or copied and before a client puts an item into the long-term store, not while a
-run works: what has been accepted is carried through. So both limits are soft, and leave space for what is under way. Deleting is always possible, and when the rows are swept
-there is room at once: what counts is what is in the database's pages, not how long its file is (free pages are taken
-first, so the file grows no further either).
+Asked before a run or a thread is admitted or copied and before a client puts an item into the long-term
+store, not while a run works: what has been accepted is carried through. So both limits are soft, and leave
+space for what is under way. Deleting is always possible, and when the rows are swept there is room at once:
+what counts is what is in the database's pages, not how long its file is (free pages are taken first, so the
+file grows no further either).
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class Quota:
     _free: int = field(default=0, init=False)
 
     def refusal(self, used: int) -> str | None:
-        """Return the sentence for whoever is refused, or None: there is room. `used` are bytes in the database."""
+        """
+        Return the sentence for whoever is refused, or None: there is room. `used` are bytes in the database.
+        """
         if self.max_db_size and used + (items := self._items()) >= self.max_db_size:
             return (
                 f"the database holds {size(used)} and the long-term store {size(items)}, their limit is "

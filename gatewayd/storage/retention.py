@@ -38,7 +38,10 @@ class Retention(desk.Desk):
     async def threads_expired(
         self, now: int, behind: retention.Expired | None, limit: int
     ) -> list[retention.Expired]:
-        """Return threads whose time is over and nobody works on them, in pages behind the last of the page before."""
+        """
+        Return threads whose time is over and nobody works on them, in pages behind the last of the page
+        before.
+        """
         place = (0, "") if behind is None else (behind.expired_at, behind.thread_id)
         rows = await self.readers.rows(retention.EXPIRED, (now, *place, limit))
         return [retention.Expired(*row) for row in rows]
@@ -52,7 +55,10 @@ class Retention(desk.Desk):
         await self.writer.submit(retention.thread_keep_latest_done, expired)
 
     async def blobs_sweep_begin(self, after: int) -> sweep.Sweep | None:
-        """Begin to sweep the first family of threads behind `after` that is at rest and has garbage; None: none has."""
+        """
+        Begin to sweep the first family of threads behind `after` that is at rest and has garbage; None: none
+        has.
+        """
         return await self.writer.submit(blobs.blobs_sweep_begin, after)
 
     async def blobs_sweep_step(self, begun: sweep.Sweep) -> bool:

@@ -58,7 +58,9 @@ class Runs(desk.Desk):
         claim: int,
         early: Callable[[list[admission.CreatedRun]], None] | None = None,
     ) -> list[admission.CreatedRun]:
-        """Admit all or none; see `admission.runs_create_all`. Raises what `run_create` raises; `early` as there."""
+        """
+        Admit all or none; see `admission.runs_create_all`. Raises what `run_create` raises; `early` as there.
+        """
         await self._require_room(requests[0].once if requests else None)
         return await self._where_deleted(
             lambda: self.writer.submit(
@@ -119,7 +121,9 @@ class Runs(desk.Desk):
         return queue.of_row(row)
 
     async def runs_active(self, status: str | None) -> list[tuple[str, str]]:
-        """Return thread and run ids of all pending and running runs, or of those with one of these statuses."""
+        """
+        Return thread and run ids of all pending and running runs, or of those with one of these statuses.
+        """
         statuses = ("pending", "running") if status is None else (status, status)
         rows = await self.readers.rows(RUNS_ACTIVE, statuses)
         return [(thread_id, run_id) for thread_id, run_id in rows]
@@ -211,7 +215,9 @@ class Runs(desk.Desk):
 
 
 async def _records(rows: Sequence[tuple[Any, ...]]) -> list[Run]:
-    """Make the records of rows; large arguments are expanded in a thread, since zstd lets go of the interpreter."""
+    """
+    Make the records of rows; large arguments are expanded in a thread, since zstd lets go of the interpreter.
+    """
     if sum(len(row[runs.ARGUMENTS]) for row in rows) <= LARGE:
         return [runs.record(row) for row in rows]
     return await asyncio.to_thread(lambda: [runs.record(row) for row in rows])

@@ -1,9 +1,9 @@
 """Joining whole states for those who read them, cheaply for those who read the same ones or the next ones.
 
-What a state's manifest refers to — large pieces, each of them many elements of a list — is kept for a while. The next
-state of the thread refers to the same ones and a few new ones, which have just come by on their way to storage (`take`).
-So to a reader who follows a conversation nothing is read back from disk, and of many who follow it the first one
-joins for all.
+What a state's manifest refers to — large pieces, each of them many elements of a list — is kept for a while.
+The next state of the thread refers to the same ones and a few new ones, which have just come by on their way
+to storage (`take`). So to a reader who follows a conversation nothing is read back from disk, and of many who
+follow it the first one joins for all.
 """
 
 from __future__ import annotations

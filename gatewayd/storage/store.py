@@ -1,7 +1,8 @@
 """`Storage`: the operations that the rest of the daemon may ask for, on one SQLite file.
 
-Each write is one function run by the writer's thread (see the package); each read is one short statement. Above this
-module nobody knows SQL or the driver; a second backend offers the same names and passes the same tests.
+Each write is one function run by the writer's thread (see the package); each read is one short statement.
+Above this module nobody knows SQL or the driver; a second backend offers the same names and passes the same
+tests.
 """
 
 from __future__ import annotations
@@ -74,7 +75,10 @@ class Storage(
     webhooks_.Webhooks,
     events_.Events,
 ):
-    """One open file and all that can be asked of it. `open` migrates and records the boot; `close` writes what is queued."""
+    """
+    One open file and all that can be asked of it. `open` migrates and records the boot; `close` writes what
+    is queued.
+    """
 
     @classmethod
     async def open(
@@ -87,7 +91,8 @@ class Storage(
         quota: quota_.Quota | None = None,
     ) -> Storage:
         """
-        Open the file, bring it to the newest version and record the start. Raises `BadConfiguration`, `InsufficientStorage`.
+        Open the file, bring it to the newest version and record the start. Raises `BadConfiguration`,
+        `InsufficientStorage`.
 
         `writer` makes the writer; `quota` are the limits (default: none).
         """

@@ -50,7 +50,9 @@ class Threads(desk.Desk):
         return found
 
     async def thread_find(self, thread_id: str) -> Thread:
-        """Return the thread for those who do not look at its values: they may be in parts. Raises `NotFound`."""
+        """
+        Return the thread for those who do not look at its values: they may be in parts. Raises `NotFound`.
+        """
         rows = await self.readers.rows(threads.READ, (thread_id,))
         if not rows:
             raise NotFound(f"Thread with ID {thread_id} not found")

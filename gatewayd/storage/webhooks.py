@@ -23,7 +23,10 @@ class Webhooks(desk.Desk):
     __slots__ = ()
 
     async def webhooks_due(self, now: int, limit: int, besides: Collection[str] = ()) -> list[Delivery]:
-        """Return what is owed and due, the longest due first, but for some hosts (as in URLs); without their logs."""
+        """
+        Return what is owed and due, the longest due first, but for some hosts (as in URLs); without their
+        logs.
+        """
         parameters = (now, wire.text(list(besides)), limit)
         return [webhooks.record(row) for row in await self.readers.rows(webhooks.DUE, parameters)]
 
@@ -32,7 +35,10 @@ class Webhooks(desk.Desk):
         return (await self.readers.rows(webhooks.NEXT_DUE, (now,)))[0][0]  # type: ignore[no-any-return]
 
     async def webhook_values(self, run: Run) -> bytes | None:
-        """Return the JSON of what a run has left: its result, or its thread's values; None if neither can be read."""
+        """
+        Return the JSON of what a run has left: its result, or its thread's values; None if neither can be
+        read.
+        """
         return await self._snapshots.read(webhooks.webhook_values, run)
 
     async def webhooks_given_up(self, since: int) -> int:

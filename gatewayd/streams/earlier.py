@@ -1,10 +1,11 @@
-"""The ends of earlier runs in a replay, kept back from readers who may take one for the end of the run they have just started.
+"""The ends of earlier runs in a replay, kept back from readers who may take one for the end of the run they
+have just started.
 
-Front ends open their streams when they start a run, or just before, and name no place in the log. What is replayed to them
-begins with earlier runs. The JavaScript SDK takes the first end of a root graph that comes for that of its own run (until
-1.11; later ones compare the runs' ids), so its submission would settle at once. Therefore such a reader gets the
-ends of earlier runs right behind the next end that comes. It gets them at all because another page may still wait
-for one of them, after a break of its connection.
+Front ends open their streams when they start a run, or just before, and name no place in the log. What is
+replayed to them begins with earlier runs. The JavaScript SDK takes the first end of a root graph that comes
+for that of its own run (until 1.11; later ones compare the runs' ids), so its submission would settle at
+once. Therefore such a reader gets the ends of earlier runs right behind the next end that comes. It gets them
+at all because another page may still wait for one of them, after a break of its connection.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class Ends:
         self.newest, self.through = other.newest, other.through
 
     def arrange(self, chunks: Sequence[Chunk], upto: int | None = None) -> Sequence[Chunk]:
-        """Return the chunks, up to a number, without the ends of earlier runs, or with them behind another end."""
+        """
+        Return the chunks, up to a number, without the ends of earlier runs, or with them behind another end.
+        """
         if self.newest is None and not self._kept and upto is None:
             return chunks
         return [chunk.showing(self._arranged(chunk.records, upto)) for chunk in chunks]

@@ -1,24 +1,26 @@
-"""Events of a run that a command of protocol v2 has started, kept back from streams until their client can use them.
+"""Events of a run that a command of protocol v2 has started, kept back from streams until their client can
+use them.
 
-A run is started before its command is answered, and a quick one is over by then. The SDKs subscribe their iterators
-after the answer only: what a stream of theirs has brought before is lost, and an iterator that has missed the run's end
-waits for ever. So, for each run by itself:
+A run is started before its command is answered, and a quick one is over by then. The SDKs subscribe their
+iterators after the answer only: what a stream of theirs has brought before is lost, and an iterator that has
+missed the run's end waits for ever. So, for each run by itself:
 
 - No stream gets an event of the run before the command's answer has left.
-- A stream that the client had open before the command gets the run's events when the client asks again on the thread
-  (for the state, a new stream, a changed subscription), at the latest `hold_s` after the answer.
-- A client that opens one stream after the other (`Client.rotates`) gets the run's end on later streams no sooner than
-  `hold_s` after the opening, unless it names a place in the log. Everything else it gets at once. On a busy machine
-  the next stream takes longer to come: the time that the first one took after the answer tells how much.
-- A stream that a new one replaces goes on waiting: the client is about to close it, and would take the run's end on it
-  for the end of what the new one is still to bring.
+- A stream that the client had open before the command gets the run's events when the client asks again on the
+  thread (for the state, a new stream, a changed subscription), at the latest `hold_s` after the answer.
+- A client that opens one stream after the other (`Client.rotates`) gets the run's end on later streams no
+  sooner than `hold_s` after the opening, unless it names a place in the log. Everything else it gets at once.
+  On a busy machine the next stream takes longer to come: the time that the first one took after the answer
+  tells how much.
+- A stream that a new one replaces goes on waiting: the client is about to close it, and would take the run's
+  end on it for the end of what the new one is still to bring.
 
-The last two are for SDKs outside of browsers (`api.clients` tells who that is); nobody else waits beyond the answer.
-Order is kept: what lies behind an event that waits, waits with it.
+The last two are for SDKs outside of browsers (`api.clients` tells who that is); nobody else waits beyond the
+answer. Order is kept: what lies behind an event that waits, waits with it.
 
-A stream may also come just before its client starts a run. A browser's or a JavaScript SDK's that names no place in the
-log therefore waits for `hold_s` before it is replayed the ends of runs: if a run begins, they come behind its own
-(`earlier`).
+A stream may also come just before its client starts a run. A browser's or a JavaScript SDK's that names no
+place in the log therefore waits for `hold_s` before it is replayed the ends of runs: if a run begins, they
+come behind its own (`earlier`).
 """
 
 from __future__ import annotations
@@ -35,8 +37,8 @@ from gatewayd.streams import earlier, v2
 
 LONGEST_S = 5.0
 """
-Seconds for which an answer is waited for, a run is known to have been started by a command, and a replaced stream waits
-to be closed.
+Seconds for which an answer is waited for, a run is known to have been started by a command, and a replaced
+stream waits to be closed.
 """
 
 SLOWER = 10
@@ -52,7 +54,10 @@ class Client:
     key: str
     """The same for all requests of one client."""
     rotates: bool
-    """It replaces its stream with a wider one at each subscription, and ends what it reads by the first end that comes."""
+    """
+    It replaces its stream with a wider one at each subscription, and ends what it reads by the first end that
+    comes.
+    """
 
 
 @define(eq=False)
@@ -230,7 +235,6 @@ class Holds:
 
     @contextlib.contextmanager
     def reader(self, thread_id: str, client: Client | None, *, front_end: bool = False) -> Iterator[Reader]:
-        """Provide for a connection."""
         connected = Reader(self, thread_id, client, front_end)
         readers = self._readers.setdefault(thread_id, set())
         readers.add(connected)

@@ -92,7 +92,6 @@ class Hub:
 
     @property
     def readers(self) -> int:
-        """Number of cursors."""
         return sum(topic.readers for topic in self._topics.values())
 
     def has_readers(self, thread_id: str) -> bool:
@@ -104,7 +103,9 @@ class Hub:
         return self._topics.get(thread_id) is topic
 
     def publish(self, chunk: Chunk) -> None:
-        """Show a committed chunk to the thread's cursors. Chunks of a thread come in the order of their numbers."""
+        """
+        Show a committed chunk to the thread's cursors. Chunks of a thread come in the order of their numbers.
+        """
         topic = self._topics.get(chunk.thread_id)
         if topic is None:
             return
@@ -140,7 +141,8 @@ class Hub:
 
     def drop(self, thread_id: str, last_event: Chunk | None = None) -> None:
         """
-        Part with the cursors of a deleted thread: no new one gets what they have, and nothing reaches them any more.
+        Part with the cursors of a deleted thread: no new one gets what they have, and nothing reaches them
+        any more.
 
         But `last_event`: that each of them is told, wherever it stands.
         """
@@ -186,9 +188,10 @@ class Cursor:
     """
     A place in a thread's log: ``with Cursor(hub, thread_id, after) as cursor: chunks = await cursor.page()``.
 
-    With `run_id` only chunks of that run are returned. Pages are never empty, except after a `wake_readers` and where events
-    were removed before this reader came to them: then `gap` is set until the next page. Whole states are joined in what
-    is returned; with `kinds` only those in records of these kinds, and records of others that have one are left out.
+    With `run_id` only chunks of that run are returned. Pages are never empty, except after a `wake_readers`
+    and where events were removed before this reader came to them: then `gap` is set until the next page.
+    Whole states are joined in what is returned; with `kinds` only those in records of these kinds, and
+    records of others that have one are left out.
     """
 
     hub: Hub
@@ -221,7 +224,9 @@ class Cursor:
 
     @property
     def detached(self) -> bool:
-        """Whether the thread was deleted: nothing comes here any more, though another thread may have its id."""
+        """
+        Whether the thread was deleted: nothing comes here any more, though another thread may have its id.
+        """
         return not self.hub.has(self.thread_id, self._topic)
 
     def last_event(self) -> list[Chunk]:
@@ -266,7 +271,9 @@ class Cursor:
                     return []
 
     async def _read(self, read: Callable[[], Awaitable[T]]) -> T:
-        """Make a read, again and again while storage can't: a stream outlasts a lock or a fault of the disk."""
+        """
+        Make a read, again and again while storage can't: a stream outlasts a lock or a fault of the disk.
+        """
         pause_s = AGAIN_S
         while True:
             try:
@@ -296,8 +303,8 @@ class Cursor:
         """
         Move behind what was removed between the position and the chunks that were read; True if anything was.
 
-        Looked up after the chunks were read: the other way round a removal in between would go unnoticed. A hole
-        alone proves nothing, since numbers may have been lost, and other runs have their own.
+        Looked up after the chunks were read: the other way round a removal in between would go unnoticed. A
+        hole alone proves nothing, since numbers may have been lost, and other runs have their own.
         """
         following = chunks[0].first_seq if chunks else self._topic.published
         if following is None or following <= self.position + 1:
@@ -324,7 +331,9 @@ class Cursor:
         return [chunk for chunk in chunks if chunk.run_id == self.run_id]
 
     async def _nudged(self) -> bool:
-        """Wait for a publication or a nudge, unless there was a nudge since the last; True if it was a nudge."""
+        """
+        Wait for a publication or a nudge, unless there was a nudge since the last; True if it was a nudge.
+        """
         if self._nudges == self._topic.nudges:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._topic.waiting.add(waiter)

@@ -1,8 +1,9 @@
 """The numbering of each thread's log: from 1, without repetition, in the order of arrival.
 
-The counter of a thread lives here while somebody produces events for it (`open` … `close`) and for a while after; storage
-says where it stands when it is opened first. After a crash it starts 2²⁰ higher, because numbers that were given and
-lost with the power must not be given again. A number that was given and could not be stored is left out.
+The counter of a thread lives here while somebody produces events for it (`open` … `close`) and for a while
+after; storage says where it stands when it is opened first. After a crash it starts 2²⁰ higher, because
+numbers that were given and lost with the power must not be given again. A number that was given and could not
+be stored is left out.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ class Log:
         counter.producers += 1
 
     def open_now(self, thread_id: str, *, empty: bool = False) -> bool:
-        """Like `open`, without a read: False if one is needed. `empty`: the log is known to have no events yet."""
+        """
+        Like `open`, without a read: False if one is needed. `empty`: the log is known to have no events yet.
+        """
         counter = self._cached(thread_id)
         if counter is None:
             if not empty:
@@ -96,7 +99,9 @@ class Log:
         parts: Sequence[Parts] = (),
         blobs: Sequence[Sequence[Any]] = (),
     ) -> Chunk:
-        """Give the next `count` numbers to packed records, with their whole states. The thread must be open."""
+        """
+        Give the next `count` numbers to packed records, with their whole states. The thread must be open.
+        """
         counter = self._counters[thread_id]
         counter.time_ms = max(counter.time_ms, self.now_ms())
         first = counter.seq + 1
@@ -117,7 +122,8 @@ class Log:
         chain: store.Chain | None = None,
     ) -> None:
         """
-        Have a chunk stored, then published; `committed` is called after both, or `failed` if it was not stored.
+        Have a chunk stored, then published; `committed` is called after both, or `failed` if it was not
+        stored.
 
         With `chain` it is not stored behind anything of its run that was not.
         """

@@ -1,7 +1,8 @@
-"""What readers of protocol v2 ask for: filters as JSON says them, the filters of one connection, and where a replay begins.
+"""What readers of protocol v2 ask for: filters as JSON says them, the filters of one connection, and where a
+replay begins.
 
-A connection may have `MOST` subscriptions. An event is not compared with each of them: `Subscriptions` finds those that
-matter by the event's channel and the first segment of its namespace, and equal filters count once.
+A connection may have `MOST` subscriptions. An event is not compared with each of them: `Subscriptions` finds
+those that matter by the event's channel and the first segment of its namespace, and equal filters count once.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""What of runs that are over is shown to a reader of protocol v2 who knows nothing: how they stood, not how they got there.
+"""What of runs that are over is shown to a reader of protocol v2 who knows nothing: how they stood, not how
+they got there.
 
-Clients build messages and tool calls from states, so of an earlier run its last state in each namespace is enough, with
-the checkpoint that it comes from. Its beginnings and ends, its questions and their answers are all shown: they say how
-that state is to be taken. The run that ended last is shown whole, since it may be the one that the client has just
-started: clients open their streams after the answer to `run.start`, and a short run is over by then.
+Clients build messages and tool calls from states, so of an earlier run its last state in each namespace is
+enough, with the checkpoint that it comes from. Its beginnings and ends, its questions and their answers are
+all shown: they say how that state is to be taken. The run that ended last is shown whole, since it may be the
+one that the client has just started: clients open their streams after the answer to `run.start`, and a short
+run is over by then.
 """
 
 from __future__ import annotations
@@ -26,7 +28,10 @@ class Trim:
     """Which events of a thread's log are left out."""
 
     kept: Mapping[str, frozenset[int]]
-    """Run to the numbers of its states that are shown, with their checkpoints; a run that is not here is shown whole."""
+    """
+    Run to the numbers of its states that are shown, with their checkpoints; a run that is not here is shown
+    whole.
+    """
 
     def passes(self, shown: v2.View) -> bool:
         """Whether the event is shown."""
@@ -39,7 +44,9 @@ NOTHING: Final = Trim({})
 
 
 async def trim(storage: store.Storage, thread_id: str, after: int) -> Trim:
-    """Look what of a thread's runs is to be shown to who reads from behind `after` without knowing anything."""
+    """
+    Look what of a thread's runs is to be shown to who reads from behind `after` without knowing anything.
+    """
     return Trim(
         {
             run_id: await _last_states(storage, thread_id, run_id, after)

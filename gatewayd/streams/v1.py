@@ -1,7 +1,7 @@
 """Records as frames of protocol v1: server-sent events with CRLF, `event`, `data`, `id` in this order.
 
-The format is that of the reference server (contract: CRLF, one line of data, `: heartbeat` comments). Frames of
-one page are joined into one write; a single event is never held back for that.
+The format is that of the reference server (contract: CRLF, one line of data, `: heartbeat` comments). Frames
+of one page are joined into one write; a single event is never held back for that.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ ALWAYS = frozenset({"metadata", "error"})
 
 MESSAGES = ("messages", "messages/metadata", "messages/partial", "messages/complete")
 NAMES = {"messages-tuple": MESSAGES, "messages": MESSAGES}
-"""Modes whose events have other names. A run has messages in one of both forms, whichever its reader asks for."""
+"""
+Modes whose events have other names. A run has messages in one of both forms, whichever its reader asks for.
+"""
 
 
 def frame(name: str, data: bytes, event_id: str | None = None) -> bytes:
-    """Return one frame."""
     if event_id is None:
         return b"event: %b\r\ndata: %b\r\n\r\n" % (name.encode(), data)
     return b"event: %b\r\ndata: %b\r\nid: %b\r\n\r\n" % (name.encode(), data, event_id.encode())

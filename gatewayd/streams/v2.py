@@ -1,12 +1,12 @@
 """Records as events of protocol v2: envelopes, ids, filters.
 
-A stream of v2 is a cursor over a thread's log with a filter. Its numbers (`seq`) are the log's, the same for every
-reader and after every restart. Ids of events are stable too: ``<ms>-<seq>``, or for what the server itself says of a
-run ``synth:<run_id>:…``, from which clients read the run.
+A stream of v2 is a cursor over a thread's log with a filter. Its numbers (`seq`) are the log's, the same for
+every reader and after every restart. Ids of events are stable too: ``<ms>-<seq>``, or for what the server
+itself says of a run ``synth:<run_id>:…``, from which clients read the run.
 
-Records of runs that were started over v2 have kinds ``v2/<method>`` or ``v2/<method>=<tail of the id>``, and as data
-what is theirs in the envelope's `params`: ``{"data": …}``, with ``"node"`` where a node is known. Those of v1's runs
-are converted on reading (`convert.to_v2`).
+Records of runs that were started over v2 have kinds ``v2/<method>`` or ``v2/<method>=<tail of the id>``, and
+as data what is theirs in the envelope's `params`: ``{"data": …}``, with ``"node"`` where a node is known.
+Those of v1's runs are converted on reading (`convert.to_v2`).
 """
 
 from __future__ import annotations
@@ -53,7 +53,6 @@ class View:
 
     @property
     def namespace(self) -> list[str]:
-        """Its namespace's segments."""
         return self.record.namespace.split("|") if self.record.namespace else []
 
     @property
@@ -112,7 +111,9 @@ def shown_to_v1(record: Record) -> Record | None:
 
 
 def start_items(graph_name: str, attempt: int, answered: list[str]) -> list[Item]:
-    """Return what a run's start in one attempt is over v2; `answered`: the ids of the questions that it answers."""
+    """
+    Return what a run's start in one attempt is over v2; `answered`: the ids of the questions that it answers.
+    """
     tail = "running" if attempt == 1 else f"running:{attempt}"
     data = {"event": "running", "graph_name": graph_name}
     items: list[Item] = [(f"{event.V2_KIND}lifecycle={tail}", "", event.V2, wire.dumps({"data": data}))]
@@ -181,7 +182,9 @@ class Filter:
         return frozenset(name.removeprefix(NAMED) for name in self.channels if name.startswith(NAMED))
 
     def covers(self, other: Filter) -> bool:
-        """Whether everything passes here that passes the other one; for two very long ones it is not looked at."""
+        """
+        Whether everything passes here that passes the other one; for two very long ones it is not looked at.
+        """
         missing = other.channels - self.channels
         if not all("custom" in self.channels and name.startswith(NAMED) for name in missing):
             return False
@@ -257,7 +260,6 @@ def views(chunks: Iterable[Chunk], wanted: EventFilter, besides: EventFilter | N
 
 
 def frame(method: str, seq: int, data: bytes) -> bytes:
-    """Return one server-sent event."""
     return b"event: %b\r\ndata: %b\r\nid: %d\r\n\r\n" % (method.encode(), data, seq)
 
 

@@ -1,4 +1,4 @@
-"""How one worker is emptied and ended without harm to its runs: retiring, recycling, reload, condemned workers."""
+"""How a worker that is being replaced hands back its runs and ends."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ PATIENCE_S = 60.0
 
 async def drain_by_deadline(each: worker.Worker, reason: str) -> None:
     """
-    Have a condemned worker's runs handed back, then end it; the runs that are given up are not waited for.
+    Have a draining worker's runs handed back, then end it. Abandoned runs are not waited for.
 
-    Runs that are still in their step after `DRAIN_S` are cut, and those that don't obey go down with the process;
-    none of them is to blame, so none gets a strike.
+    Runs that are still in their step after `DRAIN_S` are cancelled. Those that don't obey end with the
+    process. None of them gets a strike, since none is to blame.
     """
     each.drain(None, reason)
     if not await each.idle(DRAIN_S):
@@ -46,10 +46,10 @@ async def drain_by_deadline(each: worker.Worker, reason: str) -> None:
 
 async def drain_patiently(each: worker.Worker, reason: str) -> None:
     """
-    End a condemned worker when its runs have left it, however long that takes.
+    End a draining worker when its runs have left it, however long that takes.
 
-    Those that take long are asked to drain: each has got on for `PATIENCE_S` here, so that a run which one worker
-    after the other lets go comes to its end all the same.
+    After `PATIENCE_S` they are asked to hand themselves back. Each run makes progress for that long on every
+    worker, so it reaches its end even if one worker after the other is replaced under it.
     """
     if not await each.idle(PATIENCE_S):
         each.drain(None, reason)
@@ -85,7 +85,10 @@ async def kill_for_others(each: worker.Worker, blocked_s: float) -> None:
 
 
 async def _find_blockers(each: worker.Worker) -> None:
-    """Note in whose code a worker's loop is: in that of all its runs, if C code holds the interpreter or none is told."""
+    """
+    Note in whose code a worker's loop is: in that of all its runs, if C code holds the interpreter or none is
+    told.
+    """
     run_id = await each.look(LOOK_S)
     each.blockers = {run_id} if run_id in each.runs else set(each.runs)
 

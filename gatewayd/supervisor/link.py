@@ -94,7 +94,9 @@ class Link:
             transport.resume_reading()
 
     def _end(self) -> None:
-        """One side has ended: what is still in the other is read to its end before the link counts as lost."""
+        """
+        One side has ended: what is still in the other is read to its end before the link counts as lost.
+        """
         if not self._ending:
             self._ending = True
             self.on_lost()

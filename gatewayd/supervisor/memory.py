@@ -19,7 +19,9 @@ MIB = 1 << 20
 
 
 def resident(pid: int) -> int | None:
-    """Return the bytes a process has in memory (RSS, without its children's); None where that can't be told."""
+    """
+    Return the bytes a process has in memory (RSS, without its children's); None where that can't be told.
+    """
     try:
         return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * PAGE
     except (OSError, IndexError):  # no /proc here, or the process is gone

@@ -83,7 +83,9 @@ class Process:
 
 
 def bind_to_parent() -> Callable[[], None] | None:
-    """Return what the child does before exec: on Linux, ask to be killed when the daemon's main thread is gone."""
+    """
+    Return what the child does before exec: on Linux, ask to be killed when the daemon's main thread is gone.
+    """
     if not sys.platform.startswith("linux"):
         return None
     prctl = ctypes.CDLL(None, use_errno=True).prctl

@@ -1,4 +1,4 @@
-"""The posts: which workers are always to be there, who holds each, and who takes it next."""
+"""Replicas: the workers that there should be, the process that stands for each, and how it is replaced."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from gatewayd.supervisor import worker
 log = logging.getLogger(__name__)
 
 LOADS = 3
-"""Times the service worker may end while it loads the project for the first time; then the project counts as broken."""
+"""
+Times the service worker may end while it loads the project for the first time; then the project counts as
+broken.
+"""
 KILLS = 10
 """Times it may be killed meanwhile, which says less: a machine short of memory, an operator."""
 LOAD_LIMIT_S = 300.0
@@ -44,28 +47,28 @@ class Spawner(worker.WorkerOwner, Protocol):
 
 @define(eq=False)
 class Replica:
-    """A place that is always to be held by a worker, one after the other."""
+    """One worker of the plan. Its processes follow each other."""
 
     name: str
     role: worker.Role
     capacity: int
-    holder: worker.Worker | None = field(default=None, init=False)
+    worker: worker.Worker | None = field(default=None, init=False)
     ends: int = field(default=0, init=False)
     """Starts since a worker was ready here."""
     kills: int = field(default=0, init=False)
     """How many of them ended by SIGKILL."""
     lock: asyncio.Lock = field(factory=asyncio.Lock, init=False)
-    """Held while the holder changes."""
+    """Held while the worker changes."""
 
     @property
-    def held(self) -> bool:
-        """Whether a worker holds it that is to stay."""
-        return self.holder is not None and not self.holder.leaving.is_set()
+    def staffed(self) -> bool:
+        """Whether it has a worker that is to stay."""
+        return self.worker is not None and not self.worker.leaving.is_set()
 
 
 @define(eq=False)
 class Replicas:
-    """All posts by name: service, run-1, run-2, …"""
+    """All replicas by name: service, run-1, run-2, …"""
 
     spawner: Spawner
     generation: int = field(default=0, init=False)
@@ -87,7 +90,7 @@ class Replicas:
 
     def crash_looping(self, source: worker.Worker) -> bool:
         """
-        Whether workers at this one's post have ended so often while they loaded that it is no accident.
+        Whether a replica's workers have ended so often while they loaded the project that it is no accident.
 
         To be asked once for each that has ended so.
         """
@@ -98,15 +101,15 @@ class Replicas:
         return replica.ends - replica.kills >= LOADS or replica.kills >= KILLS
 
     async def keep(self, replica: Replica, turned: loops.Turned) -> None:
-        """Keep a post held: start a worker, wait until it is to leave or has ended, start the next."""
+        """Keep a replica alive: start a worker, wait until it is to leave or has ended, start the next."""
         while not self.closed:
-            if replica.holder is not None and replica.held:
+            if replica.worker is not None and replica.staffed:
                 turned()
-                await replica.holder.leaving.wait()
+                await replica.worker.leaving.wait()
                 continue
             await asyncio.sleep(BACKOFF_S[min(replica.ends, len(BACKOFF_S) - 1)])
             async with replica.lock:
-                if replica.held or self.closed:  # a reload has given it to somebody meanwhile
+                if replica.staffed or self.closed:  # a reload has replaced it meanwhile
                     continue
                 replica.ends += 1
                 each = self._for(replica)
@@ -115,7 +118,7 @@ class Replicas:
                 except OSError as error:
                     log.error("worker %s could not be started: %s", replica.name, error)
                 else:
-                    replica.holder = each
+                    replica.worker = each
 
     def _for(self, replica: Replica, **how: Any) -> worker.Worker:
         how = {"generation": self.generation, **how}
@@ -125,12 +128,12 @@ class Replicas:
 
     async def reload(self, plan: plans.Plan) -> None:
         """
-        Have the project loaded anew: every worker is replaced by one that has done so.
+        Load the project again: every worker is replaced by one that has loaded it.
 
-        The service worker comes first. If it can't load the project, nothing has changed; else it answers from now
-        on, and the old one ends when it has answered what it was asked. Then come the run workers, each retired when
-        the next is ready. Raises `Unavailable` with the cause if one of them can't load it: the worker in its
-        place goes on as it was.
+        The service worker comes first. If it can't load the project, nothing has changed; else it answers
+        from now on, and the old one ends when it has answered what it was asked. Then come the run workers,
+        each retired when the next is ready. Raises `Unavailable` with the cause if one of them can't load it:
+        the worker in its place goes on as it was.
         """
         generation = self.generation + 1
         replica = self.replicas["service"]
@@ -142,8 +145,10 @@ class Replicas:
                 await self._reload_run_worker(replica)
 
     async def _reload_run_worker(self, replica: Replica) -> None:
-        holder = replica.holder
-        if holder is not None and replica.held and holder.generation == self.generation:  # started since then
+        holder = replica.worker
+        if (
+            holder is not None and replica.staffed and holder.generation == self.generation
+        ):  # started since then
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOAD_LIMIT_S):
                     await holder.settled.wait()
@@ -163,7 +168,9 @@ class Replicas:
                 return
 
     async def _probed(self, replica: Replica, plan: plans.Plan, generation: int) -> worker.Worker:
-        """Start a worker and return it when it is ready. Raises `Unavailable` with the cause if it can't be."""
+        """
+        Start a worker and return it when it is ready. Raises `Unavailable` with the cause if it can't be.
+        """
         each = self._for(replica, generation=generation, probe=True)
         try:
             await self.spawner.spawn(each, plan)
@@ -182,9 +189,9 @@ class Replicas:
         return each
 
     async def _install(self, replica: Replica, fresh: worker.Worker) -> None:
-        """Give a post to a worker that was tried, and retire who has held it."""
+        """Put a worker that is ready into its replica, and retire the one before."""
         async with replica.lock:
-            old, replica.holder = replica.holder, fresh
+            old, replica.worker = replica.worker, fresh
         fresh.probe = False
         if replica.role == "service" and fresh.state == "ready":
             self.spawner.set_service(fresh)

@@ -1,4 +1,6 @@
-"""All workers: how many there are, which takes a run, who answers a question, and what follows when one ends."""
+"""
+All workers: how many there are, which takes a run, who answers a question, and what follows when one ends.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +27,15 @@ QUARANTINES = 2
 BLOCKED_AFTER_S = 2.0
 """Time without an answer to a ping after which a worker counts as blocked, and gets no new run."""
 KILLED_AFTER = 4
-"""Multiple of the plan's `blocked_s` after which a blocked worker is killed for the sake of the other runs in it."""
+"""
+Multiple of the plan's `blocked_s` after which a blocked worker is killed for the sake of the other runs in
+it.
+"""
 MOST_BLOCKED = 4
-"""Blocked workers that are left with their only run although another has their post; further ones are killed, too."""
+"""
+Blocked workers that are left with their only run although another has replaced them; further ones are killed,
+too.
+"""
 PING_EVERY_S = 0.5
 LOADING_S = 15.0
 """Time a worker may take to load the project before the log says where it is."""
@@ -103,7 +111,9 @@ class Supervisor:
             self._tasks.spawn_forever(partial(memory.watch, self._workers, limit), "watch memory")
 
     async def stop(self) -> None:
-        """End all workers: asked first, killed after a while. Their runs must have been handed back before."""
+        """
+        End all workers: asked first, killed after a while. Their runs must have been handed back before.
+        """
         self._stopping = self._replicas.closed = True
         for each in self._workers:
             each.draining = True
@@ -125,7 +135,6 @@ class Supervisor:
         return [*self._workers]
 
     def free(self) -> int:
-        """Places for ordinary runs."""
         return sum(each.free for each in self._workers if each.role == "run")
 
     def blocked(self) -> worker.Worker | None:
@@ -141,7 +150,9 @@ class Supervisor:
         return sum(each.role == "run" and each.state == "ready" for each in self._workers)
 
     def not_taking_s(self) -> float:
-        """Return for how many seconds there has been no run worker that would take a run if it had a place."""
+        """
+        Return for how many seconds there has been no run worker that would take a run if it had a place.
+        """
         now = time.monotonic()
         if any(each.role == "run" and each.takes for each in self._workers):
             self._took_at = now
@@ -160,7 +171,9 @@ class Supervisor:
         return max(ready, key=lambda each: (not each.late, each.generation, each.free), default=None)
 
     async def take_quarantine(self, run_id: str) -> worker.Worker | None:
-        """Start a worker for one suspect; None when it could not be started (the run is to be requeued again)."""
+        """
+        Start a worker for one suspect; None when it could not be started (the run is to be requeued again).
+        """
         each = worker.Worker(
             name=f"quarantine-{run_id[-6:]}",
             role="quarantine",
@@ -200,7 +213,9 @@ class Supervisor:
             each.drain(None, reason)
 
     def cut(self) -> None:
-        """Cancel the runs that have not been handed back yet; the workers of those that don't obey are killed."""
+        """
+        Cancel the runs that have not been handed back yet; the workers of those that don't obey are killed.
+        """
         for each in self._workers:
             each.cut()
         self._tasks.spawn(self._kill_busy(), "kill busy workers")
@@ -220,7 +235,7 @@ class Supervisor:
 
     async def reload(self, plan: plans.Plan) -> None:
         """
-        Have the project loaded anew by new workers, see `replicas.Posts.reload`.
+        Have new workers load the project again, see `replicas.Posts.reload`.
 
         Raises `Unavailable` with the cause when it can't be.
         """
@@ -232,11 +247,11 @@ class Supervisor:
         """
         Have a worker end without harm to its runs, while another takes its place at once.
 
-        It gets no new runs; those that it has are handed back before their next step, without a strike, and go on
-        elsewhere; see `drain.drain_by_deadline` for those that don't get there. `besides`: runs that will never end, so
-        nobody waits for them; when only such are left the process is killed. With `gently` there is no hurry, see
-        `drain.drain_patiently`. Returns the event of the process's end. May be called again, to add to `besides` or to
-        press for what was begun gently.
+        It gets no new runs; those that it has are handed back before their next step, without a strike, and
+        go on elsewhere; see `drain.drain_by_deadline` for those that don't get there. `besides`: runs that
+        will never end, so nobody waits for them; when only such are left the process is killed. With `gently`
+        there is no hurry, see `drain.drain_patiently`. Returns the event of the process's end. May be called
+        again, to add to `besides` or to press for what was begun gently.
         """
         each.abandoned.update(besides)
         each.changed.set()
@@ -296,7 +311,8 @@ class Supervisor:
         """
         Ask the service worker; waits, within the deadline, until there is one that is ready.
 
-        A question whose worker ends is asked once more: all of them may be. Raises `Unavailable`, `Unanswered`.
+        A question whose worker ends is asked once more: all of them may be. Raises `Unavailable`,
+        `Unanswered`.
         """
         deadline_s = self.plan.call_deadline_s
         until = time.monotonic() + deadline_s
@@ -327,7 +343,6 @@ class Supervisor:
         self.listener.worker_frame(source, frame, size)
 
     def loaded(self, source: worker.Worker) -> None:
-        """A worker is ready."""
         self._replicas.loaded(source)
         log.info(
             "worker %s is ready", source.name, extra={"fields": {"worker": source.name, "pid": source.pid}}
@@ -377,7 +392,6 @@ class Supervisor:
             self.retire(source, f"it was given {source.taken} runs", gently=True)
 
     def gone(self, source: worker.Worker) -> None:
-        """A worker has ended."""
         if source in self._workers:
             self._workers.remove(source)
         if source is self._service:
@@ -482,7 +496,7 @@ class Supervisor:
             each.kill()
 
     def _relieve(self, each: worker.Worker, blocked_s: float) -> None:
-        """Have another take the post of a blocked run worker; end it at last, for the sake of the other runs in it."""
+        """Replace a blocked run worker; in the end kill it, for the sake of the other runs in it."""
         if blocked_s >= self.plan.blocked_s and each.retire_reason is None:
             each.replaced = True
             self.retire(each, f"its event loop is blocked at {each.place or '?'}", gently=True)

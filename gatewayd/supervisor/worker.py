@@ -1,4 +1,6 @@
-"""One worker's state in the daemon: what it may take, what it has, and the questions it has not answered yet."""
+"""
+One worker's state in the daemon: what it may take, what it has, and the questions it has not answered yet.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +98,9 @@ class Worker:
     generation: int = 0
     """Which loading of the project it does: 0 that of the start, then one more with every reload."""
     probe: bool = False
-    """It is started by a reload, which decides what becomes of it; how its loading ends concerns nobody else."""
+    """
+    It is started by a reload, which decides what becomes of it; how its loading ends concerns nobody else.
+    """
     state: State = field(default="starting", init=False)
     draining: bool = field(default=False, init=False)
     """No new runs; it is to end."""
@@ -107,9 +111,11 @@ class Worker:
     abandoned: set[str] = field(factory=set, init=False)
     """Runs of it that will never end by themselves: nobody waits for them."""
     leaving: asyncio.Event = field(factory=asyncio.Event, init=False)
-    """Another one is to take its post: it is being retired, or gone."""
+    """It is to be replaced: it is being retired, or gone."""
     changed: asyncio.Event = field(factory=asyncio.Event, init=False)
-    """Set when a run has left it, or has been given up, or a question has been answered, and when it has ended."""
+    """
+    Set when a run has left it, or has been given up, or a question has been answered, and when it has ended.
+    """
     ended: asyncio.Event = field(factory=asyncio.Event, init=False)
     """The process is gone, and the owner of its runs has been told."""
     failure: str | None = field(default=None, init=False)
@@ -134,7 +140,10 @@ class Worker:
     place: str = field(default="", init=False)
     """Where the loop was seen to be blocked: file:line."""
     replaced: bool = field(default=False, init=False)
-    """Another has its post because its loop does not turn. If it dies by itself, its runs are to blame all the same."""
+    """
+    Another has replaced it because its loop does not turn. If it dies by itself, its runs are to blame all
+    the same.
+    """
     to_be_killed: bool = field(default=False, init=False)
     """It is about to be killed for the sake of the runs beside those that block it."""
     killed_for_others: bool = field(default=False, init=False)
@@ -220,7 +229,7 @@ class Worker:
         self._calls.clear()
         try:
             self.owner.gone(self)
-        finally:  # else nobody would take its post
+        finally:  # else it would not be replaced
             for event in (self.leaving, self.changed, self.ended):
                 event.set()
 
@@ -230,7 +239,9 @@ class Worker:
         self.changed.set()
 
     async def idle(self, within_s: float | None) -> bool:
-        """Wait until there is nothing to wait for; False when that takes longer. None: as long as it takes."""
+        """
+        Wait until there is nothing to wait for; False when that takes longer. None: as long as it takes.
+        """
         try:
             async with asyncio.timeout(within_s):
                 while self.busy:
@@ -243,7 +254,6 @@ class Worker:
     # what it is told
 
     def start_run(self, run_id: str, attempt: int, order: dict[str, Any]) -> None:
-        """Give it a run."""
         self.runs[run_id] = attempt
         self.taken += 1
         self._control("start", order)
@@ -279,7 +289,9 @@ class Worker:
         self._control("stack", next(self._numbers))
 
     async def look(self, within_s: float) -> str | None:
-        """Return the run in whose code the loop is ('': in none's); None if no thread of the process can say it."""
+        """
+        Return the run in whose code the loop is ('': in none's); None if no thread of the process can say it.
+        """
         look = self._look = asyncio.get_running_loop().create_future()
         self.ask_stack()
         try:
@@ -334,7 +346,8 @@ class Worker:
         """
         Ask a question of a worker that is ready, and return the answer.
 
-        Raises `Unanswered` after the deadline, `Unavailable` when the worker ends, and what the worker refuses with.
+        Raises `Unanswered` after the deadline, `Unavailable` when the worker ends, and what the worker
+        refuses with.
         """
         if self.state != "ready":
             raise Gone(GONE)

@@ -1,8 +1,8 @@
 """Which addresses belong to whom: the table by which the addresses of receivers are judged.
 
-It is a table of our own, because what `ipaddress` calls global changes with the version of Python. It follows IANA's
-registries of special-purpose addresses and is stricter in places: nothing in them is a receiver of webhooks on the
-internet, reachable or not. The longest prefix that an address is in decides.
+It is a table of our own, because what `ipaddress` calls global changes with the version of Python. It follows
+IANA's registries of special-purpose addresses and is stricter in places: nothing in them is a receiver of
+webhooks on the internet, reachable or not. The longest prefix that an address is in decides.
 """
 
 from __future__ import annotations

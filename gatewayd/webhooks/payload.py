@@ -1,4 +1,6 @@
-"""What a receiver is sent: the run as the API shows it, with its end, its error and the values it has left."""
+"""
+What a receiver is sent: the run as the API shows it, with its end, its error and the values it has left.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ INTERRUPT = "__interrupt__"
 
 
 def build(delivery: Delivery, values: bytes | None, show: Callable[[Run], dict[str, Any]], now: int) -> bytes:
-    """Return the body; `values` is the JSON of a run's result or of its thread's values, `show` the API's view."""
+    """
+    Return the body; `values` is the JSON of a run's result or of its thread's values, `show` the API's view.
+    """
     run = delivery.run
     body = show(run)
     body["status"] = delivery.status

@@ -1,10 +1,12 @@
 """Which URLs webhooks may be sent to: asked at a run's creation, and for each address that is connected to.
 
-The texts are those of the reference server. It allows private networks; here they are refused, like this machine, unless
-the operator allows them: a server whose clients may name URLs must not be their way into the network around it.
+The texts are those of the reference server. It allows private networks; here they are refused, like this
+machine, unless the operator allows them: a server whose clients may name URLs must not be their way into the
+network around it.
 
-A URL is read once, by `check_form`, with the library that will connect (yarl, aiohttp's own): two readers of one text
-may see two hosts (``http://🯱27.0.0.¹/`` is loopback by UTS 46 and a name by IDNA 2003). What is posted to is its result.
+A URL is read once, by `check_form`, with the library that will connect (yarl, aiohttp's own): two readers of
+one text may see two hosts (``http://🯱27.0.0.¹/`` is loopback by UTS 46 and a name by IDNA 2003). What is
+posted to is its result.
 """
 
 from __future__ import annotations
@@ -66,7 +68,9 @@ class Policy:
             raise Invalid(f"`{name}`: {error}" if str(error) == RELATIVE else str(error)) from None
 
     def check_form(self, url: str) -> URL:
-        """Return a URL that may be posted to as far as its text tells, as it will be read. Raises `Refused`."""
+        """
+        Return a URL that may be posted to as far as its text tells, as it will be read. Raises `Refused`.
+        """
         if len(url) > self.rules.max_url_length:
             raise Refused(f"Webhook URL is longer than {self.rules.max_url_length} characters")
         if url.startswith("/") or not url:

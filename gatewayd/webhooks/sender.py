@@ -53,7 +53,9 @@ PAGE: Final = 200
 
 @define(eq=False)
 class _Guard(AbstractResolver):
-    """Resolves the host of one attempt and opens its socket; an address that may not be connected to is refused."""
+    """
+    Resolves the host of one attempt and opens its socket; an address that may not be connected to is refused.
+    """
 
     policy: policy.Policy
     host: str
@@ -129,7 +131,9 @@ class Sender:
             await self._tasks.stop()
 
     async def redeliver(self, delivery_id: str) -> None:
-        """Send a webhook again that was delivered or given up. Raises `NotFound`, and `Conflict` if it is owed."""
+        """
+        Send a webhook again that was delivered or given up. Raises `NotFound`, and `Conflict` if it is owed.
+        """
         await self.storage.webhook_owe_again(delivery_id, self.now())
         self.hint.set()
 
@@ -139,7 +143,8 @@ class Sender:
         hosts = Counter(self._under_way.values())
         while True:
             full = {host for host, attempts in hosts.items() if attempts >= AT_ONCE_TO_HOST}
-            # Left out in the query: what a slow receiver is owed may be more than a page, and others wait behind it.
+            # Left out in the query: what a slow receiver is owed may be more than a page, and others wait
+            # behind it.
             page = await self.storage.webhooks_due(now, PAGE, full)
             for delivery in page:
                 host = _place(delivery.url)
@@ -216,7 +221,10 @@ class Sender:
     async def _post(
         self, delivery: Delivery, body: bytes, now: int
     ) -> tuple[int | None, str | None, float, bool]:
-        """Return status, error, seconds that the receiver wants to be left alone, and whether to give up at once."""
+        """
+        Return status, error, seconds that the receiver wants to be left alone, and whether to give up at
+        once.
+        """
         headers = {
             "Content-Type": "application/json",
             "User-Agent": f"gatewayd/{gatewayd.__version__}",
@@ -250,8 +258,8 @@ class Sender:
         """
         Return a session for one attempt.
 
-        A connection that is kept for the next one would be used again without its address being checked by the rules
-        of then.
+        A connection that is kept for the next one would be used again without its address being checked by
+        the rules of then.
         """
         guard = _Guard(self.policy, host, self.open_socket)
         connector = aiohttp.TCPConnector(

@@ -1,14 +1,14 @@
 """langchain's events of a run (stream mode ``events``): a callback handler beside the graph's own stream.
 
-`astream_events` executes the graph for its events alone and hands out everything else inside of them, a task and two
-queues later. Here the graph is executed as always; the handler that langchain makes events with is given to it as one
-callback more, and what it makes goes out at once. So the other modes are not touched, and an event is under way before
-anything is stored that comes after it. (The other modes' chunks pass the queue of `astream` first, as they do there:
-the order among them is the same.)
+`astream_events` executes the graph for its events alone and hands out everything else inside of them, a task
+and two queues later. Here the graph is executed as always; the handler that langchain makes events with is
+given to it as one callback more, and what it makes goes out at once. So the other modes are not touched, and
+an event is under way before anything is stored that comes after it. (The other modes' chunks pass the queue
+of `astream` first, as they do there: the order among them is the same.)
 
-Callbacks come from the event loop and, for synchronous nodes, from threads. An exception of a handler would be
-swallowed by langchain or, worse, be raised into the user's code: it is kept in `failure`, and whoever consumes the
-graph ends the run with it.
+Callbacks come from the event loop and, for synchronous nodes, from threads. An exception of a handler would
+be swallowed by langchain or, worse, be raised into the user's code: it is kept in `failure`, and whoever
+consumes the graph ends the run with it.
 """
 
 from __future__ import annotations

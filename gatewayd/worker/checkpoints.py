@@ -1,19 +1,22 @@
-"""The checkpointer that graphs run with: puts are operations to the daemon's writer, reads are the worker's own.
+"""The checkpointer that graphs run with: puts are operations to the daemon's writer, reads are the worker's
+own.
 
 One `Saver` per run. What it promises:
 
-- `put` and `put_writes` return when the operation is queued; with durability "sync" a put returns when it is committed.
-- A read sees everything that this run has sent: it first waits for the commit of the last operation, then reads
-  directly, without another thread (a fraction of a millisecond).
-- The synchronous methods work from any thread, the event loop's own included: a subgraph called by `invoke()` inside
-  an async node reads there. That is why acknowledgements must reach the sink in another thread.
+- `put` and `put_writes` return when the operation is queued; with durability "sync" a put returns when it is
+  committed.
+- A read sees everything that this run has sent: it first waits for the commit of the last operation, then
+  reads directly, without another thread (a fraction of a millisecond).
+- The synchronous methods work from any thread, the event loop's own included: a subgraph called by `invoke()`
+  inside an async node reads there. That is why acknowledgements must reach the sink in another thread.
 - If an operation was refused, the next call raises `SinkFailed`, and so the run fails.
-- What can't be stored fails the run, too, unless it is `expendable`: a stateless run, which nobody goes back to. Of that
-  nothing more is stored from there on, and what was stored is removed in the same operation: after a crash it has not
-  begun and starts from its input. (Without one checkpoint alone it would go on from an older one.) A question of such a run
-  could not be answered; asking it raises `NotResumable`.
+- What can't be stored fails the run, too, unless it is `expendable`: a stateless run, which nobody goes back
+  to. Of that nothing more is stored from there on, and what was stored is removed in the same operation:
+  after a crash it has not begun and starts from its input. (Without one checkpoint alone it would go on from
+  an older one.) A question of such a run could not be answered; asking it raises `NotResumable`.
 
-The sink decides when an operation goes on the wire (after the events emitted before it) and tells nothing but commits.
+The sink decides when an operation goes on the wire (after the events emitted before it) and tells nothing but
+commits.
 """
 
 from __future__ import annotations
@@ -71,7 +74,9 @@ class NotResumable(RuntimeError):
 
 
 class CheckpointSink(Protocol):
-    """Where a run's operations go. All methods raise `SinkFailed` once an operation of the run was refused."""
+    """
+    Where a run's operations go. All methods raise `SinkFailed` once an operation of the run was refused.
+    """
 
     def send(self, operation: commands.Operation, /) -> None:
         """Queue an operation, in the order of the calls; from any thread, without waiting."""
@@ -114,10 +119,11 @@ class Saver(BaseCheckpointSaver[str]):
         serde: SerializerProtocol | None = None,
         expendable: bool = False,
     ) -> None:
-        """Make the saver of run `run_id` ('' for an operation of the server), durability "sync", "async" or "exit".
+        """Make the saver of run `run_id` ('' for an operation of the server), durability "sync", "async" or
+        "exit".
 
-        `thread_id` is the run's thread: only its checkpoints count for `last_root_checkpoint_id`; None counts all. Without a
-        `serde` values are serialised as the reader's are.
+        `thread_id` is the run's thread: only its checkpoints count for `last_root_checkpoint_id`; None counts
+        all. Without a `serde` values are serialised as the reader's are.
         """
         super().__init__(serde=serde or reader.serde)
         self.run_id = run_id
@@ -239,12 +245,16 @@ class Saver(BaseCheckpointSaver[str]):
     # Reading
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """Return the checkpoint that `config` names, else the latest of its thread and namespace, else None."""
+        """
+        Return the checkpoint that `config` names, else the latest of its thread and namespace, else None.
+        """
         self._settle_blocking()
         return self._get_tuple(config)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """Return the checkpoint that `config` names, else the latest of its thread and namespace, else None."""
+        """
+        Return the checkpoint that `config` names, else the latest of its thread and namespace, else None.
+        """
         await self._settle()
         return self._get_tuple(config)
 
@@ -256,7 +266,10 @@ class Saver(BaseCheckpointSaver[str]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        """Yield checkpoints newest first; without a config those of all threads, without a namespace those of all."""
+        """
+        Yield checkpoints newest first; without a config those of all threads, without a namespace those of
+        all.
+        """
         self._settle_blocking()
         yield from self._list(_search(config, filter, before), limit)
 
@@ -268,7 +281,10 @@ class Saver(BaseCheckpointSaver[str]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        """Yield checkpoints newest first; without a config those of all threads, without a namespace those of all."""
+        """
+        Yield checkpoints newest first; without a config those of all threads, without a namespace those of
+        all.
+        """
         await self._settle()
         for found in self._list(_search(config, filter, before), limit):
             yield found
@@ -320,13 +336,19 @@ class Saver(BaseCheckpointSaver[str]):
         await self._settle()
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """Delete old checkpoints ("keep_latest": keep each namespace's latest and what it is rebuilt from) or all."""
+        """
+        Delete old checkpoints ("keep_latest": keep each namespace's latest and what it is rebuilt from) or
+        all.
+        """
         self._settle_blocking()
         self._prune(thread_ids, strategy)
         self._settle_blocking()
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """Delete old checkpoints ("keep_latest": keep each namespace's latest and what it is rebuilt from) or all."""
+        """
+        Delete old checkpoints ("keep_latest": keep each namespace's latest and what it is rebuilt from) or
+        all.
+        """
         await self._settle()
         self._prune(thread_ids, strategy)
         await self._settle()
@@ -354,7 +376,8 @@ class Saver(BaseCheckpointSaver[str]):
     def _carried(self, thread_id: str, cutter: cut.Cutter) -> Sequence[cut.Blob]:
         """Return the blobs that go with an operation; if they are many, the most of them are sent ahead.
 
-        They stay there until their row comes, because the run has the thread's slot; of other threads it has not.
+        They stay there until their row comes, because the run has the thread's slot; of other threads it has
+        not.
         """
         blobs = list(cutter.blobs.values())
         if thread_id == self.thread_id:
@@ -374,14 +397,19 @@ class Saver(BaseCheckpointSaver[str]):
                 self._ledger.given_up = why
 
     def _serialised(self, channel: str, value: Any) -> tuple[str, bytes]:
-        """Serialise what was written to a channel, or a checkpoint. Raises `Unstorable`, which names the channel."""
+        """
+        Serialise what was written to a channel, or a checkpoint. Raises `Unstorable`, which names the
+        channel.
+        """
         try:
             return self.serde.dumps_typed(value)
         except encoding.Unstorable as error:
             raise (error.within(channel) if channel else error.of_channels()) from None
 
     def _known(self, thread_id: str) -> cut.Known:
-        """Return what storage has of a thread's blobs for certain; of threads whose slot we have not, nothing."""
+        """
+        Return what storage has of a thread's blobs for certain; of threads whose slot we have not, nothing.
+        """
         return self._ledger.known if thread_id == self.thread_id else set()
 
     def _forget(self) -> None:
@@ -534,14 +562,20 @@ class Saver(BaseCheckpointSaver[str]):
             left = None if left is None else left - size
 
     def _page(self, wanted: search.Search, last: rows.CheckpointRow | None, size: int) -> Page:
-        """Read a page, again if some of it was removed meanwhile: then its pieces may have gone before they were read."""
+        """
+        Read a page, again if some of it was removed meanwhile: then its pieces may have gone before they were
+        read.
+        """
         try:
             return self._loaded(wanted, last, size)
         except join.Missing:
             return self._loaded(wanted, last, size)
 
     def _loaded(self, wanted: search.Search, last: rows.CheckpointRow | None, size: int) -> Page:
-        """Return the rows of a page, with their writes, and what gives their pieces: those of a thread are read once."""
+        """
+        Return the rows of a page, with their writes, and what gives their pieces: those of a thread are read
+        once.
+        """
         page, found, joiners = self._rows(wanted, last, size)
         for thread_id, joiner in joiners.items():
             mine = [(row, writes) for row, writes in found if row.thread_id == thread_id]
@@ -582,8 +616,8 @@ class Saver(BaseCheckpointSaver[str]):
     def _ancestors(
         self, child: rows.CheckpointRow | None, wanted: set[str], joiner: join.Joiner
     ) -> Iterator[tuple[str, rows.CheckpointRow, Checkpoint]]:
-        """Yield (run of its child on the path, row, checkpoint) of each ancestor, nearest first, while the caller
-        leaves something in `wanted`.
+        """Yield (run of its child on the path, row, checkpoint) of each ancestor, nearest first, while the
+        caller leaves something in `wanted`.
         """
         walked: set[str] = set()
         while child is not None and child.parent_checkpoint_id and wanted:
@@ -663,9 +697,11 @@ OF_CALLER: Final = (
 
 def _told(config: RunnableConfig, metadata: CheckpointMetadata) -> dict[str, Any]:
     """
-    Return what is stored with a checkpoint: langgraph's choice, and in a subgraph which step of which node has called it.
+    Return what is stored with a checkpoint: langgraph's choice, and in a subgraph which step of which node
+    has called it.
 
-    The thread is not stored, clients are told it on reading (`state.shape`): a copy of the checkpoint is of another one.
+    The thread is not stored, clients are told it on reading (`state.shape`): a copy of the checkpoint is of
+    another one.
     """
     told: dict[str, Any] = {**get_checkpoint_metadata(config, metadata)}
     place, about = config["configurable"], config.get("metadata") or {}
@@ -679,7 +715,7 @@ def _metadata_text(metadata: dict[str, Any]) -> str:
     try:
         return wire.text(metadata)
     except TypeError:
-        # Numbers beyond 64 bits and lone surrogates: plain JSON has a spelling for them, and one row that SQLite can't
-        # parse would break every filter.
+        # Numbers beyond 64 bits and lone surrogates: plain JSON has a spelling for them, and one row that
+        # SQLite can't parse would break every filter.
         plain = json.loads(json.dumps(metadata), parse_constant=lambda _: None)
         return json.dumps(plain, separators=(",", ":"))

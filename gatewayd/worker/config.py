@@ -1,8 +1,8 @@
 """The config and context with which a run's graph is called.
 
-The daemon has merged assistant, thread and request into ``kwargs["config"]`` and ``kwargs["context"]``; what depends on
-the process or on the graph is added here: the versions and the attempt in the metadata, the run's id as id of its trace,
-and the restriction of the context to what the graph's context schema knows.
+The daemon has merged assistant, thread and request into ``kwargs["config"]`` and ``kwargs["context"]``; what
+depends on the process or on the graph is added here: the versions and the attempt in the metadata, the run's
+id as id of its trace, and the restriction of the context to what the graph's context schema knows.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from gatewayd.worker import graphs
 
 _LANGGRAPH_VERSION = metadata.version("langgraph")
 
-# What a request may set beside `configurable` and `metadata`. Its `run_id` would collide with ours, its `callbacks` are
-# text where langchain wants objects.
+# What a request may set beside `configurable` and `metadata`. Its `run_id` would collide with ours, its
+# `callbacks` are text where langchain wants objects.
 _PASSED_ON = ("tags", "recursion_limit", "max_concurrency", "run_name")
 
 _SERVER_KEYS = frozenset(
@@ -45,11 +45,14 @@ _SERVER_PREFIXES = ("__", "langgraph_", "langsmith-")
 
 
 def prepare(run: orders.RunOrder) -> RunnableConfig:
-    """Return the config as far as it is known before the graph is: what a factory is given, and may change."""
+    """
+    Return the config as far as it is known before the graph is: what a factory is given, and may change.
+    """
     given: dict[str, Any] = run.kwargs.get("config") or {}
     config: dict[str, Any] = {key: given[key] for key in _PASSED_ON if given.get(key) is not None}
     config["metadata"] = {**(given.get("metadata") or {}), **_about(run)}
-    # Keys of langgraph's own (`__pregel_…`) steer its engine and are never taken from stored data, but for one.
+    # Keys of langgraph's own (`__pregel_…`) steer its engine and are never taken from stored data, but for
+    # one.
     configurable: dict[str, Any] = given.get("configurable") or {}
     config["configurable"] = {
         key: value
@@ -67,7 +70,8 @@ def build(
 ) -> tuple[RunnableConfig, dict[str, Any] | None]:
     """Return config and context for `pregel.astream(input, config, context=context)`.
 
-    `prepared` is the config that `prepare` made and the graph was opened with, so that a factory's changes count.
+    `prepared` is the config that `prepare` made and the graph was opened with, so that a factory's changes
+    count.
     """
     config = prepare(run) if prepared is None else prepared.copy()
     context = _known(run.kwargs.get("context") or {}, graphs.context_keys(pregel))

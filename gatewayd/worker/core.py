@@ -1,4 +1,6 @@
-"""The worker between its link and its work: frames in, runs and answers out. Knows no process and no transport."""
+"""
+The worker between its link and its work: frames in, runs and answers out. Knows no process and no transport.
+"""
 
 from __future__ import annotations
 
@@ -70,11 +72,11 @@ class Project:
 @define(eq=False)
 class Core:
     """
-    One worker: `load`, then `main` in the loop, both in the thread that makes the core; frames are handed in by the
-    reader thread from the first moment.
+    One worker: `load`, then `main` in the loop, both in the thread that makes the core; frames are handed in
+    by the reader thread from the first moment.
 
-    The project is loaded before the loop runs (see `importing`). Until then pings are answered by the reader thread,
-    and what belongs to the loop waits in it.
+    The project is loaded before the loop runs (see `importing`). Until then pings are answered by the reader
+    thread, and what belongs to the loop waits in it.
     """
 
     pid: int
@@ -88,7 +90,9 @@ class Core:
     _turning: bool = field(default=False, init=False)
     """The loop answers; before, the reader thread does."""
     _waiting: dict[tuple[str, int], bool] = field(factory=dict, init=False)
-    """Runs (with their attempts) that the loop has not begun yet; who takes one out begins it, or gives it back."""
+    """
+    Runs (with their attempts) that the loop has not begun yet; who takes one out begins it, or gives it back.
+    """
     _runs: dict[str, execute.Execution] = field(factory=dict, init=False)
     _around: execute.Surroundings | None = field(default=None, init=False)
     _answers: dict[str, Answer] = field(factory=dict, init=False)
@@ -104,7 +108,10 @@ class Core:
     # threads of runs
 
     def _pace(self, item: object) -> None:
-        """A thread is about to hand something to a queue of the loop; if it is a run's, the run's pace may hold it up."""
+        """
+        A thread is about to hand something to a queue of the loop; if it is a run's, the run's pace may hold
+        it up.
+        """
         here = self._runs.get(threads.CURRENT.get())
         if here is not None:
             here.pace.handed(item)
@@ -148,7 +155,9 @@ class Core:
             return "?", f"the stack can't be read: {type(error).__name__}: {error}", run_id
 
     def on_data(self, frame: list[Any]) -> None:
-        """Take an acknowledgement or a refusal to the run's outbox, where somebody may be waiting in any thread."""
+        """
+        Take an acknowledgement or a refusal to the run's outbox, where somebody may be waiting in any thread.
+        """
         match frame:
             case ["ack", entries]:
                 for run_id, attempt, n in entries:
@@ -166,7 +175,8 @@ class Core:
         """
         Wait for the configuration and import what it names.
 
-        None: it can't be loaded, which the daemon is told, or the worker is to stop before it has loaded anything.
+        None: it can't be loaded, which the daemon is told, or the worker is to stop before it has loaded
+        anything.
         """
         self.link.control("hello", self.pid, {"langgraph": metadata.version("langgraph")})
         try:
@@ -272,7 +282,10 @@ class Core:
         return [here] if here is not None and attempt in (None, here.order.attempt) else []
 
     def _complete(self, order: orders.RunOrder) -> orders.RunOrder:
-        """Return an order with what was too large to be in it; a run that is deleted meanwhile is cancelled anyway."""
+        """
+        Return an order with what was too large to be in it; a run that is deleted meanwhile is cancelled
+        anyway.
+        """
         assert self._around is not None
         found = self._around.reader.fetch(sql.RUN_ARGUMENTS, (order.run_id,)) if order.stored else []
         if not found:
@@ -312,7 +325,8 @@ def _refusal(method: str, error: Exception) -> list[Any]:
     """
     Return [status, detail] of a failed call; what is nobody's fault is logged here, with its trace.
 
-    When the database can't be read the detail is [code, name, text] of SQLite's error: the daemon translates it.
+    When the database can't be read the detail is [code, name, text] of SQLite's error: the daemon translates
+    it.
     """
     if isinstance(error, reader.Failed):
         return [503, [error.sqlite_errorcode, error.sqlite_errorname, str(error)]]

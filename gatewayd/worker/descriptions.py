@@ -1,7 +1,7 @@
 """What the service worker says about graphs: their drawing and the schemas of what goes in and out of them.
 
-langgraph makes both. What it has no function for is the schema of the whole state: it is made of the types by which the
-state's channels are updated, all optional, since a node may update any of them.
+langgraph makes both. What it has no function for is the schema of the whole state: it is made of the types by
+which the state's channels are updated, all optional, since a node may update any of them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ class Descriptions:
     store: BaseStore | None
 
     async def graph(self, graph_id: str, config: dict[str, Any], xray: bool | int) -> bytes:
-        """Return the JSON of a graph's drawing; `xray` is how many levels of graphs inside are shown, true: all."""
+        """
+        Return the JSON of a graph's drawing; `xray` is how many levels of graphs inside are shown, true: all.
+        """
         given = cast(RunnableConfig, config)
         async with self._open(graph_id, given) as graph:
             drawing = (await graph.aget_graph(given, xray=xray)).to_json()

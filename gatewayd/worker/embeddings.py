@@ -1,8 +1,9 @@
 """The project's embedding, kept where it can't hurt anybody: texts in, vectors out, within a deadline.
 
-A function that blocks or hangs must not hold up the service worker, which answers for states and the store. So
-coroutines run in an event loop of their own, in a thread of their own (a client keeps its connections there), and
-synchronous functions in a few threads that nobody else uses. Who waits for a vector holds no lock and no transaction.
+A function that blocks or hangs must not hold up the service worker, which answers for states and the store.
+So coroutines run in an event loop of their own, in a thread of their own (a client keeps its connections
+there), and synchronous functions in a few threads that nobody else uses. Who waits for a vector holds no lock
+and no transaction.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ class Embedder:
         """
         Return a vector of each text, as sqlite-vec stores them.
 
-        Raises `Unanswered` after the deadline, `Rejected` for a ValueError of the embedding, `EmbeddingFailed` else.
+        Raises `Unanswered` after the deadline, `Rejected` for a ValueError of the embedding,
+        `EmbeddingFailed` else.
         """
         if not texts:
             return []

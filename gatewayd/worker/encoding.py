@@ -1,9 +1,10 @@
 """How values become bytes: langgraph's MessagePack, with what it does not know or does not keep.
 
-Numbers and scalars of numpy and of the standard library, pure paths, ranges, objects of attrs classes and the like are
-data: they are stored as calls of their constructors, in langgraph's own form, so that any reader of the file can make
-them again. Lone surrogates and bytearrays, which MessagePack would silently change, are stored the same way; a map with
-keys that it does not know is stored as its pairs. What is no data (a lock, a function) is refused by its place and class.
+Numbers and scalars of numpy and of the standard library, pure paths, ranges, objects of attrs classes and the
+like are data: they are stored as calls of their constructors, in langgraph's own form, so that any reader of
+the file can make them again. Lone surrogates and bytearrays, which MessagePack would silently change, are
+stored the same way; a map with keys that it does not know is stored as its pairs. What is no data (a lock, a
+function) is refused by its place and class.
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ class Unstorable(TypeError):
     """A value can't be stored."""
 
     def __init__(self, place: str, kind: type, pickling: BaseException | None = None) -> None:
-        """`place` is where in the value it was found, `pickling` why it could not be pickled, if that was tried."""
+        """
+        `place` is where in the value it was found, `pickling` why it could not be pickled, if that was tried.
+        """
         self.place, self.kind, self.pickling = place, kind, pickling
         named = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
         what = f"{place or 'the value'} is of type {named}, which can't be stored in a checkpoint"
@@ -163,7 +166,10 @@ def _of_call(call: _Call) -> Any:
 
 
 def _of_model(open_to_all: frozenset[str], value: Any) -> Any:
-    """Encode a pydantic model of which some fields may hold anything: its own dump would make texts of some classes."""
+    """
+    Encode a pydantic model of which some fields may hold anything: its own dump would make texts of some
+    classes.
+    """
     held = {name: value.__dict__[name] for name in open_to_all if value.__dict__.get(name)}
     if not held:
         return _langgraphs(value)
@@ -174,7 +180,9 @@ def _of_model(open_to_all: frozenset[str], value: Any) -> Any:
 
 
 def _of_fields(names: list[tuple[str, str]], value: Any) -> Any:
-    """Encode an object as the arguments of its constructor: pairs of the argument's name and the attribute's."""
+    """
+    Encode an object as the arguments of its constructor: pairs of the argument's name and the attribute's.
+    """
     kind, fields = type(value), {argument: getattr(value, name) for argument, name in names}
     return ormsgpack.Ext(
         jsonplus.EXT_CONSTRUCTOR_KW_ARGS, encode((kind.__module__, kind.__qualname__, fields))
@@ -252,7 +260,10 @@ def _kept(value: Any) -> Any:
 
 
 def _spelt_out(value: Any) -> Any:
-    """Return a copy with calls for what MessagePack refuses in plain data: surrogates, wide integers, unknown keys."""
+    """
+    Return a copy with calls for what MessagePack refuses in plain data: surrogates, wide integers, unknown
+    keys.
+    """
     match value:
         case str():
             return value if _is_text(value) else _surrogates(value)

@@ -8,10 +8,11 @@ What ends it, and what the last frame says:
 - it was asked to hand back and stopped before its next step: "drained";
 - its attempts together take longer than the job timeout: "timeout".
 
-Before a step the graph may also be stopped to take the input of a run that waits (`merging`); then it goes on.
+Before a step the graph may also be stopped to take the input of a run that waits (`merging`); then it goes
+on.
 
-A run that was stopped (cancelled, or out of time) ends as that, whatever its nodes make of their cancellation: one may
-raise something else, or swallow it and return.
+A run that was stopped (cancelled, or out of time) ends as that, whatever its nodes make of their
+cancellation: one may raise something else, or swallow it and return.
 """
 
 from __future__ import annotations
@@ -196,7 +197,10 @@ class Execution:
         self._merge_wanted = True
 
     def cancel(self) -> None:
-        """Stop the run, unless it is being stopped: a second cancellation would end the wait for what the first left."""
+        """
+        Stop the run, unless it is being stopped: a second cancellation would end the wait for what the first
+        left.
+        """
         self._stop_by("cancelled")
 
     def _stop_by(self, why: Literal["cancelled", "timeout"]) -> None:
@@ -232,7 +236,10 @@ class Execution:
         return outcome if self._protocol is None else self._with_ends(self._protocol, outcome)
 
     def _with_ends(self, shaped: protocol.Protocol, outcome: dict[str, Any]) -> dict[str, Any]:
-        """Emit how the subgraphs ended that were still at work; return the outcome with the places of its questions."""
+        """
+        Emit how the subgraphs ended that were still at work; return the outcome with the places of its
+        questions.
+        """
         if outcome["outcome"] == "drained":
             return outcome
         status, error = ENDS.get(outcome["outcome"], "interrupted"), outcome.get("error")
@@ -262,7 +269,10 @@ class Execution:
         return outcome if self._stop is None else await self._stopped_by(self._stop, None, saver)
 
     async def _own_end(self, saver: checkpoints.Saver, durability: str) -> dict[str, Any]:
-        """Return how the graph has ended; raises what it has made of its cancellation when the run is being stopped."""
+        """
+        Return how the graph has ended; raises what it has made of its cancellation when the run is being
+        stopped.
+        """
         try:
             return await self._timed(self._through_graph(saver, durability))
         except GraphDrained:
@@ -422,7 +432,9 @@ class Execution:
             out.consuming = False
 
     def _drain(self) -> None:
-        """Take what lies ready behind the graph: it is handed out too late for a checkpoint that is waited for."""
+        """
+        Take what lies ready behind the graph: it is handed out too late for a checkpoint that is waited for.
+        """
         queue = self._queue = self._queue or _queue_of(self._agen)
         while queue is not None and not queue.empty():
             namespace, mode, payload = queue.get_nowait()
@@ -471,7 +483,9 @@ class Execution:
             self._events.close()
 
     def _leaving(self) -> bool:
-        """Whether langgraph is in the exit of its loop: the step's last events are handed out only after it."""
+        """
+        Whether langgraph is in the exit of its loop: the step's last events are handed out only after it.
+        """
         awaited = getattr(self._agen, "ag_await", None)
         return inspect.iscoroutine(awaited) and awaited.__name__ == "__aexit__"
 
@@ -500,7 +514,9 @@ class Execution:
         }
 
     async def _record_end(self, graph: graphs.AnyPregel, config: RunnableConfig) -> dict[str, Any]:
-        """The run had ended before its process did: only the end is missing, and the state for those who stream."""
+        """
+        The run had ended before its process did: only the end is missing, and the state for those who stream.
+        """
         snapshot = await self._snapshot(graph, config)
         if self._protocol is not None:
             self._emit_all(self._protocol.shape((), "values", snapshot.values))
@@ -542,8 +558,8 @@ class Execution:
         """
         Return the end of a run that was stopped, when nothing of it executes any more.
 
-        What may still execute is the exit that langgraph left behind, and the run's threads. What the graph has made of
-        its cancellation, a `failure` of another kind or none, is no end of its own.
+        What may still execute is the exit that langgraph left behind, and the run's threads. What the graph
+        has made of its cancellation, a `failure` of another kind or none, is no end of its own.
         """
         if isinstance(failure, asyncio.CancelledError):
             for left in failure.args:
@@ -574,7 +590,9 @@ class Execution:
         return partial(resume.tasks_that_ask, self.order.thread_id, storage=self.around.reader)
 
     def _forget_refused(self) -> None:
-        """If something of the run was not stored, its last state leaves nothing out that may have been in it."""
+        """
+        If something of the run was not stored, its last state leaves nothing out that may have been in it.
+        """
         if self.outbox.failed:
             self._states.forget()
 
@@ -585,8 +603,8 @@ class Execution:
 
     async def _state_anyhow(self, saver: checkpoints.Saver) -> dict[str, Any]:
         """
-        Return the thread's state. When it can't be had (a step's writes may contradict each other), the last one that
-        the graph handed out; without one the old values stay.
+        Return the thread's state. When it can't be had (a step's writes may contradict each other), the last
+        one that the graph handed out; without one the old values stay.
         """
         order = self.order
         if saver.given_up:
@@ -606,7 +624,10 @@ class Execution:
             return await self._state_stored(saver) or ({} if self._private else self._last_shown())
 
     async def _state_stored(self, saver: checkpoints.Saver) -> dict[str, Any] | None:
-        """Return the thread's state as it was stored last, without what was written since; None if it can't be had."""
+        """
+        Return the thread's state as it was stored last, without what was written since; None if it can't be
+        had.
+        """
         order = self.order
         config = resume.latest(run_config.prepare(order))
         try:
@@ -653,7 +674,9 @@ def _parts(chunk: Any) -> tuple[tuple[str, ...], str, Any]:
 
 
 def _queue_of(agen: Any) -> asyncio.Queue[Any] | None:
-    """Return langgraph's queue between a graph and the consumer of its `astream`, as long as the graph executes."""
+    """
+    Return langgraph's queue between a graph and the consumer of its `astream`, as long as the graph executes.
+    """
     frame = getattr(agen, "ag_frame", None)
     found = frame.f_locals.get("stream") if frame is not None else None
     return found if isinstance(found, asyncio.Queue) else None

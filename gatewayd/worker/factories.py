@@ -1,7 +1,7 @@
 """Graph factories: callables that make a graph for each use, and what their parameters want to be given.
 
-A factory takes a config, a `ServerRuntime`, both or nothing. Which parameter wants what is told by its annotation, in
-any order; a parameter without one wants the config, whatever its name.
+A factory takes a config, a `ServerRuntime`, both or nothing. Which parameter wants what is told by its
+annotation, in any order; a parameter without one wants the config, whatever its name.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What clients are told of an exception: ``{"error": class name, "message": text}``.
 
-The message of an exception that people raise to be read (ValueError and its like) is shown; that of anything else could
-hold paths, addresses or secrets and is masked, as in the reference. ``GATEWAYD_ERROR_DETAIL=full`` shows everything.
-What is longer than `excerpts.STORED` is cut, wherever it goes: to clients, into events or rows.
+The message of an exception that people raise to be read (ValueError and its like) is shown; that of anything
+else could hold paths, addresses or secrets and is masked, as in the reference. ``GATEWAYD_ERROR_DETAIL=full``
+shows everything. What is longer than `excerpts.STORED` is cut, wherever it goes: to clients, into events or
+rows.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ def describe(exc: BaseException, *, full: bool = False) -> dict[str, str]:
 
 
 def refusal(exc: BaseException, *, full: bool = False) -> str:
-    """Return why a graph has refused: its sentence, or that of the policy on masking behind the error's name."""
+    """
+    Return why a graph has refused: its sentence, or that of the policy on masking behind the error's name.
+    """
     fault = describe(exc, full=full)
     if isinstance(exc, ValueError | InvalidUpdateError) and fault["message"]:
         return fault["message"]
@@ -63,7 +66,8 @@ def refusal(exc: BaseException, *, full: bool = False) -> str:
 
 def text(exc: BaseException) -> str:
     """
-    Return the exception's text, as it can be sent and stored: a lone surrogate is "?", a NUL U+FFFD, a long one cut.
+    Return the exception's text, as it can be sent and stored: a lone surrogate is "?", a NUL U+FFFD, a long
+    one cut.
 
     A `__str__` that itself fails must not replace the error it belongs to.
     """
@@ -75,7 +79,9 @@ def text(exc: BaseException) -> str:
 
 
 def trace(exc: BaseException) -> str:
-    """Return the exception's full text and traceback; of a long one the end, where the exception itself is."""
+    """
+    Return the exception's full text and traceback; of a long one the end, where the exception itself is.
+    """
     try:
         found = "".join(traceback.format_exception(exc))
     except Exception as error:

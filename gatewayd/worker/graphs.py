@@ -1,12 +1,12 @@
 """The project's graphs: loaded once at start, opened once per use.
 
-What stands behind a graph's spec may be a graph, an uncompiled `StateGraph` or a factory. `Graphs.load` tells them apart
-and fails for anything else. `Graphs.open` yields a graph ready to be used by one run or one call: a shallow copy whose
-checkpointer, store and name are ours. Factories are called at each opening, never at start and never cached; a context
-manager that they return is left when the use is over.
+What stands behind a graph's spec may be a graph, an uncompiled `StateGraph` or a factory. `Graphs.load` tells
+them apart and fails for anything else. `Graphs.open` yields a graph ready to be used by one run or one call:
+a shallow copy whose checkpointer, store and name are ours. Factories are called at each opening, never at
+start and never cached; a context manager that they return is left when the use is over.
 
-The copy is Python's own (about 2 µs). `Pregel.copy` validates the whole graph again and loses the output mappers and
-the serialiser's allow-list of a compiled graph; lending the saver through the config instead
+The copy is Python's own (about 2 µs). `Pregel.copy` validates the whole graph again and loses the output
+mappers and the serialiser's allow-list of a compiled graph; lending the saver through the config instead
 (`__pregel_checkpointer`) would make langgraph take the graph for a subgraph.
 """
 
@@ -86,7 +86,6 @@ class Graphs:
 
     @property
     def ids(self) -> list[str]:
-        """The graph ids, sorted."""
         return sorted(self._loaded)
 
     def description(self, graph_id: str) -> str | None:
@@ -107,10 +106,11 @@ class Graphs:
     ) -> AsyncIterator[AnyPregel]:
         """Yield the graph for one use, with `saver` and `store` instead of whatever was compiled into it.
 
-        A factory sees `config` with all keys filled in and its server keys; what it changes beside `configurable`
-        (tags, metadata, callbacks, …) is taken over into `config`. `context` is the raw one of the request.
-        Raises NotFound for an unknown graph, `InvalidGraph`, and whatever a factory raises. An exception of the use is
-        shown to the factory's context manager, but can't be swallowed by it: the run would pass for a success.
+        A factory sees `config` with all keys filled in and its server keys; what it changes beside
+        `configurable` (tags, metadata, callbacks, …) is taken over into `config`. `context` is the raw one of
+        the request. Raises NotFound for an unknown graph, `InvalidGraph`, and whatever a factory raises. An
+        exception of the use is shown to the factory's context manager, but can't be swallowed by it: the run
+        would pass for a success.
         """
         loaded = self._find(graph_id)
         if isinstance(loaded.target, Pregel):
@@ -134,7 +134,10 @@ class Graphs:
     async def open_for_client(
         self, graph_id: str, config: RunnableConfig, access_context: AccessContext, **given: Any
     ) -> AsyncIterator[AnyPregel]:
-        """Do as `open`, for a call: what a factory finds wrong with the config (a ValueError) is the caller's fault."""
+        """
+        Do as `open`, for a call: what a factory finds wrong with the config (a ValueError) is the caller's
+        fault.
+        """
         try:
             async with self.open(graph_id, config=config, access_context=access_context, **given) as graph:
                 yield graph
@@ -151,7 +154,9 @@ class Graphs:
 
 
 def context_keys(graph: AnyPregel) -> frozenset[str] | None:
-    """Return the names that the graph's context schema knows, or None if it has none (then anything is taken)."""
+    """
+    Return the names that the graph's context schema knows, or None if it has none (then anything is taken).
+    """
     schema: Any = graph.context_schema
     if schema is None:
         return None

@@ -1,12 +1,14 @@
 """The surroundings in which the project's modules are imported: those of a script.
 
-`asyncio.run(load_tools())` at module level, `signal.signal`, `asyncio.get_event_loop()` and sqlite3 objects work in the
-main thread before an event loop runs, and nowhere else. So a worker imports the project there, and starts its own loop
-afterwards. What an import has done to the process's globals is undone behind it, with a warning:
+`asyncio.run(load_tools())` at module level, `signal.signal`, `asyncio.get_event_loop()` and sqlite3 objects
+work in the main thread before an event loop runs, and nowhere else. So a worker imports the project there,
+and starts its own loop afterwards. What an import has done to the process's globals is undone behind it, with
+a warning:
 
-- An event loop that was left behind is closed. Nothing runs it any more, so what was opened in it would wait for ever.
-- An event loop policy is replaced by the one of before. The worker's loop is its own, and asyncio's subprocesses fail
-  in it under the policy of another library.
+- An event loop that was left behind is closed. Nothing runs it any more, so what was opened in it would wait
+  for ever.
+- An event loop policy is replaced by the one of before. The worker's loop is its own, and asyncio's
+  subprocesses fail in it under the policy of another library.
 - Handlers of the signals that a worker ignores are removed: stopping is the daemon's business.
 """
 
@@ -37,7 +39,10 @@ def ignore_signals() -> None:
 
 
 class _ScriptLoop(asyncio.SelectorEventLoop):
-    """The loop that `asyncio.get_event_loop()` returns during an import; it knows whether something was put into it."""
+    """
+    The loop that `asyncio.get_event_loop()` returns during an import; it knows whether something was put into
+    it.
+    """
 
     used = False
 

@@ -1,14 +1,15 @@
 """The long-term store's file, which the service worker owns: langgraph's tables, our operations.
 
-Tables and migrations are those of langgraph-checkpoint-sqlite, so that its own store can open the file. Its operations
-are not used, because they
+Tables and migrations are those of langgraph-checkpoint-sqlite, so that its own store can open the file. Its
+operations are not used, because they
 - embed inside the transaction: one slow embedding, and nobody reads a memory any more;
 - commit what was done before an error, and never end a transaction whose task was cancelled at its beginning;
-- show items after they have expired; leave the vectors of deleted items; take dots in a filter for a path, and objects
-  for operators; reset `created_at`; know times to the second.
+- show items after they have expired; leave the vectors of deleted items; take dots in a filter for a path,
+  and objects for operators; reset `created_at`; know times to the second.
 
-Here a batch is one function in one transaction, run by the thread of a connection: one that writes and one that only
-reads, so that a search through many vectors delays no put. Times are UTC: ISO text, expiry as SQLite spells it.
+Here a batch is one function in one transaction, run by the thread of a connection: one that writes and one
+that only reads, so that a search through many vectors delays no put. Times are UTC: ISO text, expiry as
+SQLite spells it.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ from gatewayd.worker import embeddings, itemfilter, vectors
 
 T = TypeVar("T")
 Vectors = dict[int, list[tuple[str, bytes]]]
-"""By the place of an operation in its batch: (path, vector) of what is put, or one vector of what is searched."""
+"""
+By the place of an operation in its batch: (path, vector) of what is put, or one vector of what is searched.
+"""
 
 SWEPT_AT_ONCE = 200
 """Expired items that are deleted in one transaction."""
@@ -155,7 +158,9 @@ class ItemFile(BaseStore):
         return self._submit(asked, self._placed(asked, self._vectors_blocking(self._texts(asked)))).result()
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """Carry out operations in their order, all or none; also when whoever asked is cancelled meanwhile."""
+        """
+        Carry out operations in their order, all or none; also when whoever asked is cancelled meanwhile.
+        """
         asked = list(ops)
         texts = [text for _, _, text in self._texts(asked)]
         made = await self._embedder.vectors(texts) if self._embedder and texts else []
@@ -264,7 +269,9 @@ class ItemFile(BaseStore):
         )
 
     def _search(self, sqlite: sqlite3.Connection, op: SearchOp, vector: bytes | None) -> list[SearchItem]:
-        """Return what matches: by meaning the nearest first, and what has no vector last; else the newest first."""
+        """
+        Return what matches: by meaning the nearest first, and what has no vector last; else the newest first.
+        """
         inside, found = _inside(op.namespace_prefix)
         found |= {"now": self._moment(), "limit": op.limit, "offset": op.offset}
         where = f"{inside} AND {ALIVE}"
@@ -310,7 +317,9 @@ class ItemFile(BaseStore):
         )
 
     def _time(self) -> datetime:
-        """Return the time for a record: later than all before it, so that the order by time is that of the puts."""
+        """
+        Return the time for a record: later than all before it, so that the order by time is that of the puts.
+        """
         self._latest = max(self._now(), self._latest + timedelta(microseconds=1))
         return self._latest
 

@@ -1,8 +1,8 @@
 """What a search's filter means: the comparison of one item's value.
 
-The rules are those of langgraph's in-memory store, which is the reference's: an object without operators matches by
-content at any depth, a list by all its elements, anything else by equality, so null matches what is absent, too.
-Beyond it, strings can be ordered; what can't be ordered matches no comparison.
+The rules are those of langgraph's in-memory store, which is the reference's: an object without operators
+matches by content at any depth, a list by all its elements, anything else by equality, so null matches what
+is absent, too. Beyond it, strings can be ordered; what can't be ordered matches no comparison.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The long-term store: one owner, the service worker; run workers reach it by calls through the daemon.
 
-Several processes on one store file block each other, so the file (`itemfile`) is opened by the service worker only. In a run worker the store is a `RemoteStore`, whose operations travel as JSON: ``{"op": "get" | "put" | "search" |
-"list", …}`` with the field names of langgraph's operation types. Replies arrive in the reader thread, so the
-synchronous `batch` works in node threads and in the loop's own.
+Several processes on one store file block each other, so the file (`itemfile`) is opened by the service worker
+only. In a run worker the store is a `RemoteStore`, whose operations travel as JSON: ``{"op": "get" | "put" |
+"search" | "list", …}`` with the field names of langgraph's operation types. Replies arrive in the reader
+thread, so the synchronous `batch` works in node threads and in the loop's own.
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ class RemoteStore(BaseStore):
     def replied(self, number: int, ok: bool, payload: Any) -> None:
         """Take a reply, in the reader thread."""
         future = self._asked.pop(number, None)
-        # Who has asked may be cancelled at any moment. From here on the future can't be, so the answer is no error.
+        # Who has asked may be cancelled at any moment. From here on the future can't be, so the answer is no
+        # error.
         if future is None or not future.set_running_or_notify_cancel():
             return
         if ok:
@@ -120,7 +122,6 @@ class RemoteStore(BaseStore):
         return _results(answer)
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """Carry out operations."""
         try:
             async with asyncio.timeout(DEADLINE_S):
                 answer = await asyncio.wrap_future(self._ask(ops))
@@ -215,7 +216,8 @@ def _failure(error: Exception) -> dict[str, Any]:
 
 def _revived_failure(failure: dict[str, Any]) -> Exception:
     """
-    Make the exception again, of its own class, or of the nearest base that is known here and can be made of a text.
+    Make the exception again, of its own class, or of the nearest base that is known here and can be made of a
+    text.
 
     Only classes of modules that are loaded already are looked for.
     """

@@ -1,4 +1,7 @@
-"""The worker's side of the two sockets: a reader thread, and sending from whichever thread has something to send."""
+"""
+The worker's side of the two sockets: a reader thread, and sending from whichever thread has something to
+send.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,8 @@ class Link:
     """
     Both sockets. `on_control` and `on_data` are called in the reader thread.
 
-    So is `on_end`, once: with None when the daemon has closed a socket, else with the error that has ended the thread.
-    An error that ends the sender thread is reported the same way.
+    So is `on_end`, once: with None when the daemon has closed a socket, else with the error that has ended
+    the thread. An error that ends the sender thread is reported the same way.
     """
 
     def __init__(
@@ -43,7 +46,9 @@ class Link:
         self._queue: deque[bytes] = deque()
         self._sending = threading.Condition()
         self._rest: bytes | memoryview = b""
-        """What the socket did not take at once; the sender thread has it, and everybody else queues behind it."""
+        """
+        What the socket did not take at once; the sender thread has it, and everybody else queues behind it.
+        """
         self._closed = False
 
     def start(self) -> None:
@@ -63,7 +68,9 @@ class Link:
             self._queue.append(packed)
 
     def flush(self) -> None:
-        """Send what is queued, in one call; never waits: what the socket does not take the sender thread gets."""
+        """
+        Send what is queued, in one call; never waits: what the socket does not take the sender thread gets.
+        """
         with self._sending:
             if self._rest or not self._queue:
                 return

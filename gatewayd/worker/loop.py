@@ -1,8 +1,8 @@
 """The worker's event loop: asyncio's, but it does not wake itself while it is awake.
 
-langgraph hands every custom event and every background task to its loop by `call_soon_threadsafe`, mostly from the
-loop's own thread. asyncio then writes a byte into a pipe to itself each time: more than a third of the time of a graph
-that streams tokens, for a loop that runs already and looks at its queue before it waits.
+langgraph hands every custom event and every background task to its loop by `call_soon_threadsafe`, mostly
+from the loop's own thread. asyncio then writes a byte into a pipe to itself each time: more than a third of
+the time of a graph that streams tokens, for a loop that runs already and looks at its queue before it waits.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Loop(asyncio.SelectorEventLoop):
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
         """Schedule a callback from any thread."""
-        # A handler of signal.signal runs in this thread too, perhaps while the loop waits: workers install none, and
-        # what user code installs is woken by the loop's next ping (a second at most).
+        # A handler of signal.signal runs in this thread too, perhaps while the loop waits: workers install
+        # none, and what user code installs is woken by the loop's next ping (a second at most).
         if threading.get_ident() == self._own_thread:
             return self.call_soon(callback, *args, context=context)
         if self.pace is not None and args and pacing.is_put(callback):

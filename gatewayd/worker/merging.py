@@ -1,13 +1,14 @@
 """Merging a run that waits into the one that executes on its thread ("steering").
 
-The graph is stopped before a step as for a hand-back. The waiting run's input is then stored as an update of the state, as
-langgraph stores that of a command: as writes on the newest checkpoint, by no task, so the tasks that come next stay as they
-are. The same transaction marks the waiting run as merged (`storage.sqlite.runs`). Then the graph goes on, in the same
-attempt; after a crash the next attempt finds either both or neither.
+The graph is stopped before a step as for a hand-back. The waiting run's input is then stored as an update of
+the state, as langgraph stores that of a command: as writes on the newest checkpoint, by no task, so the tasks
+that come next stay as they are. The same transaction marks the waiting run as merged (`storage.sqlite.runs`).
+Then the graph goes on, in the same attempt; after a crash the next attempt finds either both or neither.
 
-A step is fit for it if no message in the list that the input belongs to waits for a tool's answer: the answers must
-follow their calls. The first step after the graph was started is not: its checkpoint may have writes by no task already,
-those of a command or of another merge, and a second update would be taken for their repetition.
+A step is fit for it if no message in the list that the input belongs to waits for a tool's answer: the
+answers must follow their calls. The first step after the graph was started is not: its checkpoint may have
+writes by no task already, those of a command or of another merge, and a second update would be taken for
+their repetition.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ def in_subgraph() -> bool:
 
 
 def waits_for_tool(values: Any, key: str) -> bool:
-    """Whether a message of a state waits for a tool's answer; also if the state does not show its messages."""
+    """
+    Whether a message of a state waits for a tool's answer; also if the state does not show its messages.
+    """
     messages = values.get(key) if isinstance(values, dict) else None
     return not isinstance(messages, list) or bool(_calls(messages) - _answers(messages))
 

@@ -15,7 +15,8 @@ def hint(error: BaseException | None, folder: Path, dependencies: Iterable[str])
     """
     Return how to install what is missing, if `dependencies` of langgraph.json has it; else an empty text.
 
-    They are folders (relative to `folder`) or names of packages. `error` is looked through down to its first cause.
+    They are folders (relative to `folder`) or names of packages. `error` is looked through down to its first
+    cause.
     """
     while error is not None and not isinstance(error, ModuleNotFoundError):
         error = error.__cause__

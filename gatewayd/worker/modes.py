@@ -3,9 +3,9 @@
 Most modes of langgraph are the wire's, under the same names. The others:
 
 - ``messages-tuple`` is langgraph's "messages".
-- ``messages``, the older form of the same: for every message one ``messages/metadata``, then what has been streamed of
-  it so far as a ``messages/partial`` per chunk, or all at once as ``messages/complete``. The names have no namespace.
-  Beside ``messages-tuple`` it is silent.
+- ``messages``, the older form of the same: for every message one ``messages/metadata``, then what has been
+  streamed of it so far as a ``messages/partial`` per chunk, or all at once as ``messages/complete``. The
+  names have no namespace. Beside ``messages-tuple`` it is silent.
 - ``tools`` is told in the words of the SDKs, ``on_tool_start`` and so on, each with the name of its tool.
 - ``debug`` shows checkpoints with their addresses, for clients that want to fork from them.
 - ``events`` are no mode of langgraph: see `callbacks`.
@@ -39,7 +39,10 @@ Shape = Callable[[Any], Iterable[tuple[str, Any]]]
 
 @define(eq=False)
 class Modes:
-    """The modes that a client wants, in the wire's words; of a run without checkpoints of its own if `temporary`."""
+    """
+    The modes that a client wants, in the wire's words; of a run without checkpoints of its own if
+    `temporary`.
+    """
 
     wanted: frozenset[str]
     temporary: bool = False
@@ -102,7 +105,9 @@ class Calls:
     """Of the calls in progress, by their ids."""
 
     def shape(self, payload: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-        """Yield what a call's start, delta, end or error is on the wire; nothing of what else there may be."""
+        """
+        Yield what a call's start, delta, end or error is on the wire; nothing of what else there may be.
+        """
         call_id = payload["tool_call_id"]
         about: dict[str, Any] = {"toolCallId": call_id, "name": self._names.get(call_id, "")}
         match payload["event"]:
@@ -159,7 +164,8 @@ def _address(config: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def last_checkpoint(config: RunnableConfig, snapshot: StateSnapshot) -> Iterator[tuple[str, Any]]:
     """
-    Yield, for a run that had ended before its process did, what langgraph shows of the last checkpoint, by mode.
+    Yield, for a run that had ended before its process did, what langgraph shows of the last checkpoint, by
+    mode.
 
     With durability "sync" it shows a checkpoint only after its commit, and a crash in between would hide it.
     """

@@ -1,25 +1,27 @@
 """A run's way out: its events and checkpoint operations, put into order, into frames, and within the window.
 
 Order
-    langgraph calls the saver before the consumer of ``astream`` has been given the events of the same step. So an
-    operation is *held* until those events have been taken: until `HOLD_PASSES` passes of the event loop have gone by while
-    the consumer waits for the graph (an event that was emitted wakes the consumer within four), or until the graph
-    has ended. It is not released while the graph is leaving its loop, when events lie ready that are handed out only
-    afterwards (`leaving`). When somebody waits for its commit, it can't be held until the consumer's turn comes, for
-    that may come only after the commit: what the graph has emitted so far is then taken at once (`drain`).
+    langgraph calls the saver before the consumer of ``astream`` has been given the events of the same step.
+    So an operation is *held* until those events have been taken: until `HOLD_PASSES` passes of the event loop
+    have gone by while the consumer waits for the graph (an event that was emitted wakes the consumer within
+    four), or until the graph has ended. It is not released while the graph is leaving its loop, when events
+    lie ready that are handed out only afterwards (`leaving`). When somebody waits for its commit, it can't be
+    held until the consumer's turn comes, for that may come only after the commit: what the graph has emitted
+    so far is then taken at once (`drain`).
 
 Window
-    Bytes that were sent and not acknowledged are limited; what is beyond stays here and goes out as acknowledgements
-    come. The consumer asks `congested` at each step and waits in `wait_for_window`. What a step emits meanwhile is kept up to
-    the backlog's limit; beyond it `emit` raises `BacklogExceeded`. Threads of synchronous nodes don't get so far: they are
-    made to wait before (`pacing`).
+    Bytes that were sent and not acknowledged are limited; what is beyond stays here and goes out as
+    acknowledgements come. The consumer asks `congested` at each step and waits in `wait_for_window`. What a
+    step emits meanwhile is kept up to the backlog's limit; beyond it `emit` raises `BacklogExceeded`. Threads
+    of synchronous nodes don't get so far: they are made to wait before (`pacing`).
 
 Waiting
-    `committed` and `committed_blocking` return when every operation sent before the call has been committed. Both
-    release what is held: a reader that waits for the graph which waits for the reader would wait for ever. The
-    blocking one works in the loop's own thread too; acknowledgements arrive in the reader thread. Of events that are
-    themselves still on their way through the loop (langgraph sends custom ones that way) it can know nothing while it
-    stands still: only a graph invoked synchronously by an asynchronous node brings that about.
+    `committed` and `committed_blocking` return when every operation sent before the call has been committed.
+    Both release what is held: a reader that waits for the graph which waits for the reader would wait for
+    ever. The blocking one works in the loop's own thread too; acknowledgements arrive in the reader thread.
+    Of events that are themselves still on their way through the loop (langgraph sends custom ones that way)
+    it can know nothing while it stands still: only a graph invoked synchronously by an asynchronous node
+    brings that about.
 """
 
 from __future__ import annotations
@@ -62,7 +64,10 @@ class BacklogExceeded(GatewaydError):
 
 
 class Outbox:
-    """The outbox of one run in one attempt. Made and used in the event loop, except where a method says otherwise."""
+    """
+    The outbox of one run in one attempt. Made and used in the event loop, except where a method says
+    otherwise.
+    """
 
     def __init__(self, channel: link.Link, run_id: str, attempt: int, *, window: int, backlog: int) -> None:
         self.leaving: Callable[[], bool] = lambda: False
@@ -97,7 +102,9 @@ class Outbox:
     # events
 
     def emit(self, item: Emitted) -> None:
-        """Queue an event; another thread than the loop's own waits for room before. Raises `BacklogExceeded`."""
+        """
+        Queue an event; another thread than the loop's own waits for room before. Raises `BacklogExceeded`.
+        """
         size = _weight(item)
         if threading.get_ident() != self._loop_thread:
             self.stored_blocking(self._limit // 2)
@@ -216,7 +223,7 @@ class Outbox:
             self._releasing = 0
 
     def resume_releasing(self) -> None:
-        """The consumer waits for the graph again: what is still held may ripen."""
+        """The consumer waits for the graph again: what is still held may go soon."""
         if self._held and not self._releasing:
             self._releasing = 1
             self._loop.call_soon(self._release_after, HOLD_PASSES, self._sent)
@@ -228,7 +235,9 @@ class Outbox:
             self._release_drained(target)
 
     def _release_drained(self, target: int) -> None:
-        """Somebody waits for the commit of what is held: have the events before it taken now, and let it go."""
+        """
+        Somebody waits for the commit of what is held: have the events before it taken now, and let it go.
+        """
         try:
             if self._held:
                 self.drain()
@@ -247,7 +256,10 @@ class Outbox:
     # the end
 
     async def end(self, outcome: dict[str, Any]) -> None:
-        """Send what is left and the last frame; returns when it has gone out, also if its task is cancelled meanwhile."""
+        """
+        Send what is left and the last frame; returns when it has gone out, also if its task is cancelled
+        meanwhile.
+        """
         self._release(self._sent)
         with self._changed:
             self._out.append(outcome)
@@ -292,7 +304,10 @@ class Outbox:
 
     @property
     def _open(self) -> bool:
-        """Whether the window lets more out; after a refusal nothing is held back: acknowledgements may never come."""
+        """
+        Whether the window lets more out; after a refusal nothing is held back: acknowledgements may never
+        come.
+        """
         return self._unacked < self._window or self._error is not None
 
     def _finished(self) -> None:

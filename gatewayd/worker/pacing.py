@@ -1,12 +1,13 @@
-"""Pacing: a thread of a run that emits faster than its events are stored is made to wait, in the thread itself.
+"""Pacing: a thread of a run that emits faster than its events are stored is made to wait, in the thread
+itself.
 
-langgraph hands what a synchronous node emits to a queue of the event loop, which has no limit. Before a thread does so,
-`Pace.handed` is called in it (`loop.Loop.pace`). It counts what was handed over; when that is enough, it waits until the
-run's consumer has taken all of it, and then until the run's backlog is at most half of its limit. So only code on the
-event loop's own thread, which must not wait, can exceed the limit.
+langgraph hands what a synchronous node emits to a queue of the event loop, which has no limit. Before a
+thread does so, `Pace.handed` is called in it (`loop.Loop.pace`). It counts what was handed over; when that is
+enough, it waits until the run's consumer has taken all of it, and then until the run's backlog is at most
+half of its limit. So only code on the event loop's own thread, which must not wait, can exceed the limit.
 
-The loop may itself wait for such a thread, when asynchronous code of the run calls something synchronously that emits.
-Then the consumer can't take anything, and the thread goes on without it.
+The loop may itself wait for such a thread, when asynchronous code of the run calls something synchronously
+that emits. Then the consumer can't take anything, and the thread goes on without it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ class Outbox(Protocol):
     """What a pace needs of a run's outbox."""
 
     def stored_blocking(self, most: int) -> bool:
-        """Wait until the backlog is at most `most` bytes and the consumer consumes; False if that took a wait."""
+        """
+        Wait until the backlog is at most `most` bytes and the consumer consumes; False if that took a wait.
+        """
 
 
 class Pace:
@@ -42,7 +45,8 @@ class Pace:
 
     def __init__(self, out: Outbox, *, limit: int, hops: int, holds_loop: Callable[[], bool]) -> None:
         """
-        `limit` is that of the backlog, in bytes; after `hops` passes of the loop the consumer has what was handed over.
+        `limit` is that of the backlog, in bytes; after `hops` passes of the loop the consumer has what was
+        handed over.
 
         `holds_loop()` tells, in any thread, whether the loop's own thread is in code of this run.
         """
@@ -50,7 +54,9 @@ class Pace:
         self._limit, self._hops = limit, hops
         self._holds_loop = holds_loop
         self._turn = threading.Lock()
-        """Held by the thread that hands over or waits: all of a run's threads together keep within the share."""
+        """
+        Held by the thread that hands over or waits: all of a run's threads together keep within the share.
+        """
         self._items = self._bytes = 0
         self._taken: threading.Event | None = None
         """Set when the consumer has what was handed over before it was made."""
@@ -61,7 +67,9 @@ class Pace:
         self._off = True
 
     def handed(self, item: Any) -> None:
-        """Note, in the thread, that it is about to hand something over; waits when the run is too far ahead."""
+        """
+        Note, in the thread, that it is about to hand something over; waits when the run is too far ahead.
+        """
         size = bulk(item)
         with self._turn:
             self._items += 1
@@ -76,7 +84,10 @@ class Pace:
                     return
 
     def _wait_until_taken(self) -> bool:
-        """Wait until the consumer has what was handed over; False if the loop waits for this thread, or nobody consumes."""
+        """
+        Wait until the consumer has what was handed over; False if the loop waits for this thread, or nobody
+        consumes.
+        """
         if self._taken is None:
             self._taken = threading.Event()
             self._loop.call_soon_threadsafe(self._hop, self._hops, self._taken)
@@ -96,7 +107,10 @@ class Pace:
 
 
 def bulk(item: Any) -> int:
-    """Return about how many bytes of text and data an object holds; one that is not looked through counts as `LARGE`."""
+    """
+    Return about how many bytes of text and data an object holds; one that is not looked through counts as
+    `LARGE`.
+    """
     size, left, looked = 0, [item], 0
     while left:
         each = left.pop()

@@ -1,14 +1,16 @@
 """Whole states as they leave the worker: small ones as JSON, others cut into parts (`model.state`).
 
-The cuts are made along the live object, and every piece is serialised by itself: the values of the keys of dicts, down
-to `DEPTH`, and the elements of lists. That orjson's output is the concatenation of its parts is what makes the pieces,
-joined, the very bytes that the whole would have been. Anything that is no plain dict or list is one piece.
+The cuts are made along the live object, and every piece is serialised by itself: the values of the keys of
+dicts, down to `DEPTH`, and the elements of lists. That orjson's output is the concatenation of its parts is
+what makes the pieces, joined, the very bytes that the whole would have been. Anything that is no plain dict
+or list is one piece.
 
-A state is serialised anew every time, for a node may have changed any message in place and nothing tells but looking
-(4,000 messages of 2 kB: some 40 ms, half of it for hashing; in one piece it would be 15 ms, and then 8 MB to copy, send
-and store). What is saved is compressing, sending and storing. Of a new
-message, what is stored is little: its text is a blob that its checkpoint has, too (`blobs`). So that a run need not send what the thread's last run has stored, it reads at its
-first large state which pieces the thread's values are made of; no run takes them away as long as it has the slot.
+A state is serialised anew every time, for a node may have changed any message in place and nothing tells but
+looking (4,000 messages of 2 kB: some 40 ms, half of it for hashing; in one piece it would be 15 ms, and then
+8 MB to copy, send and store). What is saved is compressing, sending and storing. Of a new
+message, what is stored is little: its text is a blob that its checkpoint has, too (`blobs`). So that a run
+need not send what the thread's last run has stored, it reads at its first large state which pieces the
+thread's values are made of; no run takes them away as long as it has the slot.
 """
 
 from __future__ import annotations
@@ -53,7 +55,10 @@ class States:
     """What storage has, or will have before what is cut next; None: it has not been looked at."""
 
     def cut(self, value: Any, *, full: bool = False) -> bytes | state.Cut:
-        """Return a state as JSON or cut; `full` as in `serialise.dumps`. What is cut must be sent in the order of cutting."""
+        """
+        Return a state as JSON or cut; `full` as in `serialise.dumps`. What is cut must be sent in the order
+        of cutting.
+        """
         if not _long(value, 0):
             data = serialise.dumps(value, full=full)
             if len(data) <= SMALL:

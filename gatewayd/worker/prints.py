@@ -1,10 +1,10 @@
 """What user code prints, as records of the log: at once, with the ids of the run that printed it.
 
-A line of `sys.stdout` is a record of the logger ``gatewayd.stdout`` (INFO), one of `sys.stderr` of ``gatewayd.stderr``
-(WARNING). A line that has begun is kept apart by thread and run until it ends, is flushed or is long, so that runs
-which print at the same time do not mix. What was printed before the process dies is in the log: nothing is buffered
-behind the record. Bytes written to ``sys.stdout.buffer``, and what child processes and C code write, reach the log's
-stream as they are.
+A line of `sys.stdout` is a record of the logger ``gatewayd.stdout`` (INFO), one of `sys.stderr` of
+``gatewayd.stderr`` (WARNING). A line that has begun is kept apart by thread and run until it ends, is flushed
+or is long, so that runs which print at the same time do not mix. What was printed before the process dies is
+in the log: nothing is buffered behind the record. Bytes written to ``sys.stdout.buffer``, and what child
+processes and C code write, reach the log's stream as they are.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Lines(io.TextIOWrapper):
     """A text stream whose lines become records of a logger."""
 
     def __init__(self, descriptor: int, logger: logging.Logger, level: int) -> None:
-        # As `python -u` makes it: nothing is buffered between this stream and the file. Its type knows buffers only.
+        # As `python -u` makes it: nothing is buffered between this stream and the file. Its type knows
+        # buffers only.
         raw: Any = io.FileIO(descriptor, "wb", closefd=False)
         super().__init__(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
         self._logger, self._level = logger, level

@@ -47,7 +47,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _end(error: Exception | None) -> None:
-    """End the process: its daemon is gone, or a thread of its channel has failed and nothing can be heard or said."""
+    """
+    End the process: its daemon is gone, or a thread of its channel has failed and nothing can be heard or
+    said.
+    """
     if error is None:
         os._exit(0)
     try:
@@ -89,8 +92,8 @@ def _run(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, int]) -> int
     """
     Run the event loop until the work is done; what is left in it then is left.
 
-    A SystemExit or KeyboardInterrupt that a node raises leaves the loop through here, after the node's task has
-    been given it as its result: the run ends by it, the loop goes on for the others.
+    A SystemExit or KeyboardInterrupt that a node raises leaves the loop through here, after the node's task
+    has been given it as its result: the run ends by it, the loop goes on for the others.
     """
     task = loop.create_task(work)
     while True:

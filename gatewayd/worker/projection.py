@@ -1,4 +1,6 @@
-"""A thread's state as the daemon stores it when a run ends: values, interrupts, next; and what `wait` answers."""
+"""
+A thread's state as the daemon stores it when a run ends: values, interrupts, next; and what `wait` answers.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from gatewayd.worker import graphs, parts, serialise
 Shown = Callable[[Any], Any]
 """Takes the values of a state; returns those that are a run's output (`output_of` with its graph)."""
 Asking = Callable[[str], Mapping[str, Sequence[Interrupt]]]
-"""Returns the tasks that wait on a checkpoint, with those that no snapshot shows (`resume.tasks_that_ask`)."""
+"""
+Returns the tasks that wait on a checkpoint, with those that no snapshot shows (`resume.tasks_that_ask`).
+"""
 
 
 def has_private_values(graph: graphs.AnyPregel) -> bool:
@@ -38,8 +42,8 @@ def of_snapshot(
     Return the projection of a snapshot (the keys of `model.run.RunOutcome`).
 
     `values` is None on a thread without any checkpoint; `interrupts` maps the ids of tasks that wait to their
-    interrupts; `result` is the output with ``__interrupt__`` if there are any; both are JSON or a manifest, to which
-    `blobs` belong.
+    interrupts; `result` is the output with ``__interrupt__`` if there are any; both are JSON or a manifest,
+    to which `blobs` belong.
     """
     waiting = _waiting(snapshot, asking)
     values = states.shown(snapshot.values)

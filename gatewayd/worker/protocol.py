@@ -1,19 +1,20 @@
 """What a run that was started over protocol v2 emits: langgraph's chunks as v2 events.
 
-The graph is executed by `astream` like any other, with the modes that the protocol's channels need and langgraph's
-switch for its newer message events; not by `astream_events`, whose pump hands events out later than a checkpoint may
-wait for them (see `outbox`). What that function's transformers add is made here:
+The graph is executed by `astream` like any other, with the modes that the protocol's channels need and
+langgraph's switch for its newer message events; not by `astream_events`, whose pump hands events out later
+than a checkpoint may wait for them (see `outbox`). What that function's transformers add is made here:
 
 - the start of a subgraph is its first task, its end the result of the task that it is part of;
-- parts of a message carry the message's id, the model call's run id and the node, so that messages that are streamed at
-  the same time can be told apart;
-- the result of a tool is told on the channel ``tools``, and as a message of the role "tool" too if the graph was
-  compiled with the transformer for tools (prebuilt agents are), under the id that it has in the state (see
-  `toolmessages`);
-- a checkpoint is told before the state that it holds (langgraph emits it after): clients number messages with it, if they
-  are told places. The state is kept back for the moment in between.
+- parts of a message carry the message's id, the model call's run id and the node, so that messages that are
+  streamed at the same time can be told apart;
+- the result of a tool is told on the channel ``tools``, and as a message of the role "tool" too if the graph
+  was compiled with the transformer for tools (prebuilt agents are), under the id that it has in the state
+  (see `toolmessages`);
+- a checkpoint is told before the state that it holds (langgraph emits it after): clients number messages with
+  it, if they are told places. The state is kept back for the moment in between.
 
-Tasks are told if the graph was compiled with the transformer for them: each repeats the whole state of its node.
+Tasks are told if the graph was compiled with the transformer for them: each repeats the whole state of its
+node.
 """
 
 from __future__ import annotations
@@ -70,9 +71,10 @@ class Protocol:
     """Those that the graph's author has compiled into it."""
     with_places: bool = True
     """
-    Tell the parents and steps of checkpoints. The JavaScript SDK takes the parent of a message's first checkpoint for the
-    place to which an edit of it goes back; until 1.11 it takes that of the newest one, whatever the message. Then it also
-    takes the states of a run that has gone back for older ones by their steps, and goes on showing what was behind.
+    Tell the parents and steps of checkpoints. The JavaScript SDK takes the parent of a message's first
+    checkpoint for the place to which an edit of it goes back; until 1.11 it takes that of the newest one,
+    whatever the message. Then it also takes the states of a run that has gone back for older ones by their
+    steps, and goes on showing what was behind.
     """
     asked: dict[str, str] = field(factory=dict, init=False)
     """Interrupt id to the namespace in which it was raised, segments joined by "|"."""
@@ -87,7 +89,9 @@ class Protocol:
     """States that wait for their checkpoint."""
 
     def shape(self, namespace: Namespace, mode: str, payload: Any) -> Iterator[Emitted]:
-        """Yield the events for one chunk of langgraph, behind those that the graph's own transformers push."""
+        """
+        Yield the events for one chunk of langgraph, behind those that the graph's own transformers push.
+        """
         shown, payload = self.transformers.passes(namespace, mode, payload)
         yield from self._pushed()
         if shown or mode == "tasks" or (mode == "updates" and INTERRUPT in (payload or ())):

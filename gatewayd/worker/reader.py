@@ -1,7 +1,7 @@
 """A worker's own eyes on the database: one read-only connection, short reads, any thread.
 
-A read is a whole statement fetched at once: no cursor outlives a call, for an open one keeps the write-ahead log from
-being folded back.
+A read is a whole statement fetched at once: no cursor outlives a call, for an open one keeps the write-ahead
+log from being folded back.
 """
 
 from __future__ import annotations
@@ -21,11 +21,16 @@ from gatewayd.checkpointing import sql
 BUSY_MS = 5_000
 """How long a read waits for a lock (recovery after a crash) before it fails, in milliseconds."""
 CACHE_KB = 8192
-"""Of pages, taken as they are read: the pieces of a long state lie in all places, and SQLite's 2 MB hold too few of them."""
+"""
+Of pages, taken as they are read: the pieces of a long state lie in all places, and SQLite's 2 MB hold too few
+of them.
+"""
 
 
 class Failed(sqlite3.DatabaseError):
-    """SQLite could not read the daemon's database. An agent's own databases raise sqlite3's errors themselves."""
+    """
+    SQLite could not read the daemon's database. An agent's own databases raise sqlite3's errors themselves.
+    """
 
     def __init__(self, error: sqlite3.Error) -> None:
         super().__init__(str(error))
@@ -34,7 +39,10 @@ class Failed(sqlite3.DatabaseError):
 
 
 class Reader:
-    """A read-only connection that threads take turns in using, and what it takes to understand states read from it."""
+    """
+    A read-only connection that threads take turns in using, and what it takes to understand states read from
+    it.
+    """
 
     def __init__(
         self, path: str | Path, *, serde: SerializerProtocol | None = None, seal: Seal | None = None
@@ -59,7 +67,9 @@ class Reader:
         self._connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
 
     def fetch(self, statement: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Return all rows of a statement; only for those that give few. Raises `Failed` with SQLite's code."""
+        """
+        Return all rows of a statement; only for those that give few. Raises `Failed` with SQLite's code.
+        """
         with self._turn:
             try:
                 return self._connection.execute(statement, params).fetchall()

@@ -1,22 +1,22 @@
 """Where a run goes on: at its beginning, from its last checkpoint, or nowhere because it had ended already.
 
-The rule (design §4) was tried on every kind of run, cut after every saver call; simpler ones end wrong. A run has
-*begun* when storage holds a checkpoint or pending write made by it. A run that has begun is addressed by the thread's
-latest checkpoint, never by `checkpoint_id`, and is *over* if
+The rule (design §4) was tried on every kind of run, cut after every saver call; simpler ones end wrong. A run
+has *begun* when storage holds a checkpoint or pending write made by it. A run that has begun is addressed by
+the thread's latest checkpoint, never by `checkpoint_id`, and is *over* if
 
 (a) that checkpoint is its own and no task comes next, or
 (b) every task without a result waits at an interrupt whose write this run made, or
 (c) that checkpoint is its own, none of its tasks has run, and a static breakpoint of the run is due there.
 
-Otherwise it goes on with no input, or with those of its answers whose questions are still open. `update` and `goto`
-are never given twice.
+Otherwise it goes on with no input, or with those of its answers whose questions are still open. `update` and
+`goto` are never given twice.
 
 With `strict_resume` answers are not cut at the first start: the graph refuses those that answer nothing
 (`UnknownInterruptError`), and the thread stays as it was.
 
-A question is open when its INTERRUPT write is the task's newest and no newer RESUME write has answered it. It is read
-in the namespace of the task that asked: the rows of the tasks above it repeat the question, but while the subgraph goes
-on they are stale.
+A question is open when its INTERRUPT write is the task's newest and no newer RESUME write has answered it. It
+is read in the namespace of the task that asked: the rows of the tasks above it repeat the question, but while
+the subgraph goes on they are stale.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ from gatewayd.worker import checkpoints, graphs, reader
 
 ERROR, INTERRUPT, RESUME = "__error__", "__interrupt__", "__resume__"
 CONTROL = frozenset({ERROR, "__error_source_node__", INTERRUPT, RESUME})
-"""Channels that say what happened to a task; any other write means that the task has finished (langgraph's rule)."""
+"""
+Channels that say what happened to a task; any other write means that the task has finished (langgraph's
+rule).
+"""
 
 STRICT = "__pregel_strict_resume"
 """langgraph's key by which a graph refuses answers that it can't match to its open questions."""
@@ -82,8 +85,9 @@ async def _forked(order: orders.RunOrder, config: RunnableConfig, saver: checkpo
     """
     Return the config with the place at which a new input is to be added.
 
-    That is not behind another input: a checkpoint that only took one has the values of its parent. Front ends that edit
-    a message name such a checkpoint, and their edits are versions of one message only if they have one parent.
+    That is not behind another input: a checkpoint that only took one has the values of its parent. Front ends
+    that edit a message name such a checkpoint, and their edits are versions of one message only if they have
+    one parent.
     """
     place = config["configurable"]
     known = order.kwargs.get("command") or order.kwargs.get("input") is None or place.get(RESUMING)
@@ -264,8 +268,8 @@ def tasks_that_ask(thread_id: str, checkpoint_id: str, storage: reader.Reader) -
     """
     Return the root tasks that wait at an interrupt on a checkpoint, with their interrupts.
 
-    Those that a command's Send has made are among them; no snapshot shows them, for langgraph makes them again of the
-    command's writes.
+    Those that a command's Send has made are among them; no snapshot shows them, for langgraph makes them
+    again of the command's writes.
     """
     writes = _writes(storage, thread_id, "", checkpoint_id)
     questions = (
@@ -284,8 +288,8 @@ def _updated_below(
     """
     Whether a state update is the last that happened in a subgraph that has asked what is answered.
 
-    The question is gone then, though nobody has answered it; the subgraph will ask again, and what a client says to what
-    its thread still shows is meant for that, as it is after an update of the root.
+    The question is gone then, though nobody has answered it; the subgraph will ask again, and what a client
+    says to what its thread still shows is meant for that, as it is after an update of the root.
     """
     asking = [task for task in snapshot.tasks if any(one.id in answers for one in task.interrupts)]
     namespaces = [row[0] for row in storage.fetch(sql.NAMESPACES, (thread_id,))]
@@ -308,7 +312,10 @@ def _open_in(
     namespaces: Sequence[str],
     storage: reader.Reader,
 ) -> Iterator[str]:
-    """Yield the open questions of tasks (id and name) of one checkpoint, and of the subgraphs that they have called."""
+    """
+    Yield the open questions of tasks (id and name) of one checkpoint, and of the subgraphs that they have
+    called.
+    """
     writes = _writes(storage, thread_id, namespace, checkpoint_id)
     for task_id, name in tasks:
         if _finished(writes, task_id):

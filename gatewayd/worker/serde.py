@@ -1,4 +1,7 @@
-"""How states are serialised and encrypted: by the project's ``checkpointer.serde`` and the key in the environment."""
+"""
+How states are serialised and encrypted: by the project's ``checkpointer.serde`` and the key in the
+environment.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ from gatewayd.worker import encoding, reader
 
 
 def opened(configuration: orders.Configuration, environ: Mapping[str, str]) -> reader.Reader:
-    """Return the reader of the worker's database. Raises `BadConfiguration` if its states can't be read with the key."""
+    """
+    Return the reader of the worker's database. Raises `BadConfiguration` if its states can't be read with the
+    key.
+    """
     key = environ.get(VARIABLE, "").encode()
     seal = Seal(key) if key else None
     made = reader.Reader(configuration.database, serde=serialiser(configuration.serde), seal=seal)
@@ -57,7 +63,9 @@ def serialiser(options: Mapping[str, Any]) -> JsonPlusSerializer:
 
 
 class _Unasked(logging.Filter):
-    """langgraph warns of each class that it makes again and nobody has listed; of `encoding`'s nobody needs to."""
+    """
+    langgraph warns of each class that it makes again and nobody has listed; of `encoding`'s nobody needs to.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         module, name = (

@@ -1,14 +1,15 @@
 """Live Python objects (states, updates, messages, interrupts) to the JSON of the wire.
 
-Everything that has no JSON form of its own is told to orjson by one hook; orjson itself does numbers, strings, dates,
-UUIDs, enums and dataclasses. What nobody knows becomes null, as in the reference. What orjson can't be told is repaired
-afterwards, only when it occurs: lone surrogates become "?", NULs become U+FFFD, scalars of numpy are keys as plain ones.
+Everything that has no JSON form of its own is told to orjson by one hook; orjson itself does numbers,
+strings, dates, UUIDs, enums and dataclasses. What nobody knows becomes null, as in the reference. What orjson
+can't be told is repaired afterwards, only when it occurs: lone surrogates become "?", NULs become U+FFFD,
+scalars of numpy are keys as plain ones.
 
-orjson does numpy's numbers as well, but only one by one, through the hook: of an array of times it makes wrong dates, and
-JSON that nobody can read, if one of them is no time (NaT) or has no form as a date.
+orjson does numpy's numbers as well, but only one by one, through the hook: of an array of times it makes
+wrong dates, and JSON that nobody can read, if one of them is no time (NaT) or has no form as a date.
 
-Raises TypeError for what the reference refuses too: integers beyond 64 bits, keys without a text form, cycles. A run
-that emits such a value fails; where it is stored already, it is read through `simplified`.
+Raises TypeError for what the reference refuses too: integers beyond 64 bits, keys without a text form,
+cycles. A run that emits such a value fails; where it is stored already, it is read through `simplified`.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ _OPTIONS = orjson.OPT_NON_STR_KEYS
 _ORJSONS_DEPTH = 254
 """Levels at which orjson gives up."""
 
-# Exactly these classes, no subclasses: their fields are their __dict__, in the wire's order, so that the recursive
-# copy that model_dump makes (six times the cost of the rest) can be left out.
+# Exactly these classes, no subclasses: their fields are their __dict__, in the wire's order, so that the
+# recursive copy that model_dump makes (six times the cost of the rest) can be left out.
 _MESSAGES = frozenset(
     {
         AIMessage,
@@ -105,7 +106,9 @@ def shown(value: Any) -> bytes:
 
 
 def simplified(value: Any, depth: int = DEEPEST) -> Any:
-    """Return a copy that `dumps` takes: texts for what has no JSON form, nulls for what is nested too deeply."""
+    """
+    Return a copy that `dumps` takes: texts for what has no JSON form, nulls for what is nested too deeply.
+    """
     if depth == 0:
         return None
     match value:
@@ -161,7 +164,8 @@ def _plain(value: Any) -> Any:
     for classes, convert in _CONVERSIONS:
         if isinstance(value, classes):
             return convert(value)
-    # Asked of the class, since objects that answer to every name (mocks, proxies) would answer to these as well.
+    # Asked of the class, since objects that answer to every name (mocks, proxies) would answer to these as
+    # well.
     for method in ("model_dump", "_asdict", "dict"):
         if callable(getattr(kind, method, None)):
             return getattr(value, method)()

@@ -1,6 +1,8 @@
-"""The saver with which clients look at states: one that can't be read is shown as empty and does not hide the others.
+"""The saver with which clients look at states: one that can't be read is shown as empty and does not hide the
+others.
 
-Only for looking: a run or an update that went on from an empty state would lose what the thread has, so their savers raise.
+Only for looking: a run or an update that went on from an empty state would lose what the thread has, so their
+savers raise.
 """
 
 from __future__ import annotations

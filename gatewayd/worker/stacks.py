@@ -18,7 +18,9 @@ DEEPEST = 25
 
 
 def of_thread(thread_id: int) -> tuple[str, str]:
-    """Return the innermost place in user code, as ``file:line in function``, and the end of the whole stack."""
+    """
+    Return the innermost place in user code, as ``file:line in function``, and the end of the whole stack.
+    """
     frame = sys._current_frames().get(thread_id)
     if frame is None:
         return "?", ""
@@ -30,7 +32,9 @@ def of_thread(thread_id: int) -> tuple[str, str]:
 
 
 def run_in(thread_id: int) -> str:
-    """Return the run whose task or callback the thread's event loop is in; '' if it is in none, or in no loop."""
+    """
+    Return the run whose task or callback the thread's event loop is in; '' if it is in none, or in no loop.
+    """
     frame = sys._current_frames().get(thread_id)
     while frame is not None:
         if frame.f_code is asyncio.Handle._run.__code__:

@@ -80,7 +80,9 @@ class States:
         select: Sequence[str] = (),
         settings: Settings = NO_SETTINGS,
     ) -> bytes:
-        """Return the JSON of a thread's state, the latest or that of a checkpoint; `select` names parts of it."""
+        """
+        Return the JSON of a thread's state, the latest or that of a checkpoint; `select` names parts of it.
+        """
         config = config_of(thread_id, checkpoint_ns, checkpoint_id, settings=settings)
         saver = self._showing()
         async with self._open(graph_id, config, saver) as graph:
@@ -114,8 +116,8 @@ class States:
 
     async def storage(self, thread_id: str) -> dict[str, Any]:
         """
-        Return how many bytes a thread's states take: checkpoints and pending writes as they are stored, and beside
-        them, part of the checkpoints, the values of channels, each of their versions once.
+        Return how many bytes a thread's states take: checkpoints and pending writes as they are stored, and
+        beside them, part of the checkpoints, the values of channels, each of their versions once.
         """
         stored, writes = (
             dict(zip(("count", "bytes"), self.reader.fetch(statement, (thread_id,))[0], strict=True))
@@ -152,7 +154,10 @@ class States:
 
     @contextlib.contextmanager
     def _refusing(self) -> Iterator[None]:
-        """Tell it as a refusal when the graph can't make a state of what it has stored: its schema has changed, say."""
+        """
+        Tell it as a refusal when the graph can't make a state of what it has stored: its schema has changed,
+        say.
+        """
         try:
             yield
         except (GatewaydError, sqlite3.Error):
@@ -183,8 +188,8 @@ def config_of(
     """
     Return the config that addresses a state: the latest of its namespace, or that of a checkpoint.
 
-    `settings` are the `configurable` of the thread, with which a factory makes the graph that has run on it; what of it
-    is an address, or langgraph's own, does not count.
+    `settings` are the `configurable` of the thread, with which a factory makes the graph that has run on it;
+    what of it is an address, or langgraph's own, does not count.
     """
     configurable = {
         key: value for key, value in settings.items() if key not in KEYS and not key.startswith("__")
@@ -213,7 +218,9 @@ def shape(snapshot: StateSnapshot, unreadable: Container[showing.Place] = ()) ->
 
 
 def _told(snapshot: StateSnapshot) -> dict[str, Any] | None:
-    """Return a checkpoint's metadata with the thread that it is of: in a copy of a thread that is the copy."""
+    """
+    Return a checkpoint's metadata with the thread that it is of: in a copy of a thread that is the copy.
+    """
     if snapshot.metadata is None:
         return None
     return {**snapshot.metadata, "thread_id": snapshot.config["configurable"]["thread_id"]}

@@ -1,8 +1,9 @@
 """The pool in which synchronous nodes run, which knows for each run what still executes.
 
-A cancelled task does not stop the thread that it waited for. A run has ended only when its threads have, so the pool
-notes the run (`CURRENT`) of every call it is given. A thread of a cancelled run that stays is interrupted: an exception
-is raised in it (CPython's PyThreadState_SetAsyncExc). That ends Python code; a call into C, such as a sleep, ends first.
+A cancelled task does not stop the thread that it waited for. A run has ended only when its threads have, so
+the pool notes the run (`CURRENT`) of every call it is given. A thread of a cancelled run that stays is
+interrupted: an exception is raised in it (CPython's PyThreadState_SetAsyncExc). That ends Python code; a call
+into C, such as a sleep, ends first.
 """
 
 from __future__ import annotations
@@ -79,7 +80,10 @@ class Pool(concurrent.futures.ThreadPoolExecutor):
                 self._leave(call)
 
     def _leave(self, call: _Call) -> None:
-        """From here on nothing is raised in this thread for the call; what was, and has not arrived, is taken back."""
+        """
+        From here on nothing is raised in this thread for the call; what was, and has not arrived, is taken
+        back.
+        """
         with self._lock:
             call.thread = None
             _raise_in(threading.get_ident(), None)
@@ -93,7 +97,10 @@ class Pool(concurrent.futures.ThreadPoolExecutor):
         return len(threads)
 
     async def idle(self, run_id: str, patience_s: float) -> None:
-        """Wait until nothing of a cancelled run executes in the pool; after each `patience_s` what does is interrupted."""
+        """
+        Wait until nothing of a cancelled run executes in the pool; after each `patience_s` what does is
+        interrupted.
+        """
         loop = asyncio.get_running_loop()
         while left := self._left(run_id):
             ended = asyncio.Event()
@@ -118,7 +125,10 @@ def _call_in(
 
 
 def _raise_in(thread: int, kind: type[BaseException] | None) -> None:
-    """Have an exception raised in a thread at its next bytecode; None takes back one that has not been raised yet."""
+    """
+    Have an exception raised in a thread at its next bytecode; None takes back one that has not been raised
+    yet.
+    """
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
         ctypes.c_ulong(thread), None if kind is None else ctypes.py_object(kind)
     )

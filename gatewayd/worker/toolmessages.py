@@ -1,12 +1,13 @@
 """Ids of the messages that tools answer with: one each, given before clients are told of it.
 
-A tool's message has no id when the tool ends; the reducer of the state gives it one when the node's update is applied.
-Clients are told of the result before that, and would know the same message by two ids. The handler here, given to the
-graph as one callback more, gives the id when the tool ends. What happens to the message between the tool and the state
-doesn't change that:
+A tool's message has no id when the tool ends; the reducer of the state gives it one when the node's update is
+applied. Clients are told of the result before that, and would know the same message by two ids. The handler
+here, given to the graph as one callback more, gives the id when the tool ends. What happens to the message
+between the tool and the state doesn't change that:
 
 - a ``Command`` that a tool returns is copied with its messages, ids included;
-- a message that a wrapper of the call has built from it, without an id, gets the id that was told when its node ends.
+- a message that a wrapper of the call has built from it, without an id, gets the id that was told when its
+  node ends.
 
 Callbacks come from the event loop and, for synchronous nodes, from threads.
 """
@@ -79,7 +80,6 @@ class Ids(BaseCallbackHandler):
             self._told.setdefault(task, {})[_call_of(each)] = _id_of(each) or _identify(each, str(uuid4()))
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
-        """Forget the call."""
         self._tasks.pop(run_id, None)
 
     def on_chain_start(
@@ -108,7 +108,6 @@ class Ids(BaseCallbackHandler):
                 taken.add(_identify(each, known))
 
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
-        """Forget the task."""
         if (task := self._tasks.pop(run_id, None)) is not None:
             self._told.pop(task, None)
 

@@ -1,9 +1,10 @@
 """Stream transformers that a graph's author has compiled into it, for runs of protocol v2.
 
-langgraph hands each chunk to them as an event of the protocol: they may change its data, suppress it, and push to named
-channels of their own, which clients read as custom events ``{"name", "payload"}``. Those that langgraph brings along are
-left out: what they add is made by `protocol`. Transformers that await something can't be run here, because events must not
-be late for a checkpoint; a graph that has one fails by name rather than to show what it would have changed.
+langgraph hands each chunk to them as an event of the protocol: they may change its data, suppress it, and
+push to named channels of their own, which clients read as custom events ``{"name", "payload"}``. Those that
+langgraph brings along are left out: what they add is made by `protocol`. Transformers that await something
+can't be run here, because events must not be late for a checkpoint; a graph that has one fails by name rather
+than to show what it would have changed.
 """
 
 from __future__ import annotations

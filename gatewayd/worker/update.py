@@ -1,11 +1,12 @@
-"""Changing a thread's state without executing its graph (``POST /threads/{thread_id}/state``), up to the storing.
+"""Changing a thread's state without executing its graph (``POST /threads/{thread_id}/state``), up to the
+storing.
 
-The service worker only computes. What langgraph puts and writes is collected and goes back with the answer, and the
-daemon stores all of it in one transaction, or nothing: so neither a crash nor a deadline leaves half an update, and a
-call that is asked a second time does no harm.
+The service worker only computes. What langgraph puts and writes is collected and goes back with the answer,
+and the daemon stores all of it in one transaction, or nothing: so neither a crash nor a deadline leaves half
+an update, and a call that is asked a second time does no harm.
 
-langgraph reads what it has just put (a fork with values is two supersteps, the state after the update is read through
-the same saver), so the saver lays what is collected over what is stored.
+langgraph reads what it has just put (a fork with values is two supersteps, the state after the update is read
+through the same saver), so the saver lays what is collected over what is stored.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ class Collected:
         return max(mine, key=lambda row: row.checkpoint_id, default=None)
 
     def over(self, key: Key, stored: Iterator[rows.WriteRow]) -> Iterator[rows.WriteRow]:
-        """Yield a checkpoint's writes as they will be once these are stored: the rules are those of `sql.apply`."""
+        """
+        Yield a checkpoint's writes as they will be once these are stored: the rules are those of `sql.apply`.
+        """
         mine = dict(self.writes.get(key, {}))
         merged = []
         for row in stored:
@@ -148,12 +151,12 @@ class Updates:
         settings: state.Settings = state.NO_SETTINGS,
     ) -> dict[str, Any]:
         """
-        Compute the update of a state; `place` are `checkpoint_ns`, `checkpoint_id`, `checkpoint_map` as far as given, and
-        `settings` those with which the thread's graph is made.
+        Compute the update of a state; `place` are `checkpoint_ns`, `checkpoint_id`, `checkpoint_map` as far
+        as given, and `settings` those with which the thread's graph is made.
 
-        Returns ``operations`` (to be stored in this order), ``place`` (of the new checkpoint), ``projection`` (of the
-        thread's root, whatever namespace was changed) and ``told``, which is to be stored after it: the data of the
-        update's event as ``[JSON]`` or ``[manifest, size, blobs]``. Raises `Rejected` for
+        Returns ``operations`` (to be stored in this order), ``place`` (of the new checkpoint), ``projection``
+        (of the thread's root, whatever namespace was changed) and ``told``, which is to be stored after it:
+        the data of the update's event as ``[JSON]`` or ``[manifest, size, blobs]``. Raises `Rejected` for
         what the graph does not accept, and `NotFound`.
         """
         given = wire.opened(values)

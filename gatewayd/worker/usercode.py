@@ -1,12 +1,12 @@
 """Importing what langgraph.json names: "path:attribute".
 
-The rule is the reference's, because module names end up in checkpoints: a left part with a "/" is a file, executed
-under the module name that is its path without ".py", with "__" for "/" and without leading dots
-(``./src/agent.py`` → ``__src__agent``); anything else is a dotted module on `sys.path`. Each file is executed once in a
-process, however many attributes of it are asked for, so that its classes and globals exist once.
+The rule is the reference's, because module names end up in checkpoints: a left part with a "/" is a file,
+executed under the module name that is its path without ".py", with "__" for "/" and without leading dots
+(``./src/agent.py`` → ``__src__agent``); anything else is a dotted module on `sys.path`. Each file is executed
+once in a process, however many attributes of it are asked for, so that its classes and globals exist once.
 
-A failure is told in one line that ends with the place in the project's own code where it happened, ``tools.py:4``; the
-whole traceback, without the frames of the import system and of gatewayd, is `trace`.
+A failure is told in one line that ends with the place in the project's own code where it happened,
+``tools.py:4``; the whole traceback, without the frames of the import system and of gatewayd, is `trace`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def extend_path(paths: Iterable[Path]) -> None:
 
 
 def load(spec_path: str, folder: Path) -> object:
-    """Return the object that "path:attribute" names; file paths are relative to `folder`. Raises `LoadError`."""
+    """
+    Return the object that "path:attribute" names; file paths are relative to `folder`. Raises `LoadError`.
+    """
     location, colon, attribute = spec_path.rpartition(":")
     if not (colon and location and attribute):
         raise LoadError(spec_path, 'must be "path:attribute"')
@@ -60,12 +62,17 @@ def load(spec_path: str, folder: Path) -> object:
 
 
 def module_name(location: str) -> str:
-    """Return the module name under which the file at `location` (as written in langgraph.json) is executed."""
+    """
+    Return the module name under which the file at `location` (as written in langgraph.json) is executed.
+    """
     return location.removesuffix(".py").replace("/", "__").lstrip(".")
 
 
 def trace(error: BaseException) -> str | None:
-    """Return the traceback behind a `LoadError`, beginning in the project's code; None if no code of it has failed."""
+    """
+    Return the traceback behind a `LoadError`, beginning in the project's code; None if no code of it has
+    failed.
+    """
     cause: BaseException | None = error
     while isinstance(cause, LoadError):
         cause = cause.__cause__
@@ -79,7 +86,6 @@ def trace(error: BaseException) -> str | None:
 
 
 def _from_path(spec_path: str, name: str, folder: Path) -> ModuleType:
-    """Import a dotted module."""
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:
@@ -116,7 +122,9 @@ def _from_file(spec_path: str, location: str, folder: Path) -> ModuleType:
 
 
 def _cause(error: BaseException, folder: Path) -> str:
-    """Return class, first line of the message, and the innermost place of the project's code in the traceback."""
+    """
+    Return class, first line of the message, and the innermost place of the project's code in the traceback.
+    """
     lines = str(error).strip().splitlines()
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     if isinstance(error, SyntaxError):  # its message has the place
@@ -127,6 +135,8 @@ def _cause(error: BaseException, folder: Path) -> str:
 
 
 def _shown(filename: str, folder: Path) -> str:
-    """Return a file's path as the project's author writes it: from the project's folder if it is below that."""
+    """
+    Return a file's path as the project's author writes it: from the project's folder if it is below that.
+    """
     file, root = Path(filename), folder.resolve()
     return str(file.relative_to(root)) if file.is_relative_to(root) else filename

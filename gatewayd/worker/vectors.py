@@ -1,8 +1,8 @@
 """Vectors in SQLite: their table, and the distance between two.
 
-The distance is sqlite-vec's where Python can load extensions. Where it was built without (pyenv does, by default) a
-function of ours takes its place: the same numbers, about a hundred times slower, which a store of some thousand items
-does not feel.
+The distance is sqlite-vec's where Python can load extensions. Where it was built without (pyenv does, by
+default) a function of ours takes its place: the same numbers, about a hundred times slower, which a store of
+some thousand items does not feel.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""What compressing makes of the bodies in a database: bytes as they are, without the dictionary and with it, and µs each.
+"""What compressing makes of the bodies in a database: bytes as they are, without the dictionary and with it,
+and µs each.
 
     python scripts/measure/compression.py DATABASE
 
-The last columns are what storing has cost at most: the thorough search for what workers compress, the hasty one for
-what the writer does, and reading it again.
+The last columns are what storing has cost at most: the thorough search for what workers compress, the hasty
+one for what the writer does, and reading it again.
 """
 
 from __future__ import annotations

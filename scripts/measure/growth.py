@@ -1,10 +1,12 @@
-"""What a conversation costs as it grows: bytes on disk, a turn, reading, copying; beside langgraph's own SQLite saver.
+"""What a conversation costs as it grows: bytes on disk, a turn, reading, copying; beside langgraph's own
+SQLite saver.
 
     python scripts/measure/growth.py [--turns 200 2000] [--stock-turns 200] [--size 2000]
 
-A turn is a question and an answer of about `--size` bytes of English-like text, asked of a graph with one node. Only
-checkpoints are stored, through the same saver, statements and writer as in the server, into a file in a temporary
-directory. "disk" is the size of the database after the last turn, divided by the bytes of the texts.
+A turn is a question and an answer of about `--size` bytes of English-like text, asked of a graph with one
+node. Only checkpoints are stored, through the same saver, statements and writer as in the server, into a file
+in a temporary directory. "disk" is the size of the database after the last turn, divided by the bytes of the
+texts.
 """
 
 from __future__ import annotations
@@ -59,7 +61,8 @@ RANKS = [1 / (rank + 2) for rank in range(len(WORDS))]
 
 def text(number: int, size: int) -> str:
     """Return the text of a message."""
-    # Not the number itself: Random(-1) draws what Random(1) does, and the texts of questions have negative ones.
+    # Not the number itself: Random(-1) draws what Random(1) does, and the texts of questions have negative
+    # ones.
     words = random.Random(f"{number}").choices(WORDS, RANKS, k=size // 3)
     return " ".join(words)[:size]
 

@@ -3,9 +3,9 @@ Measure how long searches of threads take in a large file.
 
     python scripts/measure/search.py [--threads 100000] [--runs 1000000] [--file PATH] [--rounds 60]
 
-Fills a new database with threads and runs (a file that is there is used as it is), asks every kind of search as the
-server does, for a page of 20, and prints the median and the 95th percentile of each in milliseconds. What is asked for
-changes from round to round. A million runs take about a minute and 2 GB.
+Fills a new database with threads and runs (a file that is there is used as it is), asks every kind of search
+as the server does, for a page of 20, and prints the median and the 95th percentile of each in milliseconds.
+What is asked for changes from round to round. A million runs take about a minute and 2 GB.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
     python scripts/measure/server.py [--turns 200 2000] [--size 2000] [--modes values] [--port 21790]
 
-A daemon of its own, on a data directory of its own, is asked over HTTP: every turn is a run on one thread, a question and
-an answer of about `--size` bytes of English-like text. Everything is stored: checkpoints, events, the thread's values,
-runs and their results. "disk" is the size of the file, with its write-ahead log folded back, by the bytes of the texts.
-Written are the bytes that daemon and worker have given to the disk (`/proc/PID/io`), cpu is what they have used.
+A daemon of its own, on a data directory of its own, is asked over HTTP: every turn is a run on one thread, a
+question and an answer of about `--size` bytes of English-like text. Everything is stored: checkpoints,
+events, the thread's values, runs and their results. "disk" is the size of the file, with its write-ahead log
+folded back, by the bytes of the texts. Written are the bytes that daemon and worker have given to the disk
+(`/proc/PID/io`), cpu is what they have used.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ def family(pid: int) -> list[int]:
 
 
 def rows(path: Path) -> list[tuple[str, int]]:
-    """Return what each table takes, pages and all, if SQLite was built to tell; else the bytes of its large columns."""
+    """
+    Return what each table takes, pages and all, if SQLite was built to tell; else the bytes of its large
+    columns.
+    """
     with sqlite3.connect(path) as connection:
         try:
             found = connection.execute("SELECT name, sum(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC")

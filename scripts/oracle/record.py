@@ -4,13 +4,13 @@ Record what the reference server answers to the scenarios of tests/wire.
 
     python scripts/oracle/record.py http://127.0.0.1:PORT [--version VERSION] [scenario ...]
 
-The reference must have been started anew with the project folder tests/wire/project, and be of the version, 0.16.7 if
-none is given. Each scenario's answers go, normalised, to tests/wire/recorded/<scenario>.json, which
-tests/wire/test_reference.py compares gatewayd with. Look at what has changed (git diff) before it is committed: a
-recording of 0.16.7 is the contract.
+The reference must have been started anew with the project folder tests/wire/project, and be of the version,
+0.16.7 if none is given. Each scenario's answers go, normalised, to tests/wire/recorded/<scenario>.json, which
+tests/wire/test_reference.py compares gatewayd with. Look at what has changed (git diff) before it is
+committed: a recording of 0.16.7 is the contract.
 
-Those of another version go to tests/wire/recorded/<version>/, each that is not the same as the contract's. Which places
-differ between two versions is what scripts/oracle/compare.py shows.
+Those of another version go to tests/wire/recorded/<version>/, each that is not the same as the contract's.
+Which places differ between two versions is what scripts/oracle/compare.py shows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ AT_ONCE = 4
 
 
 async def record(url: str, names: list[str], version: str) -> list[str]:
-    """Record the scenarios; return those that could not be. Raises ValueError if the server is of another version."""
+    """
+    Record the scenarios; return those that could not be. Raises ValueError if the server is of another
+    version.
+    """
     async with aiohttp.ClientSession() as session, session.get(f"{url}/info") as answer:
         found = (await answer.json())["version"]
     if found != version:

@@ -1,8 +1,9 @@
 """
 ``gatewayd serve`` with a wall clock that can be set: ``shifted.py --config … --data-dir … --port …``.
 
-The variable ``CLOCK`` names a file with the seconds by which this process's clock is ahead; it is read ten times a
-second. The monotonic clock, and the clocks of workers, are not changed: so it is when an operator sets the time.
+The variable ``CLOCK`` names a file with the seconds by which this process's clock is ahead; it is read ten
+times a second. The monotonic clock, and the clocks of workers, are not changed: so it is when an operator
+sets the time.
 """
 
 from __future__ import annotations

@@ -1,17 +1,18 @@
 """
 Mixed load on a real daemon that is killed every few seconds, and a verdict on what is left.
 
-Clients tell stories until the time is over: runs in the background, streamed and waited for, queued behind each other,
-cancelled and rolled back, superseded, states updated; every request that creates something carries an Idempotency-Key
-and is repeated until it is answered. A cron fires each second; runs have webhooks to a receiver in this process; some runs
-block their worker's event loop. A killer kills the daemon, alone or with its workers, or workers alone. With ``--faults``
-it also stops a process for some seconds (SIGSTOP), holds the database's write lock from another connection, and sets the
-daemon's wall clock forth and back.
+Clients tell stories until the time is over: runs in the background, streamed and waited for, queued behind
+each other, cancelled and rolled back, superseded, states updated; every request that creates something
+carries an Idempotency-Key and is repeated until it is answered. A cron fires each second; runs have webhooks
+to a receiver in this process; some runs block their worker's event loop. A killer kills the daemon, alone or
+with its workers, or workers alone. With ``--faults`` it also stops a process for some seconds (SIGSTOP),
+holds the database's write lock from another connection, and sets the daemon's wall clock forth and back.
 
-The verdict: every acknowledged run has an end that was asked for; every run that asked for it was told to its webhook, by
-one delivery; no run was executed twice at once (the graphs are those of tests/crash, which keep a witness file); each
-date of the cron has one run; repeats have made nothing; no answer was a 5xx but 503; the invariants hold in the whole
-file. Without kills also: memory and file handles of the daemon and of its oldest worker do not grow.
+The verdict: every acknowledged run has an end that was asked for; every run that asked for it was told to its
+webhook, by one delivery; no run was executed twice at once (the graphs are those of tests/crash, which keep a
+witness file); each date of the cron has one run; repeats have made nothing; no answer was a 5xx but 503; the
+invariants hold in the whole file. Without kills also: memory and file handles of the daemon and of its oldest
+worker do not grow.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Crons over HTTP: records, searches, changes and refusals. When they fire is tested where the clock is played."""
+"""
+Crons over HTTP: records, searches, changes and refusals. When they fire is tested where the clock is played.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What ``/ok?check_db=1`` says: 503 with reasons while no run is accepted or started, 200 with warnings for all else."""
+"""
+What ``/ok?check_db=1`` says: 503 with reasons while no run is accepted or started, 200 with warnings for all
+else.
+"""
 
 from __future__ import annotations
 

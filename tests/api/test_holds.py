@@ -1,4 +1,6 @@
-"""Streams of protocol v2 whose client has just started a run: what comes before and after the command's answer."""
+"""
+Streams of protocol v2 whose client has just started a run: what comes before and after the command's answer.
+"""
 
 from __future__ import annotations
 
@@ -259,7 +261,8 @@ async def test_a_client_that_leaves_before_the_answer_holds_nobody_up(
     assert (await page.until("completed"))[-1] == "completed"
 
 
-# the ends of earlier runs: the JavaScript SDK until 1.11 takes the first end that comes for that of its own run
+# the ends of earlier runs: the JavaScript SDK until 1.11 takes the first end that comes for that of its own
+# run
 
 REPLAYED = ["running", "values", "running", "values", "completed", "failed"]
 """A failed run and a good one, as a front end may see them that has started the good one."""

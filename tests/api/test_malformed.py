@@ -1,4 +1,7 @@
-"""What is no HTTP, or no body as its head announces it: answered in our form, without an echo, and hardly logged."""
+"""
+What is no HTTP, or no body as its head announces it: answered in our form, without an echo, and hardly
+logged.
+"""
 
 from __future__ import annotations
 

@@ -562,7 +562,9 @@ async def test_a_stop_cancels_nothing_and_cuts_the_connections(server):
 
 
 async def test_a_client_that_leaves_while_its_run_is_created_leaves_no_run_stuck(server, monkeypatch):
-    """The handler is cancelled between the commit and the dispatch: the run must reach its worker all the same."""
+    """
+    The handler is cancelled between the commit and the dispatch: the run must reach its worker all the same.
+    """
     storing, go = asyncio.Event(), asyncio.Event()
     create = server.services.storage.run_create
 

@@ -1,4 +1,7 @@
-"""Compressing bodies: the same bytes back, from every kind that was ever stored, and small ones made much smaller."""
+"""
+Compressing bodies: the same bytes back, from every kind that was ever stored, and small ones made much
+smaller.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Cutting, storing and joining: the same bytes back, and a cost that does not grow with what is there already."""
+"""
+Cutting, storing and joining: the same bytes back, and a cost that does not grow with what is there already.
+"""
 
 from __future__ import annotations
 

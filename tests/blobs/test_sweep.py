@@ -66,7 +66,8 @@ def test_what_happens_during_a_sweep_ends_it(shelf: Any, taken: bool, monkeypatc
     monkeypatch.setattr(sweep, "STEP_S", 1)
     begun = sweep.begin(shelf.connection, 1)
     assert not sweep.step(shelf.connection, begun, SOURCES)
-    # It has marked and not removed. A sender that knows nothing stores the same pieces: they are there already.
+    # It has marked and not removed. A sender that knows nothing stores the same pieces: they are there
+    # already.
     if taken:
         shelf.connection.execute("INSERT INTO slots VALUES ('t', 'run', 'run', 1)")
     else:

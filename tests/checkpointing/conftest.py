@@ -1,7 +1,7 @@
 """A real database file, a thread that writes it as the daemon does, and savers whose sinks lead there.
 
-The writer takes all operations that wait into one transaction, a savepoint each, and acknowledges after the commit, in
-its own thread: that is all a saver may rely on.
+The writer takes all operations that wait into one transaction, a savepoint each, and acknowledges after the
+commit, in its own thread: that is all a saver may rely on.
 """
 
 from __future__ import annotations
@@ -185,7 +185,10 @@ class Bench:
 
 @pytest.fixture(params=["as stored", "all in pieces"])
 def cutting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a test twice: as values of its size are stored, and with everything in pieces and lists of small trees."""
+    """
+    Run a test twice: as values of its size are stored, and with everything in pieces and lists of small
+    trees.
+    """
     if request.param == "all in pieces":
         everything_in_pieces(monkeypatch)
 

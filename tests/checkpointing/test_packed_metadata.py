@@ -1,4 +1,7 @@
-"""Metadata are found, copied and shown the same whether they stand packed in their row or, as older versions have it, as text."""
+"""
+Metadata are found, copied and shown the same whether they stand packed in their row or, as older versions
+have it, as text.
+"""
 
 from __future__ import annotations
 

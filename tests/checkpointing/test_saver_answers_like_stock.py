@@ -1,7 +1,7 @@
 """The same calls on this saver and on langgraph's own ones: the answers are equal.
 
-Left out: a list of writes that mixes special and regular channels and repeats a special one. Stock savers disagree
-about it (in memory the newest counts, in SQLite the first); ours does as the one in memory.
+Left out: a list of writes that mixes special and regular channels and repeats a special one. Stock savers
+disagree about it (in memory the newest counts, in SQLite the first); ours does as the one in memory.
 """
 
 from __future__ import annotations

@@ -69,7 +69,9 @@ async def test_the_clone_with_another_allowlist_counts_with_the_original(bench: 
 
 
 def graphs(saver: Any, *, own: bool | None) -> Any:
-    """A parent that calls its subgraph by `invoke()` in an async and in a sync node; each records its thread."""
+    """
+    A parent that calls its subgraph by `invoke()` in an async and in a sync node; each records its thread.
+    """
     threads: list[threading.Thread] = []
 
     def inside(state: State) -> State:

@@ -1,4 +1,7 @@
-"""States under a key: nothing of them can be read in the file, they come back byte by byte, and a turn still costs what it adds."""
+"""
+States under a key: nothing of them can be read in the file, they come back byte by byte, and a turn still
+costs what it adds.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""States in pieces: a step costs what it adds, nothing that is needed is lost, nothing that is not needed stays."""
+"""
+States in pieces: a step costs what it adds, nothing that is needed is lost, nothing that is not needed stays.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
 """A daemon that is killed at a chosen point: ``launcher.py --config … --data-dir … --port …``.
 
-``CRASH_AT=run_finish_if_active:before:2`` in the environment means: SIGKILL to this process when the second operation
-of this name is about to be committed ("before": its statements have been executed, the transaction is open) or right
-after the commit ("after": nobody has been told yet). ``run_checkpoint_apply/merge`` counts only those whose first argument
-begins with that word. The product knows nothing of it: the point is in the writer that
-this program gives to it. ``CRASH_WHEN`` may name a FIFO: at the point, the writer waits until somebody has opened it.
+``CRASH_AT=run_finish_if_active:before:2`` in the environment means: SIGKILL to this process when the second
+operation of this name is about to be committed ("before": its statements have been executed, the transaction
+is open) or right after the commit ("after": nobody has been told yet). ``run_checkpoint_apply/merge`` counts
+only those whose first argument begins with that word. The product knows nothing of it: the point is in the
+writer that this program gives to it. ``CRASH_WHEN`` may name a FIFO: at the point, the writer waits until
+somebody has opened it.
 """
 
 from __future__ import annotations

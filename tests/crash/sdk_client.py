@@ -1,9 +1,11 @@
-"""A user's script: calls the server through the unmodified Python SDK and prints what it gets, a line of JSON a part.
+"""A user's script: calls the server through the unmodified Python SDK and prints what it gets, a line of JSON
+a part.
 
-``sdk_client.py URL ORDERS``: ORDERS is a list of ``{"name", "client": "sync" | "async", "call", "args", "kwargs"}``;
-all are carried out at once. `call` is the name of a method of `client.runs`. Printed lines:
-``{"name", "part": [id, event, data]}`` for a part of a stream, ``{"name", "created": …}`` when the SDK says which run it
-is, and at the end ``{"name", "result"}`` (a loop that has ended: null) or ``{"name", "failure"}``.
+``sdk_client.py URL ORDERS``: ORDERS is a list of ``{"name", "client": "sync" | "async", "call", "args",
+"kwargs"}``; all are carried out at once. `call` is the name of a method of `client.runs`. Printed lines:
+``{"name", "part": [id, event, data]}`` for a part of a stream, ``{"name", "created": …}`` when the SDK says
+which run it is, and at the end ``{"name", "result"}`` (a loop that has ended: null) or ``{"name",
+"failure"}``.
 """
 
 from __future__ import annotations

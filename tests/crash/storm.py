@@ -1,7 +1,8 @@
 """Twelve clients, and a daemon that is killed again and again at random moments: what must hold all the same.
 
-A client tells stories, one after another: a thread, a run or two on it, followed as both SDKs follow (by `Location` and
-the last id seen) until they have ended. `Storm.rage` kills meanwhile; `Storm.judge` looks at everything afterwards.
+A client tells stories, one after another: a thread, a run or two on it, followed as both SDKs follow (by
+`Location` and the last id seen) until they have ended. `Storm.rage` kills meanwhile; `Storm.judge` looks at
+everything afterwards.
 """
 
 from __future__ import annotations
@@ -206,7 +207,9 @@ class Storm:
     async def _created(
         self, kind: str, thread_id: str | None, body: dict[str, Any], first: int, *, how: str = "stream"
     ) -> Followed | None:
-        """Create a run; None if the answer was lost (then nobody may rely on it, and its thread is left alone)."""
+        """
+        Create a run; None if the answer was lost (then nobody may rely on it, and its thread is left alone).
+        """
         place = "" if thread_id is None else f"/threads/{thread_id}"
         path = f"{place}/runs/{how}".rstrip("/")
         steps = body["input"]["steps"] if "input" in body else 0
@@ -347,7 +350,9 @@ class Storm:
         assert thread["status"] == ("interrupted" if waiting else "idle"), thread_id
 
     async def _nothing_is_left(self) -> None:
-        """Runs whose answer was lost may still be at work; then no run, no slot and no busy thread is left."""
+        """
+        Runs whose answer was lost may still be at work; then no run, no slot and no busy thread is left.
+        """
         deadline = time.monotonic() + 60
         active = "SELECT run_id, status, attempt, strikes FROM runs WHERE ended_at IS NULL"
         while self.served.rows(active):
@@ -375,7 +380,9 @@ def _patience() -> aiohttp.ClientTimeout:
 
 
 def overlaps(lines: list[str]) -> list[str]:
-    """Return what a witness file tells of executions of one node of a run that took place at the same time."""
+    """
+    Return what a witness file tells of executions of one node of a run that took place at the same time.
+    """
     found = [line for line in lines if "OVERLAP" in line]
     intervals: defaultdict[tuple[str, str], list[list[int]]] = defaultdict(list)
     for line in lines:

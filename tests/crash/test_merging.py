@@ -1,4 +1,7 @@
-"""Runs that are merged into the one that executes, over daemons that are killed before and after each part of it."""
+"""
+Runs that are merged into the one that executes, over daemons that are killed before and after each part of
+it.
+"""
 
 from __future__ import annotations
 

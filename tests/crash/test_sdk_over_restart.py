@@ -1,4 +1,6 @@
-"""The unmodified Python SDK over a daemon that ends and is started again: its loops go on and miss nothing."""
+"""
+The unmodified Python SDK over a daemon that ends and is started again: its loops go on and miss nothing.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +125,8 @@ async def test_a_stream_survives_a_kill_right_after_its_run_was_accepted(
     await served.start(crash_at=f"append:{when}:1", crash_when=gate)
     thread_id = await served.thread()
     async with scripts.Script(served.url, [walk("it", client, "stream", thread_id, 5)]) as script:
-        # A run begins before its record is on the disk: without the gate its first events may be there before the head.
+        # A run begins before its record is on the disk: without the gate its first events may be there before
+        # the head.
         await script.until(lambda: script.calls["it"].created, "the head of the answer")
         (await asyncio.to_thread(gate.open, "wb")).close()
         await served.crashed()
@@ -137,7 +140,9 @@ async def test_a_stream_survives_a_kill_right_after_its_run_was_accepted(
 
 @pytest.mark.parametrize("path", ["/threads/{}/runs/stream", "/runs/stream"])
 async def test_a_client_that_was_cut_before_its_first_event_misses_nothing(make: Make, path: str) -> None:
-    """Its run was delayed, and has ended when it comes back: with the Location and the id that it was given."""
+    """
+    Its run was delayed, and has ended when it comes back: with the Location and the id that it was given.
+    """
     served = make()
     await served.start()
     body = {

@@ -1,4 +1,7 @@
-"""Clients at work while daemon and workers are killed at random: nothing is lost, stuck, or executed twice at once."""
+"""
+Clients at work while daemon and workers are killed at random: nothing is lost, stuck, or executed twice at
+once.
+"""
 
 from __future__ import annotations
 

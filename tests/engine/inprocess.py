@@ -1,9 +1,9 @@
 """The whole engine inside the test process: real SQLite, real channel, real graphs, but no worker processes.
 
-`opened` yields a `Daemon`: the services of `gatewayd.app` with workers that live here. Each worker is the product's
-`worker.core.Core` on two socketpairs, in a thread with an event loop of its own (one that shared the daemon's would
-stop it whenever a graph blocks, and could never wait for a commit). It starts in milliseconds; the project's modules
-are imported once for all of them.
+`opened` yields a `Daemon`: the services of `gatewayd.app` with workers that live here. Each worker is the
+product's `worker.core.Core` on two socketpairs, in a thread with an event loop of its own (one that shared
+the daemon's would stop it whenever a graph blocks, and could never wait for a commit). It starts in
+milliseconds; the project's modules are imported once for all of them.
 
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         ended = await daemon.finish(inprocess.request("walk", thread_id=ids.new_id(), input={"steps": 3}))
@@ -16,12 +16,14 @@ A machine that dies:
         daemon.writer.crash_after(3)             # three more operations of runs are stored, then nothing is
         await daemon.create(request)
         await daemon.writer.crashed.wait()
-        daemon.abandon()                         # workers are killed, the services dropped without another word
+        daemon.abandon()                         # workers are killed, the services dropped without another
+                                                 word
     async with inprocess.opened(tmp_path, PROJECT) as daemon:    # the next boot on the same file
         ...
 
-What is not like a process: a killed worker stores, sends and hears nothing any more, but user code that it was executing
-in a thread runs on to its next call of the saver; ``os._exit`` ends the tests; and the environment of the order is not set.
+What is not like a process: a killed worker stores, sends and hears nothing any more, but user code that it
+was executing in a thread runs on to its next call of the saver; ``os._exit`` ends the tests; and the
+environment of the order is not set.
 """
 
 from __future__ import annotations
@@ -68,7 +70,10 @@ JOIN_S = 10.0
 
 
 LOADING = threading.Lock()
-"""Held while a worker imports the project: the modules are shared here, and importing them was not made for threads."""
+"""
+Held while a worker imports the project: the modules are shared here, and importing them was not made for
+threads.
+"""
 
 
 # workers
@@ -231,7 +236,9 @@ class CrashingWriter(writing.Writer):
     )
 
     def crash_when(self, fatal: Callable[[Callable[..., Any], tuple[Any, ...]], bool]) -> None:
-        """Die at the first operation `(function, args)` of which `fatal` is true: it is not stored any more."""
+        """
+        Die at the first operation `(function, args)` of which `fatal` is true: it is not stored any more.
+        """
         self._fatal = fatal
 
     def crash_after(self, count: int) -> None:
@@ -305,7 +312,10 @@ class Daemon:
         return state
 
     def abandon(self) -> None:
-        """Drop it as a crash of the machine does: nothing is handed back, ended or stored when the context is left."""
+        """
+        Drop it as a crash of the machine does: nothing is handed back, ended or stored when the context is
+        left.
+        """
         if isinstance(self.writer, CrashingWriter):
             self.writer.crashed.set()
         self.abandoned = True
@@ -325,11 +335,12 @@ async def opened(
     run_workers: int = 1,
     **overrides: Any,
 ) -> AsyncIterator[Daemon]:
-    """Yield a daemon on `data_dir` that serves the project at `config` (a langgraph.json); `overrides` are settings.
+    """Yield a daemon on `data_dir` that serves the project at `config` (a langgraph.json); `overrides` are
+    settings.
 
-    The service worker has loaded the project when it yields; runs that were pending may be at work already. Several in
-    a row on one directory are several boots. `workers` are given by tests that need them before. What a boot that has
-    stopped in order leaves behind must satisfy the invariants.
+    The service worker has loaded the project when it yields; runs that were pending may be at work already.
+    Several in a row on one directory are several boots. `workers` are given by tests that need them before.
+    What a boot that has stopped in order leaves behind must satisfy the invariants.
     """
     options, served = _configured(data_dir, config, {"workers": run_workers, **overrides})
     workers = workers or Workers()
@@ -391,7 +402,10 @@ def request(
     keep_thread: bool = False,
     **kwargs: Any,
 ) -> RunRequest:
-    """Return what the API makes of a request; `kwargs` are `interrupt_before`, `durability`, `subgraphs`, … of the run."""
+    """
+    Return what the API makes of a request; `kwargs` are `interrupt_before`, `durability`, `subgraphs`, … of
+    the run.
+    """
     defaults: dict[str, Any] = {
         "interrupt_before": None,
         "interrupt_after": None,

@@ -1,4 +1,7 @@
-"""An answer answers the question for which it was given, and no other (design §4, "answers are bound to questions")."""
+"""
+An answer answers the question for which it was given, and no other (design §4, "answers are bound to
+questions").
+"""
 
 from __future__ import annotations
 

@@ -68,7 +68,10 @@ def deadline_s(graph: str) -> float:
 
 
 def told() -> Iterator[list[Any]]:
-    """Yield the lists in which the project's modules, under whatever names they were loaded, look for who is told."""
+    """
+    Yield the lists in which the project's modules, under whatever names they were loaded, look for who is
+    told.
+    """
     for module in list(sys.modules.values()):
         if getattr(module, "__file__", None) == str(STUBBORN.parent / "stubborn.py"):
             yield vars(module)["WAITS"]

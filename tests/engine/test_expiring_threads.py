@@ -1,4 +1,7 @@
-"""Threads whose time is over, with real graphs: deleted, or cut to their latest states, unless somebody works on them."""
+"""
+Threads whose time is over, with real graphs: deleted, or cut to their latest states, unless somebody works on
+them.
+"""
 
 from __future__ import annotations
 

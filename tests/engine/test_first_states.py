@@ -1,4 +1,7 @@
-"""Threads that are made with states are like threads on which the same was done step by step; or they are not made."""
+"""
+Threads that are made with states are like threads on which the same was done step by step; or they are not
+made.
+"""
 
 from __future__ import annotations
 

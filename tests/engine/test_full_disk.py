@@ -1,7 +1,9 @@
-"""A disk that fills while everything is at work: what was acknowledged stays, what is refused says so, and it passes.
+"""A disk that fills while everything is at work: what was acknowledged stays, what is refused says so, and it
+passes.
 
-The disk is SQLite's own limit of pages (the same error as from the file system), so that it can be as full as a test wants.
-What is beside the database file (its log, the disk itself) is tried with a real file system in tests/processes.
+The disk is SQLite's own limit of pages (the same error as from the file system), so that it can be as full as
+a test wants. What is beside the database file (its log, the disk itself) is tried with a real file system in
+tests/processes.
 """
 
 from __future__ import annotations
@@ -97,7 +99,8 @@ async def test_runs_beside_each_other_on_a_full_disk_all_end_and_those_that_fail
         await until(daemon, lambda: "full" in caplog.text or (large.ended is not None and large.ended.done()))
         await limit(daemon, None)
         ends = [await each.ended for each in (large, *small) if each.ended is not None]
-        # How full the disk is when each of them comes to it is not ours to say; none hangs, and what fails says why.
+        # How full the disk is when each of them comes to it is not ours to say; none hangs, and what fails
+        # says why.
         assert len(ends) == 4
         assert all(end.status == "success" or "full" in str(end.error) for end in ends)
         await sound(daemon)

@@ -1,4 +1,7 @@
-"""Every task and thread that is meant to live as long as the daemon goes on after an error, and health sees one that doesn't."""
+"""
+Every task and thread that is meant to live as long as the daemon goes on after an error, and health sees one
+that doesn't.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,10 @@ OTHER_THREADS = (
     "embeddings",
     "pytest",
 )
-"""Those of aiosqlite and of pools, which pass on what goes wrong in them to whoever has asked; and those of workers."""
+"""
+Those of aiosqlite and of pools, which pass on what goes wrong in them to whoever has asked; and those of
+workers.
+"""
 
 
 @pytest.fixture(autouse=True)

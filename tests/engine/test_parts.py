@@ -1,4 +1,6 @@
-"""Whole states in parts, from the graph to the client and to the end of everything, through a whole daemon."""
+"""
+Whole states in parts, from the graph to the client and to the end of everything, through a whole daemon.
+"""
 
 from __future__ import annotations
 
@@ -242,7 +244,9 @@ async def test_an_update_tells_of_a_large_state_and_stores_it_once(tmp_path: Pat
 async def test_a_run_whose_pieces_are_not_there_ends_with_its_state_computed_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pieces go with an event that was not stored; the end that relies on them must not wait for them for ever."""
+    """
+    Pieces go with an event that was not stored; the end that relies on them must not wait for them for ever.
+    """
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         real, lost = store.Storage.events_append, []
 

@@ -1,8 +1,8 @@
 """Whatever the instant at which the machine dies, the run ends as if nothing had happened (design §4).
 
-For each kind of run: what its worker has the daemon store is recorded in an undisturbed run. Then, for every n, a copy
-of the database as it was when the run was accepted gets the run's start and the first n of these operations, and the
-next boot on it must bring the run to the same end.
+For each kind of run: what its worker has the daemon store is recorded in an undisturbed run. Then, for every
+n, a copy of the database as it was when the run was accepted gets the run's start and the first n of these
+operations, and the next boot on it must bring the run to the same end.
 """
 
 from __future__ import annotations
@@ -72,7 +72,10 @@ async def questions(daemon: inprocess.Daemon, thread_id: str) -> dict[str, str]:
 
 
 def asked(graph: str, *answers: str, **how: Any) -> Prepare:
-    """Return the preparation of a run that gives the last of `answers`, each the answer to a question of its own run."""
+    """
+    Return the preparation of a run that gives the last of `answers`, each the answer to a question of its own
+    run.
+    """
 
     async def prepare(daemon: inprocess.Daemon, thread_id: str) -> RunRequest:
         await daemon.finish(
@@ -443,7 +446,10 @@ def attempts(records: Sequence[Record]) -> list[int]:
 
 
 def faults_of_log(stored: Sequence[Record], records: Sequence[Record], whole: Sequence[Record]) -> list[str]:
-    """Return what a reader of the run's stream would complain about; `stored` is what it had before the machine died."""
+    """
+    Return what a reader of the run's stream would complain about; `stored` is what it had before the machine
+    died.
+    """
     faults = []
     numbers = [record.seq for record in records]
     if any(later <= earlier for earlier, later in pairwise(numbers)):
@@ -499,7 +505,10 @@ async def recorded(prepare: Prepare, folder: Path) -> Recording:
 
 
 def died_after(recording: Recording, n: int, data_dir: Path) -> list[Record]:
-    """Make a data directory as it is when the machine dies after the run's n-th operation; return the run's records."""
+    """
+    Make a data directory as it is when the machine dies after the run's n-th operation; return the run's
+    records.
+    """
     shutil.copytree(recording.accepted, data_dir)
     connection = database.connect(data_dir / app.DATABASE)
     connection.execute("BEGIN")
@@ -595,9 +604,9 @@ def report(recording: Recording, failed: dict[int, list[str]]) -> str:
     return "\n".join(["", *story, *lines])
 
 
-# The same with real deaths: the worker is at work when the daemon, or the worker alone, is struck. What it has sent by
-# then is not always a prefix of what was recorded: nodes beside each other end in another order, events are packed
-# otherwise.
+# The same with real deaths: the worker is at work when the daemon, or the worker alone, is struck. What it
+# has sent by then is not always a prefix of what was recorded: nodes beside each other end in another order,
+# events are packed otherwise.
 
 MOST = 60
 """More operations than any of these runs has."""

@@ -1,4 +1,6 @@
-"""Protocol v2 over the whole engine: real graphs, the API's own handlers, SQLite, and crashes at chosen points."""
+"""
+Protocol v2 over the whole engine: real graphs, the API's own handlers, SQLite, and crashes at chosen points.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What updates of a state leave is what a graph with langgraph's own saver in memory has after the same updates."""
+"""
+What updates of a state leave is what a graph with langgraph's own saver in memory has after the same updates.
+"""
 
 from __future__ import annotations
 

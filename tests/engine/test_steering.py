@@ -1,4 +1,6 @@
-"""Runs that wait are merged into the one that executes, at a step where no message waits for a tool's answer."""
+"""
+Runs that wait are merged into the one that executes, at a step where no message waits for a tool's answer.
+"""
 
 from __future__ import annotations
 

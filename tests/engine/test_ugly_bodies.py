@@ -1,7 +1,8 @@
 """Every place inside every body and query, with values that nobody means: none may end in a 5xx.
 
-The API's description does not tell what is looked into below a field that takes any object, so schemathesis does not go
-there. `BODIES` does: each is a valid request, written so deep that every key a handler looks up is in it.
+The API's description does not tell what is looked into below a field that takes any object, so schemathesis
+does not go there. `BODIES` does: each is a valid request, written so deep that every key a handler looks up
+is in it.
 """
 
 from __future__ import annotations

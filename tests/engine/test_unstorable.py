@@ -1,4 +1,6 @@
-"""A state that can't be stored fails a run on a thread by name; a stateless run goes on, and would begin again."""
+"""
+A state that can't be stored fails a run on a thread by name; a stateless run goes on, and would begin again.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The packaged program as a process: a copy of the repository to install from, and a server that is started and ended."""
+"""
+The packaged program as a process: a copy of the repository to install from, and a server that is started and
+ended.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What setup.cfg says agrees with the tree: its lists are written by hand, because discovery would miss `migrations`."""
+"""
+What setup.cfg says agrees with the tree: its lists are written by hand, because discovery would miss
+`migrations`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Every block of commands in the README is pasted as it stands (but for the port) and does what is said beside it.
+"""Every block of commands in the README is pasted as it stands (but for the port) and does what is said
+beside it.
 
 A block that no test here knows fails the first test, so that the README can't get ahead of the program.
 """
@@ -43,7 +44,9 @@ pytestmark = pytest.mark.xdist_group("readme")  # one fresh environment for all
 
 @functools.cache
 def blocks() -> dict[str, str]:
-    """The README's blocks by the names of `BLOCKS`; those that none of them fits have their own text as name."""
+    """
+    The README's blocks by the names of `BLOCKS`; those that none of them fits have their own text as name.
+    """
     document = publish_doctree(
         (ROOT / "README.rst").read_text("utf-8"), settings_overrides={"report_level": 2}
     )

@@ -24,7 +24,10 @@ Tell = Callable[[daemon.Daemon], story.Story]
 
 @pytest.fixture
 async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
-    """Start a daemon: `await serve(workers=2, drain_s=1)`, settings by their names; killed when the test is over."""
+    """
+    Start a daemon: `await serve(workers=2, drain_s=1)`, settings by their names; killed when the test is
+    over.
+    """
     served_here: list[daemon.Daemon] = []
     async with AsyncExitStack() as stack:
 

@@ -1,4 +1,5 @@
-"""A real daemon for tests: started, watched, signalled, killed and started again on the same data directory and port.
+"""A real daemon for tests: started, watched, signalled, killed and started again on the same data directory
+and port.
 
     async with daemon.Daemon(project, tmp_path / "data", {"GATEWAYD_DRAIN_S": "1"}) as served:
         await served.start()          # returns when "serving" has been printed
@@ -7,8 +8,8 @@
         await served.wait()           # its exit code
         await served.start()          # the next boot
 
-Both output streams go to files that go on growing through all boots (`log`, `printed`). Leaving the block kills what
-is left of the daemon and of every worker it has had.
+Both output streams go to files that go on growing through all boots (`log`, `printed`). Leaving the block
+kills what is left of the daemon and of every worker it has had.
 """
 
 from __future__ import annotations

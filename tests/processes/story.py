@@ -125,7 +125,10 @@ class Story:
         return bad
 
     def repeated(self, stood: Stood, steps: int, deaths: int) -> set[int]:
-        """Return which steps of graph `steps` were begun again, in no more than one row for each death of a worker."""
+        """
+        Return which steps of graph `steps` were begun again, in no more than one row for each death of a
+        worker.
+        """
         again: list[int] = []
         for number in range(steps):
             begun = self.count(stood, f"step{number} start")

@@ -1,4 +1,7 @@
-"""A run that blocks its worker's event loop costs the others some seconds, no strike, and no step that is executed twice at once."""
+"""
+A run that blocks its worker's event loop costs the others some seconds, no strike, and no step that is
+executed twice at once.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Crons of a real daemon that is killed: each date has one run, and what was missed is caught up with once."""
+"""
+Crons of a real daemon that is killed: each date has one run, and what was missed is caught up with once.
+"""
 
 from __future__ import annotations
 

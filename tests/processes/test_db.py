@@ -1,4 +1,6 @@
-"""The commands for the database, as an operator uses them: beside a daemon that runs, and before and after it."""
+"""
+The commands for the database, as an operator uses them: beside a daemon that runs, and before and after it.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ async def command(*arguments: str, code: int = 0) -> str:
 
 
 async def stock(path: Path) -> dict[str, Any]:
-    """Make the database of a stock saver with two threads; return the states of both as the graphs show them."""
+    """
+    Make the database of a stock saver with two threads; return the states of both as the graphs show them.
+    """
     from tests.engine.project import kinds_of_runs
 
     states: dict[str, Any] = {}

@@ -1,4 +1,7 @@
-"""The project is loaded in the main thread before any loop runs, and nothing is accepted that a failed load would lose."""
+"""
+The project is loaded in the main thread before any loop runs, and nothing is accepted that a failed load
+would lose.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Another program holds the lock of a serving daemon's database for longer than anybody waits: nothing is lost by it."""
+"""
+Another program holds the lock of a serving daemon's database for longer than anybody waits: nothing is lost
+by it.
+"""
 
 from __future__ import annotations
 

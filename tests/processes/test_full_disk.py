@@ -1,4 +1,7 @@
-"""A file system that is really full, under a daemon with real workers: a small one that the test mounts, if it may."""
+"""
+A file system that is really full, under a daemon with real workers: a small one that the test mounts, if it
+may.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ WORD = "x" * 100_000
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 40 MiB, of which 28 are taken by the file `ballast`: more than the log, which is copied once more."""
+    """
+    A disk of 40 MiB, of which 28 are taken by the file `ballast`: more than the log, which is copied once
+    more.
+    """
     mounted = tmp_path / "disk"
     mounted.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(mounted)]

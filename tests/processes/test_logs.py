@@ -1,4 +1,7 @@
-"""What an operator reads: user code's prints and records with the ids of run and request, and a line per request."""
+"""
+What an operator reads: user code's prints and records with the ids of run and request, and a line per
+request.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Workers that are replaced while a daemon serves: by a reload, after a number of runs, and for what they do."""
+"""
+Workers that are replaced while a daemon serves: by a reload, after a number of runs, and for what they do.
+"""
 
 from __future__ import annotations
 

@@ -389,7 +389,10 @@ class Boots:
     now: int = START
 
     async def start(self, *, on_restart: str = "resume", **options: Any) -> Engine:
-        """Begin a boot: the one before, if it still runs, is dropped as by `kill -9` after its writer was flushed."""
+        """
+        Begin a boot: the one before, if it still runs, is dropped as by `kill -9` after its writer was
+        flushed.
+        """
         await self.kill()
         storage = await store.Storage.open(self.path, START, os.getpid(), "test")
         await storage.system_assistants_sync({"chat": None}, START)

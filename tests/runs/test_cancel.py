@@ -1,4 +1,6 @@
-"""Cancelling and deleting: stored before it is answered, carried out once, whatever else happens at the moment."""
+"""
+Cancelling and deleting: stored before it is answered, carried out once, whatever else happens at the moment.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Between the commit of a promise and its sync: what ends in this time is heard of, and a sync that fails loses nobody."""
+"""
+Between the commit of a promise and its sync: what ends in this time is heard of, and a sync that fails loses
+nobody.
+"""
 
 from __future__ import annotations
 

@@ -28,7 +28,10 @@ START = 1_700_000_000_000_000
 
 @define(eq=False)
 class Desk:
-    """Asks for operations one by one, each in a transaction of its own, at a clock that moves with every request."""
+    """
+    Asks for operations one by one, each in a transaction of its own, at a clock that moves with every
+    request.
+    """
 
     connection: sqlite3.Connection
     now: int = START
@@ -192,7 +195,9 @@ class Desk:
         return self.connection.execute(sql, parameters).fetchall()
 
     def rows_of(self, thread_id: str) -> dict[str, int]:
-        """Number of rows of a thread in every table that goes with threads; what is owed to webhooks does not."""
+        """
+        Number of rows of a thread in every table that goes with threads; what is owed to webhooks does not.
+        """
         return {
             table: self.fetch(f"SELECT count(*) FROM {table} WHERE thread_id = ?", thread_id)[0][0]
             for (table,) in self.fetch(

@@ -1,4 +1,7 @@
-"""What SQLite refuses reaches its callers as an error of ours, and a foreign lock holds nobody up for longer than need be."""
+"""
+What SQLite refuses reaches its callers as an error of ours, and a foreign lock holds nobody up for longer
+than need be.
+"""
 
 from __future__ import annotations
 

@@ -35,7 +35,10 @@ objects = strategies.dictionaries(texts, documents, max_size=3)
 
 
 def contains(have: Any, wanted: Any) -> bool:
-    """Whether a value contains another: objects by their keys, lists by their items, everything else if it is equal."""
+    """
+    Whether a value contains another: objects by their keys, lists by their items, everything else if it is
+    equal.
+    """
     match wanted:
         case None | bool() | str():
             return type(have) is type(wanted) and have == wanted

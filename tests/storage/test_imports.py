@@ -1,4 +1,7 @@
-"""Threads from elsewhere: shown when they are whole, passed over when they are there, taken up again when cut short."""
+"""
+Threads from elsewhere: shown when they are whole, passed over when they are there, taken up again when cut
+short.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A damaged database: it does not start, and once it is seen to be damaged it is read, but not written any more."""
+"""
+A damaged database: it does not start, and once it is seen to be damaged it is read, but not written any more.
+"""
 
 from __future__ import annotations
 

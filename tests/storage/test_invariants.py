@@ -1,4 +1,7 @@
-"""The checker of invariants finds what is wrong, each thing by its name, and nothing in what the operations leave."""
+"""
+The checker of invariants finds what is wrong, each thing by its name, and nothing in what the operations
+leave.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +79,9 @@ def test_the_table_itself_refuses_a_second_running_run_of_a_thread(desk: Any) ->
 
 @pytest.mark.parametrize("seed", range(12))
 def test_whatever_operations_come_in_whatever_order_the_invariants_hold(desk: Any, seed: int) -> None:
-    """Every run moves along the picture in `states`, and every thread's status is what follows from its runs."""
+    """
+    Every run moves along the picture in `states`, and every thread's status is what follows from its runs.
+    """
     dice = random.Random(seed)
     ids_ = [desk.thread() for _ in range(3)]
     last: dict[str, str] = {}

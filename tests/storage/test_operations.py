@@ -1,4 +1,6 @@
-"""Operations on threads: they take the slot like a run, and what they store is there at once or not at all."""
+"""
+Operations on threads: they take the slot like a run, and what they store is there at once or not at all.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Whole states in parts: read as they were, freed when nothing has them, never stored without their pieces."""
+"""
+Whole states in parts: read as they were, freed when nothing has them, never stored without their pieces.
+"""
 
 from __future__ import annotations
 

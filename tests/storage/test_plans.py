@@ -221,7 +221,9 @@ async def test_no_read_of_a_request_reads_a_whole_table(
 
 
 def searches(thread_id: str) -> list[dict[str, Any]]:
-    """Return searches of every kind: each way in which the planner finds candidates, each order, each status."""
+    """
+    Return searches of every kind: each way in which the planner finds candidates, each order, each status.
+    """
     filtered: list[dict[str, Any]] = [
         {},
         {"ids": [thread_id]},

@@ -52,7 +52,9 @@ stored_threads = strategies.lists(
 
 
 def put(connection: sqlite3.Connection, *rows: Any) -> list[Thread]:
-    """Store threads of (metadata, values, status, times), some of them deleted or hidden, and return the others."""
+    """
+    Store threads of (metadata, values, status, times), some of them deleted or hidden, and return the others.
+    """
     made = []
     for n, (metadata, values, status, times) in enumerate(rows):
         thread_id = ids.system_assistant_id(f"{n}")

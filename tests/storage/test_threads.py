@@ -35,7 +35,10 @@ def furnished(desk: Any, *, rows: int = 3) -> str:
 
 
 def sweep(desk: Any, thread_id: str, rows: int) -> int:
-    """Sweep to the end and return the number of steps; each removes at most `rows`, and all but the last something."""
+    """
+    Sweep to the end and return the number of steps; each removes at most `rows`, and all but the last
+    something.
+    """
     steps = 1
     before = sum(desk.rows_of(thread_id).values())
     while not threads.thread_sweep_step(desk.connection, thread_id, rows):

@@ -1,4 +1,7 @@
-"""The write-ahead log stays short: beside readers that overlap, after one that took long, and when nothing happens."""
+"""
+The write-ahead log stays short: beside readers that overlap, after one that took long, and when nothing
+happens.
+"""
 
 from __future__ import annotations
 

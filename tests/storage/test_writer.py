@@ -46,7 +46,9 @@ LOOKS = {"PRAGMA page_count", "PRAGMA freelist_count"}
 
 @contextmanager
 def held(writer: writing.Writer) -> Iterator[None]:
-    """Keep the writer's thread busy with one operation: what is asked for inside waits and makes one batch."""
+    """
+    Keep the writer's thread busy with one operation: what is asked for inside waits and makes one batch.
+    """
     entered, leave = threading.Event(), threading.Event()
 
     def busy(connection: sqlite3.Connection) -> None:

@@ -20,7 +20,9 @@ THREAD = "thread"
 
 @define(eq=False)
 class Gated:
-    """Storage as the hub sees it: with `stopping` every reading stops before it looks and before it answers."""
+    """
+    Storage as the hub sees it: with `stopping` every reading stops before it looks and before it answers.
+    """
 
     storage: store.Storage
     stopping: bool = False

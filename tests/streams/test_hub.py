@@ -208,7 +208,9 @@ async def test_numbers_that_are_missing_in_the_log_hold_nobody_up(bench: Any) ->
 async def test_under_any_schedule_every_reader_sees_every_event_of_its_run_once(
     bench: Any, seed: int, budget: int, run_id: str | None
 ) -> None:
-    """Commits, publications, the two halves of every reading, joins and nudges in an order drawn by chance."""
+    """
+    Commits, publications, the two halves of every reading, joins and nudges in an order drawn by chance.
+    """
     chance = random.Random(seed)
     bench.hub.budget = budget
     bench.gated.stopping = True
@@ -433,7 +435,10 @@ async def test_the_cursors_of_a_forgotten_thread_return_and_no_new_one_gets_what
 
 
 async def test_a_page_that_is_read_while_the_thread_is_deleted_is_shown_to_nobody(bench: Any) -> None:
-    """Interleaving: the page has been read, of the thread or already of the one under its id, when the reader parts."""
+    """
+    Interleaving: the page has been read, of the thread or already of the one under its id, when the reader
+    parts.
+    """
     await bench.emit()
     bench.gated.stopping = True
     with bench.cursor() as cursor:

@@ -1,4 +1,7 @@
-"""Records as protocol v2 shows them: envelopes, ids, filters, and the views of either protocol's runs in the other."""
+"""
+Records as protocol v2 shows them: envelopes, ids, filters, and the views of either protocol's runs in the
+other.
+"""
 
 from __future__ import annotations
 

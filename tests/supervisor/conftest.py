@@ -1,4 +1,7 @@
-"""A supervisor on workers that are played: real sockets and frames, but what answers at the other end is the test."""
+"""
+A supervisor on workers that are played: real sockets and frames, but what answers at the other end is the
+test.
+"""
 
 from __future__ import annotations
 
@@ -111,7 +114,10 @@ class Process:
 
 @define(eq=False)
 class Scene:
-    """A supervisor, its workers' processes in the order of their starts, and what it tells the owner of the runs."""
+    """
+    A supervisor, its workers' processes in the order of their starts, and what it tells the owner of the
+    runs.
+    """
 
     supervisor: supervisor.Supervisor
     processes: list[Process] = field(factory=list)

@@ -1,4 +1,7 @@
-"""A worker whose event loop does not turn: who takes its place, what it gives back, and when it is killed for the others."""
+"""
+A worker whose event loop does not turn: who takes its place, what it gives back, and when it is killed for
+the others.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def blocked(start: Any, *runs: str, for_s: float = 1e6) -> tuple[Any, Any, worker.Worker]:
-    """Return a scene, the process of its run worker, which has these runs and has not turned for so long, and the worker."""
+    """
+    Return a scene, the process of its run worker, which has these runs and has not turned for so long, and
+    the worker.
+    """
     scene = await start(blocked_s=1000.0)
     played = scene.of("run-1")[-1]
     each = scene.at(played)

@@ -1,4 +1,6 @@
-"""A reload as the supervisor does it: who loads first, who is replaced when, and what stays when that fails."""
+"""
+A reload as the supervisor does it: who loads first, who is replaced when, and what stays when that fails.
+"""
 
 from __future__ import annotations
 

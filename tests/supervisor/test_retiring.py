@@ -1,4 +1,6 @@
-"""A worker that is retired: its runs leave it, another takes its place, and nobody waits for what will not come."""
+"""
+A worker that is retired: its runs leave it, another takes its place, and nobody waits for what will not come.
+"""
 
 from __future__ import annotations
 

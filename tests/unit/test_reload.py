@@ -1,4 +1,6 @@
-"""Who asks for a reload learns how it went, or why there is nobody to ask. The daemon is played in this process."""
+"""
+Who asks for a reload learns how it went, or why there is nobody to ask. The daemon is played in this process.
+"""
 
 from __future__ import annotations
 

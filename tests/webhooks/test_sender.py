@@ -360,7 +360,9 @@ async def test_what_is_connected_to_is_the_address_that_was_checked(bench: Any, 
 async def test_an_address_is_judged_by_the_rules_of_the_moment_also_on_a_host_that_was_just_posted_to(
     bench: Any, receiver: Receiver
 ) -> None:
-    """A reload may have changed the rules; a kept connection, or a connector with the old ones, would not know."""
+    """
+    A reload may have changed the rules; a kept connection, or a connector with the old ones, would not know.
+    """
     here = await bench()
     receiver.url = receiver.url.replace("127.0.0.1", "named.test")
     here.sender.policy = policy.Policy(rules=WebhookRules(loopback=True), resolve=_always("127.0.0.1"))

@@ -10,7 +10,9 @@ from tests.wire.scenario import scenario
 
 
 async def fresh(c: Conversation, last: str, **body: Any) -> str:
-    """Create an assistant under a fixed id, without what an earlier scenario has left of it; return its path."""
+    """
+    Create an assistant under a fixed id, without what an earlier scenario has left of it; return its path.
+    """
     assistant = f"0a0a0a0a-0000-4000-8000-0000000a55{last}"
     await c.ask("DELETE", f"/assistants/{assistant}", record=False)
     await c.post("/assistants", {"graph_id": "countdown", "assistant_id": assistant, **body}, record=False)

@@ -1,7 +1,8 @@
 """Scenarios: protocol v2, its commands and the events of its runs, channel by channel.
 
-Events are written down by channel, since the order between channels is gatewayd's own where it matters: questions and the
-end of a run come last, with what ends it. Of ids only those are shown that the server composes itself.
+Events are written down by channel, since the order between channels is gatewayd's own where it matters:
+questions and the end of a run come last, with what ends it. Of ids only those are shown that the server
+composes itself.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ ENDS: Final = {"completed", "failed", "interrupted"}
 LONG: Final = {"left": 30, "pause": 0.5, "seen": ["one"]}
 SHORT: Final = {"left": 3, "pause": 0.5, "seen": ["one"]}
 QUIET_S: Final = 1.0
-"""How long nothing must come after the end of a run: the reference sends the last state of one that asks behind it."""
+"""
+How long nothing must come after the end of a run: the reference sends the last state of one that asks behind
+it.
+"""
 
 
 async def command(c: Conversation, thread: str, method: str, **params: Any) -> Any:
@@ -35,7 +39,9 @@ async def command(c: Conversation, thread: str, method: str, **params: Any) -> A
 async def events(
     c: Conversation, thread: str, ends: int, *, after: int | None = None, **asked: Any
 ) -> dict[str, list[Any]]:
-    """Write down a thread's events up to so many ends of runs, by channel; `after`: from behind this number."""
+    """
+    Write down a thread's events up to so many ends of runs, by channel; `after`: from behind this number.
+    """
     step, found = await read(c, thread, ends, after=after, **asked)
     c.steps.append(step)
     return found

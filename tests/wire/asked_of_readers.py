@@ -1,4 +1,7 @@
-"""Scenarios: several clients that read one thread: joiners, thread streams, and what others do to the run they read."""
+"""
+Scenarios: several clients that read one thread: joiners, thread streams, and what others do to the run they
+read.
+"""
 
 from __future__ import annotations
 

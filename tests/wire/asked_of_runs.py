@@ -1,4 +1,6 @@
-"""Scenarios: runs as records, their creation, cancelling, queueing, joining, waiting and answering questions."""
+"""
+Scenarios: runs as records, their creation, cancelling, queueing, joining, waiting and answering questions.
+"""
 
 from __future__ import annotations
 

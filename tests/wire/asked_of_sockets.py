@@ -18,8 +18,8 @@ async def socket(c: Conversation, path: str, *said: Any, ends: tuple[int, ...] =
     """
     Say one thing after the other, each when the one before has been answered; return the events, by channel.
 
-    After the n-th so many ends of runs are waited for as `ends` says. What is no bytes is sent as JSON; `"respond"`
-    stands for the answer to the question that came last. Answers are written down in their order.
+    After the n-th so many ends of runs are waited for as `ends` says. What is no bytes is sent as JSON;
+    `"respond"` stands for the answer to the question that came last. Answers are written down in their order.
     """
     found: dict[str, list[Any]] = {}
     answers: list[Any] = []

@@ -1,4 +1,6 @@
-"""Scenarios: the long-term store, with and without its semantic index, and what the server counts of itself."""
+"""
+Scenarios: the long-term store, with and without its semantic index, and what the server counts of itself.
+"""
 
 from __future__ import annotations
 

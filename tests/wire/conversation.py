@@ -1,9 +1,10 @@
 """
 A conversation with a server, written down: what was asked, and status, headers and body of each answer.
 
-A scenario talks through `Conversation`, to the reference when it is recorded and to gatewayd when it is compared. What
-it needs only to get there is asked with `record=False`. What differs from one time to the next (ids, times, versions)
-is replaced when the conversation is written down; an id that comes twice in an answer gets the same name twice.
+A scenario talks through `Conversation`, to the reference when it is recorded and to gatewayd when it is
+compared. What it needs only to get there is asked with `record=False`. What differs from one time to the next
+(ids, times, versions) is replaced when the conversation is written down; an id that comes twice in an answer
+gets the same name twice.
 """
 
 from __future__ import annotations
@@ -109,7 +110,8 @@ class Conversation:
         record: bool = True,
     ) -> Any:
         """
-        Exchange one request; `raw` is sent as it stands, `show` names further headers of the answer to write down.
+        Exchange one request; `raw` is sent as it stands, `show` names further headers of the answer to write
+        down.
 
         Ids of threads and runs that an answer locates get names.
         """
@@ -252,7 +254,8 @@ def _sortable(key: str) -> str:
     """
     Return what a key is sorted by, which decides how ids are numbered.
 
-    Keys that are ids stay in the order in which they came; metadata come last, they repeat what others say first.
+    Keys that are ids stay in the order in which they came; metadata come last, they repeat what others say
+    first.
     """
     return "~" if key == "metadata" else HEX.sub("", UUID.sub("", key))
 

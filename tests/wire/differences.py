@@ -1,8 +1,8 @@
 """
 Where gatewayd answers otherwise than the reference, and why that is meant.
 
-A row covers the differences whose scenario, exchange and place match its patterns ("*" is anything). The first row that
-matches counts.
+A row covers the differences whose scenario, exchange and place match its patterns ("*" is anything). The
+first row that matches counts.
 """
 
 from __future__ import annotations

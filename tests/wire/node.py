@@ -3,8 +3,8 @@ Scripts of tests/wire/js under Node, with the packages that package-lock.json th
 
     node.run("sdk.mjs", node.environment(url, sdk, tmp_path))
 
-Each script holds tests of its own, as sentences; what it prints is shown if one of them fails. The packages come from
-npm's registry once, into js/node_modules.
+Each script holds tests of its own, as sentences; what it prints is shown if one of them fails. The packages
+come from npm's registry once, into js/node_modules.
 """
 
 from __future__ import annotations

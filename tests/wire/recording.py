@@ -47,7 +47,9 @@ def folder_of(version: str) -> Path:
 
 
 def write(name: str, steps: list[dict[str, Any]], version: str = CONTRACT) -> None:
-    """Store a conversation with a version, an exchange a line; one that is the contract's is not stored again."""
+    """
+    Store a conversation with a version, an exchange a line; one that is the contract's is not stored again.
+    """
     path = folder_of(version) / f"{name}.json"
     if version != CONTRACT and (FOLDER / path.name).exists() and steps == read(name):
         path.unlink(missing_ok=True)
@@ -58,7 +60,9 @@ def write(name: str, steps: list[dict[str, Any]], version: str = CONTRACT) -> No
 
 
 def read(name: str, version: str = CONTRACT) -> list[dict[str, Any]]:
-    """Return a stored conversation with a version; it is the contract's if that version has none of its own."""
+    """
+    Return a stored conversation with a version; it is the contract's if that version has none of its own.
+    """
     path = folder_of(version) / f"{name}.json"
     if not path.exists():
         path = FOLDER / path.name

@@ -1,4 +1,7 @@
-"""Chat pages in headless Chromium: `useStream` of @langchain/react, and the older one of the SDK; pages of strangers."""
+"""
+Chat pages in headless Chromium: `useStream` of @langchain/react, and the older one of the SDK; pages of
+strangers.
+"""
 
 from __future__ import annotations
 

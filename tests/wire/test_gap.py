@@ -1,8 +1,9 @@
 """
-Readers that come back when what they have missed is not kept any more: the official clients cope with being told.
+Readers that come back when what they have missed is not kept any more: the official clients cope with being
+told.
 
-All of them stream an answer that stops in the middle, are cut, and are kept away until the run has ended and its
-events are gone. They reconnect by themselves, with the id of the last event that they have seen.
+All of them stream an answer that stops in the middle, are cut, and are kept away until the run has ended and
+its events are gone. They reconnect by themselves, with the id of the last event that they have seen.
 """
 
 from __future__ import annotations

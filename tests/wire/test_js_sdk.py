@@ -22,7 +22,9 @@ def test_the_client_streams_joins_waits_answers_cancels_and_finds(
 def test_a_page_shows_answers_asks_stops_rejoins_forks_and_switches(
     served: str, version: str, tmp_path: Path
 ) -> None:
-    """`useStream` as it was before protocol v2, in jsdom, its requests held to the rules of a page elsewhere."""
+    """
+    `useStream` as it was before protocol v2, in jsdom, its requests held to the rules of a page elsewhere.
+    """
     node.run("use_stream.mjs", node.environment(served, version, tmp_path))
 
 

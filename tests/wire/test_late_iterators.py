@@ -1,9 +1,9 @@
 """
 Iterators of the SDKs that are opened after their run, which is over in a millisecond, beside busy processes.
 
-The natural program starts a run and reads it then. The SDKs subscribe when they are read: what has come before, the end
-of the run above all, must not be lost. Each iterator is read in two runs of a thread one after the other; in the second
-one the SDK's stream is open already. Those of the JavaScript SDK show one run.
+The natural program starts a run and reads it then. The SDKs subscribe when they are read: what has come
+before, the end of the run above all, must not be lost. Each iterator is read in two runs of a thread one
+after the other; in the second one the SDK's stream is open already. Those of the JavaScript SDK show one run.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ ROUNDS: Final = 50
 AT_ONCE: Final = 25
 """The connections of an HTTP client are 100 at most, and each thread takes up to three."""
 HOLD_MS: Final = 2000
-"""More than the default: on a machine as busy as this one is made, an SDK may take longer than that to subscribe."""
+"""
+More than the default: on a machine as busy as this one is made, an SDK may take longer than that to
+subscribe.
+"""
 WITHIN_S: Final = 120.0
 BURN: Final = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
 ONE: Final[dict[str, Any]] = {"left": 1, "seen": []}

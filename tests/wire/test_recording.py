@@ -1,4 +1,7 @@
-"""Recordings of other versions of the reference are kept as far as they differ from the contract, and compared with it."""
+"""
+Recordings of other versions of the reference are kept as far as they differ from the contract, and compared
+with it.
+"""
 
 from __future__ import annotations
 

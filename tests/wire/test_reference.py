@@ -1,7 +1,8 @@
 """
 gatewayd answers as the reference server does: the scenarios against its recorded answers.
 
-Where it does not, tests/wire/differences.py says why; a row there that nothing needs any more is a failure, too.
+Where it does not, tests/wire/differences.py says why; a row there that nothing needs any more is a failure,
+too.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """
-Requests made from the API's own description, against a real server: none may end in a 5xx, and every answer is as the
-description says. What is not asked: streams and waits, which last, and the deletion of what others need.
+Requests made from the API's own description, against a real server: none may end in a 5xx, and every answer
+is as the description says. What is not asked: streams and waits, which last, and the deletion of what others
+need.
 """
 
 from __future__ import annotations

@@ -58,7 +58,9 @@ VALUES: dict[str, Any] = {
     "if_exists": "do_nothing",
     "strategy": "delete",
 }
-"""What a parameter of that name may be; others get their default or a text. It need not be accepted, only known."""
+"""
+What a parameter of that name may be; others get their default or a text. It need not be accepted, only known.
+"""
 
 SKIPPED = {"headers", "params", "on_run_created", "on_sse_event", "interval", "response_format"}
 """Parameters that are no fields of a body."""
@@ -96,7 +98,10 @@ def call(method: Any) -> Any:
 async def test_no_field_that_the_python_sdk_sends_is_refused_or_ignored(
     served: str, group: str, name: str
 ) -> None:
-    """The SDK makes each request itself, with every option that it has; what the answer is otherwise does not matter."""
+    """
+    The SDK makes each request itself, with every option that it has; what the answer is otherwise does not
+    matter.
+    """
     faults: list[str] = []
     statuses: list[int] = []
 

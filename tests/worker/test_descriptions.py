@@ -1,4 +1,7 @@
-"""What is said of graphs of all kinds: their drawings, and the schemas of their inputs, outputs, states and contexts."""
+"""
+What is said of graphs of all kinds: their drawings, and the schemas of their inputs, outputs, states and
+contexts.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What is data is stored without pickle and comes back as itself; what is not is named with its place and class."""
+"""
+What is data is stored without pickle and comes back as itself; what is not is named with its place and class.
+"""
 
 from __future__ import annotations
 

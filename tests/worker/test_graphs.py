@@ -184,7 +184,8 @@ async def test_a_factory_sees_a_config_with_every_key_filled_in(kinds: ModuleTyp
     assert seen["configurable"]["k"] == 1
     assert seen["configurable"]["__pregel_checkpointer"] is saver
     assert isinstance(seen["configurable"]["__pregel_runtime"], _ExecutionRuntime)
-    # A config that is not changed by its factory stays as it was: filled-in defaults would win over the graph's own.
+    # A config that is not changed by its factory stays as it was: filled-in defaults would win over the
+    # graph's own.
     assert given == {"configurable": {"k": 1}, "metadata": {"m": 1}}
 
 

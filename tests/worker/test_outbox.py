@@ -1,4 +1,7 @@
-"""The outbox of a run: nothing overtakes what was emitted before it, and nothing more goes out than the window allows."""
+"""
+The outbox of a run: nothing overtakes what was emitted before it, and nothing more goes out than the window
+allows.
+"""
 
 from __future__ import annotations
 

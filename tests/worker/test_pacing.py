@@ -1,4 +1,6 @@
-"""A thread of a run waits when it emits faster than is stored; it goes on when nobody would ever let it go."""
+"""
+A thread of a run waits when it emits faster than is stored; it goes on when nobody would ever let it go.
+"""
 
 from __future__ import annotations
 

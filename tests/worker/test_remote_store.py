@@ -1,4 +1,7 @@
-"""The long-term store as a run worker has it: answers come in another thread, whatever has become of who has asked."""
+"""
+The long-term store as a run worker has it: answers come in another thread, whatever has become of who has
+asked.
+"""
 
 from __future__ import annotations
 

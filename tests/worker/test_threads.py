@@ -1,4 +1,7 @@
-"""The pool of synchronous nodes: what still executes for a run, and what is done about it when the run is cancelled."""
+"""
+The pool of synchronous nodes: what still executes for a run, and what is done about it when the run is
+cancelled.
+"""
 
 from __future__ import annotations
 

@@ -47,9 +47,9 @@ def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, c
     """
     Admit a run: resolve assistant and thread, apply the multitask strategy, store the run.
 
-    With `claim` it is started in the same transaction if it is due and its thread is free. A request that has made its
-    run before makes nothing. Raises `NotFound` (assistant or thread), `Conflict` (strategy reject on a busy thread), and
-    `Invalid` for an idempotency key of another request.
+    With `claim` it is started in the same transaction if it is due and its thread is free. A request that has
+    made its run before makes nothing. Raises `NotFound` (assistant or thread), `Conflict` (strategy reject on
+    a busy thread), and `Invalid` for an idempotency key of another request.
     """
     if (made_before := idempotency.find(connection, request.once, Run)) is not None:
         return CreatedRun(run=made_before, started=False, cancelled=[], repeated=True)
@@ -91,7 +91,9 @@ def _as_answer(request: RunRequest, thread: Thread, active: list[Run]) -> RunReq
 def runs_create_all(
     connection: sqlite3.Connection, requests: Sequence[RunRequest], boot: int, claim: int
 ) -> list[CreatedRun]:
-    """Admit all of several runs or, if one of them can't be, none; at most `claim` of them are started at once."""
+    """
+    Admit all of several runs or, if one of them can't be, none; at most `claim` of them are started at once.
+    """
     created: list[CreatedRun] = []
     for request in requests:
         created.append(run_create(connection, request, boot, claim > 0))
@@ -184,7 +186,8 @@ def _without_ids(metadata: dict[str, Any]) -> dict[str, Any]:
     """
     Return a client's metadata without the ids that are the server's to say.
 
-    By a `run_id` that a state's metadata have as well, langgraph knows a run that goes on, and ignores its input.
+    By a `run_id` that a state's metadata have as well, langgraph knows a run that goes on, and ignores its
+    input.
     """
     return {key: value for key, value in metadata.items() if key not in OWN_IDS}
 
@@ -256,7 +259,9 @@ def _thread_busy(
 def _supersede(
     connection: sqlite3.Connection, active: list[Run], run_id: str, request: RunRequest
 ) -> list[Run]:
-    """Mark the thread's active runs as cancelled (strategies interrupt and rollback); return them as marked."""
+    """
+    Mark the thread's active runs as cancelled (strategies interrupt and rollback); return them as marked.
+    """
     action = request.multitask_strategy
     error = {
         "error": "UserInterrupt" if action == "interrupt" else "UserRollback",

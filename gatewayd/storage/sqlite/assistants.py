@@ -1,9 +1,9 @@
 """
 The rows of `assistants`, and of `assistant_versions`.
 
-Every change of an assistant makes a version; the assistant's own row is what it is now. One whose graph the project
-does not have is hidden: no query sees it, and it is as it was when the graph is back. Its crons stay with it, its
-versions too, and go with it when it is deleted.
+Every change of an assistant makes a version; the assistant's own row is what it is now. One whose graph the
+project does not have is hidden: no query sees it, and it is as it was when the graph is back. Its crons stay
+with it, its versions too, and go with it when it is deleted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ VERSION_COLUMNS = (
 SYSTEM = wire.text({"created_by": "system"})
 FIND = f"SELECT {COLUMNS} FROM assistants WHERE assistant_id = ? AND NOT hidden"
 
-# The threads on which an assistant's runs were last, in pages by their id. Parameters: assistant_id, thread_id, limit.
+# The threads on which an assistant's runs were last, in pages by their id. Parameters: assistant_id,
+# thread_id, limit.
 THREADS_OF = """
 SELECT tag.thread_id FROM thread_tags AS tag JOIN threads AS t ON t.thread_id = tag.thread_id
 WHERE tag.name = 'assistant_id' AND tag.value = 's' || ? AND tag.thread_id > ?
@@ -229,7 +230,8 @@ def system_assistants_sync(
     connection: sqlite3.Connection, graphs: Mapping[str, str | None], now: int
 ) -> None:
     """
-    Store one assistant per graph of the project (id to description), and hide those of graphs that it has not.
+    Store one assistant per graph of the project (id to description), and hide those of graphs that it has
+    not.
 
     One that exists gets the new description, unless a client has changed it.
     """

@@ -17,14 +17,19 @@ SOURCES = (*checkpoint_sql.SOURCES, events.SOURCE, runs.SOURCE, threads.SOURCE)
 
 
 def blobs_sweep_begin(connection: sqlite3.Connection, after: int) -> sweep.Sweep | None:
-    """Begin with the first family behind `after` that has something to sweep and is at rest; None: there is none."""
+    """
+    Begin with the first family behind `after` that has something to sweep and is at rest; None: there is
+    none.
+    """
     for family_id in sweep.families(connection, after, 1):
         return sweep.begin(connection, family_id)
     return None
 
 
 def blobs_sweep_step(connection: sqlite3.Connection, begun: sweep.Sweep) -> bool:
-    """Go on for a few milliseconds; True when the sweep of this family is over. To be settled when it is stored."""
+    """
+    Go on for a few milliseconds; True when the sweep of this family is over. To be settled when it is stored.
+    """
     if begun.unsettled:
         return True
     begun.unsettled = True
@@ -35,7 +40,8 @@ def parts_store_if_running(
     connection: sqlite3.Connection, thread_id: str, run_id: str, blobs: Sequence[Sequence[Any]]
 ) -> None:
     """
-    Store some of the blobs of a state whose record follows. Raises `NotFound` for a run that is not running any more.
+    Store some of the blobs of a state whose record follows. Raises `NotFound` for a run that is not running
+    any more.
 
     If the record never comes they are garbage, and the mark is there already.
     """

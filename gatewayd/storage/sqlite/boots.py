@@ -16,8 +16,8 @@ DIED = "DaemonDied"
 
 LAST_EVENT_MS = """coalesce((SELECT time_ms FROM events WHERE events.run_id = runs.run_id
     ORDER BY last_seq DESC LIMIT 1), 0)"""
-"""When a run's last event was written, 0 if there is none. The first of an attempt is written as a worker gets the run:
-one of which nothing was written since its attempt's start was never executed in it."""
+"""When a run's last event was written, 0 if there is none. The first of an attempt is written as a worker
+gets the run: one of which nothing was written since its attempt's start was never executed in it."""
 
 SEQUENCE_JUMP = 1 << 20
 """Added to the numbering of threads with orphans: numbers lost with the power are never given again."""
@@ -36,15 +36,17 @@ def orphans_requeue(
     connection: sqlite3.Connection, boot: int, now: int, policies: Mapping[str, str], default: str
 ) -> list[Run]:
     """
-    Make the running runs of earlier boots pending again; their slots stay theirs. Return them as they are now.
+    Make the running runs of earlier boots pending again; their slots stay theirs. Return them as they are
+    now.
 
     `policies` say by graph id, `default` for the others, what becomes of them: "resume" goes on from the last
-    checkpoint, "restart" forgets what the run has stored and begins at its input, "error" and "interrupt" mark it to be
-    ended that way; one that is being cancelled is ended by that, and keeps what it has stored until then. Its last event tells how long the cut attempt has executed at least.
+    checkpoint, "restart" forgets what the run has stored and begins at its input, "error" and "interrupt"
+    mark it to be ended that way; one that is being cancelled is ended by that, and keeps what it has stored
+    until then. Its last event tells how long the cut attempt has executed at least.
 
-    A run that had begun to execute and was cut off without progress is suspected to be what the daemon died of; under
-    "restart" no progress lasts. One that was suspected `SUSPICIONS` times before, and was the only one that executed this
-    time, is marked to be ended with an error.
+    A run that had begun to execute and was cut off without progress is suspected to be what the daemon died
+    of; under "restart" no progress lasts. One that was suspected `SUSPICIONS` times before, and was the only
+    one that executed this time, is marked to be ended with an error.
     """
     orphans = connection.execute(
         f"""SELECT run_id, graph_id, cancel_action, {LAST_EVENT_MS} >= attempt_at / 1000 FROM runs
@@ -104,7 +106,8 @@ def run_find_to_try(connection: sqlite3.Connection) -> Run | None:
     """
     Return the pending run that is to be tried alone before others start, or None.
 
-    Of several that which was the quickest to meet its daemon's end: those that are not to blame have executed longer.
+    Of several that which was the quickest to meet its daemon's end: those that are not to blame have executed
+    longer.
     """
     found = runs.select(
         connection,
@@ -116,13 +119,15 @@ def run_find_to_try(connection: sqlite3.Connection) -> Run | None:
 
 
 def runs_cancelled_pending(connection: sqlite3.Connection) -> list[Run]:
-    """Return the pending runs that are to be ended, and not resumed: cancelled before the stop, or marked by a boot."""
+    """
+    Return the pending runs that are to be ended, and not resumed: cancelled before the stop, or marked by a
+    boot.
+    """
     where = "WHERE runs.status = 'pending' AND cancel_action IS NOT NULL"
     return runs.select(connection, where, ())
 
 
 def boot_end(connection: sqlite3.Connection, boot: int, now: int) -> None:
-    """Record an orderly stop."""
     connection.execute("UPDATE boots SET stopped_at = ? WHERE boot = ?", (now, boot))
 
 

@@ -1,7 +1,7 @@
 """Rebuilding the file without free pages, and so that free pages can be given back in steps from then on.
 
-The new file is made beside the old one, checked, and put in its place in one step: whatever happens in between, one of
-them is whole. Nobody else may have the file open meanwhile.
+The new file is made beside the old one, checked, and put in its place in one step: whatever happens in
+between, one of them is whole. Nobody else may have the file open meanwhile.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def compact(path: Path, free: Callable[[Path], int] = free_disk) -> Compacted:
     """
     Rebuild the database at `path`, which nobody has open.
 
-    Raises `BadConfiguration` if there is none or it is damaged, `InsufficientStorage` if there is no room for the copy.
+    Raises `BadConfiguration` if there is none or it is damaged, `InsufficientStorage` if there is no room for
+    the copy.
     """
     if not path.is_file():
         raise errors.BadConfiguration(f"{path}: there is no database")

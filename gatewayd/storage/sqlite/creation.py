@@ -1,6 +1,7 @@
 """Threads as clients ask for them: with a time to live, and with states that were computed beforehand.
 
-What a thread is made with is stored with it, in one transaction: there is no thread whose states did not come.
+What a thread is made with is stored with it, in one transaction: there is no thread whose states did not
+come.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def thread_create_with(
     state: FirstState | None,
 ) -> Thread:
     """
-    Store a new thread with its time to live and its states; what `threads.thread_create` finds is left as it is.
+    Store a new thread with its time to live and its states; what `threads.thread_create` finds is left as it
+    is.
 
     Raises `Conflict`, and `Invalid` for an idempotency key of another request, or minutes that can't be.
     """

@@ -1,8 +1,9 @@
 """The rows of `crons` and `firings`.
 
-A cron moves by `cron_fire_if_current` (the clock) and `cron_update_if_current` (clients) only; both act on what they
-have read at a `revision`, and do nothing if the row has moved on since. Firing is one transaction: the date is taken
-(the key of `firings`), the run created, the next date set; what a crash leaves is all of it or nothing.
+A cron moves by `cron_fire_if_current` (the clock) and `cron_update_if_current` (clients) only; both act on
+what they have read at a `revision`, and do nothing if the row has moved on since. Firing is one transaction:
+the date is taken (the key of `firings`), the run created, the next date set; what a crash leaves is all of it
+or nothing.
 """
 
 from __future__ import annotations
@@ -137,7 +138,10 @@ def cron_create(connection: sqlite3.Connection, cron: Cron) -> Cron:
 
 
 def cron_update_if_current(connection: sqlite3.Connection, cron: Cron) -> bool:
-    """Store what a client has changed of the cron as it was at its `revision`; False if it has moved on or is gone."""
+    """
+    Store what a client has changed of the cron as it was at its `revision`; False if it has moved on or is
+    gone.
+    """
     changed = connection.execute(
         """UPDATE crons SET schedule = ?, timezone = ?, end_time = ?, on_run_completed = ?, enabled = ?,
                next_run_date = ?, payload = ?, metadata = ?, updated_at = ?, revision = revision + 1
@@ -168,9 +172,10 @@ def cron_fire_if_current(connection: sqlite3.Connection, firing: Firing, boot: i
     """
     Take one date of a cron: create its run (see `admission.run_create`) and set the next date.
 
-    Nothing happens if the cron has moved on since it was read. No run is created for a date that is not later than
-    all that were taken before. A run that can't be created costs its date; if the assistant or the thread is gone, so
-    is the cron. If only the assistant's graph is gone from the project, the cron stays: both may come back.
+    Nothing happens if the cron has moved on since it was read. No run is created for a date that is not later
+    than all that were taken before. A run that can't be created costs its date; if the assistant or the
+    thread is gone, so is the cron. If only the assistant's graph is gone from the project, the cron stays:
+    both may come back.
     """
     moved = connection.execute(
         """UPDATE crons SET next_run_date = :next, enabled = :next IS NOT NULL, revision = revision + 1

@@ -33,7 +33,10 @@ PRAGMAS = (
 
 
 FOLDED = "folded"
-"""SQL function: a text without the difference between small and capital letters, of all alphabets (lower() knows one)."""
+"""
+SQL function: a text without the difference between small and capital letters, of all alphabets (lower() knows
+one).
+"""
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -1,12 +1,14 @@
 """The event log's rows: chunks, appended once, read in pages, and removed when they are old enough.
 
-Chunks are compressed as they are stored, by the writer (2 to 5 µs each) and not by workers, since live readers need them as
-they are. A token of a model, with all that is told around it, takes 214 bytes instead of 1,109.
+Chunks are compressed as they are stored, by the writer (2 to 5 µs each) and not by workers, since live
+readers need them as they are. A token of a model, with all that is told around it, takes 214 bytes instead of
+1,109.
 
-A thread's log is removed from its beginning: what is kept is always a tail of it. A chunk goes when its run has ended
-long enough ago; the first one that has to stay holds up all behind it. The newest chunk stays, because numbering goes on
-from it. The thread knows up to which number its log is gone (`pruned_to`), each run whether it has lost events, and
-`events_since` says when there may be something to remove, so that nobody has to look for it.
+A thread's log is removed from its beginning: what is kept is always a tail of it. A chunk goes when its run
+has ended long enough ago; the first one that has to stay holds up all behind it. The newest chunk stays,
+because numbering goes on from it. The thread knows up to which number its log is gone (`pruned_to`), each run
+whether it has lost events, and `events_since` says when there may be something to remove, so that nobody has
+to look for it.
 """
 
 from __future__ import annotations
@@ -23,9 +25,10 @@ from gatewayd.model.state import Parts
 
 COLUMNS = "thread_id, run_id, first_seq, last_seq, time_ms, records, parts"
 
-# The next chunks behind :after: as many as fit into :bytes together, one at least. The sizes are looked at first, so
-# that a small chunk before large ones does not make the page large. What is left of a deleted thread is nobody's: a
-# stream that waits for another thread under its id must not move behind that one's numbers.
+# The next chunks behind :after: as many as fit into :bytes together, one at least. The sizes are looked at
+# first, so that a small chunk before large ones does not make the page large. What is left of a deleted
+# thread is nobody's: a stream that waits for another thread under its id must not move behind that one's
+# numbers.
 _PAGE = f"""
 SELECT {COLUMNS} FROM events WHERE {{whose}} AND last_seq > :after AND last_seq <= (
     SELECT max(last_seq) FROM (
@@ -43,7 +46,10 @@ LAST_OLDER = """
 SELECT coalesce((
     SELECT last_seq FROM events WHERE run_id = :run_id AND time_ms < :time_ms ORDER BY last_seq DESC LIMIT 1), 0)
 FROM checkpoints WHERE thread_id = :thread_id AND checkpoint_ns = '' AND checkpoint_id = :checkpoint_id"""
-"""The number of a run's last event that is older than a checkpoint of its thread; no row if there is no such one."""
+"""
+The number of a run's last event that is older than a checkpoint of its thread; no row if there is no such
+one.
+"""
 
 
 REPLAY_START = """
@@ -61,10 +67,11 @@ SELECT min(first) FROM (
     WHERE EXISTS (SELECT 1 FROM threads WHERE thread_id = :thread_id AND status = 'interrupted'
                   AND interrupts <> '{}'))"""
 """
-Number of the first event of the runs that are active or ended since a moment, and of what came since of no run.
+Number of the first event of the runs that are active or ended since a moment, and of what came since of no
+run.
 
-The run whose questions wait for an answer belongs to them however old it is: clients know of a question, and can answer
-it, only by its event.
+The run whose questions wait for an answer belongs to them however old it is: clients know of a question, and
+can answer it, only by its event.
 """
 
 OVER_BEFORE_THE_LAST = """
@@ -94,7 +101,9 @@ PRUNE_BYTES = 2 << 20
 
 
 def append(connection: sqlite3.Connection, chunk: Chunk) -> None:
-    """Store one chunk; its numbers were given by `streams.log`. Raises `Rejected` if blobs would be missing."""
+    """
+    Store one chunk; its numbers were given by `streams.log`. Raises `Rejected` if blobs would be missing.
+    """
     parts = None
     if chunk.parts:
         blobs_sql.store(connection, chunk.thread_id, chunk.blobs, [each.manifest for each in chunk.parts])
@@ -118,7 +127,9 @@ def append(connection: sqlite3.Connection, chunk: Chunk) -> None:
 
 
 def keep_from(connection: sqlite3.Connection, thread_id: str, now: int) -> None:
-    """Note that there are events that may be removed when they are old enough: a run of the thread is over."""
+    """
+    Note that there are events that may be removed when they are old enough: a run of the thread is over.
+    """
     connection.execute(
         "UPDATE threads SET events_since = ? WHERE thread_id = ? AND events_since IS NULL", (now, thread_id)
     )
@@ -126,7 +137,8 @@ def keep_from(connection: sqlite3.Connection, thread_id: str, now: int) -> None:
 
 def prune_step(connection: sqlite3.Connection, thread_id: str, before: int, rows: int) -> bool:
     """
-    Remove the first chunks of a thread's log, of runs that ended before `before` (µs); True when no more may go now.
+    Remove the first chunks of a thread's log, of runs that ended before `before` (µs); True when no more may
+    go now.
 
     At most `rows` chunks and `PRUNE_BYTES`, or one chunk.
     """
@@ -164,7 +176,9 @@ def prune_step(connection: sqlite3.Connection, thread_id: str, before: int, rows
 
 
 def _over_since(connection: sqlite3.Connection, run_id: str, time_ms: int) -> int | None:
-    """Return when a run ended, None if it has not; of one that is not there, and of no run, when its event came."""
+    """
+    Return when a run ended, None if it has not; of one that is not there, and of no run, when its event came.
+    """
     row = connection.execute("SELECT ended_at FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     return time_ms * 1000 if row is None else row[0]
 

@@ -8,8 +8,8 @@
       IOERR, NOLFS
     anything else                     itself: a fault of our statement
 
-Whoever has a connection to the database translates what it raises with `Damage.translated`, which also remembers the
-first sign of damage: from then on the writer writes nothing more.
+Whoever has a connection to the database translates what it raises with `Damage.translated`, which also
+remembers the first sign of damage: from then on the writer writes nothing more.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ PRIMARY: Final = 0xFF
 
 
 class Unconfirmed(errors.InsufficientStorage):
-    """What was asked for is stored, but the disk has not confirmed it; `result` is what there is to follow from it."""
+    """
+    What was asked for is stored, but the disk has not confirmed it; `result` is what there is to follow from
+    it.
+    """
 
     def __init__(self, detail: str, result: Any) -> None:
         super().__init__(detail)
@@ -71,7 +74,10 @@ class Locked(errors.Unavailable):
 
 
 class Unusable(errors.Unavailable):
-    """The operating system does not let us use the files of the database: read-only, an I/O error, no permission."""
+    """
+    The operating system does not let us use the files of the database: read-only, an I/O error, no
+    permission.
+    """
 
 
 def translated(error: BaseException) -> BaseException:
@@ -120,7 +126,9 @@ class Damage:
     _lock: threading.Lock = field(factory=threading.Lock, init=False)
 
     def translated(self, error: BaseException) -> BaseException:
-        """Return our error for one of SQLite's; a sign of damage is remembered and logged, the first one only."""
+        """
+        Return our error for one of SQLite's; a sign of damage is remembered and logged, the first one only.
+        """
         ours = translated(error)
         if not isinstance(ours, errors.Damaged):
             return ours

@@ -1,7 +1,7 @@
 """The files of an open database: whether the names still lead to the files that we have open.
 
-A file that was removed, or replaced by a restored copy, stays as it is for whoever has it open: what is stored from then on
-is lost at the next start, without any error.
+A file that was removed, or replaced by a restored copy, stays as it is for whoever has it open: what is
+stored from then on is lost at the next start, without any error.
 """
 
 from __future__ import annotations

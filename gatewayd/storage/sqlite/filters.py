@@ -1,9 +1,10 @@
 """Filters on JSON columns as SQL: objects and lists by containment, scalars by equality.
 
-An object is contained in one that has all its keys with values that contain its own; a list in one of whose items each
-of its own is contained, whatever their order and number. Equal is what JSON calls equal: ``1`` and ``1.0`` are, ``"1"`` and ``1``, ``true`` and ``1`` are not, the order of an
-object's keys does not count. Every filter becomes a flat list of conditions, one for each value in it, so that the
-statement stays within SQLite's limits on any input.
+An object is contained in one that has all its keys with values that contain its own; a list in one of whose
+items each of its own is contained, whatever their order and number. Equal is what JSON calls equal: ``1`` and
+``1.0`` are, ``"1"`` and ``1``, ``true`` and ``1`` are not, the order of an object's keys does not count.
+Every filter becomes a flat list of conditions, one for each value in it, so that the statement stays within
+SQLite's limits on any input.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ MOST_TERMS = 500
 """Conditions of one filter; SQLite refuses expressions deeper than 1000."""
 
 MOST_SUBQUERIES = 8
-"""Subqueries inside each other, one for each list and odd key; the stack of SQLite's parser ends soon after."""
+"""
+Subqueries inside each other, one for each list and odd key; the stack of SQLite's parser ends soon after.
+"""
 
 ODD = re.compile(r'["\\\x00-\x1f]')
 """What JSON escapes, and a path of SQLite therefore can't name."""
@@ -35,7 +38,6 @@ class Conditions:
     """Terms that there may be, without those inside others."""
 
     def add(self, term: str, *parameters: Any) -> None:
-        """Add one term."""
         if len(self.terms) >= self.most:
             raise Invalid(f"the filter has more than {MOST_TERMS} conditions")
         self.terms.append(term)
@@ -90,7 +92,10 @@ class _Place:
         )
 
     def _deeper(self) -> int:
-        """Return the number of subqueries inside each other with one more. Raises `Invalid` if they are too many."""
+        """
+        Return the number of subqueries inside each other with one more. Raises `Invalid` if they are too
+        many.
+        """
         if self.subqueries == MOST_SUBQUERIES:
             raise Invalid(
                 f"the filter has more than {MOST_SUBQUERIES} lists and keys with quotes or the like inside each other"
@@ -148,7 +153,10 @@ def _at(root: str, root_parameters: tuple[Any, ...], path: str, subqueries: int 
 
 
 def matches(column: str, wanted: dict[str, Any]) -> Conditions:
-    """Return what holds for rows whose `column` contains `wanted`. Raises `Invalid` for a filter that is too large."""
+    """
+    Return what holds for rows whose `column` contains `wanted`. Raises `Invalid` for a filter that is too
+    large.
+    """
     found = Conditions()
     for key, value in wanted.items():
         _add(found, _at(column, (), "$").key(key), value)

@@ -1,4 +1,7 @@
-"""The rows of `firings` beside their key: which cron a run belongs to, and what the cron is told of the run's end."""
+"""
+The rows of `firings` beside their key: which cron a run belongs to, and what the cron is told of the run's
+end.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ def firing_begin(connection: sqlite3.Connection, cron_id: str, due: int, run: Ru
 
 def firing_end(connection: sqlite3.Connection, run_id: str, thread_id: str, outcome: RunOutcome) -> None:
     """
-    Note on a run's cron, if it has one, how the run has ended; the thread of one that failed is kept for longer.
+    Note on a run's cron, if it has one, how the run has ended; the thread of one that failed is kept for
+    longer.
 
     A cancel neither counts as a failure nor ends a series of them.
     """

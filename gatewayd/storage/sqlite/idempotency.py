@@ -1,7 +1,8 @@
 """The rows of `idempotency`: which request has made what, so that its repeat makes nothing.
 
-Whoever makes a run or a thread calls `find` before and `record` after, in the same transaction: the row and the thing
-are stored together or not at all, and of two requests with one key the second finds the first's row.
+Whoever makes a run or a thread calls `find` before and `record` after, in the same transaction: the row and
+the thing are stored together or not at all, and of two requests with one key the second finds the first's
+row.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ OTHER_REQUEST = "The Idempotency-Key was used for another request; its repeat mu
 
 
 def find(connection: sqlite3.Connection, once: Idempotency | None, kind: type[T]) -> T | None:
-    """Return what the request has made before, as it was then, or None. Raises `Invalid` if another one has the key."""
+    """
+    Return what the request has made before, as it was then, or None. Raises `Invalid` if another one has the
+    key.
+    """
     if once is None:
         return None
     row = connection.execute(

@@ -1,9 +1,9 @@
 """Bringing in a thread with its history from elsewhere, step by step.
 
-Like a copy it is made under the mark of a deleted thread, with a slot of its own, until the last step shows it: what is left
-of one that was cut short is swept by the next daemon, or made anew by the next import. An imported thread has no time to
-live, whatever the default is: nobody has agreed to lose it. Its states come as they were stored, in one piece each; they
-are on the list of what the daemon converts.
+Like a copy it is made under the mark of a deleted thread, with a slot of its own, until the last step shows
+it: what is left of one that was cut short is swept by the next daemon, or made anew by the next import. An
+imported thread has no time to live, whatever the default is: nobody has agreed to lose it. Its states come as
+they were stored, in one piece each; they are on the list of what the daemon converts.
 """
 
 from __future__ import annotations

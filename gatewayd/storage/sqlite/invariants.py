@@ -1,9 +1,9 @@
 """What must hold of the rows whatever has happened, as queries that return what is wrong.
 
-Those over *active* rows are asked at every boot: they read no more than there are runs that wait or execute. The others
-read whole tables; they are for tests, for a soak, for an operator with doubts. All hold between any two transactions,
-except that a slot may outlive its run while something of it still executes (see `slots`): for the whole check the file
-should be quiet.
+Those over *active* rows are asked at every boot: they read no more than there are runs that wait or execute.
+The others read whole tables; they are for tests, for a soak, for an operator with doubts. All hold between
+any two transactions, except that a slot may outlive its run while something of it still executes (see
+`slots`): for the whole check the file should be quiet.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Reading the database of a stock `langgraph-checkpoint-sqlite` saver (SqliteSaver, AsyncSqliteSaver).
 
-Its tables, as its documentation of the format shows them: checkpoints(thread_id, checkpoint_ns, checkpoint_id,
-parent_checkpoint_id, type, checkpoint, metadata) and writes(thread_id, checkpoint_ns, checkpoint_id, task_id, idx, channel,
-type, value). `type` and the BLOB beside it are what langgraph's serialiser gives, which is our format 1 as it stands;
-`metadata` is JSON. So nothing has to be unpacked here, and langgraph is not needed.
+Its tables, as its documentation of the format shows them: checkpoints(thread_id, checkpoint_ns,
+checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata) and writes(thread_id, checkpoint_ns,
+checkpoint_id, task_id, idx, channel, type, value). `type` and the BLOB beside it are what langgraph's
+serialiser gives, which is our format 1 as it stands; `metadata` is JSON. So nothing has to be unpacked here,
+and langgraph is not needed.
 """
 
 from __future__ import annotations
@@ -86,7 +87,6 @@ class LanggraphFile:
         return cls(path, connection)
 
     def close(self) -> None:
-        """Close the file."""
         self._connection.close()
 
     def threads(self) -> list[str]:

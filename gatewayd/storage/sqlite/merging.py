@@ -1,14 +1,15 @@
 """Merging the runs that wait on a thread into the oldest of them.
 
-One transaction stores all of it: the oldest run's new input, and for each other run the wish to end it. So a crash leaves
-either nothing merged or everything, and a boot ends what was merged as it ends other cancelled runs. A run that starts
-first is no part of it: starts are operations of the same writer.
+One transaction stores all of it: the oldest run's new input, and for each other run the wish to end it. So a
+crash leaves either nothing merged or everything, and a boot ends what was merged as it ends other cancelled
+runs. A run that starts first is no part of it: starts are operations of the same writer.
 
-The oldest may in turn be merged into the run that executes. Only the wish for that is stored (`runs.into_run`): the merge
-happens at a step of that run, in the transaction that stores the input as an update of the state (`runs`).
+The oldest may in turn be merged into the run that executes. Only the wish for that is stored
+(`runs.into_run`): the merge happens at a step of that run, in the transaction that stores the input as an
+update of the state (`runs`).
 
-Runs are merged only if nothing but their inputs tells them apart, and the inputs can be joined: each has the same single
-key, and its value is a list. Everything else is refused, and nothing is changed.
+Runs are merged only if nothing but their inputs tells them apart, and the inputs can be joined: each has the
+same single key, and its value is a list. Everything else is refused, and nothing is changed.
 """
 
 from __future__ import annotations
@@ -54,9 +55,9 @@ def runs_merge_if_alike(
     """
     Have the oldest of a thread's waiting runs take the inputs of all others, in order, and cancel those.
 
-    A run waits if it has not been started yet and is not cancelled. With `into_running` the oldest is to be merged into
-    the run that was started and has not ended. Raises `NotFound` (thread), and `Conflict` if too few runs wait, none
-    was started, or they can't be merged.
+    A run waits if it has not been started yet and is not cancelled. With `into_running` the oldest is to be
+    merged into the run that was started and has not ended. Raises `NotFound` (thread), and `Conflict` if too
+    few runs wait, none was started, or they can't be merged.
     """
     if threads.thread_find(connection, thread_id) is None:
         raise NotFound(f"Thread with ID {thread_id} not found")
@@ -84,7 +85,10 @@ def runs_merge_if_alike(
 
 
 def _started(connection: sqlite3.Connection, oldest: Run) -> str:
-    """Return the id of the thread's run that was started. Raises `Conflict`: there is none, or it is of another kind."""
+    """
+    Return the id of the thread's run that was started. Raises `Conflict`: there is none, or it is of another
+    kind.
+    """
     tail = f"{runs.ACTIVE_ON_THREAD} AND runs.attempt > 0 AND runs.cancel_action IS NULL"
     found = runs.select(connection, tail, (oldest.thread_id,))
     if not found:

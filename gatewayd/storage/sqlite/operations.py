@@ -1,10 +1,13 @@
-"""What operations on threads store while they hold the slot: a state update at once, copies and prunes step by step.
+"""What operations on threads store while they hold the slot: a state update at once, copies and prunes step
+by step.
 
-Every step finds out first whether the operation still has the slot: it has lost it when the thread was deleted.
+Every step finds out first whether the operation still has the slot: it has lost it when the thread was
+deleted.
 
-A copy is made under the mark of a deleted thread, which makes it invisible, with a slot of its own, which keeps the
-sweeper away; the last step takes both marks off. After a crash the next boot clears the slot and the sweeper removes
-what there was of the copy. A thread that a run works on is copied in one transaction instead.
+A copy is made under the mark of a deleted thread, which makes it invisible, with a slot of its own, which
+keeps the sweeper away; the last step takes both marks off. After a crash the next boot clears the slot and
+the sweeper removes what there was of the copy. A thread that a run works on is copied in one transaction
+instead.
 """
 
 from __future__ import annotations
@@ -37,7 +40,8 @@ def state_update_if_held(
     now: int,
 ) -> None:
     """
-    Store a state update in one piece: checkpoints and writes, the thread's projection, the event; and free the slot.
+    Store a state update in one piece: checkpoints and writes, the thread's projection, the event; and free
+    the slot.
 
     Raises `NotFound` if the thread was deleted meanwhile; then nothing is stored.
     """
@@ -69,10 +73,11 @@ def thread_copy_beside_run(
     connection: sqlite3.Connection, source: str, target: str, now: int
 ) -> Thread | None:
     """
-    Copy a thread that a run works on, up to its last checkpoint, and return the copy; None if no run has its slot.
+    Copy a thread that a run works on, up to its last checkpoint, and return the copy; None if no run has its
+    slot.
 
-    All of it is one transaction, for the run goes on storing and may be undone. Raises `Conflict` if that would keep the
-    writer from its other work for too long.
+    All of it is one transaction, for the run goes on storing and may be undone. Raises `Conflict` if that
+    would keep the writer from its other work for too long.
     """
     run_id = slots.slot_run(connection, source)
     if run_id is None:
@@ -93,7 +98,10 @@ def thread_copy_step(
     operation_id: str,
     after: checkpoint_sql.Position | None,
 ) -> checkpoint_sql.Position | None:
-    """Copy the rows behind `after`, as many as fit into a step; return the last one's place, None when all is copied."""
+    """
+    Copy the rows behind `after`, as many as fit into a step; return the last one's place, None when all is
+    copied.
+    """
     _require(connection, source, operation_id)
     return checkpoint_sql.thread_copy_step(connection, source, target, after)
 
@@ -133,8 +141,8 @@ def thread_prune_step(
     """
     Remove old checkpoints with their writes, oldest first, as many as fit into a step.
 
-    `kept` is that of `checkpointing.commands.prune`; returns how many of its namespaces are done with. The step that
-    is done with all frees the slot.
+    `kept` is that of `checkpointing.commands.prune`; returns how many of its namespaces are done with. The
+    step that is done with all frees the slot.
     """
     _require(connection, thread_id, operation_id)
     done = checkpoint_sql.thread_prune_step(connection, thread_id, kept)

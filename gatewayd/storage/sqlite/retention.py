@@ -1,13 +1,13 @@
 """How long threads are kept: each one's own time to live, and which threads' time is over.
 
-The time counts from the thread's last activity (`updated_at`: created, changed by a client, a run admitted or ended, a
-state updated). A thread with an active run, or with a slot that somebody holds, is passed over whatever the clock says,
-and one with enabled crons is not deleted.
-"delete" removes the thread with its runs, as DELETE does. "keep_latest" removes all but its latest states, once after
-each activity: `ttl_done_at` remembers for which it has been done.
+The time counts from the thread's last activity (`updated_at`: created, changed by a client, a run admitted or
+ended, a state updated). A thread with an active run, or with a slot that somebody holds, is passed over
+whatever the clock says, and one with enabled crons is not deleted.
+"delete" removes the thread with its runs, as DELETE does. "keep_latest" removes all but its latest states,
+once after each activity: `ttl_done_at` remembers for which it has been done.
 
-New threads get the default, if there is one, by a trigger (see the migration); a default that changes does not reach
-threads that are there already.
+New threads get the default, if there is one, by a trigger (see the migration); a default that changes does
+not reach threads that are there already.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _UNTOUCHED = """
     AND NOT (ttl_strategy = 'delete'
         AND EXISTS (SELECT 1 FROM crons WHERE crons.thread_id = threads.thread_id AND enabled))"""
 
-# Threads whose time is over, and nobody works on them, in pages by the pair (expires_at, thread_id). The first four terms
-# are those of the index. Parameters: now, the last pair of the page before, limit.
+# Threads whose time is over, and nobody works on them, in pages by the pair (expires_at, thread_id). The
+# first four terms are those of the index. Parameters: now, the last pair of the page before, limit.
 EXPIRED = f"""
 SELECT updated_at + ttl, thread_id, ttl_strategy, updated_at FROM threads
 WHERE ttl IS NOT NULL AND deleted_at IS NULL AND hidden_at IS NULL AND ttl_done_at IS NOT updated_at
@@ -60,7 +60,9 @@ def record(row: tuple[Any, ...]) -> ThreadTtl:
 
 
 def microseconds(ttl_minutes: float) -> int:
-    """Return a time to live as it is stored. Raises `Invalid` unless it is more than 0 and at most a century."""
+    """
+    Return a time to live as it is stored. Raises `Invalid` unless it is more than 0 and at most a century.
+    """
     if not math.isfinite(ttl_minutes) or not 0 < ttl_minutes <= MOST_MINUTES:
         raise Invalid(f"ttl.ttl: must be a number of minutes, more than 0 and at most {MOST_MINUTES:g}")
     return max(1, round(ttl_minutes * MINUTE_US))
@@ -101,7 +103,9 @@ def default_ttl_set(
 
 
 def thread_delete_if_expired(connection: sqlite3.Connection, expired: Expired, now: int) -> bool:
-    """Mark a thread deleted if its time is still over and nobody works on it; False if something has happened."""
+    """
+    Mark a thread deleted if its time is still over and nobody works on it; False if something has happened.
+    """
     if not _still(connection, expired):
         return False
     threads.thread_delete(connection, expired.thread_id, now)
@@ -109,7 +113,9 @@ def thread_delete_if_expired(connection: sqlite3.Connection, expired: Expired, n
 
 
 def thread_keep_latest_done(connection: sqlite3.Connection, expired: Expired) -> None:
-    """Note that all but the latest states of a thread are removed; after the next activity it is done again."""
+    """
+    Note that all but the latest states of a thread are removed; after the next activity it is done again.
+    """
     connection.execute(
         "UPDATE threads SET ttl_done_at = ? WHERE thread_id = ? AND ttl IS NOT NULL",
         (expired.updated_at, expired.thread_id),

@@ -1,7 +1,7 @@
 """The rows of `runs`, and every transition of a run that is there (`admission` makes them).
 
-A run's status moves by the conditional UPDATEs of this module only (`model.transitions` has the picture), in the transaction
-that also derives the thread's status. The slot of the thread goes with it, see `slots`.
+A run's status moves by the conditional UPDATEs of this module only (`model.transitions` has the picture), in
+the transaction that also derives the thread's status. The slot of the thread goes with it, see `slots`.
 """
 
 from __future__ import annotations
@@ -203,8 +203,9 @@ def runs_claim_due(
     """
     Start up to `limit` due runs whose thread is free, in due order.
 
-    Runs under suspicion (they or their daemon died at work) run alone: at most `suspects` of them are taken, beside
-    the limit. Cancelled runs are never started, nor are those of `besides`. With `only` no other run than this is.
+    Runs under suspicion (they or their daemon died at work) run alone: at most `suspects` of them are taken,
+    beside the limit. Cancelled runs are never started, nor are those of `besides`. With `only` no other run
+    than this is.
     """
     taken: list[Run] = []
     for run_id, thread_id in _choose(connection, now, limit, suspects, besides, only):
@@ -229,7 +230,10 @@ def _choose(
     besides: frozenset[str],
     only: str | None,
 ) -> list[tuple[str, str]]:
-    """Return run and thread ids of what is to start: one run of a thread, as many as there are places of its kind."""
+    """
+    Return run and thread ids of what is to start: one run of a thread, as many as there are places of its
+    kind.
+    """
     chosen: dict[str, str] = {}
     due = connection.execute(DUE, (now,))
     while limit > 0 or suspects > 0:
@@ -282,7 +286,9 @@ def run_requeue_if_running(
 def run_cancel_if_active(
     connection: sqlite3.Connection, run_id: str, action: str, error: dict[str, str], now: int
 ) -> Run | None:
-    """Store the wish to end a run; a rollback is not weakened to an interrupt later. None: it has ended already."""
+    """
+    Store the wish to end a run; a rollback is not weakened to an interrupt later. None: it has ended already.
+    """
     row = connection.execute(
         f"""UPDATE runs SET cancel_error = iif(cancel_action IS NULL OR cancel_action <> 'rollback', ?, cancel_error),
                cancel_action = iif(cancel_action IS NULL OR cancel_action <> 'rollback', ?, cancel_action),
@@ -295,9 +301,11 @@ def run_cancel_if_active(
 
 def run_checkpoint_apply(connection: sqlite3.Connection, operation: list[Any], run_id: str) -> None:
     """
-    Apply an operation of a run that is still running; the first one that stores something new marks its progress.
+    Apply an operation of a run that is still running; the first one that stores something new marks its
+    progress.
 
-    What an earlier attempt has stored already is none: a run that repeats its last writes and dies gets nowhere.
+    What an earlier attempt has stored already is none: a run that repeats its last writes and dies gets
+    nowhere.
 
     Raises `NotFound` if it is not running, and what `checkpointing.sql.apply` raises.
     """
@@ -316,7 +324,9 @@ def run_checkpoint_apply(connection: sqlite3.Connection, operation: list[Any], r
 
 
 def _merge_if_unchanged(connection: sqlite3.Connection, run_id: str, into: str, stamp: int) -> bool:
-    """Cancel a waiting run whose input another has taken at its step; False: it has changed, or waits no more."""
+    """
+    Cancel a waiting run whose input another has taken at its step; False: it has changed, or waits no more.
+    """
     return bool(
         connection.execute(
             """UPDATE runs SET cancel_action = 'interrupt', cancel_error = ? WHERE run_id = ? AND into_run = ?
@@ -345,12 +355,12 @@ def run_finish_if_active(
     """
     End a run: status, result, thread projection, last event, webhook and slot in one transaction.
 
-    Writes of the run whose checkpoint never came are removed: a crash came between the two, and nothing reads them. (17 µs
-    for 30 writes, 1.2 ms for 3,000.)
+    Writes of the run whose checkpoint never came are removed: a crash came between the two, and nothing reads
+    them. (17 µs for 30 writes, 1.2 ms for 3,000.)
 
-    Only the given attempt may end it (0: whoever). A stored cancel is not overtaken: any other end is refused then.
-    False: it had ended already, or is to end by a cancel; nothing was changed. Raises `Rejected` if storage lacks some of
-    the pieces of the values or the result.
+    Only the given attempt may end it (0: whoever). A stored cancel is not overtaken: any other end is refused
+    then. False: it had ended already, or is to end by a cancel; nothing was changed. Raises `Rejected` if
+    storage lacks some of the pieces of the values or the result.
     """
     row = connection.execute(
         f"""UPDATE runs SET status = ?, ended_at = ?, updated_at = ?, boot = NULL, {EXECUTED}, result = ?, error = ?,
@@ -404,11 +414,11 @@ def run_delete(
     """
     Remove a run's row, whatever its status. Return it as it was, None if there is none.
 
-    What a run has made that had ended stays. One that had not is undone: the thread shows the state before it, and has
-    no other.
+    What a run has made that had ended stays. One that had not is undone: the thread shows the state before
+    it, and has no other.
 
-    `end` tells its readers that it is over; it is stored if the run has begun and has not ended (`deletion_is_told`).
-    The slot of one that executes is freed when nothing of it executes any more.
+    `end` tells its readers that it is over; it is stored if the run has begun and has not ended
+    (`deletion_is_told`). The slot of one that executes is freed when nothing of it executes any more.
     """
     run = run_find(connection, run_id)
     if run is None or run.thread_id != thread_id:

@@ -1,15 +1,15 @@
 """Searching and counting threads: which index answers, and how much is looked at when none does.
 
-Everything is read in the order that was asked for, as *candidates*, and compared with the filters until the page is
-full. The candidates come from the narrowest place there is:
+Everything is read in the order that was asked for, as *candidates*, and compared with the filters until the
+page is full. The candidates come from the narrowest place there is:
 
 - the ids that were asked for;
 - the threads with a *tag* (a scalar at the top of the metadata, see `thread_tags`), if few have it;
 - else all threads, or those of a status, by an index in the order asked for.
 
-What is asked by ids, status, order or a tag is therefore answered from an index; and a filter by anything else stops
-after `scan` candidates or `SCAN_S` seconds. A search then answers what it has found and how far it has looked; a
-count, of which a part is of no use, is refused.
+What is asked by ids, status, order or a tag is therefore answered from an index; and a filter by anything
+else stops after `scan` candidates or `SCAN_S` seconds. A search then answers what it has found and how far it
+has looked; a count, of which a part is of no use, is refused.
 
 All of it reads one snapshot, in a thread of its own (see `snapshots`), in statements of a few hundred rows.
 """
@@ -34,7 +34,9 @@ FEW: Final = 2000
 PATIENCE: Final = 1500
 """Candidates met in order before a tag is thought of that more than a few threads have."""
 CHUNK: Final = 400
-"""Candidates compared by one statement, at most; it begins with few, for often the first of them fill the page."""
+"""
+Candidates compared by one statement, at most; it begins with few, for often the first of them fill the page.
+"""
 FIRST_CHUNK: Final = 50
 CHUNK_OF_VALUES: Final = 50
 """The same when their values, which may be large, are compared."""
@@ -84,7 +86,10 @@ class ThreadPage:
     threads: list[Thread]
     """Up to `limit` + 1 of them: one more tells that there are more."""
     scanned: int | None = None
-    """How many candidates it has looked at, if there were more and the page is not full; None: nothing is missing."""
+    """
+    How many candidates it has looked at, if there were more and the page is not full; None: nothing is
+    missing.
+    """
 
 
 def threads_search(connection: sqlite3.Connection, search: Search) -> ThreadPage:

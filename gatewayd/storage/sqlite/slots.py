@@ -1,15 +1,15 @@
 """The rows of `slots`: who may change a thread's state at the moment.
 
-A run takes the slot of its thread at its first start and keeps it, through all requeues, until it has ended. One that was
-*fenced off* (it was recorded as ended while something of it still executed) keeps it beyond its end, until its worker
-is gone. An operation (state update, copy, prune) has it for its duration. So neither sees the other's half; a copy beside a
-run is made in one transaction instead. A run that
-finds the slot taken stays pending; an operation that finds it taken by a run is refused. A state update is refused beside
-a run that has not begun, too: that run would go on from a state which its client has not seen.
+A run takes the slot of its thread at its first start and keeps it, through all requeues, until it has ended.
+One that was *fenced off* (it was recorded as ended while something of it still executed) keeps it beyond its
+end, until its worker is gone. An operation (state update, copy, prune) has it for its duration. So neither
+sees the other's half; a copy beside a run is made in one transaction instead. A run that
+finds the slot taken stays pending; an operation that finds it taken by a run is refused. A state update is
+refused beside a run that has not begun, too: that run would go on from a state which its client has not seen.
 
-A slot does not outlive its reason: a boot frees those of operations and of runs that are not active, for nothing of an
-earlier boot executes any more. A thread that is deleted loses its slot, and whoever has held it finds that out at the
-next step.
+A slot does not outlive its reason: a boot frees those of operations and of runs that are not active, for
+nothing of an earlier boot executes any more. A thread that is deleted loses its slot, and whoever has held it
+finds that out at the next step.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def slot_take_for_operation(
     """
     Take the thread's slot for an operation and return the thread.
 
-    Raises `NotFound`, and `Conflict` while a run is running or has begun and waits for a worker; with `unless_pending`
-    also while one has not begun.
+    Raises `NotFound`, and `Conflict` while a run is running or has begun and waits for a worker; with
+    `unless_pending` also while one has not begun.
     """
     thread = threads.thread_find(connection, thread_id)
     if thread is None:

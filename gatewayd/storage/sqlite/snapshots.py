@@ -1,4 +1,6 @@
-"""Reads of several statements on one snapshot, in threads of their own: they may take longer than other reads."""
+"""
+Reads of several statements on one snapshot, in threads of their own: they may take longer than other reads.
+"""
 
 from __future__ import annotations
 

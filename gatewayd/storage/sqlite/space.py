@@ -1,8 +1,8 @@
 """What the file takes, and giving back to the file system what nothing is in.
 
-What is deleted leaves free pages, which new rows take first: the file does not grow beyond what was in it at once. Free
-pages beyond a limit are given back in small steps. That needs `auto_vacuum = INCREMENTAL`, which every new file has; one
-that was made without it has to be rebuilt once (`gatewayd db compact`).
+What is deleted leaves free pages, which new rows take first: the file does not grow beyond what was in it at
+once. Free pages beyond a limit are given back in small steps. That needs `auto_vacuum = INCREMENTAL`, which
+every new file has; one that was made without it has to be rebuilt once (`gatewayd db compact`).
 """
 
 from __future__ import annotations

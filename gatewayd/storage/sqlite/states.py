@@ -1,10 +1,10 @@
 """Whole states out of their columns: joined by whoever reads them, never by the writer.
 
-Joining reads pieces, so row and pieces must be of one snapshot: else the sweep may have freed, in between, what a newer
-row does not need any more. These functions run in one read transaction (`snapshots`).
+Joining reads pieces, so row and pieces must be of one snapshot: else the sweep may have freed, in between,
+what a newer row does not need any more. These functions run in one read transaction (`snapshots`).
 
-A state that can't be read (a damaged file, a fault of an earlier version) must not take away what is shown beside it:
-`shown` gives None for it and logs why.
+A state that can't be read (a damaged file, a fault of an earlier version) must not take away what is shown
+beside it: `shown` gives None for it and logs why.
 """
 
 from __future__ import annotations
@@ -51,7 +51,10 @@ def contents(connection: sqlite3.Connection, thread_id: str, hashes: Sequence[by
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Give a connection the SQL function that `VALUES` calls; the last state is kept for the next condition on it."""
+    """
+    Give a connection the SQL function that `VALUES` calls; the last state is kept for the next condition on
+    it.
+    """
     last: dict[tuple[str, bytes], str | None] = {}
 
     def state_json(thread_id: str, column: bytes) -> str | None:

@@ -1,7 +1,7 @@
 """Syncing the write-ahead log beside the writer: what is committed waits here, in its order, for the disk.
 
-A commit takes a fraction of a millisecond, a sync some milliseconds. The writer goes on meanwhile; one sync confirms
-all that was committed before it began.
+A commit takes a fraction of a millisecond, a sync some milliseconds. The writer goes on meanwhile; one sync
+confirms all that was committed before it began.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ class Syncer(Generic[T]):
     path: Path
     """Of the database."""
     confirmed: Callable[[list[T], Exception | None], None]
-    """Called in the thread with what was committed, in that order, and why the disk did not confirm what was to be."""
+    """
+    Called in the thread with what was committed, in that order, and why the disk did not confirm what was to
+    be.
+    """
     syncs: int = field(default=0, init=False)
     busy_s: float = field(default=0.0, init=False)
     """Seconds that all syncs took."""
@@ -52,7 +55,6 @@ class Syncer(Generic[T]):
     _log_file: int | None = field(default=None, init=False)
 
     def start(self) -> None:
-        """Start the thread."""
         self._thread = loops.in_thread(self.loop, self._work, lambda: self._closing, self._pause)
         self._thread.start()
 
@@ -70,7 +72,8 @@ class Syncer(Generic[T]):
 
     def take(self, committed: T, promise: bool) -> bool:
         """
-        Have something that was committed confirmed by the disk (`promise`), or told behind what waits for that.
+        Have something that was committed confirmed by the disk (`promise`), or told behind what waits for
+        that.
 
         False if neither is necessary: it can be told at once.
         """

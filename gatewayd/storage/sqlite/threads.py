@@ -1,7 +1,7 @@
 """The rows of `threads`: the conversation's record and the projection of its last state.
 
-A thread's status is derived, never set by hand: busy while a run of it is active, else what the last ended run left.
-Deleting is a mark that every query sees at once; the sweeper removes the rows in small steps.
+A thread's status is derived, never set by hand: busy while a run of it is active, else what the last ended
+run left. Deleting is a mark that every query sees at once; the sweeper removes the rows in small steps.
 """
 
 from __future__ import annotations
@@ -52,7 +52,10 @@ SWEPT_ROWS = 200
 
 
 class Unswept(Exception):
-    """A deleted thread, where one of the same id is to be made, has more rows than one step removes: sweep it first."""
+    """
+    A deleted thread, where one of the same id is to be made, has more rows than one step removes: sweep it
+    first.
+    """
 
     def __init__(self, thread_id: str) -> None:
         super().__init__(thread_id)
@@ -88,7 +91,10 @@ def thread_shown(connection: sqlite3.Connection, thread_id: str) -> Thread | Non
 
 
 def shown(connection: sqlite3.Connection, found: Thread) -> Thread:
-    """Return a thread with its values joined, None if they can't be read; in the transaction in which it was read."""
+    """
+    Return a thread with its values joined, None if they can't be read; in the transaction in which it was
+    read.
+    """
     if not isinstance(found.values, state.Parts):
         return found
     return evolve(found, values=state_rows.shown(connection, found.thread_id, found.values))
@@ -102,7 +108,10 @@ def thread_insert(
     *,
     ephemeral: bool = False,
 ) -> Thread:
-    """Store a new thread, in place of a deleted one of this id if little of it is left. Raises `Conflict`, `Unswept`."""
+    """
+    Store a new thread, in place of a deleted one of this id if little of it is left. Raises `Conflict`,
+    `Unswept`.
+    """
     if connection.execute("SELECT 1 FROM threads WHERE thread_id = ?", (thread_id,)).fetchone():
         if thread_find(connection, thread_id) is not None:
             raise Conflict(f"Thread with ID {thread_id} already exists")
@@ -138,8 +147,8 @@ def thread_create(
     """
     Store a new thread, or with `do_nothing` return the one that has this id.
 
-    A request that has made its thread before gets it as it was then. Raises `Conflict`, and `Invalid` for an idempotency
-    key of another request.
+    A request that has made its thread before gets it as it was then. Raises `Conflict`, and `Invalid` for an
+    idempotency key of another request.
     """
     if (made_before := idempotency.find(connection, once, Thread)) is not None:
         return made_before
@@ -171,7 +180,8 @@ def thread_delete(connection: sqlite3.Connection, thread_id: str, now: int) -> d
 
     With each comes the name of its graph, None for one that has never started. Raises `NotFound`.
     """
-    # Without its values: SQLite makes room for a row's new form before it gives up the old one, and there may be none.
+    # Without its values: SQLite makes room for a row's new form before it gives up the old one, and there may
+    # be none.
     row = connection.execute(
         f"""UPDATE threads SET deleted_at = ?, "values" = NULL WHERE thread_id = ? AND {VISIBLE} RETURNING thread_id""",
         (now, thread_id),
@@ -234,7 +244,10 @@ def _mark_replaced(connection: sqlite3.Connection, thread_id: str, by: State) ->
 def thread_status_derive(
     connection: sqlite3.Connection, thread_id: str, now: int, *, failed: bool = False
 ) -> None:
-    """Set the status that follows from the thread's runs and its last state; without runs an ephemeral one hides."""
+    """
+    Set the status that follows from the thread's runs and its last state; without runs an ephemeral one
+    hides.
+    """
     row = connection.execute(
         """SELECT EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND ended_at IS NULL),
                next <> '[]' OR coalesce(interrupts, '{}') <> '{}' FROM threads WHERE thread_id = ?""",
@@ -261,7 +274,8 @@ def sweep_candidates(
     """
     Return threads whose rows may go: deleted ones, and ended stateless ones older than `hidden_before`.
 
-    Those on which a cron's run has failed are to be older than `kept_before`. One that has a slot is a copy in the making.
+    Those on which a cron's run has failed are to be older than `kept_before`. One that has a slot is a copy
+    in the making.
     """
     rows = connection.execute(
         """SELECT thread_id FROM (

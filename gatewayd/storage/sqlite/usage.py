@@ -1,8 +1,9 @@
-"""What the rows of the database and of the long-term store take, by table and by thread: the figures of `gatewayd db report`.
+"""What the rows of the database and of the long-term store take, by table and by thread: the figures of
+`gatewayd db report`.
 
-Reads through a connection of its own, beside a daemon if there is one, in short pieces: a long read would keep the
-write-ahead log from being begun anew. So the figures of a busy file are of a moment each. They are the bytes of texts and
-BLOBs, without what SQLite needs around them (indexes, half-empty pages).
+Reads through a connection of its own, beside a daemon if there is one, in short pieces: a long read would
+keep the write-ahead log from being begun anew. So the figures of a busy file are of a moment each. They are
+the bytes of texts and BLOBs, without what SQLite needs around them (indexes, half-empty pages).
 """
 
 from __future__ import annotations
@@ -128,7 +129,9 @@ def _figures(connection: sqlite3.Connection, path: Path, threads: Counter[str], 
 
 
 def _recent(tables: list[Table]) -> float:
-    """Return the bytes of recent rows. Pieces have no time: they are taken to be as old as the rows beside them."""
+    """
+    Return the bytes of recent rows. Pieces have no time: they are taken to be as old as the rows beside them.
+    """
     recent = sum(table.recent for table in tables)
     pieces = sum(table.bytes for table in tables if table.name == "blobs")
     others = sum(table.bytes for table in tables) - pieces

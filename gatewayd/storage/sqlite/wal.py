@@ -1,15 +1,17 @@
 """Keeping the write-ahead log short, also under load and beside readers.
 
-SQLite begins the log anew only when all of it is in the database file and nobody reads from it. With readers that overlap
-that moment need not come for hours, and the log grows without a limit. So it is brought about, in two parts:
+SQLite begins the log anew only when all of it is in the database file and nobody reads from it. With readers
+that overlap that moment need not come for hours, and the log grows without a limit. So it is brought about,
+in two parts:
 
-- A thread with a connection of its own copies what is new into the database file (PASSIVE), once a second while something
-  is written and as soon as the log is too long. It waits for nobody, and nobody waits for it.
-- When the log is longer than `LIMIT` and nearly all of it is copied, the writer begins it anew between two batches
-  (RESTART). Who begins to read in that moment does not need the log, so it waits only for reads that are under way, and
-  not longer than `PATIENCE_MS`. A reader that takes longer puts it off.
+- A thread with a connection of its own copies what is new into the database file (PASSIVE), once a second
+  while something is written and as soon as the log is too long. It waits for nobody, and nobody waits for it.
+- When the log is longer than `LIMIT` and nearly all of it is copied, the writer begins it anew between two
+  batches (RESTART). Who begins to read in that moment does not need the log, so it waits only for reads that
+  are under way, and not longer than `PATIENCE_MS`. A reader that takes longer puts it off.
 
-The file is not made shorter than `LIMIT`: on a full disk its space is what there is for deleting and for ends of runs.
+The file is not made shorter than `LIMIT`: on a full disk its space is what there is for deleting and for ends
+of runs.
 """
 
 from __future__ import annotations
@@ -74,12 +76,10 @@ class Trimmer:
     _warn_after: float = field(default=0.0, init=False)
 
     def start(self) -> None:
-        """Start the thread."""
         self._thread = loops.in_thread(self.loop, self._work, lambda: self._closing, self._pause)
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread."""
         with self._wake:
             self._closing = True
             self._wake.notify()
@@ -89,7 +89,6 @@ class Trimmer:
 
     @property
     def path(self) -> Path:
-        """Of the database."""
         return self.damage.path
 
     def bytes(self) -> int:

@@ -30,7 +30,8 @@ WHERE state = 'owed' AND due_at <= ? AND NOT EXISTS (
         AND substr(url || '/', instr(url, '://') + 3 + length(host.value), 1) IN ('/', '?', '#'))
 ORDER BY due_at LIMIT ?"""
 NEXT_DUE = "SELECT min(due_at) FROM webhooks WHERE state = 'owed' AND due_at > ?"
-# Of the latest that are not owed any more: what is looked up often must not cost more on a server that sends many.
+# Of the latest that are not owed any more: what is looked up often must not cost more on a server that sends
+# many.
 GIVEN_UP = """
 SELECT count(*) FROM (SELECT state FROM webhooks WHERE state <> 'owed' AND created_at > ?
                       ORDER BY created_at DESC LIMIT 1000) WHERE state = 'dead'"""
@@ -45,7 +46,9 @@ SELECT (SELECT result FROM runs WHERE run_id = ?), (SELECT "values" FROM threads
 
 
 def webhook_values(connection: sqlite3.Connection, run: Run) -> bytes | None:
-    """Return the JSON of what a run has left: its result, or its thread's values; None if neither can be read."""
+    """
+    Return the JSON of what a run has left: its result, or its thread's values; None if neither can be read.
+    """
     found = connection.execute(VALUES, (run.run_id, run.thread_id)).fetchone()
     left = state.loaded(next((each for each in found if each is not None), None))
     return None if left is None else states.shown(connection, run.thread_id, left)
@@ -72,7 +75,10 @@ def attempt(row: tuple[Any, ...]) -> Attempt:
 
 
 def webhook_owe(connection: sqlite3.Connection, run: Run, url: str, outcome: RunOutcome, now: int) -> None:
-    """Note, in the transaction that ends a run, that its receiver is owed a webhook. `run` is its row at the end."""
+    """
+    Note, in the transaction that ends a run, that its receiver is owed a webhook. `run` is its row at the
+    end.
+    """
     error = outcome.error or outcome.cancel_error
     connection.execute(
         f"INSERT INTO webhooks ({COLUMNS}, run_id, thread_id) VALUES (?, ?, ?, ?, ?, ?, 'owed', 0, ?, ?, ?)",
@@ -114,7 +120,9 @@ def webhook_attempt_end(
 
 
 def webhook_owe_again(connection: sqlite3.Connection, delivery_id: str, now: int) -> None:
-    """Make a webhook owed again that was delivered or given up. Raises `NotFound`, and `Conflict` if it is owed."""
+    """
+    Make a webhook owed again that was delivered or given up. Raises `NotFound`, and `Conflict` if it is owed.
+    """
     row = connection.execute(
         "UPDATE webhooks SET state = 'owed', due_at = ? WHERE delivery_id = ? AND state <> 'owed' RETURNING 1",
         (now, delivery_id),

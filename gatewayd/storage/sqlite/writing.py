@@ -1,4 +1,7 @@
-"""The writer's thread: operations in one queue, all that wait in one transaction. See the package above for the rules."""
+"""
+The writer's thread: operations in one queue, all that wait in one transaction. See the package above for the
+rules.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +30,18 @@ SLOW_BATCH_S = 0.25
 LOCK_TRY_MS = 50
 """How long SQLite waits for another process's lock at each try."""
 LOCK_PATIENCE_S = 5.0
-"""How long requests wait for another process's lock, from when it was first met; those that come later wait no longer."""
+"""
+How long requests wait for another process's lock, from when it was first met; those that come later wait no
+longer.
+"""
 LOCK_GLANCE_S = 0.2
 """How long a request waits at least."""
 
 
 class _Entangled(Exception):
-    """An operation has failed behind rows that it had changed already: its transaction can't be kept as it is."""
+    """
+    An operation has failed behind rows that it had changed already: its transaction can't be kept as it is.
+    """
 
 
 @define(eq=False)
@@ -138,10 +146,11 @@ class Writer:
         done: Callable[[T], None] | None = None,
     ) -> asyncio.Future[T]:
         """
-        Queue `function(connection, *args)`; the future gets its result after the commit, and the sync of a promise.
+        Queue `function(connection, *args)`; the future gets its result after the commit, and the sync of a
+        promise.
 
-        `early(result)` of a promise is called in the event loop after the commit already: what may begin before the sync.
-        `done(result)` is called as for `post`, before the future has it.
+        `early(result)` of a promise is called in the event loop after the commit already: what may begin
+        before the sync. `done(result)` is called as for `post`, before the future has it.
         """
         assert self._loop is not None
         future: asyncio.Future[T] = self._loop.create_future()
@@ -159,7 +168,8 @@ class Writer:
         chain: Chain | None = None,
     ) -> None:
         """
-        Queue like `submit`; `done(result)` is called in the event loop, before anything queued later is settled.
+        Queue like `submit`; `done(result)` is called in the event loop, before anything queued later is
+        settled.
 
         Behind an operation of a `chain` that failed, none of it is stored: it fails with the same error.
         """
@@ -228,10 +238,12 @@ class Writer:
 
     def _given_up(self, batch: list[Operation]) -> list[Operation]:
         """
-        Return the operations of a locked-out batch that have waited long enough; the others are queued again, in front.
+        Return the operations of a locked-out batch that have waited long enough; the others are queued again,
+        in front.
 
-        What nobody waits for, such as the events of a run, waits for as long as the lock is held: the worker's window
-        bounds it. Requests don't, and once a lock is known to be held for long they hardly wait at all.
+        What nobody waits for, such as the events of a run, waits for as long as the lock is held: the
+        worker's window bounds it. Requests don't, and once a lock is known to be held for long they hardly
+        wait at all.
         """
         now = time.monotonic()
         if self.locked_since is None:
@@ -256,7 +268,10 @@ class Writer:
             self.locked_since = None
 
     def _run(self, batch: list[Operation]) -> BaseException | None:
-        """Run operations in one transaction, or in several if need be; return why none of them is stored, or None."""
+        """
+        Run operations in one transaction, or in several if need be; return why none of them is stored, or
+        None.
+        """
         started = time.perf_counter()
         failure = self._run_together(batch, savepoints=False)
         if isinstance(failure, _Entangled):
@@ -287,7 +302,9 @@ class Writer:
         return failure
 
     def _trim(self) -> None:
-        """Look after the write-ahead log; what goes wrong there must not become an error of what is stored."""
+        """
+        Look after the write-ahead log; what goes wrong there must not become an error of what is stored.
+        """
         if self.damage.found is not None:
             return
         try:
@@ -346,8 +363,8 @@ class Writer:
         """
         Run an operation; if it fails, undo what it has done.
 
-        Without `undo` that is possible only if it has changed nothing (most that fail find out before): else raises
-        `_Entangled`.
+        Without `undo` that is possible only if it has changed nothing (most that fail find out before): else
+        raises `_Entangled`.
         """
         if operation.chain is not None and operation.chain.error is not None:
             operation.error = operation.chain.error
@@ -367,7 +384,8 @@ class Writer:
 
     def _answer(self, batch: list[Operation]) -> None:
         """
-        Have a batch that was run settled: when the disk has confirmed its promises, and after all those before it.
+        Have a batch that was run settled: when the disk has confirmed its promises, and after all those
+        before it.
 
         What may begin before that is told at once.
         """
@@ -382,8 +400,8 @@ class Writer:
         batch = [operation for batch in batches for operation in batch]
         if error is not None:
             detail = f"the disk did not confirm what was stored: {error}"
-            # It is committed, and everybody sees it: `done` is called as ever (who would store it anew would find it
-            # done, and tell nobody), only who waits for the promise itself does not get it.
+            # It is committed, and everybody sees it: `done` is called as ever (who would store it anew would
+            # find it done, and tell nobody), only who waits for the promise itself does not get it.
             for operation in batch:
                 if operation.promise and operation.future is not None and operation.error is None:
                     operation.error = failures.Unconfirmed(detail, operation.result)

@@ -1,7 +1,8 @@
 """Runs of protocol v2 for readers of v1: states, updates, custom events, tasks and messages.
 
-A delta of a message becomes the tuple of a chunk and its metadata that the mode ``messages-tuple`` has: every v2 event
-of a message carries the message's id, so that no state is needed. A question is written in the words of v1 when it is asked (`worker.protocol`).
+A delta of a message becomes the tuple of a chunk and its metadata that the mode ``messages-tuple`` has: every
+v2 event of a message carries the message's id, so that no state is needed. A question is written in the words
+of v1 when it is asked (`worker.protocol`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from gatewayd.model import message
 
 
 def event(method: str, namespace: str, run_id: str, fragment: bytes) -> tuple[str, bytes] | None:
-    """Return kind and data of the v1 event for a v2 event's method and ``{"data": …, "node"?: …}``; None: there is none."""
+    """
+    Return kind and data of the v1 event for a v2 event's method and ``{"data": …, "node"?: …}``; None: there
+    is none.
+    """
     convert = METHODS.get(method)
     if convert is None:
         return None

@@ -1,7 +1,7 @@
 """Runs of protocol v1 for readers of v2: states, updates, custom events and tasks.
 
-What v1 alone has (`debug`, `events`, chunks of messages, whole checkpoints) has no view: the messages of such a run
-come with its states.
+What v1 alone has (`debug`, `events`, chunks of messages, whole checkpoints) has no view: the messages of such
+a run come with its states.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ INTERRUPT: Final = "__interrupt__"
 
 
 def fragment(kind: str, data: bytes) -> bytes | None:
-    """Return ``{"data": …}`` (and ``"node"``) of the v2 event for a v1 event's kind and data; None: there is none."""
+    """
+    Return ``{"data": …}`` (and ``"node"``) of the v2 event for a v1 event's kind and data; None: there is
+    none.
+    """
     convert = KINDS.get(kind)
     if convert is None:
         return None

@@ -1,8 +1,9 @@
 """Graphs that bear witness of each execution in a file that no daemon knows.
 
-A node appends ``run node pid start time`` to the file `witness` and ``… end …`` when it is done, and holds a lock on a file
-of its run in between, which the kernel takes away with the process: whoever finds it locked was executed twice at once
-and says so in the witness file. `path` counts the steps: it ends as 1, 2, 3 … whatever happened on the way.
+A node appends ``run node pid start time`` to the file `witness` and ``… end …`` when it is done, and holds a
+lock on a file of its run in between, which the kernel takes away with the process: whoever finds it locked
+was executed twice at once and says so in the witness file. `path` counts the steps: it ends as 1, 2, 3 …
+whatever happened on the way.
 """
 
 from __future__ import annotations

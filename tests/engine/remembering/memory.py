@@ -1,4 +1,6 @@
-"""Graphs that use the long-term store in all ways: every kind of operation, from async and from sync nodes."""
+"""
+Graphs that use the long-term store in all ways: every kind of operation, from async and from sync nodes.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def _sync(state: State) -> State:
 
 
 async def _refused(state: State) -> State:
-    """Ask what the store refuses, both ways; `found` are the classes of what it raises, and `missing` its text."""
+    """
+    Ask what the store refuses, both ways; `found` are the classes of what it raises, and `missing` its text.
+    """
     store = get_store()
     wrong: dict[str, Any] = {"n": {"$near": 1}}
     await store.aput(("notes", "a"), "k", {"n": 1})

@@ -1,4 +1,7 @@
-"""A graph of many steps, which notes where each was executed, and graphs that raise what ends processes elsewhere."""
+"""
+A graph of many steps, which notes where each was executed, and graphs that raise what ends processes
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
 EXECUTED: list[tuple[str, int, str]] = []
-"""Name of the walk, number of the step, name of the thread (that is, of the worker) in the order of execution."""
+"""
+Name of the walk, number of the step, name of the thread (that is, of the worker) in the order of execution.
+"""
 STEPPED = threading.Condition()
 GATES: dict[str, threading.Event] = {}
 """By name of a walk: what its second step waits for."""

@@ -1,4 +1,7 @@
-"""Graphs whose values can be stored and have no form in JSON, whose errors can't be sent, or who contradict themselves."""
+"""
+Graphs whose values can be stored and have no form in JSON, whose errors can't be sent, or who contradict
+themselves.
+"""
 
 from __future__ import annotations
 

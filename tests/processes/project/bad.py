@@ -1,8 +1,8 @@
 # ruff: noqa: ASYNC220, ASYNC251  blocking is what they are here for
 """Graphs that misbehave, each in its own way, and `steps`, which is what they are neighbours of.
 
-Every node leaves its marks in a file (`witness` in the input): ``<key> start <pid> <time>`` and ``… end …``, by which a
-test sees what was executed how often, where and when, whatever became of the run.
+Every node leaves its marks in a file (`witness` in the input): ``<key> start <pid> <time>`` and ``… end …``,
+by which a test sees what was executed how often, where and when, whatever became of the run.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def mark(state: State, words: str) -> None:
 
 
 def one_node(name: str, node: Any) -> Any:
-    """A graph of two nodes: `before`, so that there is a checkpoint to go on from, and the one that misbehaves."""
+    """
+    A graph of two nodes: `before`, so that there is a checkpoint to go on from, and the one that misbehaves.
+    """
     graph = StateGraph(State)
     graph.add_node("before", before)
     graph.add_node(name, node)

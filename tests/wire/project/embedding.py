@@ -1,4 +1,6 @@
-"""An embedding that needs no model: the letters of a text, counted in eight groups. One text makes it fail."""
+"""
+An embedding that needs no model: the letters of a text, counted in eight groups. One text makes it fail.
+"""
 
 from __future__ import annotations
 
