@@ -18,7 +18,7 @@ may be cut.
 - `join`   manifest → bytes, with few queries for many manifests.
 - `sql`    the tables `blobs`, `families` and `thread_families`: storing, adopting, marking.
 - `sweep`  freeing what nothing refers to, in small steps.
-- `cache`   what was joined lately, for readers.
+- `cache`  what was joined lately, for readers.
 
 Manifests are in checkpoints and writes (`checkpointing`), and in events, threads' values and runs' results
 (`model.state`); `storage.sqlite.blobs` has the list that the sweep goes through.

@@ -5,54 +5,53 @@ pings, calls and their answers, and is never held up by data. *Data* carries wha
 frame is four bytes of length (big endian) and a MessagePack array whose first element is its name.
 
 Control, daemon to worker
-    ``configure`` map                     first frame: what to load (`orders.Configuration` as a map)
-    ``start``   order                     begin a run (`orders.RunOrder` as a map); answered on data by
-                ``ended``
-    ``cancel``  run_id, attempt           cancel the run's task; ``ended`` follows when nothing of it executes
-    ``drain``   run_id | None, reason     hand back one run or all: each ends before its next step, or is
-                cancelled
-                                          when `cut` comes; ``ended`` with outcome "drained"
-    ``merge``   run_id, attempt           a run waits to be merged into this one: have it take the input at a
-                step
-    ``cut``     (none)                    cancel all runs that have been asked to drain
-    ``call``    id, method, params, deadline_s     one question; answered by ``answer``
-    ``ping``    number                    to the worker's event loop; its ``pong`` shows that the loop turns
-    ``stack``   number                    to the worker's reader thread, which answers also when the loop is
-                blocked
-    ``withdraw``  run_id, attempt         to the reader thread: give a run back that the loop has not begun
-    ``reply``   number, ok, payload       answer to an ``ask``
-    ``stop``    (none)                    end the process: no runs are left
+    ``configure``  map                    first frame: what to load (`orders.Configuration` as a map)
+    ``start``      order                  begin a run (`orders.RunOrder` as a map); ``ended`` follows on data
+    ``cancel``     run_id, attempt        cancel the run's task; ``ended`` follows when nothing of it executes
+    ``drain``      run_id | None, reason  hand back one run or all: each ends before its next step, or is
+                                          cancelled when ``cut`` comes; ``ended`` with outcome "drained"
+    ``merge``      run_id, attempt        a run waits to be merged into this one: take its input at a step
+    ``cut``        (none)                 cancel all runs that have been asked to drain
+    ``call``       id, method, params, deadline_s
+                                          one question; answered by ``answer``
+    ``ping``       number                 to the worker's event loop; its ``pong`` shows that the loop turns
+    ``stack``      number                 to the worker's reader thread, which answers also when the loop is
+                                          blocked
+    ``withdraw``   run_id, attempt        to the reader thread: give back a run that the loop has not begun
+    ``reply``      number, ok, payload    answer to an ``ask``
+    ``stop``       (none)                 end the process: no runs are left
 
 Control, worker to daemon
-    ``hello``   pid, versions             first frame
-    ``loaded``  (none)                    the project is loaded; runs and calls may come
-    ``failed``  message, trace            the project could not be loaded; the process ends. `trace`: the
-                traceback from
-                                          the project's first frame on, or empty
-    ``answer``  id, ok, payload           result of a call, or [status, detail]
-    ``ask``     number, method, params    a call into the service worker (the long-term store); answered by
-                ``reply``
-    ``pong``    number
-    ``stack``   number, place, text, run_id     where the loop's thread is: innermost file:line of user code,
-                whole
+    ``hello``      pid, versions          first frame
+    ``loaded``     (none)                 the project is loaded; runs and calls may come
+    ``failed``     message, trace         the project could not be loaded; the process ends. `trace`: the
+                                          traceback from the project's first frame on, or empty
+    ``answer``     id, ok, payload        result of a call, or [status, detail]
+    ``ask``        number, method, params
+                                          a call into the service worker (the long-term store); answered by
+                                          ``reply``
+    ``pong``       number
+    ``stack``      number, place, text, run_id
+                                          where the loop's thread is: innermost file:line of user code, whole
                                           stack, and the run whose task or callback it is in ("": none)
     ``withdrawn``  run_id, attempt        the run was not begun in this attempt, and will not be
 
 Data, worker to daemon; `n` counts a run's data frames from 1 in every attempt
-    ``events``      run_id, attempt, n, count, packed      consecutive events (`model.event`); if some have
-                    whole states [, parts, blobs]                       in parts: [[manifest, size], …], and
-                                                                        new blobs
-    ``parts``       run_id, attempt, n, blobs              blobs of a frame that follows, which would have too
-                    many
-    ``checkpoint``  run_id, attempt, n, operation          one saver operation (`checkpointing.rows`)
-    ``ended``       run_id, attempt, n, outcome            the last frame of a run in this attempt; `values`
-                    and `result`
-                                                           in it are JSON or manifests, `blobs` are new ones
-                                                           of both
+    ``events``      run_id, attempt, n, count, packed [, parts, blobs]
+                                          consecutive events (`model.event`); if some have whole states in
+                                          parts: [[manifest, size], …], and new blobs
+    ``parts``       run_id, attempt, n, blobs
+                                          blobs of a frame that follows, which would have too many
+    ``checkpoint``  run_id, attempt, n, operation
+                                          one saver operation (`checkpointing.rows`)
+    ``ended``       run_id, attempt, n, outcome
+                                          the last frame of a run in this attempt; `values` and `result` in it
+                                          are JSON or manifests, `blobs` are new ones of both
 
 Data, daemon to worker
-    ``ack``     [[run_id, attempt, n], …]       frames up to n are committed
-    ``refuse``  run_id, attempt, n, why         frame n was not stored; the run fails at its next saver call
+    ``ack``     [[run_id, attempt, n], …]
+                                          frames up to n are committed
+    ``refuse``  run_id, attempt, n, why   frame n was not stored; the run fails at its next saver call
 
 Order
     What a run sends arrives, is numbered, committed and acknowledged in the order of sending. A checkpoint is

@@ -8,7 +8,7 @@ package, so that each exists once.
        ▲                                                              │
        └────────────── Reader ◀── one SQLite file ◀───── commit ──────┘
 
-- `commands`  the lists that travel: ``[name, argument…]`` of text, numbers, bytes and lists of them.
+- `commands`    the lists that travel: ``[name, argument…]`` of text, numbers, bytes and lists of them.
 - `rows`        the two kinds of rows as they are read, and which of several runs' writes count.
 - `sql`         every fixed statement: applying, deleting by run, reading.
 - `search`      the one statement that is put together: listing with filters, in pages.

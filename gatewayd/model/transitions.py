@@ -5,22 +5,22 @@ A run::
                     START                      FINISH
       CREATE ──▶ pending ──▶ running ───────────────▶ success       the graph ended, or stopped at a question
                     ▲           │                     error         it raised, or was put aside
-                    └── REQUEUE ───┘                     timeout       it executed longer than allowed
+                    └─ REQUEUE ─┘                     timeout       it executed longer than allowed
                     │                                 interrupted   it was cancelled
                     └────────────── FINISH ─────────▶ (a rollback leaves no row)
 
-      CREATE  a request, a cron
-      START   the claimer, or the creation itself when thread and worker are free; takes the thread's slot
-      REQUEUE    its worker died, its daemon died, or it was handed back; keeps the slot
-      FINISH  its worker's last frame; or the daemon, for a run that no worker has: cancelled before its start
-              or while requeued, put aside, fenced off; frees the slot
+      CREATE   a request, a cron
+      START    the claimer, or the creation itself when thread and worker are free; takes the thread's slot
+      REQUEUE  its worker died, its daemon died, or it was handed back; keeps the slot
+      FINISH   its worker's last frame; or the daemon, for a run that no worker has: cancelled before its
+               start or while requeued, put aside, fenced off; frees the slot
 
-A move is one conditional UPDATE (`storage.sqlite.runs`), whose WHERE is the move's `before`: of two that race
-one wins. A wish to cancel (`cancel_action`) is not a state: the run stays pending or running until it has
-ended by it. It can't be overtaken: once it is stored, FINISH with anything else is refused.
+A transition is one conditional UPDATE (`storage.sqlite.runs`), whose WHERE is the transition's `before`: of
+two that race one wins. A wish to cancel (`cancel_action`) is not a state: the run stays pending or running
+until it has ended by it. It can't be overtaken: once it is stored, FINISH with anything else is refused.
 
-A thread is never moved; its status is derived, in the transaction that moves a run of it or changes its
-state, by `thread_status`.
+A thread has no transitions; its status is derived by `thread_status`, in the transaction that changes the
+status of one of its runs, or its state.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Above this package nobody knows SQL. `store.Storage` offers named operations, put together from one class for
 each noun (`boots`, `assistants`, `threads`, `runs`, `events`, `operations`, `retention`, `crons`,
-`webhooks`), which all stand on the `desk`: writer, readers, room. Each operation is one function run in the
+`webhooks`), which all stand on the `desk`: writer, readers, quota. Each operation is one function run in the
 writer's thread inside one transaction, or a short read on a read-only connection. Names say object, verb and
 condition (`run_finish_if_active`): the condition is the statement's WHERE, so two callers racing get one
 winner.
@@ -33,7 +33,7 @@ Failure
     reading or writing, tells `failures.Damage`, and from then on the writer begins transactions that can only
     read.
 
-Room
+Quota
     `quota.Quota` is asked before a run or thread is made (`max_db_size`, `min_free_disk`): in
     `store.Storage`, so that no way of making one can forget it. When the disk is full all the same, the
     operations of the batch are tried one by one, so that a large one takes no others with it; who is refused
@@ -43,6 +43,6 @@ Room
 Reading
     aiosqlite connections with query_only, whole small results, never an open cursor across an await. Rows
     whose states are in parts are read with their pieces on one snapshot, in threads of their own
-    (`sqlite.scanner`); what readers of the log share of states is kept (`states`). The writer never joins a
+    (`sqlite.snapshots`); what readers of the log share of states is kept (`states`). The writer never joins a
     state.
 """
