@@ -379,15 +379,14 @@ class Worker:
                 self._answered()
             case ["answer", number, ok, payload]:
                 self._settle(number, ok, payload)
+            case ["damaged", code, name, text]:
+                self.owner.read_failed(code, name, text)
             case ["ask", number, method, params]:
                 self.owner.asked(self, number, method, params)
             case ["hello", pid, versions]:
                 log.debug("worker %s is process %d, %s", self.name, pid, versions)
             case ["loaded"]:
-                if self.state == "starting":
-                    self.state = "ready"
-                    self.settled.set()
-                    self.owner.loaded(self)
+                self._loaded()
             case ["failed", message, trace]:
                 self.owner.failed(self, message, trace)
             case ["stack", _, place, text, run_id]:
@@ -401,6 +400,12 @@ class Worker:
                     self.owner.withdrawn(self, run_id, attempt)
             case _:
                 log.error("worker %s sent an unknown frame %r", self.name, frame[:1])
+
+    def _loaded(self) -> None:
+        if self.state == "starting":
+            self.state = "ready"
+            self.settled.set()
+            self.owner.loaded(self)
 
     def _settle(self, number: int, ok: bool, payload: Any) -> None:
         future = self._calls.get(number)

@@ -214,6 +214,7 @@ class Core:
         """Work until told to stop; return the exit code."""
         self._turning = True
         configuration, loaded, database = project.configuration, project.graphs, project.reader
+        database.on_damage = self._report_damage
         async with items.opened(configuration, self.link, project.embedding) as store:
             if isinstance(store, items.RemoteStore):
                 self._remote = store
@@ -258,7 +259,7 @@ class Core:
             case ["ping", number]:
                 self.link.control("pong", number)
             case ["start", order]:
-                self._start(self._complete(orders.parse(order)))
+                self._start(orders.parse(order))
             case ["cancel" | "merge" as word, run_id, attempt]:
                 for here in self._chosen(run_id, attempt):
                     (here.cancel if word == "cancel" else here.merge)()
@@ -294,11 +295,20 @@ class Core:
         answers = None if found[0][1] is None else wire.opened(wire.unpacked(found[0][1]))
         return attrs.evolve(order, kwargs=kwargs, answers=answers)
 
+    def _report_damage(self, failed: reader.Failed) -> None:
+        """Have the daemon stop writing: what a run meets in the database is not told otherwise."""
+        self.link.control("damaged", failed.sqlite_errorcode, failed.sqlite_errorname, str(failed))
+
     def _start(self, order: orders.RunOrder) -> None:
         assert self._around is not None
         if not self._waiting.pop((order.run_id, order.attempt), False):
             return  # it was withdrawn
-        here = self._runs[order.run_id] = execute.Execution(order, self._around)
+        unreadable: Exception | None = None
+        try:
+            order = self._complete(order)
+        except Exception as error:  # the run ends by it, rather than stay open for ever
+            unreadable = error
+        here = self._runs[order.run_id] = execute.Execution(order, self._around, unreadable)
         here.task = self._tasks.spawn(self._execute(here), f"run {order.run_id}")
 
     async def _execute(self, here: execute.Execution) -> None:

@@ -120,6 +120,8 @@ class Execution:
 
     order: orders.RunOrder
     around: Surroundings
+    unreadable: Exception | None = None
+    """Why its arguments could not be read; the run ends by it."""
     outbox: outbox.Outbox = field(init=False)
     pace: pacing.Pace = field(init=False)
     control: StepControl = field(factory=StepControl, init=False)
@@ -274,6 +276,8 @@ class Execution:
         stopped.
         """
         try:
+            if self.unreadable is not None:
+                raise self.unreadable
             return await self._timed(self._through_graph(saver, durability))
         except GraphDrained:
             return {"outcome": "drained"}

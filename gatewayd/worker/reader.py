@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,11 @@ CACHE_KB = 8192
 Of pages, taken as they are read: the pieces of a long state lie in all places, and SQLite's 2 MB hold too few
 of them.
 """
+
+
+PRIMARY = 0xFF
+"""The bits of SQLite's extended codes that are its primary ones."""
+DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 class Failed(sqlite3.DatabaseError):
@@ -54,6 +59,8 @@ class Reader:
         """
         self.serde = JsonPlusSerializer() if serde is None else serde
         self.seal = seal
+        self.on_damage: Callable[[Failed], None] = lambda _: None
+        """Called, in any thread, when a read has found that the file is damaged."""
         self._turn = threading.Lock()
         self._connection = sqlite3.connect(
             f"{Path(path).absolute().as_uri()}?mode=ro",
@@ -76,7 +83,11 @@ class Reader:
             except sqlite3.Error as error:
                 if getattr(error, "sqlite_errorcode", None) is None:  # the connection is closed, say
                     raise
-                raise Failed(error) from error
+                failed = Failed(error)
+                failed.__cause__ = error
+        if failed.sqlite_errorcode & PRIMARY in DAMAGE:
+            self.on_damage(failed)
+        raise failed
 
     def close(self) -> None:
         """Close the connection; may be called twice."""

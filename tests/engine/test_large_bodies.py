@@ -10,6 +10,7 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -24,8 +25,10 @@ from aiohttp import web
 from gatewayd import app as composition
 from gatewayd import ids, parsing, wire
 from gatewayd.api import parsers, server
+from gatewayd.checkpointing import sql
 from gatewayd.errors import Invalid, Unavailable
 from gatewayd.limits import Limits
+from gatewayd.worker import reader
 from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
@@ -185,6 +188,29 @@ async def test_a_repeat_of_a_large_request_makes_nothing_and_is_answered_alike(t
         assert again == first
         other = await ask(port, "POST", f"/threads/{thread_id}/runs", body + b" ", Idempotency_Key="k")
         assert other[0] == 422
+
+
+async def test_a_run_whose_arguments_can_not_be_read_ends_by_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch = reader.Reader.fetch
+
+    def failing(reading: reader.Reader, statement: str, params: Any = ()) -> list[tuple[Any, ...]]:
+        if statement == sql.RUN_ARGUMENTS:
+            raise reader.Failed(broken)
+        return fetch(reading, statement, params)
+
+    broken = sqlite3.OperationalError("disk I/O error")
+    broken.sqlite_errorcode, broken.sqlite_errorname = sqlite3.SQLITE_IOERR_READ, "SQLITE_IOERR_READ"
+    monkeypatch.setattr(reader.Reader, "fetch", failing)
+    body = json.dumps({"assistant_id": "steps", "input": {"word": "w" * 2 * MIB, "path": []}}).encode()
+    async with serving(tmp_path) as (daemon, _, port):
+        thread_id = await new_thread(port)
+        _, run = await ask(port, "POST", f"/threads/{thread_id}/runs", body)
+        async with asyncio.timeout(60):
+            ended = await daemon.services.runs.wait(thread_id, run["run_id"])
+        assert ended.status == "error"
+        assert (ended.error or {})["error"] == "Failed"
 
 
 # the loop

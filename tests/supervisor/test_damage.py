@@ -21,12 +21,15 @@ def test_only_the_readers_own_errors_are_told_with_their_code(tmp_path: Path) ->
         made.executemany("INSERT INTO t VALUES (?)", [("x" * 1000,)] * 50)
     made.close()
     reading = reader.Reader(path)
+    reported: list[reader.Failed] = []
+    reading.on_damage = reported.append
     data = bytearray(path.read_bytes())
     data[4096:] = b"\xa5" * (len(data) - 4096)
     path.write_bytes(data)
     with pytest.raises(reader.Failed) as caught:
         reading.fetch("SELECT * FROM t")
     reading.close()
+    assert reported == [caught.value]
     status, (code, name, text) = core._refusal("state", caught.value)
     assert (status, code & failures.PRIMARY) == (503, sqlite3.SQLITE_CORRUPT)
     assert name.startswith("SQLITE_CORRUPT")
@@ -63,4 +66,24 @@ async def test_a_read_that_failed_in_a_worker_ends_as_one_of_the_daemons_own(
     service.say("answer", service.heard("call")[0][1], False, [503, [code, "SQLITE_X", "it said so"]])
     with pytest.raises(kind):
         await asked
+    assert (damage.found is not None) == damaged
+
+
+@pytest.mark.parametrize(("code", "damaged"), [(sqlite3.SQLITE_CORRUPT, True), (sqlite3.SQLITE_IOERR, False)])
+async def test_damage_that_only_a_run_has_met_is_known_to_the_daemon(
+    start: Any, tmp_path: Path, code: int, damaged: bool
+) -> None:
+    scene = await start()
+    damage = failures.Damage(tmp_path / "db.sqlite")
+    told = asyncio.Event()
+
+    def translated(error: BaseException) -> BaseException:
+        told.set()
+        return damage.translated(error)
+
+    scene.supervisor.translated = translated
+    (working,) = scene.of("run-1")
+    working.say("damaged", code, "SQLITE_X", "it said so")
+    async with asyncio.timeout(60):
+        await told.wait()
     assert (damage.found is not None) == damaged
