@@ -2,7 +2,8 @@
 
 What happens on each failure
     A parser dies at a body, or takes longer than `PATIENCE_S`: the request is 503, the next gets another
-    process. The client leaves: the process that parses for it is killed, since nothing else would stop it.
+    process.
+    The client leaves: the process that parses for it is killed, since nothing else would stop it.
     More bodies wait than `MOST_WAITING`: 503.
     The daemon dies: the kernel kills its parsers with it; at its stop they are killed.
 

@@ -28,14 +28,16 @@ What happens on each failure
     The daemon was down: however many dates have passed, the cron fires once at the start, then at the next
     date from then on. After `end_time` (and `ticker.GRACE_S`) it does not fire any more, it is disabled.
     A client changes or deletes the cron between reading and firing: the revision has moved on, the ticker
-    looks again. The clock is set back: the dates until it has caught up are taken, so none has a second run;
-    a cron waits for the date that it had. The clock is set forward: what became due fires, once.
+    looks again.
+    The clock is set back: the dates until it has caught up are taken, so none has a second run; a cron waits
+    for the date that it had. The clock is set forward: what became due fires, once.
     The run can't be created because the thread is busy and the strategy is "reject": the date passes, logged.
     Because the thread or the assistant is gone: the cron goes with it.
     The run is refused for what the cron's payload says: the date passes, logged.
     Anything else keeps a date from being stored (the database is locked, the disk full, a fault of ours):
     nothing was stored, the date is tried again after a pause that grows to a minute; other crons don't wait
-    for it. Dates come while others fire, which may take long: the next look begins where the last one was.
+    for it.
+    Dates come while others fire, which may take long: the next look begins where the last one was.
     The next date can't be found: this date fires, then the cron is disabled, logged.
     The run itself fails: no matter to the cron.
 """

@@ -30,11 +30,16 @@ What happens on each failure
     Waiting runs are merged into the oldest and the daemon dies: all of it is stored or nothing, and the next
     boot ends those that were merged. If that is to be merged into the run that executes, the wish is stored;
     the next attempt of that run carries it out. The update of its state and the end of the other are one
-    transaction. A run is deleted while it executes: it is stopped the same way, and its slot, too, is kept
-    until nothing executes. A cancel is stored while the run's end is on its way: the run ends by the cancel,
-    whatever its graph has made of it. What a run has sent can't be stored (disk full): the worker is told,
-    and the run fails at its next saver call. The end of a run can't be stored (disk full): it is tried again
-    until it can; the run stays running meanwhile. The daemon is told to stop: no new runs are admitted or
-    started; running ones are handed back before their next step, those still in a step after `drain_s` are
-    cancelled and handed back; they are pending in storage.
+    transaction.
+    A run is deleted while it executes: it is stopped the same way, and its slot, too, is kept until nothing
+    executes.
+    A cancel is stored while the run's end is on its way: the run ends by the cancel, whatever its graph has
+    made of it.
+    What a run has sent can't be stored (disk full): the worker is told, and the run fails at its next saver
+    call.
+    The end of a run can't be stored (disk full): it is tried again until it can; the run stays running
+    meanwhile.
+    The daemon is told to stop: no new runs are admitted or started; running ones are handed back before their
+    next step, those still in a step after `drain_s` are cancelled and handed back; they are pending in
+    storage.
 """

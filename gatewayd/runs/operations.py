@@ -26,8 +26,9 @@ What happens on each failure
     The worker fails, or does not answer in time: the slot is freed, nothing was stored.
     The client leaves: the operation is carried through.
     The thread is deleted meanwhile: the operation has lost the slot, stores nothing more and ends with "not
-    found". The daemon dies: the next boot frees the slots of operations; the sweeper removes a half copy;
-    what a prune has removed was to go anyway.
+    found".
+    The daemon dies: the next boot frees the slots of operations; the sweeper removes a half copy; what a
+    prune has removed was to go anyway.
     The slot can't be freed (disk full): it is tried again until it can.
 """
 

@@ -13,9 +13,10 @@ Writing
     FIFO: what a crash leaves behind is always a prefix of what was asked. A batch that contains a *promise*
     (a run accepted, ended or cancelled) is answered when the write-ahead log has been synced to the disk, by
     a thread beside the writer (`sqlite.syncing`), everything else after its commit; always in the order in
-    which it was asked. What may begin before it is promised (the worker's part in a run that was started in
-    the moment of its creation) is told between the two, for a sync takes milliseconds. The connection itself
-    stays at synchronous=NORMAL: a sync of the log after the commit is all that FULL would add.
+    which it was asked.
+    What may begin before it is promised (the worker's part in a run that was started in the moment of its
+    creation) is told between the two, for a sync takes milliseconds. The connection itself stays at
+    synchronous=NORMAL: a sync of the log after the commit is all that FULL would add.
 
 Failure
     An operation that raises leaves nothing behind and its caller gets the exception; its neighbours in the
@@ -29,9 +30,9 @@ Failure
     What SQLite itself refuses is translated in one place (`sqlite.failures`), for writer and readers alike.
     While another process holds the lock of the file, the writer tries again every few milliseconds: what runs
     have sent waits for it, requests get `Unavailable`, all of them together after `writing.LOCK_PATIENCE_S`,
-    and later ones at once. A damaged file does not start (`sqlite.integrity`). Who meets damage later,
-    reading or writing, tells `failures.Damage`, and from then on the writer begins transactions that can only
-    read.
+    and later ones at once.
+    A damaged file does not start (`sqlite.integrity`). Who meets damage later, reading or writing, tells
+    `failures.Damage`, and from then on the writer begins transactions that can only read.
 
 Quota
     `quota.Quota` is asked before a run or thread is made (`max_db_size`, `min_free_disk`): in

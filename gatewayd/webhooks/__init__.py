@@ -16,7 +16,8 @@ What happens on each failure
     No answer, 5xx, 408, 425 or 429: tried again later, after `RETRY-AFTER` if the receiver says so,
     `ATTEMPTS` times in about an hour.
     Any other status that is not 2xx (redirects are not followed), or an address that may not be posted to:
-    dead at once. The daemon dies or stops: what is owed stays owed.
+    dead at once.
+    The daemon dies or stops: what is owed stays owed.
     The run, or its thread, is deleted: it is told all the same; the values are null then.
     A dead webhook stays in the delivery log for the retention and can be sent again.
 """
