@@ -5,6 +5,7 @@ executed twice at once.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sqlite3
 from pathlib import Path
@@ -18,6 +19,8 @@ from tests.processes import conftest, daemon, story
 pytestmark = [pytest.mark.slow, pytest.mark.crash, pytest.mark.timeout(300)]
 
 BLOCKED_S = 1.0
+WATCHED_S = 3.0
+"""Long enough to be looked at before the worker is killed, at four times that."""
 BLOCK = {"blocker": ({"seconds": 600}, "block start"), "regex": ({}, "backtrack start")}
 
 
@@ -53,7 +56,7 @@ async def beside(told: story.Story, done: Path, count: int) -> list[story.Stood]
 async def test_the_runs_beside_a_blocker_go_on_elsewhere_and_none_is_executed_twice_at_once(
     serve: conftest.Serve, tell: conftest.Tell, tmp_path: Path
 ) -> None:
-    served = await serve(workers=1, worker_blocked_s=BLOCKED_S)
+    served = await serve(workers=1, worker_blocked_s=WATCHED_S)
     told, done = tell(served), tmp_path / "done"
     bystanders = await beside(told, done, 3)
     blocker = await told.begin("blocker", seconds=600)
@@ -62,8 +65,9 @@ async def test_the_runs_beside_a_blocker_go_on_elsewhere_and_none_is_executed_tw
     new = await told.begin("steps", steps=2)
 
     found: dict[str, Any] = {}
-    while found.get("reason") != "worker_blocked":
-        found = await place(told, bystanders[0])
+    async with asyncio.timeout(60):
+        while found.get("reason") != "worker_blocked":
+            found = await place(told, bystanders[0])
     assert re.fullmatch(rf"{conftest.PROJECT}/bad.py:\d+ in block", found["blocked_at"])
     metrics = (await asked(served, "/metrics?format=json"))["gatewayd"]["workers_blocked"]
     assert [each["blocked_at"] for each in metrics] == [found["blocked_at"]]
