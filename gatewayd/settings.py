@@ -583,9 +583,9 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> tuple[Setti
     """
     if unknown := flags.keys() - {attribute.name for attribute in fields(Settings)}:
         raise TypeError(f"flags without a setting: {unknown}")
-    here = Path.cwd()
-    on_command_line = _Source(values=flags, place="on the command line", folder=here, flags=True)
-    in_environment = _Source(values=environ, place="in the environment", folder=here)
+    folder = Path.cwd()
+    on_command_line = _Source(values=flags, place="on the command line", folder=folder, flags=True)
+    in_environment = _Source(values=environ, place="in the environment", folder=folder)
     config = _merged(fields(Settings).config, [on_command_line, in_environment])
     served = project.read(Path("langgraph.json") if config is None else config, environ)
     in_project = _Source(values=served.env, place=f"in the env of {served.path}", folder=served.folder)
@@ -596,7 +596,7 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> tuple[Setti
             values[attribute.name] = value
     values["config"] = served.path
     if "data_dir" not in values and (state := environ.get("STATE_DIRECTORY", "").split(":")[0]):
-        values["data_dir"] = here / state
+        values["data_dir"] = folder / state
     settings = Settings(**values)
     if settings.run_backlog < settings.run_window:
         raise BadConfiguration(

@@ -49,10 +49,10 @@ class Counts:
         """Count an answer whose head goes out now."""
         took_ms = (time.monotonic() - request.get(STARTED, time.monotonic())) * 1000
         key = (request.method if request.method in hdrs.METH_ALL else "OTHER", path_of(request), status)
-        here = self.answered.get(key)
-        if here is None:
-            here = self.answered[key] = Histogram(BUCKETS_MS)
-        here.add(took_ms)
+        histogram = self.answered.get(key)
+        if histogram is None:
+            histogram = self.answered[key] = Histogram(BUCKETS_MS)
+        histogram.add(took_ms)
 
 
 COUNTS: Final = web.AppKey("counts", Counts)

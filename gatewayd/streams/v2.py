@@ -299,10 +299,10 @@ def grown(tree: dict[tuple[str, ...], Branch], chunks: Iterable[Chunk]) -> dict[
 
 def shown_tree(tree: dict[tuple[str, ...], Branch], namespace: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the tree below a namespace as the wire shows it."""
-    here = tree[namespace]
+    subgraph = tree[namespace]
     below = [name for name in tree if len(name) == len(namespace) + 1 and name[:-1] == namespace]
     children = [shown_tree(tree, name) for name in below]
-    about = {"namespace": list(namespace), "status": here.status, "graph_name": here.graph_name}
+    about = {"namespace": list(namespace), "status": subgraph.status, "graph_name": subgraph.graph_name}
     return {**about, "children": children} if children else about
 
 

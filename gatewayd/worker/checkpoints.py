@@ -460,14 +460,14 @@ class Saver(BaseCheckpointSaver[str]):
     ) -> RunnableConfig:
         place = config["configurable"]
         thread_id, checkpoint_ns = place["thread_id"], place.get("checkpoint_ns", "")
-        here = _config(thread_id, checkpoint_ns, checkpoint["id"])
+        stored = _config(thread_id, checkpoint_ns, checkpoint["id"])
         try:
             kind, blob = self._serialised("", checkpoint)
         except encoding.Unstorable as error:
             kind, blob = "", b""
             self._give_up(error)
         if self.given_up:
-            return here
+            return stored
         parent = place.get("checkpoint_id")
         told = _metadata_text(_told(config, metadata))
         with self._cutting(str(thread_id)) as cutter:
@@ -480,7 +480,7 @@ class Saver(BaseCheckpointSaver[str]):
             )
         if not checkpoint_ns and self.thread_id in (None, str(thread_id)):
             self._ledger.last_root_checkpoint_id = checkpoint["id"]
-        return here
+        return stored
 
     def _get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         row = self._row(config)

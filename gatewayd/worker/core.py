@@ -112,9 +112,9 @@ class Core:
         A thread is about to hand something to a queue of the loop; if it is a run's, the run's pace may hold
         it up.
         """
-        here = self._runs.get(threads.CURRENT.get())
-        if here is not None:
-            here.pace.handed(item)
+        execution = self._runs.get(threads.CURRENT.get())
+        if execution is not None:
+            execution.pace.handed(item)
 
     # the reader thread
 
@@ -161,13 +161,13 @@ class Core:
         match frame:
             case ["ack", entries]:
                 for run_id, attempt, n in entries:
-                    here = self._runs.get(run_id)
-                    if here is not None and here.order.attempt == attempt:
-                        here.outbox.acknowledged(n)
+                    execution = self._runs.get(run_id)
+                    if execution is not None and execution.order.attempt == attempt:
+                        execution.outbox.acknowledged(n)
             case ["refuse", run_id, attempt, _, why]:
-                here = self._runs.get(run_id)
-                if here is not None and here.order.attempt == attempt:
-                    here.outbox.refused(why)
+                execution = self._runs.get(run_id)
+                if execution is not None and execution.order.attempt == attempt:
+                    execution.outbox.refused(why)
 
     # before the event loop runs
 
@@ -261,14 +261,14 @@ class Core:
             case ["start", order]:
                 self._start(orders.parse(order))
             case ["cancel" | "merge" as word, run_id, attempt]:
-                for here in self._chosen(run_id, attempt):
-                    (here.cancel if word == "cancel" else here.merge)()
+                for execution in self._chosen(run_id, attempt):
+                    (execution.cancel if word == "cancel" else execution.merge)()
             case ["drain", run_id, reason]:
-                for here in self._chosen(run_id):
-                    here.drain(reason)
+                for execution in self._chosen(run_id):
+                    execution.drain(reason)
             case ["cut"]:
-                for here in self._chosen(None):
-                    here.cancel()
+                for execution in self._chosen(None):
+                    execution.cancel()
             case ["call", number, method, params, deadline_s]:
                 self._tasks.spawn(self._answer(number, method, params, deadline_s), f"answer {method}")
             case ["stop"]:
@@ -279,8 +279,8 @@ class Core:
     def _chosen(self, run_id: str | None, attempt: int | None = None) -> list[execute.Execution]:
         if run_id is None:
             return list(self._runs.values())
-        here = self._runs.get(run_id)
-        return [here] if here is not None and attempt in (None, here.order.attempt) else []
+        execution = self._runs.get(run_id)
+        return [execution] if execution is not None and attempt in (None, execution.order.attempt) else []
 
     def _complete(self, order: orders.RunOrder) -> orders.RunOrder:
         """
@@ -308,16 +308,16 @@ class Core:
             order = self._complete(order)
         except Exception as error:  # the run ends by it, rather than stay open for ever
             unreadable = error
-        here = self._runs[order.run_id] = execute.Execution(order, self._around, unreadable)
-        here.task = self._tasks.spawn(self._execute(here), f"run {order.run_id}")
+        execution = self._runs[order.run_id] = execute.Execution(order, self._around, unreadable)
+        execution.task = self._tasks.spawn(self._execute(execution), f"run {order.run_id}")
 
-    async def _execute(self, here: execute.Execution) -> None:
+    async def _execute(self, execution: execute.Execution) -> None:
         try:
-            await here.run()
+            await execution.run()
         finally:
-            prints.flush(here.order.run_id)
-            if self._runs.get(here.order.run_id) is here:
-                del self._runs[here.order.run_id]
+            prints.flush(execution.order.run_id)
+            if self._runs.get(execution.order.run_id) is execution:
+                del self._runs[execution.order.run_id]
 
     async def _answer(self, number: int, method: str, params: dict[str, Any], deadline_s: float) -> None:
         try:

@@ -74,9 +74,9 @@ async def plan(
         return await _first(order, graph, await _forked(order, config, saver), storage)
     newest = latest(config)
     snapshot = await graph.aget_state(newest, subgraphs=True)
-    here = await saver.aget_tuple(newest)
-    if here is None or _is_over(order, graph, snapshot, storage):
-        return Plan(over=here is not None, input=order.kwargs.get("input"), config=newest)
+    checkpoint = await saver.aget_tuple(newest)
+    if checkpoint is None or _is_over(order, graph, snapshot, storage):
+        return Plan(over=checkpoint is not None, input=order.kwargs.get("input"), config=newest)
     answers = _open_answers(order.answers, order.thread_id, snapshot, storage)
     return Plan(input=Command(resume=answers) if answers else None, config=newest)
 
@@ -92,10 +92,14 @@ async def _forked(order: orders.RunOrder, config: RunnableConfig, saver: checkpo
     place = config["configurable"]
     known = order.kwargs.get("command") or order.kwargs.get("input") is None or place.get(RESUMING)
     while place.get("checkpoint_id") and not place.get("checkpoint_ns") and not known:
-        here = await saver.aget_tuple(config)
-        if here is None or here.parent_config is None or here.metadata.get("source") != "input":
+        checkpoint = await saver.aget_tuple(config)
+        if (
+            checkpoint is None
+            or checkpoint.parent_config is None
+            or checkpoint.metadata.get("source") != "input"
+        ):
             break
-        place = {**place, "checkpoint_id": here.parent_config["configurable"]["checkpoint_id"]}
+        place = {**place, "checkpoint_id": checkpoint.parent_config["configurable"]["checkpoint_id"]}
         config = {**config, "configurable": place}
     return config
 

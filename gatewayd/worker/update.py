@@ -187,8 +187,8 @@ class Updates:
         collected = Collected()
         saver = Saver(self.reader, collected, thread_id)
         root = state.config_of(thread_id, settings=settings)
-        here = {**root["configurable"], **place}
-        config: RunnableConfig = {"configurable": here, "metadata": {"graph_id": graph_id}}
+        configurable = {**root["configurable"], **place}
+        config: RunnableConfig = {"configurable": configurable, "metadata": {"graph_id": graph_id}}
         async with self.graphs.open_for_client(
             graph_id, config, "threads.update", store=self.store, saver=saver
         ) as graph:

@@ -46,7 +46,7 @@ def compact(path: Path, free: Callable[[Path], int] = free_disk) -> Compacted:
     draft = path.with_name(f"{path.name}.compact")
     draft.unlink(missing_ok=True)
     try:
-        here = _rebuild(path, draft, free)
+        pages = _rebuild(path, draft, free)
         shutil.copymode(path, draft)
         after = draft.stat().st_size
         before = path.stat().st_size
@@ -57,7 +57,7 @@ def compact(path: Path, free: Callable[[Path], int] = free_disk) -> Compacted:
         raise errors.BadConfiguration(f"{path} could not be rebuilt, it is as it was: {error}") from error
     finally:
         draft.unlink(missing_ok=True)
-    return Compacted(before=before, after=after, converted=not here.incremental)
+    return Compacted(before=before, after=after, converted=not pages.incremental)
 
 
 def _rebuild(path: Path, draft: Path, free: Callable[[Path], int]) -> space.Space:
@@ -66,10 +66,10 @@ def _rebuild(path: Path, draft: Path, free: Callable[[Path], int]) -> space.Spac
     try:
         migrate.refuse_foreign(connection, path)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        here = space.measure(connection)
-        if (room := free(path.parent)) < here.used + SPARE:
+        pages = space.measure(connection)
+        if (room := free(path.parent)) < pages.used + SPARE:
             raise errors.InsufficientStorage(
-                f"{path.parent} has {size(room)} free; the new file needs {size(here.used + SPARE)} beside the old one"
+                f"{path.parent} has {size(room)} free; the new file needs {size(pages.used + SPARE)} beside the old one"
             )
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("VACUUM INTO ?", (str(draft),))
@@ -77,7 +77,7 @@ def _rebuild(path: Path, draft: Path, free: Callable[[Path], int]) -> space.Spac
     finally:
         connection.close()
     _check(draft)
-    return here
+    return pages
 
 
 def _check(path: Path) -> None:

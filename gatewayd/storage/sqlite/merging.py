@@ -93,9 +93,9 @@ def _started(connection: sqlite3.Connection, oldest: Run) -> str:
     found = runs.select(connection, tail, (oldest.thread_id,))
     if not found:
         raise Conflict(f"No run of thread {oldest.thread_id} is running")
-    here, own = _settings(found[0]), _settings(oldest)
+    settings, own = _settings(found[0]), _settings(oldest)
     for name in ("assistant", "graph", "config"):
-        if _difference({name: here[name]}, {name: own[name]}) is not None:
+        if _difference({name: settings[name]}, {name: own[name]}) is not None:
             raise _refusal(oldest, f"differs from the running run {found[0].run_id} in its {name}")
     return found[0].run_id
 

@@ -55,9 +55,9 @@ def measure(connection: sqlite3.Connection, before: Space | None = None) -> Spac
 
 def vacuum_step(connection: sqlite3.Connection, keep: int) -> bool:
     """Give some free pages back, but for `keep` bytes of them; True when no more are to go."""
-    here = measure(connection)
-    surplus = (here.free - keep) // here.page_size
-    if surplus <= 0 or not here.incremental:
+    pages = measure(connection)
+    surplus = (pages.free - keep) // pages.page_size
+    if surplus <= 0 or not pages.incremental:
         return True
     # One by one: a statement gives back a page at each of its steps, and Python's driver takes one step only.
     for _ in range(min(surplus, STEP_PAGES)):
