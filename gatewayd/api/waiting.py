@@ -100,19 +100,24 @@ async def _late(
     request: web.Request,
     thread_id: str,
     run_id: str,
-    waiting: Callable[[str, str], Coroutine[Any, Any, waiters.Ended]],
+    waiting: Callable[[str, str, asyncio.Event], Coroutine[Any, Any, waiters.Ended]],
     *,
     tied: bool = False,
     body: bytes | None = None,
 ) -> web.StreamResponse:
+    looked = asyncio.Event()
+
     async def ended() -> waiters.Ended:
         try:
-            return await waiting(thread_id, run_id)
+            return await waiting(thread_id, run_id, looked)
         except NotFound:  # deleted meanwhile
             return waiters.DELETED
+        finally:
+            looked.set()
 
     end = request.app[keys.TASKS].spawn(ended(), f"wait for {run_id}")
     try:
+        await looked.wait()  # before the head goes out: what happens after the client has seen it counts
         return await respond_when(request, thread_id, run_id, end, tied=tied, body=body)
     finally:
         end.cancel()

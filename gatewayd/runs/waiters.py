@@ -41,11 +41,17 @@ class Waiters:
         self._waiting[run_id].append(future)
         return future
 
-    async def wait(self, thread_id: str, run_id: str) -> Ended:
-        """Wait for the end of a run, or tell at once how it ended. Raises `NotFound`."""
+    async def wait(self, thread_id: str, run_id: str, looked: asyncio.Event | None = None) -> Ended:
+        """
+        Wait for the end of a run, or tell at once how it ended. Raises `NotFound`.
+
+        `looked` is set when the run has been looked for: if it is there, its end is not missed from then on.
+        """
         future = self.follow(run_id)
         try:
             run = await self.storage.run_get(thread_id, run_id)
+            if looked is not None:
+                looked.set()
             if run is None:
                 raise NotFound("Run not found")
             if not run.active:
@@ -54,10 +60,10 @@ class Waiters:
         finally:
             self._unfollow(run_id, future)
 
-    async def wait_anyhow(self, thread_id: str, run_id: str) -> Ended:
+    async def wait_anyhow(self, thread_id: str, run_id: str, looked: asyncio.Event | None = None) -> Ended:
         """Do the same; a run that is not there has been deleted."""
         try:
-            return await self.wait(thread_id, run_id)
+            return await self.wait(thread_id, run_id, looked)
         except NotFound:
             return DELETED
 

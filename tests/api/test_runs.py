@@ -9,6 +9,7 @@ import uuid
 import pytest
 
 from gatewayd import ids, wire
+from gatewayd.storage import store
 
 NOBODY = "00000000-0000-0000-0000-000000007777"
 BOTH = (
@@ -397,6 +398,29 @@ async def test_cancel_with_wait_answers_when_the_run_has_ended(server, wait):
         server.worker.end(run_id, "cancelled")
         assert await answer.json() == {}
     assert (await server.json("GET", path))["status"] == "interrupted"
+
+
+async def test_a_join_says_that_it_waits_only_when_it_can_miss_no_end(server, monkeypatch):
+    thread_id = await server.thread()
+    run_id = await server.run(thread_id)
+    await server.worker.started(run_id)
+    look, asked, gate = store.Storage.run_get, asyncio.Event(), asyncio.Event()
+
+    async def slowly(storage, *ids):
+        asked.set()
+        await gate.wait()
+        return await look(storage, *ids)
+
+    monkeypatch.setattr(store.Storage, "run_get", slowly)
+    joining = asyncio.ensure_future(server.client.get(f"/threads/{thread_id}/runs/{run_id}/join"))
+    await asked.wait()
+    for _ in range(3):
+        await server.json("GET", "/ok")
+    assert not joining.done(), "the head is out before the run was looked for"
+    gate.set()
+    async with await joining as answer:
+        server.worker.end(run_id)
+        assert answer.status == 200
 
 
 @pytest.mark.parametrize("values", [{"v": 1}, None])
