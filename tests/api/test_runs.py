@@ -407,8 +407,9 @@ async def test_a_join_says_that_it_waits_only_when_it_can_miss_no_end(server, mo
     look, asked, gate = store.Storage.run_get, asyncio.Event(), asyncio.Event()
 
     async def slowly(storage, *ids):
-        asked.set()
-        await gate.wait()
+        if asyncio.current_task().get_name().endswith(f"wait for {run_id}"):
+            asked.set()
+            await gate.wait()
         return await look(storage, *ids)
 
     monkeypatch.setattr(store.Storage, "run_get", slowly)
