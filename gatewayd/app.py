@@ -70,8 +70,9 @@ async def open_services(
         serves = serving.Serving(options, served)
         await _sync_default_ttl(storage, serves)
         events = hub.Hub(storage, budget=options.hub_memory)
-        workers = supervisor.Supervisor(plan_of(options, served, url), begin, known)
-        workers.translated = storage.writer.damage.translated
+        workers = supervisor.Supervisor(
+            plan_of(options, served, url), begin, known, storage.writer.damage.translated
+        )
         runs = manager.RunManager(
             storage=storage,
             log=stream_log.Log(storage, events),

@@ -48,8 +48,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     asked, since = subscriptions.parse(params), subscriptions.since(params)
     services = request.app[keys.SERVICES]
     out = sse.open_stream(request, {})
-    front_end = clients.is_front_end(request)
-    with services.holds.reader(thread_id, clients.of(request), front_end=front_end) as reader:
+    with clients.reader(request, thread_id) as reader:
         reader.open(asked, placed=since is not None)
         start = await replay.begin(services, reader, since)
         with contextlib.suppress(connections.ClientGone):

@@ -44,17 +44,17 @@ async def begin(services: keys.Services, reader: holds.Reader, since: int | None
 
 async def _from_the_beginning(services: keys.Services, reader: holds.Reader) -> Beginning:
     storage, thread_id, now = services.storage, reader.thread_id, services.runs.now()
-    newest = None
+    newest, through = None, 0
     if reader.front_end:
         newest = await storage.run_newest_if_recent(thread_id, now - int(earlier.RECENT_S * 1e6))
-    through, _ = await storage.events_last(thread_id)
+        through, _ = await storage.events_last(thread_id)
     moment = now - int(services.settings.replay_window_s * 1e6)
     after = await subscriptions.replay_start(storage, thread_id, moment)
     return Beginning(
         after,
         trim=await trimming.trim(storage, thread_id, after),
         ends=earlier.Ends(newest, through),
-        replays_ends=reader.front_end and newest is None and after < through,
+        replays_ends=newest is None and after < through,
     )
 
 

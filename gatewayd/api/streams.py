@@ -42,23 +42,29 @@ async def _joiners(request: web.Request, run: Run | None, thread_id: str, run_id
     services = request.app[keys.SERVICES]
     with_ids = services.settings.ids == "all" or (run is not None and bool(run.kwargs.get("resumable")))
     modes = parse.listed(request, "stream_mode")
-    after = await _after(request, thread_id) if with_ids and run is not None else None
-    if with_ids and run is not None and "Last-Event-ID" not in request.headers and _outlived(services, run):
-        after = run.log_from
-    if with_ids and run is not None and (checkpoint_id := request.query.get("checkpoint_id")):
-        # As in the reference, an id that the thread does not have is ignored.
-        reached = await services.storage.run_events_before(run.thread_id, run_id, checkpoint_id)
-        after = after if reached is None else max(after or 0, reached)
     return sse.View(
         thread_id=thread_id,
         run_id=run_id,
         location=f"{path}/stream",
         content_location=path,
-        after=after if run is None or after is None else max(after, run.log_from),
+        after=await _after_in_run(request, run) if with_ids and run is not None else None,
         names=v1.names_of(modes) if modes else None,
         with_ids=with_ids,
         tied=parse.flag(request, "cancel_on_disconnect"),
     )
+
+
+async def _after_in_run(request: web.Request, run: Run) -> int | None:
+    """Return the number behind which the client wants to read a run; None: from now on."""
+    services = request.app[keys.SERVICES]
+    after = await _after(request, run.thread_id)
+    if "Last-Event-ID" not in request.headers and _outlived(services, run):
+        after = run.log_from
+    if checkpoint_id := request.query.get("checkpoint_id"):
+        # As in the reference, an id that the thread does not have is ignored.
+        reached = await services.storage.run_events_before(run.thread_id, run.run_id, checkpoint_id)
+        after = after if reached is None else max(after or 0, reached)
+    return None if after is None else max(after, run.log_from)
 
 
 def _outlived(services: keys.Services, run: Run) -> bool:

@@ -6,8 +6,8 @@ forgotten.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, Final
+import contextlib
+from typing import Final
 
 from aiohttp import hdrs, web
 
@@ -84,40 +84,24 @@ async def respond_when_ended(
     request: web.Request, thread_id: str, run_id: str, *, tied: bool = False
 ) -> web.StreamResponse:
     """Do the same for a run that somebody else has created."""
-    runs = request.app[keys.SERVICES].runs
-    return await _late(request, thread_id, run_id, runs.wait, tied=tied)
+    async with contextlib.AsyncExitStack() as stack:
+        # Before the head goes out: what happens after the client has seen it counts.
+        following = request.app[keys.SERVICES].runs.following(thread_id, run_id)
+        try:
+            end = await stack.enter_async_context(following)
+        except NotFound:  # deleted meanwhile
+            end = asyncio.get_running_loop().create_future()
+            end.set_result(waiters.DELETED)
+        return await respond_when(request, thread_id, run_id, end, tied=tied)
 
 
 async def respond_when_stopped(
     request: web.Request, thread_id: str, run_id: str, body: bytes
 ) -> web.StreamResponse:
     """Send `body` when nothing of a run executes any more."""
-    runs = request.app[keys.SERVICES].runs
-    return await _late(request, thread_id, run_id, runs.over, body=body)
-
-
-async def _late(
-    request: web.Request,
-    thread_id: str,
-    run_id: str,
-    waiting: Callable[[str, str, asyncio.Event], Coroutine[Any, Any, waiters.Ended]],
-    *,
-    tied: bool = False,
-    body: bytes | None = None,
-) -> web.StreamResponse:
-    looked = asyncio.Event()
-
-    async def ended() -> waiters.Ended:
-        try:
-            return await waiting(thread_id, run_id, looked)
-        except NotFound:  # deleted meanwhile
-            return waiters.DELETED
-        finally:
-            looked.set()
-
-    end = request.app[keys.TASKS].spawn(ended(), f"wait for {run_id}")
+    over = request.app[keys.SERVICES].runs.over(thread_id, run_id)
+    end = request.app[keys.TASKS].spawn(over, f"wait for {run_id}")
     try:
-        await looked.wait()  # before the head goes out: what happens after the client has seen it counts
-        return await respond_when(request, thread_id, run_id, end, tied=tied, body=body)
+        return await respond_when(request, thread_id, run_id, end, body=body)
     finally:
         end.cancel()

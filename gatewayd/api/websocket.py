@@ -82,9 +82,7 @@ async def serve(request: web.Request) -> web.StreamResponse:
         await socket.close(code=INVALID_THREAD, message=b"Invalid thread ID: must be a UUID")
         return socket
     opened, group = request.app[keys.CONNECTIONS], tasks.Group("websocket")
-    kept_back = request.app[keys.SERVICES].holds
-    front_end = clients.is_front_end(request)
-    with kept_back.reader(thread_id, clients.of(request), front_end=front_end) as reader:
+    with clients.reader(request, thread_id) as reader:
         await _run(Session(request, socket, thread_id, reader), opened, group)
     return socket
 

@@ -27,7 +27,7 @@ Control, worker to daemon
     ``failed``     message, trace         the project could not be loaded; the process ends. `trace`: the
                                           traceback from the project's first frame on, or empty
     ``answer``     id, ok, payload        result of a call, or [status, detail]
-    ``damaged``    code, name, text       a read has found that the database is damaged (SQLite's words)
+    ``read_failed``  code, name, text     the database could not be read: SQLite's error
     ``ask``        number, method, params
                                           a call into the service worker (the long-term store); answered by
                                           ``reply``

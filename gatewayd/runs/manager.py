@@ -315,14 +315,20 @@ class RunManager:
         """An operation has left its thread: a run may have waited for that."""
         self._freed()
 
-    async def wait(self, thread_id: str, run_id: str, looked: asyncio.Event | None = None) -> waiters.Ended:
-        """Wait for the end of a run, or tell at once how it ended, see `Waiters.wait`. Raises `NotFound`."""
-        return await self.waiting.wait(thread_id, run_id, looked)
+    async def wait(self, thread_id: str, run_id: str) -> waiters.Ended:
+        """Wait for the end of a run, or tell at once how it ended. Raises `NotFound`."""
+        return await self.waiting.wait(thread_id, run_id)
 
-    async def over(self, thread_id: str, run_id: str, looked: asyncio.Event | None = None) -> waiters.Ended:
+    def following(
+        self, thread_id: str, run_id: str
+    ) -> contextlib.AbstractAsyncContextManager[asyncio.Future[waiters.Ended]]:
+        """Provide a future of the end of a run, which is not missed from then on. Raises `NotFound`."""
+        return self.waiting.following(thread_id, run_id)
+
+    async def over(self, thread_id: str, run_id: str) -> waiters.Ended:
         """Wait until a run has ended, or is not there, and nothing of it executes any more."""
         # Of a run that was rolled back or deleted something may execute all the same.
-        ended = await self.waiting.wait_anyhow(thread_id, run_id, looked)
+        ended = await self.waiting.wait_anyhow(thread_id, run_id)
         active = self.active.get(run_id)
         if active is not None and active.run.thread_id == thread_id:
             await active.done.wait()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
+from collections.abc import AsyncIterator
 
 from attrs import define, field, frozen
 
@@ -41,29 +43,29 @@ class Waiters:
         self._waiting[run_id].append(future)
         return future
 
-    async def wait(self, thread_id: str, run_id: str, looked: asyncio.Event | None = None) -> Ended:
-        """
-        Wait for the end of a run, or tell at once how it ended. Raises `NotFound`.
-
-        `looked` is set when the run has been looked for: if it is there, its end is not missed from then on.
-        """
+    @contextlib.asynccontextmanager
+    async def following(self, thread_id: str, run_id: str) -> AsyncIterator[asyncio.Future[Ended]]:
+        """Provide a future of the end of a run, which is not missed from then on. Raises `NotFound`."""
         future = self.follow(run_id)
         try:
             run = await self.storage.run_get(thread_id, run_id)
-            if looked is not None:
-                looked.set()
             if run is None:
                 raise NotFound("Run not found")
-            if not run.active:
-                return Ended(status=run.status, result=run.result, error=run.error)
-            return await future
+            if not run.active and not future.done():
+                future.set_result(Ended(status=run.status, result=run.result, error=run.error))
+            yield future
         finally:
             self._unfollow(run_id, future)
 
-    async def wait_anyhow(self, thread_id: str, run_id: str, looked: asyncio.Event | None = None) -> Ended:
+    async def wait(self, thread_id: str, run_id: str) -> Ended:
+        """Wait for the end of a run, or tell at once how it ended. Raises `NotFound`."""
+        async with self.following(thread_id, run_id) as end:
+            return await end
+
+    async def wait_anyhow(self, thread_id: str, run_id: str) -> Ended:
         """Do the same; a run that is not there has been deleted."""
         try:
-            return await self.wait(thread_id, run_id, looked)
+            return await self.wait(thread_id, run_id)
         except NotFound:
             return DELETED
 

@@ -379,7 +379,7 @@ class Worker:
                 self._answered()
             case ["answer", number, ok, payload]:
                 self._settle(number, ok, payload)
-            case ["damaged", code, name, text]:
+            case ["read_failed", code, name, text]:
                 self.owner.read_failed(code, name, text)
             case ["ask", number, method, params]:
                 self.owner.asked(self, number, method, params)

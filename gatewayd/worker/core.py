@@ -214,7 +214,7 @@ class Core:
         """Work until told to stop; return the exit code."""
         self._turning = True
         configuration, loaded, database = project.configuration, project.graphs, project.reader
-        database.on_damage = self._report_damage
+        database.on_failed = self._read_failed
         async with items.opened(configuration, self.link, project.embedding) as store:
             if isinstance(store, items.RemoteStore):
                 self._remote = store
@@ -295,9 +295,9 @@ class Core:
         answers = None if found[0][1] is None else wire.opened(wire.unpacked(found[0][1]))
         return attrs.evolve(order, kwargs=kwargs, answers=answers)
 
-    def _report_damage(self, failed: reader.Failed) -> None:
-        """Have the daemon stop writing: what a run meets in the database is not told otherwise."""
-        self.link.control("damaged", failed.sqlite_errorcode, failed.sqlite_errorname, str(failed))
+    def _read_failed(self, failed: reader.Failed) -> None:
+        """Tell the daemon, which stops writing if it was damage: what a run meets is not told otherwise."""
+        self.link.control("read_failed", *failed.told)
 
     def _start(self, order: orders.RunOrder) -> None:
         assert self._around is not None
@@ -339,7 +339,7 @@ def _refusal(method: str, error: Exception) -> list[Any]:
     it.
     """
     if isinstance(error, reader.Failed):
-        return [503, [error.sqlite_errorcode, error.sqlite_errorname, str(error)]]
+        return [503, error.told]
     for kind, status in STATUSES:
         if isinstance(error, kind):
             if isinstance(error, GatewaydError | graphs.InvalidGraph):

@@ -27,11 +27,6 @@ of them.
 """
 
 
-PRIMARY = 0xFF
-"""The bits of SQLite's extended codes that are its primary ones."""
-DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-
-
 class Failed(sqlite3.DatabaseError):
     """
     SQLite could not read the daemon's database. An agent's own databases raise sqlite3's errors themselves.
@@ -41,6 +36,11 @@ class Failed(sqlite3.DatabaseError):
         super().__init__(str(error))
         self.sqlite_errorcode = error.sqlite_errorcode
         self.sqlite_errorname = error.sqlite_errorname
+
+    @property
+    def told(self) -> list[Any]:
+        """What the daemon makes its own error of: code, name and text."""
+        return [self.sqlite_errorcode, self.sqlite_errorname, str(self)]
 
 
 class Reader:
@@ -59,8 +59,8 @@ class Reader:
         """
         self.serde = JsonPlusSerializer() if serde is None else serde
         self.seal = seal
-        self.on_damage: Callable[[Failed], None] = lambda _: None
-        """Called, in any thread, when a read has found that the file is damaged."""
+        self.on_failed: Callable[[Failed], None] = lambda _: None
+        """Called, in any thread, when a read has failed."""
         self._turn = threading.Lock()
         self._connection = sqlite3.connect(
             f"{Path(path).absolute().as_uri()}?mode=ro",
@@ -85,8 +85,7 @@ class Reader:
                     raise
                 failed = Failed(error)
                 failed.__cause__ = error
-        if failed.sqlite_errorcode & PRIMARY in DAMAGE:
-            self.on_damage(failed)
+        self.on_failed(failed)
         raise failed
 
     def close(self) -> None:

@@ -264,8 +264,10 @@ async def test_a_client_that_leaves_before_the_answer_holds_nobody_up(
 # the ends of earlier runs: the JavaScript SDK until 1.11 takes the first end that comes for that of its own
 # run
 
+IN_THEIR_PLACES = ["running", "values", "failed", "running", "values", "completed"]
+"""A failed run and a good one, one after the other."""
 REPLAYED = ["running", "values", "running", "values", "completed", "failed"]
-"""A failed run and a good one, as a front end may see them that has started the good one."""
+"""The same, as a front end may see them that has started the good one."""
 
 
 async def failed(server: Any, thread_id: str) -> None:
@@ -325,14 +327,7 @@ async def test_ends_stay_in_their_places_if_nothing_begins(
     await ended(server, run_id)
     await server.finished(thread_id, run_id)
     stream = await tape(server, thread_id, headers)
-    assert await stream.until("completed") == [
-        "running",
-        "values",
-        "failed",
-        "running",
-        "values",
-        "completed",
-    ]
+    assert await stream.until("completed") == IN_THEIR_PLACES
 
 
 @pytest.mark.parametrize(
@@ -346,14 +341,7 @@ async def test_a_stream_that_names_its_place_or_of_no_front_end_gets_all_in_orde
     run_id = await start(server, thread_id, BROWSER)
     stream = await tape(server, thread_id, headers, **params)
     await ended(server, run_id)
-    assert await stream.until("completed") == [
-        "running",
-        "values",
-        "failed",
-        "running",
-        "values",
-        "completed",
-    ]
+    assert await stream.until("completed") == IN_THEIR_PLACES
 
 
 async def test_an_end_that_is_kept_back_comes_though_the_newest_run_is_deleted(

@@ -9,6 +9,7 @@ import uuid
 import pytest
 
 from gatewayd import ids, wire
+from gatewayd.runs import waiters
 from gatewayd.storage import store
 
 NOBODY = "00000000-0000-0000-0000-000000007777"
@@ -404,14 +405,19 @@ async def test_a_join_says_that_it_waits_only_when_it_can_miss_no_end(server, mo
     thread_id = await server.thread()
     run_id = await server.run(thread_id)
     await server.worker.started(run_id)
-    look, asked, gate = store.Storage.run_get, asyncio.Event(), asyncio.Event()
+    follow, asked, gate = waiters.Waiters.follow, asyncio.Event(), asyncio.Event()
+    look = store.Storage.run_get
+
+    def following(waiting, *ids):
+        asked.set()
+        return follow(waiting, *ids)
 
     async def slowly(storage, *ids):
-        if asyncio.current_task().get_name().endswith(f"wait for {run_id}"):
-            asked.set()
+        if asked.is_set():
             await gate.wait()
         return await look(storage, *ids)
 
+    monkeypatch.setattr(waiters.Waiters, "follow", following)
     monkeypatch.setattr(store.Storage, "run_get", slowly)
     joining = asyncio.ensure_future(server.client.get(f"/threads/{thread_id}/runs/{run_id}/join"))
     await asked.wait()

@@ -22,7 +22,7 @@ def test_only_the_readers_own_errors_are_told_with_their_code(tmp_path: Path) ->
     made.close()
     reading = reader.Reader(path)
     reported: list[reader.Failed] = []
-    reading.on_damage = reported.append
+    reading.on_failed = reported.append
     data = bytearray(path.read_bytes())
     data[4096:] = b"\xa5" * (len(data) - 4096)
     path.write_bytes(data)
@@ -83,7 +83,7 @@ async def test_damage_that_only_a_run_has_met_is_known_to_the_daemon(
 
     scene.supervisor.translated = translated
     (working,) = scene.of("run-1")
-    working.say("damaged", code, "SQLITE_X", "it said so")
+    working.say("read_failed", code, "SQLITE_X", "it said so")
     async with asyncio.timeout(60):
         await told.wait()
     assert (damage.found is not None) == damaged

@@ -73,5 +73,5 @@ def test_pickle_stores_what_nothing_else_can_if_it_is_allowed() -> None:
     for options in ({}, {"pickle_fallback": False}):
         with pytest.raises(encoding.Unstorable):
             serde.serialiser(options).dumps_typed(Opaque())
-        with pytest.raises(NotImplementedError):
+        with pytest.raises(NotImplementedError):  # langgraph's word for a type that it does not read
             serde.serialiser(options).loads_typed((kind, data))

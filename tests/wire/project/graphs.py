@@ -426,6 +426,7 @@ class Fail(TypedDict):
 
 
 def fail(state: Fail) -> dict[str, Any]:
+    # One of each family of exceptions, with the texts under which the reference's answers were recorded.
     kinds = {
         "value": lambda: ValueError("bad value"),
         "key": lambda: KeyError("missing"),
