@@ -88,7 +88,7 @@ async def open_services(
             secret=options.webhook_secret,
             timeout_s=options.webhook_timeout_s,
         )
-        runs.on_webhook_due = posting.hint.set
+        runs.on_webhook_due = posting.hint.give
         await recovery.recover(
             runs,
             {graph_id: spec.on_restart for graph_id, spec in served.graphs.items() if spec.on_restart},

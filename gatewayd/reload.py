@@ -17,7 +17,6 @@ What happens on failure
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
 import logging
@@ -32,7 +31,7 @@ from typing import Any
 import attrs
 from attrs import define, field, frozen
 
-from gatewayd import loops, wire
+from gatewayd import loops, tasks, wire
 from gatewayd.errors import GatewaydError
 
 log = logging.getLogger(__name__)
@@ -73,7 +72,7 @@ class Reloader:
     data_dir: Path
     work: Callable[[], Awaitable[str]]
     """Does it and returns what to say; raises a `GatewaydError` that says why not."""
-    _asked: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _asked: tasks.Hint = field(factory=tasks.Hint, init=False)
     _standing: Standing = field(
         factory=lambda: Standing(pid=os.getpid(), boot=os.urandom(8).hex()), init=False
     )
@@ -84,13 +83,12 @@ class Reloader:
 
     def ask(self) -> None:
         """Have the project loaded anew, after the reload that may be going on."""
-        self._asked.set()
+        self._asked.give()
 
     async def run(self, turned: loops.Turned = lambda: None) -> None:
         """Carry out what is asked for, until cancelled. To be called again after an error."""
         while True:
             await self._asked.wait()
-            self._asked.clear()
             self._note(begun=self._standing.begun + 1)
             log.info("reload %d: the project is loaded anew", self._standing.begun)
             ok, message = await self._once()

@@ -1,8 +1,9 @@
-"""Tasks with an owner, a name and an end. `asyncio.create_task` appears in this module only."""
+"""Tasks with an owner, a name and an end, and what they wait for."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
@@ -17,6 +18,49 @@ T = TypeVar("T")
 
 LONGEST_RETRY_S = 30.0
 """Longest pause between two tries of what must be done."""
+
+
+@define(eq=False)
+class Hint:
+    """
+    Wakes a loop before its time, because something may be due now.
+
+    What is due says the table that the loop then looks at. So a hint too many costs a look, and a lost one
+    costs the longest time that the loop waits.
+    """
+
+    _event: asyncio.Event = field(factory=asyncio.Event, init=False)
+
+    def give(self) -> None:
+        """Wake the loop, or spare it the next wait if it is busy."""
+        self._event.set()
+
+    @property
+    def given(self) -> bool:
+        """Whether a hint has been given since the loop last took one."""
+        return self._event.is_set()
+
+    def take(self) -> bool:
+        """Take the hint back, if it has been given; return whether it had been."""
+        given = self.given
+        self._event.clear()
+        return given
+
+    async def wait(self, within_s: float | None = None) -> None:
+        """Wait until the hint is given, or `within_s` seconds have passed, and take it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._event.wait()
+        self.take()
+
+
+def seconds_until(moment: int | None, now: int, longest_s: float) -> float:
+    """
+    Return for how many seconds a loop is to wait until a moment, `longest_s` at most; both times in µs.
+
+    None: no moment is known.
+    """
+    return longest_s if moment is None else min(longest_s, max(0.0, (moment - now) / 1e6))
 
 
 @define(eq=False)

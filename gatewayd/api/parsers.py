@@ -28,7 +28,7 @@ from aiohttp import web
 from attrs import define, field
 
 import gatewayd
-from gatewayd import parsing, wire
+from gatewayd import parsing, tasks, wire
 from gatewayd.errors import Invalid, Unavailable
 from gatewayd.limits import Limits
 from gatewayd.supervisor import process
@@ -122,7 +122,7 @@ class Parsers:
     _idle: list[_Parser] = field(factory=list, init=False)
     _places: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(PROCESSES), init=False)
     _waiting: int = field(default=0, init=False)
-    _ends: set[asyncio.Task[None]] = field(factory=set, init=False)
+    _tasks: tasks.Group = field(factory=lambda: tasks.Group("parsers"), init=False)
 
     async def parsed(self, pieces: Iterable[bytes], size: int) -> Any:
         """
@@ -169,16 +169,13 @@ class Parsers:
         return answer
 
     def _end(self, parser: _Parser) -> None:
-        task = asyncio.get_running_loop().create_task(parser.end())
-        self._ends.add(task)
-        task.add_done_callback(self._ends.discard)
+        self._tasks.spawn(parser.end(), "end a parser")
 
     async def stop(self) -> None:
         """End those that are idle, and wait for all that are ending."""
         while self._idle:
             self._end(self._idle.pop())
-        if self._ends:
-            await asyncio.wait(self._ends)
+        await self._tasks.join()
 
 
 PARSERS: Final = web.AppKey("parsers", Parsers)

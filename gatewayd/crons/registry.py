@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import attrs
 from attrs import define, field, frozen
 
-from gatewayd import assistants, ids
+from gatewayd import assistants, ids, tasks
 from gatewayd.crons import schedule as schedules
 from gatewayd.errors import Invalid, NotFound, Rejected
 from gatewayd.model.cron import Cron, OnRunCompleted
@@ -51,8 +50,8 @@ class Crons:
     storage: store.Storage
     now: Callable[[], int] = lambda: time.time_ns() // 1000
     counts: Counts = field(factory=Counts)
-    changed: asyncio.Event = field(factory=asyncio.Event)
-    """Set when the next date of a cron may have come nearer; the ticker waits for it."""
+    changed: tasks.Hint = field(factory=tasks.Hint)
+    """Given when the next date of a cron may have come nearer; the ticker waits for it."""
 
     async def create(self, assistant: str, schedule: str, thread_id: str | None, wanted: CronFields) -> Cron:
         """
@@ -83,7 +82,7 @@ class Crons:
         if cron.next_run_date is None:
             raise Invalid(_too_early(wanted.payload))
         stored = await self.storage.cron_create(cron)
-        self.changed.set()
+        self.changed.give()
         return stored
 
     async def get(self, cron_id: str) -> Cron:
@@ -106,7 +105,7 @@ class Crons:
                 raise NotFound(f"Cron '{cron_id}' not found")
             changed = _changed(cron, wanted, self.now())
             if await self.storage.cron_update_if_current(changed):
-                self.changed.set()
+                self.changed.give()
                 return attrs.evolve(changed, revision=cron.revision + 1)
 
     async def delete(self, cron_id: str) -> None:

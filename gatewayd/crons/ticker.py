@@ -8,7 +8,7 @@ import logging
 import attrs
 from attrs import define, field, frozen
 
-from gatewayd import logs, loops
+from gatewayd import logs, loops, tasks
 from gatewayd.crons import registry, requests
 from gatewayd.crons import schedule as schedules
 from gatewayd.errors import GatewaydError, RequestError
@@ -54,12 +54,7 @@ class Ticker:
         """Fire until cancelled or until the server stops. To be called again after an error."""
         wait_s = 0.0
         while not self.runs.stopping:
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self.crons.changed.wait()
-            except TimeoutError:
-                pass
-            self.crons.changed.clear()
+            await self.crons.changed.wait(wait_s)
             wait_s = await self.tick()
             turned()
 
@@ -76,9 +71,7 @@ class Ticker:
         dates = [failure.again for failure in self._failed.values() if failure.again > now]
         if (date := await storage.crons_next_date(now)) is not None:
             dates.append(date)
-        if not dates:
-            return LONGEST_WAIT_S
-        return min(LONGEST_WAIT_S, max(0.0, (min(dates) - self.crons.now()) / 1e6))
+        return tasks.seconds_until(min(dates, default=None), self.crons.now(), LONGEST_WAIT_S)
 
     def _resting(self, now: int) -> list[str]:
         """Return the crons whose firing has failed and is not to be tried again yet."""
@@ -145,7 +138,7 @@ class Ticker:
     def _tell(self, cron: Cron, firing: Firing, fired: store.FiredCron) -> None:
         fields = logs.fields(cron_id=cron.cron_id)
         if not fired.current:
-            self.crons.changed.set()  # somebody has changed it meanwhile: what is due now says the table
+            self.crons.changed.give()  # somebody has changed it meanwhile: what is due now says the table
             return
         if firing.next_run_date is None and not fired.deleted:
             log.info("cron %s has no further date and is disabled", cron.cron_id, extra=fields)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from gatewayd import loops
+from gatewayd import loops, tasks
 from gatewayd.runs import manager
 
 LONGEST_WAIT_S = 60.0
@@ -15,12 +13,7 @@ async def claimer(runs: manager.RunManager, turned: loops.Turned = lambda: None)
     """Start due runs as places become free, until the server stops. To be called again after an error."""
     wait_s = 0.0
     while not runs.stopping:
-        try:
-            async with asyncio.timeout(wait_s):
-                await runs.hint.wait()
-        except TimeoutError:
-            pass
-        runs.hint.clear()
+        await runs.hint.wait(wait_s)
         wait_s = await _claim(runs)
         turned()
 
@@ -35,9 +28,7 @@ async def _claim(runs: manager.RunManager) -> float:
         claimed = await runs.storage.runs_claim_due(runs.now(), limit, suspects, runs.settling, only)
     if only is not None and not claimed.taken and suspects:
         runs.trial.end()  # it was cancelled or deleted
-    runs.backlogged = claimed.left or runs.hint.is_set()
+    runs.backlogged = claimed.left or runs.hint.given
     for run in claimed.taken:
         runs.dispatch(run)
-    if claimed.next_due is None:
-        return LONGEST_WAIT_S
-    return min(LONGEST_WAIT_S, max(0.0, (claimed.next_due - runs.now()) / 1e6))
+    return tasks.seconds_until(claimed.next_due, runs.now(), LONGEST_WAIT_S)

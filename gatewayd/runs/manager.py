@@ -70,8 +70,8 @@ class RunManager:
     """Called when the end of a run has been stored that is to be told to a webhook."""
     retry_end_s: float = 0.5
     """Pause before the end of a run that could not be stored is tried again."""
-    hint: asyncio.Event = field(factory=asyncio.Event, init=False)
-    """Set when a due run may be startable; `claims` waits for it."""
+    hint: tasks.Hint = field(factory=tasks.Hint, init=False)
+    """Given when a due run may be startable; `claims` waits for it."""
     backlogged: bool = field(default=True, init=False)
     """Due runs may be waiting: whoever frees a place or a thread gives the hint."""
     stopping: bool = field(default=False, init=False)
@@ -304,12 +304,12 @@ class RunManager:
     def _waits(self) -> None:
         """A run waits in the table."""
         self.backlogged = True
-        self.hint.set()
+        self.hint.give()
 
     def _freed(self) -> None:
         """A place or a thread is free; when nothing waits, the table need not be looked at."""
         if self.backlogged:
-            self.hint.set()
+            self.hint.give()
 
     def thread_freed(self) -> None:
         """An operation has left its thread: a run may have waited for that."""
@@ -575,7 +575,7 @@ class RunManager:
         Admit nothing more and have every run handed back; returns when none executes. May be called twice.
         """
         self.stopping = True
-        self.hint.set()
+        self.hint.give()
         self.workers.drain("shutdown")
         await self._requests.join()  # what they have started in storage is requeued, not left behind
         if not await self.in_flight.empty(drain_s):

@@ -103,8 +103,8 @@ class Sender:
     attempts_failed: int = field(default=0, init=False)
     given_up: int = field(default=0, init=False)
     """Webhooks that will not be tried again by themselves."""
-    hint: asyncio.Event = field(factory=asyncio.Event, init=False)
-    """Set when something may be due."""
+    hint: tasks.Hint = field(factory=tasks.Hint, init=False)
+    """Given when something may be due."""
     _under_way: dict[str, str] = field(factory=dict, init=False)
     """Delivery id to host."""
     _tasks: tasks.Group = field(factory=lambda: tasks.Group("webhooks"), init=False)
@@ -119,12 +119,7 @@ class Sender:
         try:
             wait_s = 0.0
             while True:
-                try:
-                    async with asyncio.timeout(wait_s):
-                        await self.hint.wait()
-                except TimeoutError:
-                    pass
-                self.hint.clear()
+                await self.hint.wait(wait_s)
                 wait_s = await self._look()
                 turned()
         finally:
@@ -135,7 +130,7 @@ class Sender:
         Send a webhook again that was delivered or given up. Raises `NotFound`, and `Conflict` if it is owed.
         """
         await self.storage.webhook_owe_again(delivery_id, self.now())
-        self.hint.set()
+        self.hint.give()
 
     async def _look(self) -> float:
         """Begin the attempts that are due; return how many seconds nothing more will be."""
@@ -160,7 +155,7 @@ class Sender:
             if not any(attempts >= AT_ONCE_TO_HOST and host not in full for host, attempts in hosts.items()):
                 break
         due = await self.storage.webhooks_next_due(now)
-        return LONGEST_WAIT_S if due is None else min(LONGEST_WAIT_S, max(0.0, (due - self.now()) / 1e6))
+        return tasks.seconds_until(due, self.now(), LONGEST_WAIT_S)
 
     async def _deliver(self, delivery: Delivery) -> None:
         try:
@@ -173,7 +168,7 @@ class Sender:
             await asyncio.sleep(AFTER_ERROR_S)
         finally:
             del self._under_way[delivery.delivery_id]
-            self.hint.set()  # there is room for another
+            self.hint.give()  # there is room for another
 
     async def _attempt(self, delivery: Delivery) -> None:
         started = self.now()

@@ -116,7 +116,7 @@ async def test_the_loop_is_woken_by_a_new_cron_and_fires_it_when_its_date_comes(
 
     await create(made)
     engine.now = FIRST  # the loop was woken by the creation; it finds the clock there, or is woken again
-    made.crons.changed.set()
+    made.crons.changed.give()
 
     await engine.workers.board.until(lambda: bool(engine.worker.runs))
 
@@ -125,11 +125,11 @@ async def test_a_change_that_brings_the_date_nearer_wakes_the_loop(boots: Any) -
     engine = await boots.start()
     made = ticking(engine)
     cron = await create(made, schedule="@yearly")
-    made.crons.changed.clear()
+    made.crons.changed.take()
 
     await update(made, cron, schedule="* * * * * *")
 
-    assert made.crons.changed.is_set()
+    assert made.crons.changed.given
 
 
 # missed dates
@@ -396,10 +396,10 @@ async def test_a_cron_that_is_changed_between_reading_and_firing_fires_as_it_is_
         return found
 
     monkeypatch.setattr(store.Storage, "crons_due", then_change)
-    made.crons.changed.clear()
+    made.crons.changed.take()
     await made.tick()
     assert await count_runs(engine) == 0
-    assert made.crons.changed.is_set()
+    assert made.crons.changed.given
     await made.tick()
 
     ((metadata,),) = await engine.fetch("SELECT metadata FROM runs")

@@ -95,7 +95,7 @@ class Bench:
             run.run_id, 0, done, end, self.now, stored.set_result, stored.set_exception
         )
         assert await stored
-        self.sender.hint.set()
+        self.sender.hint.give()
         return run.run_id
 
     async def delivery(self, run_id: str) -> Delivery:
@@ -115,7 +115,7 @@ class Bench:
 
     def later(self, seconds: float) -> None:
         self.now += int(seconds * 1e6)
-        self.sender.hint.set()
+        self.sender.hint.give()
 
 
 @pytest.fixture
@@ -416,11 +416,11 @@ async def test_a_receiver_with_many_due_webhooks_does_not_keep_those_of_others(
     here = await bench()
     receiver.gate.clear()  # it answers nobody for the time being
     slow, hint = receiver.url, here.sender.hint
-    here.sender.hint = asyncio.Event()  # all are owed before the sender looks, and it looks once
+    here.sender.hint = tasks.Hint()  # all are owed before the sender looks, and it looks once
     for _ in range(8):
         await here.ended()
     receiver.url = slow.replace("127.0.0.1", "localhost")
     other = await here.ended()
-    hint.set()
+    hint.give()
     bodies = await receiver.got(sender.AT_ONCE_TO_HOST + 1)
     assert other in [body["run_id"] for body in bodies]
