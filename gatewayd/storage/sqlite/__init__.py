@@ -1,3 +1,6 @@
-"""SQLite: `database` has the connections, `writing` and `syncing` the threads that write, `wal` the log's
-length, `disk` what it refuses; the other modules one table group each, as functions on a connection.
+"""Storage in SQLite.
+
+`database` opens the connections, `writing` and `syncing` have the threads that write, `wal` keeps the
+write-ahead log short, `failures` translates SQLite's errors. The other modules have one group of tables each,
+as functions on a connection.
 """

@@ -1,6 +1,7 @@
-"""Admitting a run: what it consists of, what becomes of the thread's other runs, and its row.
+"""Admitting a run: composing it, applying the multitask strategy to the thread's other runs, storing its row.
 
-A run that can start at once is stored as running, in the words of `runs` for those that start later.
+A run that can start at once is stored as running. Its columns are then those that `runs._start` sets on runs
+that start later.
 """
 
 from __future__ import annotations
@@ -40,16 +41,16 @@ class CreatedRun:
     cancelled: list[Run]
     """Active runs that its multitask strategy cancels; they are to be ended."""
     repeated: bool = False
-    """The request had come before: `run` is what it made then, and nothing has changed now."""
+    """The request is a repeat: `run` is what the first one created, and nothing was changed."""
 
 
 def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, claim: bool) -> CreatedRun:
     """
     Admit a run: resolve assistant and thread, apply the multitask strategy, store the run.
 
-    With `claim` it is started in the same transaction if it is due and its thread is free. A request that has
-    made its run before makes nothing. Raises `NotFound` (assistant or thread), `Conflict` (strategy reject on
-    a busy thread), and `Invalid` for an idempotency key of another request.
+    With `claim` it is started in the same transaction if it is due and its thread is free. A repeat of an
+    idempotent request creates nothing. Raises `NotFound` (assistant or thread), `Conflict` (strategy reject
+    on a busy thread), and `Invalid` for an idempotency key of another request.
     """
     if (made_before := idempotency.find(connection, request.once, Run)) is not None:
         return CreatedRun(run=made_before, started=False, cancelled=[], repeated=True)
@@ -75,7 +76,9 @@ def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, c
 
 
 def _as_answer(request: RunRequest, thread: Thread, active: list[Run]) -> RunRequest:
-    """Return the request with its input as answer, if the thread waits for one. Raises `UnknownInterrupt`."""
+    """
+    Return the request with its input as the answer, if the thread waits for one. Raises `UnknownInterrupt`.
+    """
     if not request.resumes and not request.answering:
         return request
     pending = {item["id"] for items in (thread.interrupts or {}).values() for item in items}
@@ -92,7 +95,7 @@ def runs_create_all(
     connection: sqlite3.Connection, requests: Sequence[RunRequest], boot: int, claim: int
 ) -> list[CreatedRun]:
     """
-    Admit all of several runs or, if one of them can't be, none; at most `claim` of them are started at once.
+    Admit several runs, or none if one of them can't be admitted; at most `claim` of them start at once.
     """
     created: list[CreatedRun] = []
     for request in requests:
@@ -103,9 +106,9 @@ def runs_create_all(
 
 def _thread_for(connection: sqlite3.Connection, request: RunRequest) -> tuple[Thread, bool]:
     if request.thread_id is not None:
-        found = threads.thread_find(connection, request.thread_id)
-        if found is not None:
-            return found, False
+        existing = threads.thread_find(connection, request.thread_id)
+        if existing is not None:
+            return existing, False
         if request.if_not_exists == "reject":
             raise NotFound(NOT_FOUND.format("thread", request.thread_id))
     thread_id = request.thread_id or ids.new_id(request.received_at // 1000)
@@ -184,21 +187,21 @@ def _composed(
 
 def _without_ids(metadata: dict[str, Any]) -> dict[str, Any]:
     """
-    Return a client's metadata without the ids that are the server's to say.
+    Return a client's metadata without the ids that only the server sets.
 
-    By a `run_id` that a state's metadata have as well, langgraph knows a run that goes on, and ignores its
-    input.
+    If the state's metadata have the same `run_id`, langgraph takes the run for one that continues, and
+    ignores its input.
     """
     return {key: value for key, value in metadata.items() if key not in OWN_IDS}
 
 
 OWN_IDS = frozenset({"run_id", "thread_id", "assistant_id"})
 CHECKPOINT_KEYS = frozenset({"checkpoint_id", "checkpoint_ns", "checkpoint_map", RESUMING})
-"""Keys of `configurable` that address a state and are no settings."""
+"""Keys of `configurable` that address a state; they are not settings."""
 
 
 def _answers(command: dict[str, Any] | None, thread: Thread) -> dict[str, Any] | None:
-    """Bind `command.resume` to the questions it answers, so that it can never answer a later one."""
+    """Bind `command.resume` to the interrupts it answers, so that it can never answer a later one."""
     resume = (command or {}).get("resume")
     if resume is None:
         return None
@@ -209,7 +212,7 @@ def _answers(command: dict[str, Any] | None, thread: Thread) -> dict[str, Any] |
 
 
 def _insert(connection: sqlite3.Connection, run: Run, now: int, boot: int) -> None:
-    starts = run.status == "running"  # in this moment; what `_start` says of others
+    starts = run.status == "running"  # then the columns are those that `runs._start` sets
     connection.execute(
         """INSERT INTO runs (run_id, thread_id, assistant_id, graph_id, status, attempt, boot, attempt_at, started_at,
                created_at, submitted_at, updated_at, metadata, kwargs, kwargs_packed, multitask_strategy, answers,

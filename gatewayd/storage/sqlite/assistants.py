@@ -1,9 +1,9 @@
 """
-The rows of `assistants`, and of `assistant_versions`.
+The rows of `assistants` and `assistant_versions`.
 
-Every change of an assistant makes a version; the assistant's own row is what it is now. One whose graph the
-project does not have is hidden: no query sees it, and it is as it was when the graph is back. Its crons stay
-with it, its versions too, and go with it when it is deleted.
+Every change of an assistant creates a version. Its own row holds the version in use. An assistant whose graph
+the project does not have is hidden: no query sees it, and it returns unchanged with the graph. Its versions
+and crons stay with it, and are removed when it is deleted.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ VERSION_COLUMNS = (
 SYSTEM = wire.text({"created_by": "system"})
 FIND = f"SELECT {COLUMNS} FROM assistants WHERE assistant_id = ? AND NOT hidden"
 
-# The threads on which an assistant's runs were last, in pages by their id. Parameters: assistant_id,
-# thread_id, limit.
+# The threads whose latest run was an assistant's, in pages by thread id. Parameters: assistant_id, thread_id
+# (the last of the page before), limit.
 THREADS_OF = """
 SELECT tag.thread_id FROM thread_tags AS tag JOIN threads AS t ON t.thread_id = tag.thread_id
 WHERE tag.name = 'assistant_id' AND tag.value = 's' || ? AND tag.thread_id > ?
@@ -45,7 +45,7 @@ class Search:
     metadata: dict[str, Any]
     graph_id: str | None = None
     name: str | None = None
-    """Part of the name, in upper or lower case."""
+    """Part of the name, compared without regard to case."""
     limit: int = 10
     offset: int = 0
     sort_by: str = "created_at"
@@ -69,18 +69,18 @@ def record(row: tuple[Any, ...]) -> Assistant:
 
 
 def identifier(assistant: str) -> str:
-    """Return an assistant's id; a graph's id stands for its system assistant."""
+    """Return the id of an assistant that may be named by its graph's id: then it is the system assistant."""
     return ids.parse_uuid(assistant) or ids.system_assistant_id(assistant)
 
 
 def assistant_find(connection: sqlite3.Connection, assistant: str) -> Assistant | None:
-    """Return the assistant with this id; a graph id stands for its system assistant."""
+    """Return the assistant with this id, or the system assistant of the graph with this id."""
     row = connection.execute(FIND, (identifier(assistant),)).fetchone()
     return record(row) if row else None
 
 
 def assistant_hidden(connection: sqlite3.Connection, assistant: str) -> bool:
-    """Tell whether there is such an assistant, but the project has not its graph at the moment."""
+    """Return whether the assistant exists but is hidden because the project does not have its graph."""
     row = connection.execute(
         "SELECT hidden FROM assistants WHERE assistant_id = ?", (identifier(assistant),)
     ).fetchone()
@@ -88,11 +88,11 @@ def assistant_hidden(connection: sqlite3.Connection, assistant: str) -> bool:
 
 
 def assistant_create(connection: sqlite3.Connection, assistant: Assistant, do_nothing: bool) -> Assistant:
-    """Store a new assistant, or with `do_nothing` return the one that has this id. Raises `Conflict`."""
-    found = assistant_find(connection, assistant.assistant_id)
-    if found is not None and do_nothing:
-        return found
-    if found is not None or assistant_hidden(connection, assistant.assistant_id):
+    """Store a new assistant; with `do_nothing`, return an existing one instead. Raises `Conflict`."""
+    existing = assistant_find(connection, assistant.assistant_id)
+    if existing is not None and do_nothing:
+        return existing
+    if existing is not None or assistant_hidden(connection, assistant.assistant_id):
         raise Conflict(f"Assistant {assistant.assistant_id} already exists")
     connection.execute(
         f"INSERT INTO assistants ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _values(assistant)
@@ -104,14 +104,14 @@ def assistant_create(connection: sqlite3.Connection, assistant: Assistant, do_no
 def assistant_patch(
     connection: sqlite3.Connection, assistant: str, change: AssistantChange, now: int
 ) -> Assistant:
-    """Change what is given, as a new version. Raises `NotFound`."""
-    found = _require(connection, assistant)
+    """Change the given fields, as a new version. Raises `NotFound`."""
+    current = _require(connection, assistant)
     (version,) = connection.execute(
-        "SELECT max(version) + 1 FROM assistant_versions WHERE assistant_id = ?", (found.assistant_id,)
+        "SELECT max(version) + 1 FROM assistant_versions WHERE assistant_id = ?", (current.assistant_id,)
     ).fetchone()
     given = attrs.asdict(change, recurse=False, filter=lambda _, value: value is not None)
-    given["metadata"] = {**found.metadata, **(change.metadata or {})}
-    changed = attrs.evolve(found, **given, version=version, updated_at=now)
+    given["metadata"] = {**current.metadata, **(change.metadata or {})}
+    changed = attrs.evolve(current, **given, version=version, updated_at=now)
     _version_insert(connection, changed)
     return _become(connection, changed)
 
@@ -119,31 +119,31 @@ def assistant_patch(
 def assistant_version_set(
     connection: sqlite3.Connection, assistant: str, version: int | None, now: int
 ) -> Assistant:
-    """Make an assistant what it was in one of its versions, graph included. Raises `NotFound`."""
-    found = _require(connection, assistant)
+    """Return an assistant to one of its versions, graph included. Raises `NotFound`."""
+    current = _require(connection, assistant)
     row = connection.execute(
         f"SELECT {VERSION_COLUMNS} FROM assistant_versions WHERE assistant_id = ? AND version = ?",
-        (found.assistant_id, version),
+        (current.assistant_id, version),
     ).fetchone()
     if row is None:
-        raise NotFound(f"Version {version} not found for assistant {found.assistant_id}")
-    return _become(connection, attrs.evolve(record(row), created_at=found.created_at, updated_at=now))
+        raise NotFound(f"Version {version} not found for assistant {current.assistant_id}")
+    return _become(connection, attrs.evolve(record(row), created_at=current.created_at, updated_at=now))
 
 
 def assistant_delete(connection: sqlite3.Connection, assistant: str) -> None:
-    """Remove an assistant with its versions and crons; runs that were made of it stay. Raises `NotFound`."""
-    gone = connection.execute(
+    """Remove an assistant with its versions and crons; its runs stay. Raises `NotFound`."""
+    deleted = connection.execute(
         "DELETE FROM assistants WHERE assistant_id = ? AND NOT hidden", (identifier(assistant),)
     )
-    if gone.rowcount == 0:
+    if deleted.rowcount == 0:
         raise NotFound(f"Assistant with ID {assistant} not found")
 
 
 def _require(connection: sqlite3.Connection, assistant: str) -> Assistant:
-    found = assistant_find(connection, assistant)
-    if found is None:
+    existing = assistant_find(connection, assistant)
+    if existing is None:
         raise NotFound(f"Assistant {assistant} not found")
-    return found
+    return existing
 
 
 def _become(connection: sqlite3.Connection, assistant: Assistant) -> Assistant:
@@ -183,44 +183,44 @@ def _version_insert(connection: sqlite3.Connection, assistant: Assistant) -> Non
 
 
 def search_statement(search: Search) -> tuple[str, list[Any]]:
-    """Return the SELECT of a search and its parameters: sorted and cut, one row more than asked."""
-    found = _conditions(search)
+    """Return the SELECT of a search and its parameters. It reads one row more than the limit."""
+    conditions = _conditions(search)
     column = "folded(name)" if search.sort_by == "name" else search.sort_by
     direction = "DESC" if search.descending else "ASC"
     sql = (
-        f"SELECT {COLUMNS} FROM assistants WHERE {' AND '.join(found.terms)} "
+        f"SELECT {COLUMNS} FROM assistants WHERE {' AND '.join(conditions.terms)} "
         f"ORDER BY {column} {direction}, rowid {direction} LIMIT ? OFFSET ?"
     )
-    return sql, [*found.parameters, search.limit + 1, search.offset]
+    return sql, [*conditions.parameters, search.limit + 1, search.offset]
 
 
 def count_statement(search: Search) -> tuple[str, list[Any]]:
-    """Return the statement that counts what a search would find without its limits, and its parameters."""
-    found = _conditions(search)
-    return f"SELECT count(*) FROM assistants WHERE {' AND '.join(found.terms)}", found.parameters
+    """Return the statement that counts all results of a search, and its parameters."""
+    conditions = _conditions(search)
+    return f"SELECT count(*) FROM assistants WHERE {' AND '.join(conditions.terms)}", conditions.parameters
 
 
 def versions_statement(
     assistant_id: str, metadata: dict[str, Any], limit: int, offset: int
 ) -> tuple[str, list[Any]]:
     """Return the SELECT of an assistant's versions, newest first, and its parameters."""
-    found = filters.matches("metadata", metadata)
-    found.add("assistant_id = ?", assistant_id)
+    conditions = filters.matches("metadata", metadata)
+    conditions.add("assistant_id = ?", assistant_id)
     sql = (
-        f"SELECT {VERSION_COLUMNS} FROM assistant_versions WHERE {' AND '.join(found.terms)} "
+        f"SELECT {VERSION_COLUMNS} FROM assistant_versions WHERE {' AND '.join(conditions.terms)} "
         "ORDER BY version DESC LIMIT ? OFFSET ?"
     )
-    return sql, [*found.parameters, limit, offset]
+    return sql, [*conditions.parameters, limit, offset]
 
 
 def _conditions(search: Search) -> filters.Conditions:
-    found = filters.matches("metadata", search.metadata)
-    found.add("NOT hidden")
+    conditions = filters.matches("metadata", search.metadata)
+    conditions.add("NOT hidden")
     if search.graph_id is not None:
-        found.add("graph_id = ?", search.graph_id)
+        conditions.add("graph_id = ?", search.graph_id)
     if search.name is not None:
-        found.add("instr(folded(name), folded(?)) > 0", search.name)
-    return found
+        conditions.add("instr(folded(name), folded(?)) > 0", search.name)
+    return conditions
 
 
 # the project's graphs
@@ -230,10 +230,10 @@ def system_assistants_sync(
     connection: sqlite3.Connection, graphs: Mapping[str, str | None], now: int
 ) -> None:
     """
-    Store one assistant per graph of the project (id to description), and hide those of graphs that it has
-    not.
+    Store one assistant for each graph of the project, and hide the assistants of all other graphs.
 
-    One that exists gets the new description, unless a client has changed it.
+    `graphs` maps graph ids to descriptions. An existing system assistant gets the new description, unless a
+    client has changed the assistant.
     """
     for graph_id, description in graphs.items():
         assistant_id = ids.system_assistant_id(graph_id)

@@ -1,4 +1,4 @@
-"""Sweeping the blobs of families of threads: who has manifests is known here."""
+"""Sweeping the blobs of families of threads, with the list of the tables whose rows have manifests."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from gatewayd.errors import NotFound
 from gatewayd.storage.sqlite import events, runs, threads
 
 SOURCES = (*checkpoint_sql.SOURCES, events.SOURCE, runs.SOURCE, threads.SOURCE)
-"""All tables whose rows have manifests."""
 
 
 def blobs_sweep_begin(connection: sqlite3.Connection, after: int) -> sweep.Sweep | None:
     """
-    Begin with the first family behind `after` that has something to sweep and is at rest; None: there is
-    none.
+    Begin to sweep the first family behind `after` that has garbage and no thread with a taken slot, or return
+    None.
     """
     for family_id in sweep.families(connection, after, 1):
         return sweep.begin(connection, family_id)
@@ -28,7 +27,7 @@ def blobs_sweep_begin(connection: sqlite3.Connection, after: int) -> sweep.Sweep
 
 def blobs_sweep_step(connection: sqlite3.Connection, begun: sweep.Sweep) -> bool:
     """
-    Go on for a few milliseconds; True when the sweep of this family is over. To be settled when it is stored.
+    Sweep for a few milliseconds; True when this family is done. The caller settles it after the commit.
     """
     if begun.unsettled:
         return True
@@ -40,10 +39,9 @@ def parts_store_if_running(
     connection: sqlite3.Connection, thread_id: str, run_id: str, blobs: Sequence[Sequence[Any]]
 ) -> None:
     """
-    Store some of the blobs of a state whose record follows. Raises `NotFound` for a run that is not running
-    any more.
+    Store some of the blobs of a state whose record follows. Raises `NotFound` if the run is not running.
 
-    If the record never comes they are garbage, and the mark is there already.
+    If the record never comes the blobs are garbage, so the family is marked now.
     """
     row = connection.execute(
         "SELECT 1 FROM runs WHERE run_id = ? AND status = 'running'", (run_id,)

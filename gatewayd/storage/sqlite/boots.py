@@ -1,4 +1,4 @@
-"""Boots: who runs on this file, and what earlier boots left behind."""
+"""Boots: the starts of the daemon on this file, and the runs that earlier ones left running."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from gatewayd.model.run import SUSPICIONS, Run
 from gatewayd.storage.sqlite import runs, slots
 
 DIED = "DaemonDied"
-"""The error of a run that is put aside because the daemon dies at it."""
+"""The error of a run that is put aside because the daemon died while executing it."""
 
 LAST_EVENT_MS = """coalesce((SELECT time_ms FROM events WHERE events.run_id = runs.run_id
     ORDER BY last_seq DESC LIMIT 1), 0)"""
-"""When a run's last event was written, 0 if there is none. The first of an attempt is written as a worker
-gets the run: one of which nothing was written since its attempt's start was never executed in it."""
+"""When a run's last event was written, 0 if there is none. An attempt's first event is written when a worker
+gets the run. So a run without an event since its attempt's start was not executed in that attempt."""
 
 SEQUENCE_JUMP = 1 << 20
-"""Added to the numbering of threads with orphans: numbers lost with the power are never given again."""
+"""
+Added to the event numbers of threads with orphans, so that numbers lost in a power cut are never reused.
+"""
 
 
 def boot_begin(connection: sqlite3.Connection, now: int, pid: int, version: str) -> int:
-    """Record a start and return its number; slots whose holder is gone are freed."""
+    """Record a start, free the slots whose holders no longer exist, and return the boot's number."""
     boot = connection.execute(
         "INSERT INTO boots (started_at, pid, version) VALUES (?, ?, ?) RETURNING boot", (now, pid, version)
     ).fetchone()[0]
@@ -36,17 +38,16 @@ def orphans_requeue(
     connection: sqlite3.Connection, boot: int, now: int, policies: Mapping[str, str], default: str
 ) -> list[Run]:
     """
-    Make the running runs of earlier boots pending again; their slots stay theirs. Return them as they are
-    now.
+    Make the running runs of earlier boots pending again and return them. They keep their slots.
 
-    `policies` say by graph id, `default` for the others, what becomes of them: "resume" goes on from the last
-    checkpoint, "restart" forgets what the run has stored and begins at its input, "error" and "interrupt"
-    mark it to be ended that way; one that is being cancelled is ended by that, and keeps what it has stored
-    until then. Its last event tells how long the cut attempt has executed at least.
+    `policies` maps graph ids to what happens to their runs; `default` is for all others. "resume" continues
+    from the last checkpoint. "restart" removes what the run has stored and begins at its input. "error" and
+    "interrupt" mark the run to be ended that way. A run that is being cancelled is ended by its cancel and
+    keeps what it has stored. The run's last event gives the least time for which the lost attempt executed.
 
-    A run that had begun to execute and was cut off without progress is suspected to be what the daemon died
-    of; under "restart" no progress lasts. One that was suspected `SUSPICIONS` times before, and was the only
-    one that executed this time, is marked to be ended with an error.
+    A run that was executing and had made no progress is suspected of having killed the daemon. Under
+    "restart" no progress counts. A run that was suspected `SUSPICIONS` times before, and was the only one
+    executing this time, is marked to be ended with an error.
     """
     orphans = connection.execute(
         f"""SELECT run_id, graph_id, cancel_action, {LAST_EVENT_MS} >= attempt_at / 1000 FROM runs
@@ -72,9 +73,9 @@ def orphans_requeue(
 
 def _requeue(connection: sqlite3.Connection, run_id: str, now: int, *, begun: bool, lasting: bool) -> int:
     """
-    Make an orphan pending and return how often it is suspected now.
+    Make an orphan pending and return its number of suspicions.
 
-    `begun`: its attempt has begun to execute; `lasting`: it keeps the progress it has made.
+    `begun`: its attempt was executing. `lasting`: it keeps the progress it has made.
     """
     row = connection.execute(
         f"""UPDATE runs SET status = 'pending', boot = NULL, updated_at = ?,
@@ -95,7 +96,7 @@ def _apply(connection: sqlite3.Connection, run_id: str, policy: str) -> None:
 
 
 def _mark(connection: sqlite3.Connection, run_id: str, action: str, error: dict[str, str]) -> None:
-    """Have a run ended that way, see `runs_cancelled_pending`."""
+    """Mark a run to be ended with this action, see `runs_cancelled_pending`."""
     connection.execute(
         "UPDATE runs SET cancel_action = ?, cancel_error = ? WHERE run_id = ?",
         (action, wire.text(error), run_id),
@@ -106,22 +107,21 @@ def run_find_to_try(connection: sqlite3.Connection) -> Run | None:
     """
     Return the pending run that is to be tried alone before others start, or None.
 
-    Of several that which was the quickest to meet its daemon's end: those that are not to blame have executed
-    longer.
+    Of several suspects, the one that has executed for the shortest time comes first: the others have executed
+    longer without killing the daemon.
     """
-    found = runs.select(
+    suspects = runs.select(
         connection,
         "WHERE runs.status = 'pending' AND runs.suspicions >= ? AND runs.cancel_action IS NULL "
         "ORDER BY runs.executed_us, random() LIMIT 1",
         (SUSPICIONS,),
     )
-    return found[0] if found else None
+    return suspects[0] if suspects else None
 
 
 def runs_cancelled_pending(connection: sqlite3.Connection) -> list[Run]:
     """
-    Return the pending runs that are to be ended, and not resumed: cancelled before the stop, or marked by a
-    boot.
+    Return the pending runs that are to be ended, not resumed: cancelled before the stop, or marked by a boot.
     """
     where = "WHERE runs.status = 'pending' AND cancel_action IS NOT NULL"
     return runs.select(connection, where, ())
@@ -132,13 +132,13 @@ def boot_end(connection: sqlite3.Connection, boot: int, now: int) -> None:
 
 
 def trial_write(connection: sqlite3.Connection) -> None:
-    """Change the file's header: the number in `user_version`, which means nothing here."""
+    """Test whether the file can be written, by changing `user_version`, which gatewayd does not use."""
     (number,) = connection.execute("PRAGMA user_version").fetchone()
     connection.execute(f"PRAGMA user_version = {(number + 1) % (1 << 31)}")
 
 
 def counters(connection: sqlite3.Connection) -> dict[str, Any]:
-    """Return the numbers shown as queue depth: pending and running runs."""
+    """Return the queue's depth: the numbers of pending and running runs."""
     pending, running = connection.execute(
         "SELECT count(*) FILTER (WHERE status = 'pending'), count(*) FILTER (WHERE status = 'running') "
         "FROM runs WHERE ended_at IS NULL"

@@ -1,7 +1,7 @@
-"""Rebuilding the file without free pages, and so that free pages can be given back in steps from then on.
+"""Rebuilding the file without free pages, with `auto_vacuum = INCREMENTAL` from then on.
 
-The new file is made beside the old one, checked, and put in its place in one step: whatever happens in
-between, one of them is whole. Nobody else may have the file open meanwhile.
+The new file is made beside the old one, checked, and renamed over it. So after a crash at any point there is
+one complete file. No other process may have the database open during this.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from gatewayd.storage.quota import free_disk, size
 from gatewayd.storage.sqlite import space
 
 SPARE = 16 << 20
-"""Bytes that are left free on the disk."""
+"""Bytes that must stay free on the disk."""
 
 
 @frozen(kw_only=True)
 class Compacted:
-    """What has become of the file."""
+    """The file before and after."""
 
     before: int
     """Bytes."""
     after: int
     converted: bool
-    """It could not give back free pages before."""
+    """Before, it could not give free pages back to the file system."""
 
 
 def compact(path: Path, free: Callable[[Path], int] = free_disk) -> Compacted:
     """
-    Rebuild the database at `path`, which nobody has open.
+    Rebuild the database at `path`, which no process may have open.
 
-    Raises `BadConfiguration` if there is none or it is damaged, `InsufficientStorage` if there is no room for
-    the copy.
+    Raises `BadConfiguration` if it is missing or damaged, and `InsufficientStorage` without room for the
+    copy.
     """
     if not path.is_file():
         raise errors.BadConfiguration(f"{path}: there is no database")
@@ -61,7 +61,7 @@ def compact(path: Path, free: Callable[[Path], int] = free_disk) -> Compacted:
 
 
 def _rebuild(path: Path, draft: Path, free: Callable[[Path], int]) -> space.Space:
-    """Make and check the new file; the old one's log is empty afterwards, and gone."""
+    """Make and check the new file; remove the old one's write-ahead log."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         migrate.refuse_foreign(connection, path)
@@ -73,7 +73,8 @@ def _rebuild(path: Path, draft: Path, free: Callable[[Path], int]) -> space.Spac
             )
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("VACUUM INTO ?", (str(draft),))
-        connection.execute("PRAGMA journal_mode = DELETE")  # no log is left that belongs to the old file
+        # So that no log of the old file is left beside the new one.
+        connection.execute("PRAGMA journal_mode = DELETE")
     finally:
         connection.close()
     _check(draft)

@@ -1,7 +1,6 @@
-"""Threads as clients ask for them: with a time to live, and with states that were computed beforehand.
+"""Creating threads with a time to live and with initial states, which a worker has computed.
 
-What a thread is made with is stored with it, in one transaction: there is no thread whose states did not
-come.
+All of it is one transaction, so that no thread exists without its initial states.
 """
 
 from __future__ import annotations
@@ -28,14 +27,13 @@ def thread_create_with(
     state: FirstState | None,
 ) -> Thread:
     """
-    Store a new thread with its time to live and its states; what `threads.thread_create` finds is left as it
-    is.
+    Store a new thread with its time to live and its states; an existing thread is not changed.
 
-    Raises `Conflict`, and `Invalid` for an idempotency key of another request, or minutes that can't be.
+    Raises `Conflict`, and `Invalid` for an idempotency key of another request or an impossible time to live.
     """
-    found = threads.thread_find(connection, thread_id)
+    existing = threads.thread_find(connection, thread_id)
     thread = threads.thread_create(connection, thread_id, metadata, do_nothing, now, once)
-    if found is not None or thread.thread_id != thread_id:  # it was there, or this request has made it before
+    if existing is not None or thread.thread_id != thread_id:  # the second: a repeat of an idempotent request
         return thread if state is None else threads.thread_find(connection, thread.thread_id) or thread
     if ttl is not None:
         retention.thread_ttl_set(connection, thread_id, ttl.strategy, ttl.ttl_minutes)

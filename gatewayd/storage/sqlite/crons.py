@@ -1,9 +1,9 @@
 """The rows of `crons` and `firings`.
 
-A cron moves by `cron_fire_if_current` (the clock) and `cron_update_if_current` (clients) only; both act on
-what they have read at a `revision`, and do nothing if the row has moved on since. Firing is one transaction:
-the date is taken (the key of `firings`), the run created, the next date set; what a crash leaves is all of it
-or nothing.
+A cron is changed only by `cron_fire_if_current` (the clock) and `cron_update_if_current` (clients). Both act
+on a row that was read at a `revision`, and do nothing if the row has changed since. Firing is one
+transaction: it takes the date (the key of `firings`), creates the run and sets the next date. A crash leaves
+all of it or nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COLUMNS = (
     "cron_id, assistant_id, thread_id, user_id, schedule, timezone, end_time, on_run_completed, enabled, "
     "next_run_date, payload, metadata, revision, created_at, updated_at"
 )
-# A run that has not ended has its status in its own row.
+# Until the run has ended, its status is in its own row.
 LAST_RUN = (
     "last_run_id, last_thread_id, last_fired_at, "
     "coalesce(last_status, (SELECT runs.status FROM runs WHERE runs.run_id = last_run_id)), last_error, failures"
@@ -37,7 +37,7 @@ ORDER BY next_run_date, cron_id LIMIT ?"""
 NEXT = "SELECT min(next_run_date) FROM crons WHERE enabled AND next_run_date > ?"
 
 KEPT_FIRINGS = 100
-"""Firings of a cron that are remembered."""
+"""Firings that are kept for each cron."""
 
 NO_THREAD = "Thread with ID '{}' not found. Please verify the ID is correct and the thread hasn't been deleted or expired."
 
@@ -61,12 +61,12 @@ class FiredCron:
     """What `cron_fire_if_current` did."""
 
     current: bool
-    """False: the cron had moved on, nothing was done."""
+    """False: the cron had changed since it was read; nothing was done."""
     created: admission.CreatedRun | None = None
     refusal: str | None = None
     """Why the run could not be created."""
     deleted: bool = False
-    """The cron is gone, because its assistant or thread is."""
+    """The cron was deleted, because its assistant or thread no longer exists."""
 
 
 def record(row: tuple[Any, ...]) -> Cron:
@@ -139,8 +139,7 @@ def cron_create(connection: sqlite3.Connection, cron: Cron) -> Cron:
 
 def cron_update_if_current(connection: sqlite3.Connection, cron: Cron) -> bool:
     """
-    Store what a client has changed of the cron as it was at its `revision`; False if it has moved on or is
-    gone.
+    Store a client's changes of the cron that was read at `revision`; False if it has changed or is deleted.
     """
     changed = connection.execute(
         """UPDATE crons SET schedule = ?, timezone = ?, end_time = ?, on_run_completed = ?, enabled = ?,
@@ -164,7 +163,7 @@ def cron_update_if_current(connection: sqlite3.Connection, cron: Cron) -> bool:
 
 
 def cron_delete(connection: sqlite3.Connection, cron_id: str) -> bool:
-    """Remove a cron; False if there is none. Runs that it has created stay."""
+    """Remove a cron; False if there is none. Its runs stay."""
     return connection.execute("DELETE FROM crons WHERE cron_id = ?", (cron_id,)).rowcount == 1
 
 
@@ -172,10 +171,10 @@ def cron_fire_if_current(connection: sqlite3.Connection, firing: Firing, boot: i
     """
     Take one date of a cron: create its run (see `admission.run_create`) and set the next date.
 
-    Nothing happens if the cron has moved on since it was read. No run is created for a date that is not later
-    than all that were taken before. A run that can't be created costs its date; if the assistant or the
-    thread is gone, so is the cron. If only the assistant's graph is gone from the project, the cron stays:
-    both may come back.
+    Nothing happens if the cron has changed since it was read. No run is created for a date that is not later
+    than all dates taken before. If the run can't be created, the date is used up. If the assistant or the
+    thread no longer exists, the cron is deleted. If only the assistant's graph has left the project, the cron
+    stays, because the graph may return.
     """
     moved = connection.execute(
         """UPDATE crons SET next_run_date = :next, enabled = :next IS NOT NULL, revision = revision + 1
@@ -198,17 +197,17 @@ def cron_fire_if_current(connection: sqlite3.Connection, firing: Firing, boot: i
         connection.execute("ROLLBACK TO creation")
         connection.execute("RELEASE creation")
         hidden = assistants.assistant_hidden(connection, firing.request.assistant)
-        gone = isinstance(error, NotFound) and not hidden
-        if gone:
+        orphaned = isinstance(error, NotFound) and not hidden
+        if orphaned:
             cron_delete(connection, firing.cron_id)
-        return FiredCron(current=True, refusal=error.detail, deleted=gone)
+        return FiredCron(current=True, refusal=error.detail, deleted=orphaned)
     connection.execute("RELEASE creation")
     firings.firing_begin(connection, firing.cron_id, firing.due, created.run, firing.now)
     return FiredCron(current=True, created=created)
 
 
 def _take_date(connection: sqlite3.Connection, firing: Firing) -> bool:
-    """Note that the date is taken; False if it, or a later one, was taken before (the clock was set back)."""
+    """Take the date; False if it, or a later one, was taken before (the clock was set back)."""
     taken = connection.execute(
         """INSERT INTO firings (cron_id, due, fired_at) SELECT :cron_id, :due, :now
            WHERE NOT EXISTS (SELECT 1 FROM firings WHERE cron_id = :cron_id AND due >= :due)""",
@@ -226,32 +225,34 @@ def _take_date(connection: sqlite3.Connection, firing: Firing) -> bool:
 
 
 def crons_search(connection: sqlite3.Connection, search: Search) -> list[Cron]:
-    """Return what a search finds: sorted and cut, one more than asked."""
-    found = _conditions(search)
+    """Return the page that a search asks for, and one cron more if there are more."""
+    conditions = _conditions(search)
     direction = "DESC" if search.descending else "ASC"
     sql = (
-        f"{SELECT} {_where(found)} "
+        f"{SELECT} {_where(conditions)} "
         f"ORDER BY {search.sort_by} {direction}, cron_id {direction} LIMIT ? OFFSET ?"
     )
-    rows = connection.execute(sql, [*found.parameters, search.limit + 1, search.offset])
+    rows = connection.execute(sql, [*conditions.parameters, search.limit + 1, search.offset])
     return [record(row) for row in rows]
 
 
 def crons_count(connection: sqlite3.Connection, search: Search) -> int:
-    """Return how many a search would find without its limits."""
-    found = _conditions(search)
-    (number,) = connection.execute(f"SELECT count(*) FROM crons {_where(found)}", found.parameters).fetchone()
+    """Return the number of all results of a search."""
+    conditions = _conditions(search)
+    (number,) = connection.execute(
+        f"SELECT count(*) FROM crons {_where(conditions)}", conditions.parameters
+    ).fetchone()
     return int(number)
 
 
 def _conditions(search: Search) -> filters.Conditions:
-    found = filters.matches("metadata", search.metadata)
+    conditions = filters.matches("metadata", search.metadata)
     for column in ("assistant_id", "thread_id", "enabled"):
         wanted = getattr(search, column)
         if wanted is not None:
-            found.add(f"{column} = ?", wanted)
-    return found
+            conditions.add(f"{column} = ?", wanted)
+    return conditions
 
 
-def _where(found: filters.Conditions) -> str:
-    return f"WHERE {' AND '.join(found.terms)}" if found.terms else ""
+def _where(conditions: filters.Conditions) -> str:
+    return f"WHERE {' AND '.join(conditions.terms)}" if conditions.terms else ""

@@ -17,7 +17,7 @@ from gatewayd.storage import migrate
 from gatewayd.storage.sqlite import failures, integrity, wal
 
 MINIMUM = (3, 38, 0)
-"""RETURNING, STRICT and ->> are used."""
+"""Needed for RETURNING, STRICT and ->>."""
 
 PRAGMAS = (
     "page_size = 4096",
@@ -29,28 +29,25 @@ PRAGMAS = (
     "cache_size = -32768",
     "temp_store = MEMORY",
 )
-"""Of the writing connection; page size and auto_vacuum count for a new file only."""
+"""Of the writing connection. Page size and auto_vacuum take effect in a new file only."""
 
 
 FOLDED = "folded"
-"""
-SQL function: a text without the difference between small and capital letters, of all alphabets (lower() knows
-one).
-"""
+"""SQL function for comparing without regard to case in all alphabets; SQLite's lower() handles ASCII only."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
     """
-    Open the writing connection with the pragmas of design §3; transactions are begun by hand.
+    Open the writing connection with `PRAGMAS`; transactions are begun explicitly.
 
-    Raises `BadConfiguration` if the file is none of ours, and `Damaged`, before anything in it is changed.
+    Raises `BadConfiguration` if the file is not a gatewayd database, and `Damaged`, before changing anything.
     """
     if sqlite3.sqlite_version_info < MINIMUM:
         wanted = ".".join(map(str, MINIMUM))
         raise errors.BadConfiguration(
             f"SQLite {sqlite3.sqlite_version} is too old: at least {wanted} is needed"
         )
-    with contextlib.suppress(OSError):  # SQLite says it better
+    with contextlib.suppress(OSError):  # SQLite's own message is better
         permissions.create(path)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
     try:
@@ -87,7 +84,7 @@ def opened(path: Path) -> sqlite3.Connection:
 
 @define(eq=False)
 class Readers:
-    """Read-only connections, handed out in turn; each query is one short read of a whole small result."""
+    """Read-only connections, used in turn; each query is one short read with a small result."""
 
     damage: failures.Damage
     count: int = 2

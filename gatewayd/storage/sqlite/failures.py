@@ -1,15 +1,15 @@
-"""SQLite's errors in our words: the one place that translates them.
+"""Translating SQLite's errors into gatewayd's; this is done in this module only.
 
     BUSY, LOCKED, PROTOCOL            `Locked`: another process holds the database's lock
     FULL, and writes that the disk    `FullDisk`
-      refuses for want of room
+      refuses for lack of room
     CORRUPT, NOTADB                   `errors.Damaged`
     READONLY, CANTOPEN, PERM, AUTH,   `Unusable`: the files can't be used as they are now
       IOERR, NOLFS
-    anything else                     itself: a fault of our statement
+    anything else                     unchanged: a fault of our statement
 
-Whoever has a connection to the database translates what it raises with `Damage.translated`, which also
-remembers the first sign of damage: from then on the writer writes nothing more.
+The owner of a connection translates its errors with `Damage.translated`, which also records the first sign of
+damage. From then on the writer writes nothing more.
 """
 
 from __future__ import annotations
@@ -51,13 +51,12 @@ UNUSABLE: Final = frozenset(
     }
 )
 PRIMARY: Final = 0xFF
-"""The part of an extended code that says its family."""
+"""Masks an extended result code to its primary code."""
 
 
 class Unconfirmed(errors.InsufficientStorage):
     """
-    What was asked for is stored, but the disk has not confirmed it; `result` is what there is to follow from
-    it.
+    The write is stored, but the disk has not confirmed it; `result` is what the operation returned.
     """
 
     def __init__(self, detail: str, result: Any) -> None:
@@ -66,7 +65,7 @@ class Unconfirmed(errors.InsufficientStorage):
 
 
 class FullDisk(errors.InsufficientStorage):
-    """The file system has no room for what should be stored; nothing of it was."""
+    """The file system is full; nothing was stored."""
 
 
 class Locked(errors.Unavailable):
@@ -75,13 +74,12 @@ class Locked(errors.Unavailable):
 
 class Unusable(errors.Unavailable):
     """
-    The operating system does not let us use the files of the database: read-only, an I/O error, no
-    permission.
+    The operating system refuses access to the database's files: read-only, an I/O error, no permission.
     """
 
 
 def translated(error: BaseException) -> BaseException:
-    """Return our error for one of SQLite's, with that as its cause; any other error itself."""
+    """Return our error for one of SQLite's, with that as its cause; return any other error unchanged."""
     code: int | None = getattr(error, "sqlite_errorcode", None)
     if not isinstance(error, sqlite3.Error) or code is None:
         return error
@@ -102,7 +100,7 @@ def translated(error: BaseException) -> BaseException:
 
 
 def rebuilt(code: int, name: str, text: str) -> sqlite3.Error:
-    """Return the error of SQLite that another process has met, as if it had been raised in this one."""
+    """Return a SQLite error that was raised in another process, as if it had been raised in this one."""
     error = sqlite3.DatabaseError(text)
     error.sqlite_errorcode, error.sqlite_errorname = code, name
     return error
@@ -122,12 +120,12 @@ class Damage:
 
     path: Path
     found: str | None = field(default=None, init=False)
-    """The first sign of it, as a sentence for whoever is refused."""
+    """The first sign of it, as a sentence for refused clients."""
     _lock: threading.Lock = field(factory=threading.Lock, init=False)
 
     def translated(self, error: BaseException) -> BaseException:
         """
-        Return our error for one of SQLite's; a sign of damage is remembered and logged, the first one only.
+        Return our error for one of SQLite's. The first sign of damage is recorded and logged.
         """
         ours = translated(error)
         if not isinstance(ours, errors.Damaged):
@@ -143,9 +141,9 @@ class Damage:
                 error,
                 advice(self.path),
             )
-        again = errors.Damaged(self.found or ours.detail)
-        again.__cause__ = error
-        return again
+        damaged = errors.Damaged(self.found or ours.detail)
+        damaged.__cause__ = error
+        return damaged
 
     @contextmanager
     def translating(self) -> Iterator[None]:

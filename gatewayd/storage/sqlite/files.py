@@ -1,7 +1,7 @@
-"""The files of an open database: whether the names still lead to the files that we have open.
+"""The files of an open database: whether their names still refer to the files that are open.
 
-A file that was removed, or replaced by a restored copy, stays as it is for whoever has it open: what is
-stored from then on is lost at the next start, without any error.
+A process that has a file open keeps it when the file is removed or replaced by a restored copy. What is
+stored after that is lost at the next start, without any error.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Identity = tuple[int, int]
 
 @define(eq=False)
 class Files:
-    """The files that were there when they were first looked at."""
+    """Files with their identities when they were first seen."""
 
     paths: tuple[Path, ...]
     _known: dict[Path, Identity] = field(factory=dict, init=False)
@@ -26,20 +26,20 @@ class Files:
         self.changed()
 
     def changed(self) -> list[str]:
-        """Say of each file that has gone or is another one; a file that comes later is known from then on."""
+        """Return a sentence for each file that is gone or was replaced; files that appear later are added."""
         return list(self._changes())
 
     def _changes(self) -> Iterator[str]:
         for path in self.paths:
             try:
-                found = path.stat()
+                status = path.stat()
             except FileNotFoundError:
                 if path in self._known:
                     yield f"{path} is gone"
             except OSError as error:
                 yield f"{path} can't be looked at: {error.strerror or error}"
             else:
-                identity = (found.st_dev, found.st_ino)
+                identity = (status.st_dev, status.st_ino)
                 if self._known.setdefault(path, identity) != identity:
                     yield f"{path} was replaced by another file"
 

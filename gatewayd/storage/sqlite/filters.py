@@ -1,10 +1,10 @@
 """Filters on JSON columns as SQL: objects and lists by containment, scalars by equality.
 
-An object is contained in one that has all its keys with values that contain its own; a list in one of whose
-items each of its own is contained, whatever their order and number. Equal is what JSON calls equal: ``1`` and
-``1.0`` are, ``"1"`` and ``1``, ``true`` and ``1`` are not, the order of an object's keys does not count.
-Every filter becomes a flat list of conditions, one for each value in it, so that the statement stays within
-SQLite's limits on any input.
+Object A contains object B if A has all keys of B, and the value of each contains B's. List A contains list B
+if every item of B is contained in an item of A; order and number don't matter. Scalars are compared as in
+JSON: ``1`` equals ``1.0``, but ``"1"`` does not equal ``1``, nor does ``true``. The order of keys does not
+matter. A filter becomes a flat list of conditions, one for each value in it, so that the statement stays
+within SQLite's limits.
 """
 
 from __future__ import annotations
@@ -20,12 +20,10 @@ MOST_TERMS = 500
 """Conditions of one filter; SQLite refuses expressions deeper than 1000."""
 
 MOST_SUBQUERIES = 8
-"""
-Subqueries inside each other, one for each list and odd key; the stack of SQLite's parser ends soon after.
-"""
+"""Nested subqueries, one for each list and odd key. SQLite's parser has no stack for many more."""
 
 ODD = re.compile(r'["\\\x00-\x1f]')
-"""What JSON escapes, and a path of SQLite therefore can't name."""
+"""Characters that JSON escapes: a JSON path of SQLite can't name a key that has one."""
 
 
 @define
@@ -35,7 +33,7 @@ class Conditions:
     terms: list[str] = field(factory=list)
     parameters: list[Any] = field(factory=list)
     most: int = MOST_TERMS
-    """Terms that there may be, without those inside others."""
+    """The limit of the number of terms, not counting nested ones."""
 
     def add(self, term: str, *parameters: Any) -> None:
         if len(self.terms) >= self.most:
@@ -44,7 +42,7 @@ class Conditions:
         self.parameters += parameters
 
     def add_all(self, others: Conditions) -> None:
-        """Add the terms of a filter of its own, beyond the number that this one may have."""
+        """Add the terms of another filter, which has a limit of its own."""
         self.terms += others.terms
         self.parameters += others.parameters
 
@@ -56,7 +54,7 @@ class Conditions:
 
 @frozen(kw_only=True)
 class _Place:
-    """A value inside a JSON column: SQL expressions for what it is, each with the same `parameters`."""
+    """A value inside a JSON column, as SQL expressions that all take `parameters`."""
 
     type: str
     value: str
@@ -68,7 +66,7 @@ class _Place:
     root: str
     root_parameters: tuple[Any, ...] = ()
     subqueries: int = 0
-    """Subqueries that are inside each other so far."""
+    """Nested subqueries so far."""
 
     def key(self, key: str) -> _Place:
         """Return the place of an object's key."""
@@ -77,7 +75,7 @@ class _Place:
             return _at(self.root, self.root_parameters, path, self.subqueries)
         deeper = self._deeper()
         row = f"FROM json_each({self.root}, ?) WHERE key = ?"
-        # What is neither object nor list is no JSON by itself: nothing is looked for in it.
+        # The value of a scalar is not JSON, so json_each must not read it.
         inside = f"(SELECT value {row} AND type IN ('object', 'array'))"
         parameters = (*self.root_parameters, self.path, key)
         return _Place(
@@ -93,8 +91,7 @@ class _Place:
 
     def _deeper(self) -> int:
         """
-        Return the number of subqueries inside each other with one more. Raises `Invalid` if they are too
-        many.
+        Return the number of nested subqueries with one more. Raises `Invalid` if there are too many.
         """
         if self.subqueries == MOST_SUBQUERIES:
             raise Invalid(
@@ -102,11 +99,11 @@ class _Place:
             )
         return self.subqueries + 1
 
-    def has_item(self, found: Conditions, wanted: Any) -> None:
+    def has_item(self, conditions: Conditions, wanted: Any) -> None:
         """Add that it is a list and one of its items contains a value."""
         deeper = self._deeper()
         row = f"item{deeper}"
-        # What is neither object nor list is no JSON by itself: nothing is looked for in it.
+        # The value of a scalar is not JSON, so json_each must not read it.
         inside = f"CASE WHEN {row}.type IN ('object', 'array') THEN {row}.value END"
         item = _Place(
             type=f"{row}.type",
@@ -117,23 +114,23 @@ class _Place:
             root=inside,
             subqueries=deeper,
         )
-        of_item = Conditions(most=found.most - len(found.terms))
+        of_item = Conditions(most=conditions.most - len(conditions.terms))
         _add(of_item, item, wanted)
-        found.add(
+        conditions.add(
             f"EXISTS (SELECT 1 FROM {self.members} AS {row} WHERE {' AND '.join(of_item.terms)})",
             *self.parameters,
             *of_item.parameters,
         )
-        found.most -= len(of_item.terms)
+        conditions.most -= len(of_item.terms)
 
-    def has_type(self, found: Conditions, name: str) -> None:
+    def has_type(self, conditions: Conditions, name: str) -> None:
         """Add that it has this type."""
-        found.add(f"{self.type} = ?", *self.parameters, name)
+        conditions.add(f"{self.type} = ?", *self.parameters, name)
 
-    def equals(self, found: Conditions, value: str | float, *types: str) -> None:
+    def equals(self, conditions: Conditions, value: str | float, *types: str) -> None:
         """Add that it is this text or number, and of one of these types."""
         names = ", ".join(f"'{name}'" for name in types)
-        found.add(
+        conditions.add(
             f"({self.type} IN ({names}) AND {self.value} = ?)", *self.parameters, *self.parameters, value
         )
 
@@ -154,36 +151,35 @@ def _at(root: str, root_parameters: tuple[Any, ...], path: str, subqueries: int 
 
 def matches(column: str, wanted: dict[str, Any]) -> Conditions:
     """
-    Return what holds for rows whose `column` contains `wanted`. Raises `Invalid` for a filter that is too
-    large.
+    Return the conditions that `column` contains `wanted`. Raises `Invalid` if the filter is too large.
     """
-    found = Conditions()
+    conditions = Conditions()
     for key, value in wanted.items():
-        _add(found, _at(column, (), "$").key(key), value)
-    return found
+        _add(conditions, _at(column, (), "$").key(key), value)
+    return conditions
 
 
 def number(wanted: float) -> float:
-    """Return a number as SQLite reads it in JSON: an integer of more than 64 bits is a float."""
+    """Return a number as SQLite reads it from JSON, where integers of more than 64 bits become floats."""
     return wanted if -(2**63) <= wanted < 2**63 else float(wanted)
 
 
-def _add(found: Conditions, place: _Place, wanted: Any) -> None:
-    """Add what holds when the value at `place` contains `wanted`."""
+def _add(conditions: Conditions, place: _Place, wanted: Any) -> None:
+    """Add the conditions that the value at `place` contains `wanted`."""
     match wanted:
         case dict():
-            place.has_type(found, "object")
+            place.has_type(conditions, "object")
             for key, value in wanted.items():
-                _add(found, place.key(key), value)
+                _add(conditions, place.key(key), value)
         case list():
-            place.has_type(found, "array")
+            place.has_type(conditions, "array")
             for value in wanted:
-                place.has_item(found, value)
+                place.has_item(conditions, value)
         case None:
-            place.has_type(found, "null")
+            place.has_type(conditions, "null")
         case bool():
-            place.has_type(found, "true" if wanted else "false")
+            place.has_type(conditions, "true" if wanted else "false")
         case int() | float():
-            place.equals(found, number(wanted), "integer", "real")
+            place.equals(conditions, number(wanted), "integer", "real")
         case _:
-            place.equals(found, wanted, "text")
+            place.equals(conditions, wanted, "text")

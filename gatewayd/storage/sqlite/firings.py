@@ -1,7 +1,4 @@
-"""
-The rows of `firings` beside their key: which cron a run belongs to, and what the cron is told of the run's
-end.
-"""
+"""The runs of crons: which run a firing created, and how it ended, noted on its cron."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from gatewayd.model.run import Run, RunOutcome
 
 
 def firing_begin(connection: sqlite3.Connection, cron_id: str, due: int, run: Run, now: int) -> None:
-    """Note the run that a cron's date has made."""
+    """Record the run that a firing created, on the firing and on its cron."""
     connection.execute(
         "UPDATE firings SET run_id = ? WHERE cron_id = ? AND due = ?", (run.run_id, cron_id, due)
     )
@@ -26,13 +23,12 @@ def firing_begin(connection: sqlite3.Connection, cron_id: str, due: int, run: Ru
 
 def firing_end(connection: sqlite3.Connection, run_id: str, thread_id: str, outcome: RunOutcome) -> None:
     """
-    Note on a run's cron, if it has one, how the run has ended; the thread of one that failed is kept for
-    longer.
+    Record on a run's cron, if it has one, how the run ended. The thread of a failed run is kept for longer.
 
-    A cancel neither counts as a failure nor ends a series of them.
+    A cancelled run neither counts as a failure nor ends a series of failures.
     """
-    found = connection.execute("SELECT cron_id FROM firings WHERE run_id = ?", (run_id,)).fetchone()
-    if found is None:
+    row = connection.execute("SELECT cron_id FROM firings WHERE run_id = ?", (run_id,)).fetchone()
+    if row is None:
         return
     connection.execute(
         """UPDATE crons SET
@@ -44,7 +40,7 @@ def firing_end(connection: sqlite3.Connection, run_id: str, thread_id: str, outc
             "status": outcome.status,
             "run_id": run_id,
             "error": None if outcome.error is None else wire.text(outcome.error),
-            "cron_id": found[0],
+            "cron_id": row[0],
         },
     )
     if outcome.status in transitions.FAILED:

@@ -1,8 +1,7 @@
-"""The rows of `idempotency`: which request has made what, so that its repeat makes nothing.
+"""The rows of `idempotency`: what each request with a key created, so that its repeat creates nothing.
 
-Whoever makes a run or a thread calls `find` before and `record` after, in the same transaction: the row and
-the thing are stored together or not at all, and of two requests with one key the second finds the first's
-row.
+The creation of a run or thread calls `find` before and `record` after, in one transaction. So the row and the
+object are stored together or not at all, and of two requests with one key the second finds the first's row.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ OTHER_REQUEST = "The Idempotency-Key was used for another request; its repeat mu
 
 def find(connection: sqlite3.Connection, once: Idempotency | None, kind: type[T]) -> T | None:
     """
-    Return what the request has made before, as it was then, or None. Raises `Invalid` if another one has the
-    key.
+    Return what the request created before, as it was then, or None. Raises `Invalid` if another request has
+    used the key.
     """
     if once is None:
         return None
@@ -39,17 +38,17 @@ def find(connection: sqlite3.Connection, once: Idempotency | None, kind: type[T]
 
 
 def made(connection: sqlite3.Connection, once: Idempotency | None) -> bool:
-    """Tell whether the request has made its thing before."""
+    """Return whether the request is a repeat."""
     if once is None:
         return False
-    found = connection.execute(
+    row = connection.execute(
         "SELECT 1 FROM idempotency WHERE owner = ? AND key = ?", (once.owner, once.key)
     ).fetchone()
-    return found is not None
+    return row is not None
 
 
 def record(connection: sqlite3.Connection, once: Idempotency | None, record: Any, now: int) -> None:
-    """Note what the request has made: an attrs record of JSON-shaped fields."""
+    """Record what the request created: an attrs record whose fields have JSON values."""
     if once is not None:
         connection.execute(
             "INSERT INTO idempotency VALUES (?, ?, ?, ?, ?)",
@@ -64,7 +63,7 @@ def record(connection: sqlite3.Connection, once: Idempotency | None, record: Any
 
 
 def idempotency_sweep_step(connection: sqlite3.Connection, before: int, rows: int) -> int:
-    """Forget up to `rows` requests that are older than `before`; return how many."""
+    """Remove up to `rows` requests older than `before`; return the number removed."""
     return connection.execute(
         """DELETE FROM idempotency WHERE (owner, key) IN
                (SELECT owner, key FROM idempotency WHERE created_at < ? ORDER BY created_at LIMIT ?)""",

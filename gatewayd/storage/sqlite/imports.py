@@ -1,9 +1,9 @@
-"""Bringing in a thread with its history from elsewhere, step by step.
+"""Importing a thread with its history, in steps.
 
-Like a copy it is made under the mark of a deleted thread, with a slot of its own, until the last step shows
-it: what is left of one that was cut short is swept by the next daemon, or made anew by the next import. An
-imported thread has no time to live, whatever the default is: nobody has agreed to lose it. Its states come as
-they were stored, in one piece each; they are on the list of what the daemon converts.
+Like a copy, the thread is marked as deleted and has a slot until the last step makes it visible. What an
+interrupted import has left is swept by the next daemon or replaced by the next import. An imported thread has
+no time to live, even if there is a default: its owner has not agreed to lose it. Its states are stored as
+they come, in one piece each, and queued for conversion by the daemon.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def thread_import_begin(
     boot: int,
     now: int,
 ) -> bool:
-    """Make an invisible thread; False: there is one of this id already, and it stays as it is."""
+    """Create an invisible thread; False if there is a thread with this id, which is not changed."""
     if threads.thread_find(connection, thread_id) is not None:
         return False
     connection.execute("DELETE FROM slots WHERE thread_id = ?", (thread_id,))
@@ -45,7 +45,7 @@ def thread_import_begin(
 def thread_import_step(
     connection: sqlite3.Connection, thread_id: str, operation_id: str, changes: Sequence[Operation]
 ) -> None:
-    """Store some checkpoints and writes. Raises `NotFound` if the operation has lost its slot."""
+    """Store some checkpoints and writes. Raises `NotFound` if the operation has lost the slot."""
     if not slots.slot_held(connection, thread_id, operation_id):
         raise NotFound(f"Thread with ID {thread_id} not found")
     for operation in changes:
@@ -61,7 +61,9 @@ def thread_import_end(
     created_at: int,
     updated_at: int,
 ) -> None:
-    """Give the thread its values, interrupts and times, show it and free its slot. Raises `NotFound`."""
+    """
+    Store the thread's values, interrupts and times, make it visible and free its slot. Raises `NotFound`.
+    """
     if not slots.slot_held(connection, thread_id, operation_id):
         raise NotFound(f"Thread with ID {thread_id} not found")
     threads.thread_project(connection, thread_id, projection, updated_at)

@@ -1,4 +1,4 @@
-"""Looking whether a database is damaged, for no longer than there is time."""
+"""Checking a database for damage within a time limit."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from gatewayd.storage.sqlite import failures
 log = logging.getLogger(__name__)
 
 LIMIT_S: Final = 2.0
-"""How long the look at the start may take: clients wait meanwhile. A large database is looked at in part."""
+"""How long the check at the start may take, since clients wait. Of a large database a part is checked."""
 STEPS: Final = 2000
-"""Of SQLite's virtual machine between two looks at the clock."""
+"""Instructions of SQLite's virtual machine between two looks at the clock."""
 
 
 def quick_check(connection: sqlite3.Connection, limit_s: float) -> tuple[str | None, bool]:
     """
-    Return the first sign of damage, or None, and whether all of the file was looked at.
+    Return the first sign of damage, or None, and whether the whole file was checked.
 
-    What rows may say is not checked, only whether the file's pages hang together. Raises `sqlite3.Error`.
+    CHECK constraints are not tested, only the structure of the file. Raises `sqlite3.Error`.
     """
     until = time.monotonic() + limit_s
     connection.execute("PRAGMA ignore_check_constraints = ON")
@@ -41,7 +41,7 @@ def quick_check(connection: sqlite3.Connection, limit_s: float) -> tuple[str | N
 
 
 def require(connection: sqlite3.Connection, path: Path, limit_s: float | None = None) -> None:
-    """Raise `Damaged` if a database that is being opened shows a sign of damage within a few seconds."""
+    """Raise `Damaged` if the check of a database that is being opened finds damage in time."""
     limit_s = LIMIT_S if limit_s is None else limit_s
     try:
         sign, whole = quick_check(connection, limit_s)
@@ -54,10 +54,10 @@ def require(connection: sqlite3.Connection, path: Path, limit_s: float | None = 
 
 
 def told(error: BaseException, path: Path) -> BaseException:
-    """Return an error of a start as the operator is to read it: a damaged file is named, with what to do."""
+    """Return an error of a start for the operator: one of damage names the file and says what to do."""
     if not isinstance(error, errors.Damaged):
         return error
     cause = error.__cause__ or error
-    found = errors.Damaged(f"the database {path} is damaged ({cause}): {failures.advice(path)}")
-    found.__cause__ = cause
-    return found
+    damaged = errors.Damaged(f"the database {path} is damaged ({cause}): {failures.advice(path)}")
+    damaged.__cause__ = cause
+    return damaged

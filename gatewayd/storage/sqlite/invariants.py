@@ -1,9 +1,9 @@
-"""What must hold of the rows whatever has happened, as queries that return what is wrong.
+"""Invariants of the rows, as queries that return the violations.
 
-Those over *active* rows are asked at every boot: they read no more than there are runs that wait or execute.
-The others read whole tables; they are for tests, for a soak, for an operator with doubts. All hold between
-any two transactions, except that a slot may outlive its run while something of it still executes (see
-`slots`): for the whole check the file should be quiet.
+Those over *active* rows are checked at every boot: they read only runs that wait or execute, and their
+threads. The others read whole tables; they are for tests, soaks and operators with doubts. All hold between
+any two transactions, with one exception: a slot may outlive its run while something of it still executes (see
+`slots`). So the whole check should be made while nothing executes.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from gatewayd.storage.sqlite import slots, threads
 
 @frozen
 class Violation:
-    """Something that must not be."""
+    """A row that breaks an invariant."""
 
     invariant: str
     """Name of the invariant, a key of `ACTIVE` or `WHOLE`."""
     subject: str
-    """Id of the thread or run that it is about."""
+    """Id of the thread or run."""
 
     def __str__(self) -> str:
         return f"{self.invariant}: {self.subject}"
@@ -86,11 +86,11 @@ WHOLE: Final = {
         for table in ("runs", "events", "checkpoints", "writes")
     },
 }
-"""The same over all rows."""
+"""Invariant → SELECT of the ids for which it does not hold; over all rows."""
 
 
 def invariants_check(connection: sqlite3.Connection, whole: bool) -> list[Violation]:
-    """Return what is wrong with the active rows, or with all."""
+    """Return the violations in the active rows, or with `whole` in all rows."""
     queries = {**ACTIVE, **WHOLE} if whole else ACTIVE
     return [
         Violation(name, subject)
@@ -100,9 +100,9 @@ def invariants_check(connection: sqlite3.Connection, whole: bool) -> list[Violat
 
 
 def invariants_repair(connection: sqlite3.Connection, now: int) -> list[Violation]:
-    """Derive anew the threads' statuses that are wrong; return all that was wrong."""
-    found = invariants_check(connection, False)
-    for violation in found:
+    """Correct the threads' statuses that are wrong; return all violations among the active rows."""
+    violations = invariants_check(connection, False)
+    for violation in violations:
         if violation.invariant in {BUSY_WITHOUT_RUN, NOT_BUSY}:
             threads.thread_status_derive(connection, violation.subject, now)
-    return found
+    return violations

@@ -1,15 +1,15 @@
 """Merging the runs that wait on a thread into the oldest of them.
 
-One transaction stores all of it: the oldest run's new input, and for each other run the wish to end it. So a
-crash leaves either nothing merged or everything, and a boot ends what was merged as it ends other cancelled
-runs. A run that starts first is no part of it: starts are operations of the same writer.
+One transaction stores the oldest run's new input and a cancel for each other run. So a crash leaves either
+nothing merged or everything, and a boot ends the merged runs like other cancelled ones. A run that starts
+before the merge is not part of it, since starts go through the same writer.
 
-The oldest may in turn be merged into the run that executes. Only the wish for that is stored
-(`runs.into_run`): the merge happens at a step of that run, in the transaction that stores the input as an
+The oldest may in turn be merged into the run that executes. Then only the request for that is stored
+(`runs.into_run`). The merge happens at a step of that run, in the transaction that stores the input as an
 update of the state (`runs`).
 
-Runs are merged only if nothing but their inputs tells them apart, and the inputs can be joined: each has the
-same single key, and its value is a list. Everything else is refused, and nothing is changed.
+Runs are merged only if they differ in nothing but their inputs, and the inputs can be joined: all have one
+and the same key, and its values are lists. Anything else is refused, and nothing is changed.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from gatewayd.model.run import Run
 from gatewayd.storage.sqlite import runs, threads
 
 LARGEST: Final = 8 << 20
-"""Bytes of inputs that are merged: the writer joins them, and everybody else waits for it."""
+"""Bytes of inputs that are merged at most: all other writes wait while the writer joins them."""
 
 OF_REQUEST: Final = frozenset(
     {"run_id", "langgraph_request_id", "__request_start_time_ms__", "__after_seconds__"}
 )
-"""Keys of `configurable` that tell requests apart and are no settings."""
+"""Keys of `configurable` that identify a request; they are not settings."""
 
 OF_THREAD: Final = frozenset({"graph_id"})
-"""Keys of the metadata that a thread gets with its first run: the second run has them, the first has not."""
+"""Keys of the metadata that a thread gets with its first run; only later runs have them."""
 
 
 @frozen(kw_only=True)
@@ -44,20 +44,20 @@ class Merged:
     run: Run
     """The oldest run, with all inputs."""
     ended: list[Run]
-    """The others, oldest first; they are to be ended."""
+    """The other runs, oldest first; they are to be ended."""
     into: str | None = None
-    """The run that executes, which is to take its input in turn."""
+    """The executing run that is to take over the oldest run's input."""
 
 
 def runs_merge_if_alike(
     connection: sqlite3.Connection, thread_id: str, now: int, into_running: bool = False
 ) -> Merged:
     """
-    Have the oldest of a thread's waiting runs take the inputs of all others, in order, and cancel those.
+    Move the inputs of a thread's waiting runs to the oldest of them, in order, and cancel the others.
 
-    A run waits if it has not been started yet and is not cancelled. With `into_running` the oldest is to be
-    merged into the run that was started and has not ended. Raises `NotFound` (thread), and `Conflict` if too
-    few runs wait, none was started, or they can't be merged.
+    A run waits if it has not been started yet and is not cancelled. With `into_running` the oldest is marked
+    to be merged into the run that was started and has not ended. Raises `NotFound` (thread), and `Conflict`
+    if too few runs wait, none was started, or they can't be merged.
     """
     if threads.thread_find(connection, thread_id) is None:
         raise NotFound(f"Thread with ID {thread_id} not found")
@@ -78,30 +78,31 @@ def runs_merge_if_alike(
         (codec.column(wire.packed(kwargs), hasty=True), now, into, oldest.run_id),
     )
     error = runs.merged_error(oldest.run_id)
-    marked = (runs.run_cancel_if_active(connection, each.run_id, "interrupt", error, now) for each in others)
+    cancelled = (
+        runs.run_cancel_if_active(connection, other.run_id, "interrupt", error, now) for other in others
+    )
     run = runs.run_find(connection, oldest.run_id)
     assert run is not None
-    return Merged(run=run, ended=[each for each in marked if each is not None], into=into)
+    return Merged(run=run, ended=[other for other in cancelled if other is not None], into=into)
 
 
 def _started(connection: sqlite3.Connection, oldest: Run) -> str:
     """
-    Return the id of the thread's run that was started. Raises `Conflict`: there is none, or it is of another
-    kind.
+    Return the id of the thread's started run. Raises `Conflict` if there is none, or its settings differ.
     """
     tail = f"{runs.ACTIVE_ON_THREAD} AND runs.attempt > 0 AND runs.cancel_action IS NULL"
-    found = runs.select(connection, tail, (oldest.thread_id,))
-    if not found:
+    started = runs.select(connection, tail, (oldest.thread_id,))
+    if not started:
         raise Conflict(f"No run of thread {oldest.thread_id} is running")
-    settings, own = _settings(found[0]), _settings(oldest)
+    settings, own = _settings(started[0]), _settings(oldest)
     for name in ("assistant", "graph", "config"):
         if _difference({name: settings[name]}, {name: own[name]}) is not None:
-            raise _refusal(oldest, f"differs from the running run {found[0].run_id} in its {name}")
-    return found[0].run_id
+            raise _refusal(oldest, f"differs from the running run {started[0].run_id} in its {name}")
+    return started[0].run_id
 
 
 def _joined(waiting: list[Run], now: int) -> dict[str, list[Any]]:
-    """Return the inputs of runs as one. Raises `Conflict` for what tells them apart."""
+    """Return the joined inputs of runs. Raises `Conflict` if the runs differ in anything else."""
     oldest = waiting[0]
     settings = _settings(oldest)
     key, joined, size = "", list[Any](), 0
@@ -132,10 +133,10 @@ def _size(value: Any) -> int:
 
 
 def _listed(run: Run) -> tuple[str, list[Any]]:
-    """Return the key and the list of a run's input. Raises `Conflict` if it is anything else."""
-    given = wire.opened(run.kwargs.get("input"))
-    if isinstance(given, dict) and len(given) == 1:
-        ((key, values),) = given.items()
+    """Return the key and the list of a run's input. Raises `Conflict` for any other input."""
+    value = wire.opened(run.kwargs.get("input"))
+    if isinstance(value, dict) and len(value) == 1:
+        ((key, values),) = value.items()
         if isinstance(values, list):
             return key, values
     raise _refusal(run, "has an input that is not one key with a list")
@@ -146,7 +147,7 @@ def _configurable(run: Run) -> dict[str, Any]:
 
 
 def _settings(run: Run) -> dict[str, Any]:
-    """Return everything that decides how a run is executed, but for its input, under names for a refusal."""
+    """Return everything but the input that decides how a run executes, under the names that refusals use."""
     config = dict(run.kwargs.get("config") or {})
     metadata = config.pop("metadata", None) or {}
     configurable = config.pop("configurable", None) or {}
@@ -156,17 +157,17 @@ def _settings(run: Run) -> dict[str, Any]:
         "graph": run.graph_id,
         "config": {
             **config,
-            "configurable": {name: each for name, each in configurable.items() if name not in OF_REQUEST},
-            "metadata": {name: each for name, each in metadata.items() if name not in OF_THREAD},
+            "configurable": {name: value for name, value in configurable.items() if name not in OF_REQUEST},
+            "metadata": {name: value for name, value in metadata.items() if name not in OF_THREAD},
         },
-        **{name: each for name, each in run.kwargs.items() if name not in apart},
+        **{name: value for name, value in run.kwargs.items() if name not in apart},
     }
 
 
-def _difference(one: dict[str, Any], other: dict[str, Any]) -> str | None:
+def _difference(left: dict[str, Any], right: dict[str, Any]) -> str | None:
     """Return the first name whose values differ."""
-    names = [*one, *(name for name in other if name not in one)]
-    return next((name for name in names if wire.opened(one.get(name)) != wire.opened(other.get(name))), None)
+    names = [*left, *(name for name in right if name not in left)]
+    return next((name for name in names if wire.opened(left.get(name)) != wire.opened(right.get(name))), None)
 
 
 def _refusal(run: Run, why: str) -> Conflict:

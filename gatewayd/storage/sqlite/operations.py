@@ -1,13 +1,11 @@
-"""What operations on threads store while they hold the slot: a state update at once, copies and prunes step
-by step.
+"""The writes of operations on threads, which hold the thread's slot: state updates, copies and prunes.
 
-Every step finds out first whether the operation still has the slot: it has lost it when the thread was
-deleted.
+A state update is one write; copies and prunes go in steps. Every step first checks that the operation still
+has the slot, which it loses when the thread is deleted.
 
-A copy is made under the mark of a deleted thread, which makes it invisible, with a slot of its own, which
-keeps the sweeper away; the last step takes both marks off. After a crash the next boot clears the slot and
-the sweeper removes what there was of the copy. A thread that a run works on is copied in one transaction
-instead.
+A copy is marked as deleted, so that it is invisible, and has a slot, so that the sweeper leaves it alone. The
+last step removes both. After a crash the next boot frees the slot and the sweeper removes the partial copy. A
+thread on which a run executes is copied in one transaction instead.
 """
 
 from __future__ import annotations
@@ -40,10 +38,9 @@ def state_update_if_held(
     now: int,
 ) -> None:
     """
-    Store a state update in one piece: checkpoints and writes, the thread's projection, the event; and free
-    the slot.
+    Store a state update (checkpoints and writes, the thread's projection, the event) and free the slot.
 
-    Raises `NotFound` if the thread was deleted meanwhile; then nothing is stored.
+    Raises `NotFound` if the thread has been deleted; then nothing is stored.
     """
     _require(connection, thread_id, operation_id)
     for operation in changes:
@@ -56,13 +53,13 @@ def state_update_if_held(
 # copies
 
 MOST_STEPS_AT_ONCE: Final = 50
-"""Steps of a copy that are made in one transaction."""
+"""The most steps of a copy that are made in one transaction."""
 
 
 def thread_copy_begin(
     connection: sqlite3.Connection, source: str, target: str, operation_id: str, boot: int, now: int
 ) -> None:
-    """Take the source's slot and make the target, invisible. Raises `NotFound` and `Conflict`."""
+    """Take the source's slot and create the target, invisible. Raises `NotFound` and `Conflict`."""
     slots.slot_take_for_operation(connection, source, operation_id, boot)
     threads.thread_insert(connection, target, {}, now)
     connection.execute("UPDATE threads SET deleted_at = ? WHERE thread_id = ?", (now, target))
@@ -73,11 +70,10 @@ def thread_copy_beside_run(
     connection: sqlite3.Connection, source: str, target: str, now: int
 ) -> Thread | None:
     """
-    Copy a thread that a run works on, up to its last checkpoint, and return the copy; None if no run has its
-    slot.
+    Copy a thread whose slot a run has, up to the last checkpoint; None if no run has the slot.
 
-    All of it is one transaction, for the run goes on storing and may be undone. Raises `Conflict` if that
-    would keep the writer from its other work for too long.
+    It is one transaction, because the run goes on storing and may be rolled back. Raises `Conflict` if the
+    thread is too large for that.
     """
     run_id = slots.slot_run(connection, source)
     if run_id is None:
@@ -99,8 +95,7 @@ def thread_copy_step(
     after: checkpoint_sql.Position | None,
 ) -> checkpoint_sql.Position | None:
     """
-    Copy the rows behind `after`, as many as fit into a step; return the last one's place, None when all is
-    copied.
+    Copy as many rows behind `after` as fit into a step; return the last row's position, None at the end.
     """
     _require(connection, source, operation_id)
     return checkpoint_sql.thread_copy_step(connection, source, target, after)
@@ -109,7 +104,7 @@ def thread_copy_step(
 def thread_copy_end(
     connection: sqlite3.Connection, source: str, target: str, operation_id: str, now: int
 ) -> Thread:
-    """Give the copy what the source's row says of its state, show it, free both slots; return the copy."""
+    """Copy the projection of the source's state, make the copy visible, free both slots; return the copy."""
     _require(connection, source, operation_id)
     copy = _shown_copy(connection, source, target, now)
     slots.slots_release(connection, operation_id)
@@ -139,10 +134,10 @@ def thread_prune_step(
     connection: sqlite3.Connection, thread_id: str, operation_id: str, kept: list[list[Any]]
 ) -> int:
     """
-    Remove old checkpoints with their writes, oldest first, as many as fit into a step.
+    Remove as many old checkpoints with their writes as fit into a step, oldest first.
 
-    `kept` is that of `checkpointing.commands.prune`; returns how many of its namespaces are done with. The
-    step that is done with all frees the slot.
+    `kept` is as in `checkpointing.commands.prune`. Returns how many of its namespaces are done; the last step
+    frees the slot.
     """
     _require(connection, thread_id, operation_id)
     done = checkpoint_sql.thread_prune_step(connection, thread_id, kept)

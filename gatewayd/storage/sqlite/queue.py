@@ -23,7 +23,7 @@ SELECT count(*), max(us), max(CASE WHEN blocked THEN NULL ELSE us END),
 
 @frozen
 class Queue:
-    """Times are in µs since a run was due; None when no run waits."""
+    """Numbers and waiting times of runs. Times are µs since the run was due; None if no run waits."""
 
     pending: int
     longest: int | None
@@ -34,5 +34,5 @@ class Queue:
 
 
 def of_row(row: tuple[Any, ...]) -> Queue:
-    """Return what the row of `QUEUE` says."""
+    """Make the record of the row of `QUEUE`."""
     return Queue(*row)

@@ -1,13 +1,13 @@
-"""How long threads are kept: each one's own time to live, and which threads' time is over.
+"""How long threads are kept: their times to live, and the threads that have expired.
 
-The time counts from the thread's last activity (`updated_at`: created, changed by a client, a run admitted or
-ended, a state updated). A thread with an active run, or with a slot that somebody holds, is passed over
-whatever the clock says, and one with enabled crons is not deleted.
-"delete" removes the thread with its runs, as DELETE does. "keep_latest" removes all but its latest states,
-once after each activity: `ttl_done_at` remembers for which it has been done.
+A time to live counts from the thread's last activity (`updated_at`: created, changed by a client, a run
+admitted or ended, a state updated). A thread with an active run or a taken slot does not expire, and a thread
+with enabled crons is not deleted. "delete" removes the thread with its runs, as DELETE does. "keep_latest"
+removes all but its latest states, once after each activity; `ttl_done_at` is the activity after which it was
+done.
 
-New threads get the default, if there is one, by a trigger (see the migration); a default that changes does
-not reach threads that are there already.
+New threads get the default, if there is one, by a trigger (see the migration). A change of the default does
+not affect existing threads.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from gatewayd.storage.sqlite import threads
 
 MINUTE_US = 60_000_000
 
-# What is planned on a thread counts like a run that waits: it is not deleted from under its crons.
+# A thread with enabled crons is not deleted: what is planned on it counts like a run that waits.
 _UNTOUCHED = """
     NOT EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND runs.ended_at IS NULL)
     AND NOT EXISTS (SELECT 1 FROM slots WHERE slots.thread_id = threads.thread_id)
     AND NOT (ttl_strategy = 'delete'
         AND EXISTS (SELECT 1 FROM crons WHERE crons.thread_id = threads.thread_id AND enabled))"""
 
-# Threads whose time is over, and nobody works on them, in pages by the pair (expires_at, thread_id). The
-# first four terms are those of the index. Parameters: now, the last pair of the page before, limit.
+# Expired threads on which nothing works, in pages by the pair (expires_at, thread_id). The first four terms
+# are those of the index. Parameters: now, the last pair of the page before, limit.
 EXPIRED = f"""
 SELECT updated_at + ttl, thread_id, ttl_strategy, updated_at FROM threads
 WHERE ttl IS NOT NULL AND deleted_at IS NULL AND hidden_at IS NULL AND ttl_done_at IS NOT updated_at
@@ -44,13 +44,13 @@ TTL = f"SELECT ttl_strategy, ttl, updated_at FROM threads WHERE thread_id = ? AN
 
 @frozen
 class Expired:
-    """A thread whose time is over."""
+    """A thread whose time to live is over."""
 
     expired_at: int
     thread_id: str
     strategy: TtlStrategy
     updated_at: int
-    """Its last activity: what is done is done only if there has been none since."""
+    """Its last activity; the thread is touched only if there has been none since."""
 
 
 def record(row: tuple[Any, ...]) -> ThreadTtl:
@@ -61,7 +61,7 @@ def record(row: tuple[Any, ...]) -> ThreadTtl:
 
 def microseconds(ttl_minutes: float) -> int:
     """
-    Return a time to live as it is stored. Raises `Invalid` unless it is more than 0 and at most a century.
+    Return a time to live in µs. Raises `Invalid` unless it is more than 0 and at most a century.
     """
     if not math.isfinite(ttl_minutes) or not 0 < ttl_minutes <= MOST_MINUTES:
         raise Invalid(f"ttl.ttl: must be a number of minutes, more than 0 and at most {MOST_MINUTES:g}")
@@ -72,9 +72,9 @@ def thread_ttl_set(
     connection: sqlite3.Connection, thread_id: str, strategy: TtlStrategy | None, ttl_minutes: float | None
 ) -> None:
     """
-    Give a thread its own time to live, or with None for both keep it for ever.
+    Set a thread's time to live; with None for both it is kept for ever.
 
-    Raises `Invalid` for minutes that can't be, and `NotFound`.
+    Raises `Invalid` for an impossible time, and `NotFound`.
     """
     assert (strategy is None) == (ttl_minutes is None)
     ttl = None if ttl_minutes is None else microseconds(ttl_minutes)
@@ -87,7 +87,7 @@ def thread_ttl_set(
 
 
 def thread_ttl_get(connection: sqlite3.Connection, thread_id: str) -> ThreadTtl | None:
-    """Return how long a thread is kept; None: for ever, or there is no such thread."""
+    """Return a thread's time to live; None if it is kept for ever, or there is no such thread."""
     row = connection.execute(TTL, (thread_id,)).fetchone()
     return record(row) if row else None
 
@@ -95,7 +95,7 @@ def thread_ttl_get(connection: sqlite3.Connection, thread_id: str) -> ThreadTtl 
 def default_ttl_set(
     connection: sqlite3.Connection, strategy: TtlStrategy | None, ttl_minutes: float | None
 ) -> None:
-    """Say what threads get that are created from now on; None for both: they are kept for ever."""
+    """Set the default of threads that are created from now on; with None for both they are kept for ever."""
     connection.execute("DELETE FROM default_ttl")
     if strategy is not None and ttl_minutes is not None:
         row = (strategy, microseconds(ttl_minutes))
@@ -104,7 +104,7 @@ def default_ttl_set(
 
 def thread_delete_if_expired(connection: sqlite3.Connection, expired: Expired, now: int) -> bool:
     """
-    Mark a thread deleted if its time is still over and nobody works on it; False if something has happened.
+    Mark a thread as deleted if it is still expired and nothing works on it; False otherwise.
     """
     if not _still(connection, expired):
         return False
@@ -114,7 +114,7 @@ def thread_delete_if_expired(connection: sqlite3.Connection, expired: Expired, n
 
 def thread_keep_latest_done(connection: sqlite3.Connection, expired: Expired) -> None:
     """
-    Note that all but the latest states of a thread are removed; after the next activity it is done again.
+    Record that all but the latest states of a thread are removed; it is done again after its next activity.
     """
     connection.execute(
         "UPDATE threads SET ttl_done_at = ? WHERE thread_id = ? AND ttl IS NOT NULL",

@@ -1,7 +1,7 @@
-"""The rows of `runs`, and every transition of a run that is there (`admission` makes them).
+"""The rows of `runs`, and every transition of a stored run (`admission` stores new ones).
 
-A run's status moves by the conditional UPDATEs of this module only (`model.transitions` has the picture), in
-the transaction that also derives the thread's status. The slot of the thread goes with it, see `slots`.
+A run's status is changed only by the conditional UPDATEs of this module (`model.transitions` has the
+picture), in the transaction that also derives the thread's status. For the thread's slot see `slots`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COLUMNS = (
     "runs.log_from, runs.log_to, threads.ephemeral, runs.error_trace, runs.blocked"
 )
 ARGUMENTS = 10
-"""Where the kwargs are among them."""
+"""The index of the kwargs in `COLUMNS`."""
 SELECT = f"SELECT {COLUMNS} FROM runs JOIN threads USING (thread_id)"
 
 ACTIVE_ON_THREAD = "WHERE runs.thread_id = ? AND runs.ended_at IS NULL"
@@ -42,20 +42,20 @@ _NARROWED = {
     "timeout": _FAILED,
     "interrupted": _FAILED,
 }
-"""What a status implies, in the words of the index that has only such runs."""
+"""Status → the condition it implies, in the terms of the partial index that has such runs."""
 
 SUSPECT = f"(runs.strikes > 0 OR runs.suspicions >= {SUSPICIONS} OR runs.blocked)"
-"""Whether a run goes on in a worker of its own, as `Run.suspect`."""
+"""SQL condition that a run must execute in a worker of its own, as `Run.suspect`."""
 
 DUE = f"""
 SELECT run_id, thread_id, {SUSPECT} FROM runs
 WHERE status = 'pending' AND created_at <= ? AND cancel_action IS NULL
     AND NOT EXISTS (SELECT 1 FROM slots WHERE slots.thread_id = runs.thread_id AND slots.holder <> runs.run_id)
 ORDER BY priority, created_at, run_id"""
-"""Runs that could start, in the order in which they should, and whether they are suspects."""
+"""The runs that may start, in the order in which they should, and whether they are suspects."""
 
 EXECUTED = "executed_us = executed_us + max(0, coalesce(? - attempt_at, 0)), attempt_at = NULL"
-"""The end of an attempt, if one is under way; its parameter is that moment."""
+"""Assignments that end the current attempt, if there is one. Parameter: the moment of the end."""
 
 QUEUE_PLACE = f"""
 SELECT runs.status, runs.created_at, iif(runs.status = 'pending', (SELECT count(*) + 1 FROM runs AS other
@@ -69,12 +69,12 @@ WHERE runs.run_id = ? AND runs.thread_id = ? AND threads.deleted_at IS NULL"""
 SOURCE = sweep.Source(
     "runs INDEXED BY runs_with_parts", ("rowid",), (-1,), "result", "substr(result, 1, 1) = x'93'"
 )
-"""Where results have manifests."""
+"""The results that have manifests, for the sweep of blobs."""
 
 
-def _in(move: transitions.Transition) -> str:
-    """Return the condition that a run is in a status in which a move is possible."""
-    return f"status IN ({', '.join(repr(status) for status in sorted(move.before))})"
+def _in(transition: transitions.Transition) -> str:
+    """Return the condition that a run is in a status in which the transition is possible."""
+    return f"status IN ({', '.join(repr(status) for status in sorted(transition.before))})"
 
 
 @frozen(kw_only=True)
@@ -82,9 +82,9 @@ class ClaimedRuns:
     """What `runs_claim_due` did."""
 
     taken: list[Run]
-    """Runs that were started and are to be dispatched."""
+    """Started runs; they are to be dispatched."""
     left: bool
-    """Due runs are left, for want of a place or because their thread is not free."""
+    """Other due runs wait for capacity or for their thread."""
     next_due: int | None
     """Due time of the next delayed run."""
 
@@ -128,7 +128,7 @@ def _expanded(column: str | bytes) -> str | bytes:
 
 
 def select(connection: sqlite3.Connection, tail: str, parameters: Iterable[Any]) -> list[Run]:
-    """Return the runs that `tail` (WHERE …) picks."""
+    """Return the runs that `tail` (WHERE …) selects."""
     return [record(row) for row in connection.execute(f"{SELECT} {tail}", tuple(parameters))]
 
 
@@ -141,7 +141,8 @@ def list_statement(thread_id: str, status: str | None, limit: int, offset: int) 
     narrowed = None if status is None else _NARROWED.get(status)
     if narrowed is not None:
         terms.append(narrowed)
-    # The plus: few runs are active, all others are not to be walked for the sake of their order.
+    # The plus keeps SQLite from using an index for the order, which would read all runs to find the few
+    # active.
     latest = "+runs.created_at" if narrowed == _NARROWED["pending"] else "runs.created_at"
     sql = f"{SELECT} WHERE {' AND '.join(terms)} ORDER BY {latest} DESC, runs.run_id DESC LIMIT ? OFFSET ?"
     return sql, [*parameters, limit, offset]
@@ -159,7 +160,7 @@ class Search:
 
 
 def runs_search(connection: sqlite3.Connection, search: Search) -> list[Run]:
-    """Return the runs of all threads that a search finds, latest request first: up to `limit` + 1."""
+    """Return up to `limit` + 1 runs of all threads that match, latest request first."""
     terms, parameters = ["threads.deleted_at IS NULL"], list[Any]()
     for column in ("status", "assistant_id", "thread_id"):
         if (wanted := getattr(search, column)) is not None:
@@ -168,16 +169,15 @@ def runs_search(connection: sqlite3.Connection, search: Search) -> list[Run]:
     narrowed = None if search.status is None else _NARROWED.get(search.status)
     if narrowed is not None:
         terms.append(narrowed)
-    # The ids of runs rise with the moments of their requests. The plus as in `list_statement`.
+    # Run ids are ordered by the time of the request. The plus as in `list_statement`.
     latest = "+runs.run_id" if narrowed == _NARROWED["pending"] else "runs.run_id"
     tail = f"WHERE {' AND '.join(terms)} ORDER BY {latest} DESC LIMIT ? OFFSET ?"
     return select(connection, tail, (*parameters, search.limit + 1, search.offset))
 
 
 def run_find(connection: sqlite3.Connection, run_id: str) -> Run | None:
-    """Return the run, or None."""
-    found = select(connection, "WHERE runs.run_id = ?", (run_id,))
-    return found[0] if found else None
+    runs = select(connection, "WHERE runs.run_id = ?", (run_id,))
+    return runs[0] if runs else None
 
 
 # starting
@@ -203,9 +203,9 @@ def runs_claim_due(
     """
     Start up to `limit` due runs whose thread is free, in due order.
 
-    Runs under suspicion (they or their daemon died at work) run alone: at most `suspects` of them are taken,
-    beside the limit. Cancelled runs are never started, nor are those of `besides`. With `only` no other run
-    than this is.
+    Suspects (their worker or their daemon died while executing them) execute alone: at most `suspects` of
+    them are started, in addition to the limit. Cancelled runs are never started, nor those in `besides`. With
+    `only` no other run is started.
     """
     taken: list[Run] = []
     for run_id, thread_id in _choose(connection, now, limit, suspects, besides, only):
@@ -231,8 +231,7 @@ def _choose(
     only: str | None,
 ) -> list[tuple[str, str]]:
     """
-    Return run and thread ids of what is to start: one run of a thread, as many as there are places of its
-    kind.
+    Return the run and thread ids of the runs to start: one per thread, within the limits of both kinds.
     """
     chosen: dict[str, str] = {}
     due = connection.execute(DUE, (now,))
@@ -258,7 +257,7 @@ def _choose(
 
 
 def run_progress(connection: sqlite3.Connection, run_id: str) -> None:
-    """Note that this attempt has stored something new: a death of its worker is then no strike."""
+    """Record that this attempt has stored something new, so that a death of its worker is not a strike."""
     connection.execute(
         "UPDATE runs SET progressed = 1, strikes = 0, blocked = 0 WHERE run_id = ? AND status = 'running'",
         (run_id,),
@@ -269,9 +268,9 @@ def run_requeue_if_running(
     connection: sqlite3.Connection, run_id: str, attempt: int, died: bool, now: int, blocked: bool = False
 ) -> Run | None:
     """
-    Make a running run pending again: its worker died (a strike unless it had progressed), or handed it back.
+    Make a running run pending again: its worker died (a strike, unless it had progressed) or handed it back.
 
-    With `blocked` it is what kept the worker's loop from turning, and goes on alone.
+    With `blocked` the run has blocked its worker's event loop; it will execute alone.
     """
     row = connection.execute(
         f"""UPDATE runs SET status = 'pending', boot = NULL, updated_at = ?, {EXECUTED},
@@ -287,7 +286,7 @@ def run_cancel_if_active(
     connection: sqlite3.Connection, run_id: str, action: str, error: dict[str, str], now: int
 ) -> Run | None:
     """
-    Store the wish to end a run; a rollback is not weakened to an interrupt later. None: it has ended already.
+    Store how a run is to be ended; a rollback is never replaced by an interrupt. None: it has ended already.
     """
     row = connection.execute(
         f"""UPDATE runs SET cancel_error = iif(cancel_action IS NULL OR cancel_action <> 'rollback', ?, cancel_error),
@@ -301,11 +300,10 @@ def run_cancel_if_active(
 
 def run_checkpoint_apply(connection: sqlite3.Connection, operation: list[Any], run_id: str) -> None:
     """
-    Apply an operation of a run that is still running; the first one that stores something new marks its
-    progress.
+    Apply an operation of a running run; the first one that stores something new is progress.
 
-    What an earlier attempt has stored already is none: a run that repeats its last writes and dies gets
-    nowhere.
+    What an earlier attempt has already stored is no progress: a run that repeats its last writes and dies
+    gets no further.
 
     Raises `NotFound` if it is not running, and what `checkpointing.sql.apply` raises.
     """
@@ -325,7 +323,7 @@ def run_checkpoint_apply(connection: sqlite3.Connection, operation: list[Any], r
 
 def _merge_if_unchanged(connection: sqlite3.Connection, run_id: str, into: str, stamp: int) -> bool:
     """
-    Cancel a waiting run whose input another has taken at its step; False: it has changed, or waits no more.
+    Cancel a waiting run whose input another run has taken over; False if it has changed or does not wait.
     """
     return bool(
         connection.execute(
@@ -337,7 +335,7 @@ def _merge_if_unchanged(connection: sqlite3.Connection, run_id: str, into: str, 
 
 
 def merged_error(run_id: str) -> dict[str, str]:
-    """Return why a run is cancelled whose input another has taken."""
+    """Return the error of a run whose input another run has taken over."""
     return {"error": "UserInterrupt", "message": f"merged:{run_id}"}
 
 
@@ -358,9 +356,9 @@ def run_finish_if_active(
     Writes of the run whose checkpoint never came are removed: a crash came between the two, and nothing reads
     them. (17 µs for 30 writes, 1.2 ms for 3,000.)
 
-    Only the given attempt may end it (0: whoever). A stored cancel is not overtaken: any other end is refused
-    then. False: it had ended already, or is to end by a cancel; nothing was changed. Raises `Rejected` if
-    storage lacks some of the pieces of the values or the result.
+    Only the given attempt may end it (0: any). If a cancel is stored, the run can end only by it. False: the
+    run had ended already, or a cancel is stored; nothing was changed. Raises `Rejected` if blobs of the
+    values or the result are not stored.
     """
     row = connection.execute(
         f"""UPDATE runs SET status = ?, ended_at = ?, updated_at = ?, boot = NULL, {EXECUTED}, result = ?, error = ?,
@@ -412,13 +410,14 @@ def run_delete(
     connection: sqlite3.Connection, thread_id: str, run_id: str, now: int, end: Chunk | None = None
 ) -> Run | None:
     """
-    Remove a run's row, whatever its status. Return it as it was, None if there is none.
+    Remove a run's row in any status. Return the run as it was, or None if there is none.
 
-    What a run has made that had ended stays. One that had not is undone: the thread shows the state before
-    it, and has no other.
+    The checkpoints of an ended run stay. Those of an active run are removed, and the thread shows the state
+    before it.
 
-    `end` tells its readers that it is over; it is stored if the run has begun and has not ended
-    (`deletion_is_told`). The slot of one that executes is freed when nothing of it executes any more.
+    `end` is the event that tells the run's readers of its end. It is stored if the run was started and has
+    not ended (`deletion_is_told`). The slot of an executing run is freed when nothing of it executes any
+    more.
     """
     run = run_find(connection, run_id)
     if run is None or run.thread_id != thread_id:
@@ -438,5 +437,5 @@ def run_delete(
 
 
 def deletion_is_told(run: Run) -> bool:
-    """Whether readers may have seen the beginning of a run that is deleted, and not its end."""
+    """Whether readers of a deleted run may have seen its beginning but not its end."""
     return run.active and run.attempt > 0

@@ -1,15 +1,15 @@
-"""Searching and counting threads: which index answers, and how much is looked at when none does.
+"""Searching and counting threads: which index is used, and how much is scanned if none applies.
 
-Everything is read in the order that was asked for, as *candidates*, and compared with the filters until the
-page is full. The candidates come from the narrowest place there is:
+A search reads *candidates* in the requested order and compares them with the filters until the page is full.
+The candidates come from the narrowest source:
 
-- the ids that were asked for;
-- the threads with a *tag* (a scalar at the top of the metadata, see `thread_tags`), if few have it;
-- else all threads, or those of a status, by an index in the order asked for.
+- the ids in the request;
+- the threads with a *tag* (a scalar at the top level of the metadata, see `thread_tags`), if few have it;
+- otherwise all threads, or those of a status, by an index in the requested order.
 
-What is asked by ids, status, order or a tag is therefore answered from an index; and a filter by anything
-else stops after `scan` candidates or `SCAN_S` seconds. A search then answers what it has found and how far it
-has looked; a count, of which a part is of no use, is refused.
+So a search by ids, status, order or a tag is answered from an index. A filter by anything else stops after
+`scan` candidates or `SCAN_S` seconds. Then a search returns its results so far and the number of candidates
+it has read; a count is refused, since a part of it is of no use.
 
 All of it reads one snapshot, in a thread of its own (see `snapshots`), in statements of a few hundred rows.
 """
@@ -30,21 +30,19 @@ from gatewayd.model.thread import Thread
 from gatewayd.storage.sqlite import filters, states, threads
 
 FEW: Final = 2000
-"""Threads with a tag that are fetched and sorted rather than met in the order asked for."""
+"""If no more threads have a tag, they are all fetched and sorted, instead of scanned in order."""
 PATIENCE: Final = 1500
-"""Candidates met in order before a tag is thought of that more than a few threads have."""
+"""Candidates scanned in order before a tag is considered that more than a few threads have."""
 CHUNK: Final = 400
-"""
-Candidates compared by one statement, at most; it begins with few, for often the first of them fill the page.
-"""
+"""Candidates compared by one statement at most. The first statements compare fewer: often they are enough."""
 FIRST_CHUNK: Final = 50
 CHUNK_OF_VALUES: Final = 50
-"""The same when their values, which may be large, are compared."""
+"""As `CHUNK`, when values are compared, which may be large."""
 SCAN_S: Final = 2.0
-"""Seconds after which a search stops to look at candidates."""
+"""Seconds after which a search stops scanning."""
 STATUSES: Final = ("busy", "error", "idle", "interrupted")
 LONGEST_TAG: Final = 200
-"""Characters of a name or text of `thread_tags`."""
+"""Characters that a name or text in `thread_tags` has at most."""
 
 INDEX: Final = {
     "thread_id": "threads_by_status",
@@ -53,7 +51,7 @@ INDEX: Final = {
     "updated_at": "threads_by_status_updated",
     "state_updated_at": "threads_by_status_state",
 }
-"""Key of an order → index that has it for each status."""
+"""Sort key → the index that has this order for each status."""
 
 Candidate = tuple[int, Any, str]
 """Row number, what it is sorted by, id."""
@@ -65,7 +63,7 @@ class Search:
 
     metadata: dict[str, Any] = field(factory=dict)
     excluded: list[dict[str, Any]] = field(factory=list)
-    """Metadata of threads that are not looked for: those that contain any of these."""
+    """Threads whose metadata contain any of these are left out."""
     values: dict[str, Any] = field(factory=dict)
     status: str | None = None
     ids: list[str] | None = None
@@ -74,26 +72,25 @@ class Search:
     sort_by: str = "updated_at"
     descending: bool = True
     scan: int = 50_000
-    """Candidates to look at, at most."""
+    """The most candidates to scan."""
     values_shown: bool = True
-    """False: nobody will look at the values of what is found."""
+    """False: the caller does not need the values of the threads."""
 
 
 @frozen(kw_only=True)
 class ThreadPage:
-    """What a search has found."""
+    """The result of a search."""
 
     threads: list[Thread]
     """Up to `limit` + 1 of them: one more tells that there are more."""
     scanned: int | None = None
     """
-    How many candidates it has looked at, if there were more and the page is not full; None: nothing is
-    missing.
+    The number of candidates read, if the scan stopped before the page was full; None if nothing is missing.
     """
 
 
 def threads_search(connection: sqlite3.Connection, search: Search) -> ThreadPage:
-    """Find threads. Raises `Invalid` for a filter that is too large."""
+    """Search threads. Raises `Invalid` if the filter is too large."""
     terms = _terms(search)
     if not search.ids and not terms.terms:
         page = _walk(connection, search, None, search.limit + 1, search.offset)
@@ -107,7 +104,7 @@ def threads_search(connection: sqlite3.Connection, search: Search) -> ThreadPage
 
 
 def threads_count(connection: sqlite3.Connection, search: Search) -> int:
-    """Count threads, whatever the limits. Raises `Invalid` if too many would have to be looked at."""
+    """Count threads, regardless of limits. Raises `Invalid` if too many would have to be scanned."""
     terms = _terms(search)
     if not search.ids and not terms.terms:
         statuses = STATUSES if search.status is None else (search.status,)
@@ -128,27 +125,27 @@ def threads_count(connection: sqlite3.Connection, search: Search) -> int:
 
 def tags_of(metadata: dict[str, Any]) -> list[tuple[str, str | float]]:
     """Return the tags that a thread must have to match a filter, as they are stored."""
-    found: list[tuple[str, str | float]] = []
+    tags: list[tuple[str, str | float]] = []
     for name, value in metadata.items():
         if len(name) > LONGEST_TAG:
             continue
         match value:
             case None:
-                found.append((name, "null"))
+                tags.append((name, "null"))
             case bool():
-                found.append((name, "true" if value else "false"))
+                tags.append((name, "true" if value else "false"))
             case int() | float():
-                found.append((name, filters.number(value)))
+                tags.append((name, filters.number(value)))
             case str() if len(value) <= LONGEST_TAG:
-                found.append((name, f"s{value}"))
-    return found
+                tags.append((name, f"s{value}"))
+    return tags
 
 
 def _terms(search: Search) -> filters.Conditions:
     terms = filters.matches("metadata", search.metadata)
     for excluded in search.excluded:
         terms.add_none_of(filters.matches("metadata", excluded))
-    # last, for they are the dearest to read
+    # last, because they are the most expensive to read
     terms.add_all(filters.matches(states.VALUES, search.values))
     return terms
 
@@ -156,11 +153,11 @@ def _terms(search: Search) -> filters.Conditions:
 def _records(connection: sqlite3.Connection, search: Search, page: list[Candidate]) -> list[Thread]:
     sql = f"SELECT {threads.COLUMNS} FROM threads WHERE rowid IN (SELECT value FROM json_each(?))"
     rows = connection.execute(sql, (wire.text([row for row, _, _ in page]),))
-    found = {row[0]: threads.record(row) for row in rows}
-    listed = [found[thread_id] for _, _, thread_id in page]
+    by_id = {row[0]: threads.record(row) for row in rows}
+    listed = [by_id[thread_id] for _, _, thread_id in page]
     if search.values_shown:
-        return [threads.shown(connection, each) for each in listed]
-    return [evolve(each, values=None) for each in listed]
+        return [threads.shown(connection, thread) for thread in listed]
+    return [evolve(thread, values=None) for thread in listed]
 
 
 def _order(search: Search) -> str:
@@ -172,7 +169,7 @@ def _order(search: Search) -> str:
 def _walk(
     connection: sqlite3.Connection, search: Search, after: Candidate | None, limit: int, offset: int = 0
 ) -> list[Candidate]:
-    """Return threads of the search's status, or of all, in its order, behind one of them."""
+    """Return the next threads of the search's status, or of all statuses, behind `after` in its order."""
     arms, parameters = [], []
     for status in STATUSES if search.status is None else (search.status,):
         behind, given = _behind(search, after, status)
@@ -189,7 +186,7 @@ def _walk(
 
 
 def _behind(search: Search, after: Candidate | None, status: str) -> tuple[str | None, list[Any]]:
-    """Return the condition for the threads of a status that come behind a place; None: all come before it."""
+    """Return the condition for the threads of a status behind `after`; None if there can't be any."""
     if after is None:
         return "", []
     than = "<" if search.descending else ">"
@@ -225,7 +222,7 @@ def _walked(connection: sqlite3.Connection, search: Search, most: int) -> Iterat
 def _sorted(
     connection: sqlite3.Connection, search: Search, source: str, given: tuple[Any, ...], most: int
 ) -> Iterator[list[Candidate]]:
-    """Yield the threads of a table of ids, in the search's order."""
+    """Yield the threads of a table of ids in the search's order."""
     with_status = "" if search.status is None else "AND +threads.status = ?"
     sql = (
         f"SELECT threads.rowid, threads.{search.sort_by}, threads.thread_id FROM {source} AS chosen "
@@ -244,7 +241,7 @@ def _sorted(
 
 @define
 class _Chunks:
-    """Candidates by the chunk, of which one can see whether there are more without losing them."""
+    """An iterator of chunks of candidates that can be asked whether there are more."""
 
     source: Iterator[list[Candidate]]
     _ahead: list[Candidate] | None = None
@@ -255,7 +252,7 @@ class _Chunks:
         return self._ahead is not None
 
     def take(self, most: int) -> list[Candidate]:
-        """Return what comes next, if there is more; what is beyond `most` stays."""
+        """Return up to `most` next candidates; call it only after `more`."""
         assert self._ahead is not None
         chunk, rest = self._ahead[:most], self._ahead[most:]
         self._ahead = rest or None
@@ -264,7 +261,7 @@ class _Chunks:
 
 @define
 class _Scan:
-    """Candidates compared with the filters, until there are enough."""
+    """A scan: candidates are compared with the filters until there are enough results."""
 
     connection: sqlite3.Connection
     search: Search
@@ -276,7 +273,7 @@ class _Scan:
     deadline: float = field(factory=lambda: time.monotonic() + SCAN_S, init=False)
 
     def run(self) -> bool:
-        """Look for threads; False: there may be more than was found."""
+        """Scan; False if there may be more results."""
         search = self.search
         size = CHUNK_OF_VALUES if search.values else CHUNK
         if search.ids:
@@ -298,7 +295,7 @@ class _Scan:
         return self._take(walk, search.scan)
 
     def _expected(self) -> float:
-        """Return how many candidates it will have taken to meet enough, if they go on as they have begun."""
+        """Estimate the candidates to read until there are enough results, from the rate so far."""
         if self.enough is None or not self.kept:
             return math.inf
         return self.scanned * self.enough / len(self.kept)
@@ -310,14 +307,14 @@ class _Scan:
     def _rarest(
         self, tags: list[tuple[str, str | float]], most: int
     ) -> tuple[tuple[str, str | float] | None, int]:
-        """Return the tag that the fewest threads have and their number; None if they are more than `most`."""
+        """Return the tag that the fewest threads have, and their number; None if more than `most` have it."""
         sql = "SELECT count(*) FROM (SELECT 1 FROM thread_tags WHERE name = ? AND value = ? LIMIT ?)"
         numbers = [(self.connection.execute(sql, (*tag, most + 1)).fetchone()[0], tag) for tag in tags]
         having, rarest = min(numbers, key=lambda pair: int(pair[0]), default=(most + 1, None))
         return (rarest, having) if having <= most else (None, having)
 
     def _take(self, chunks: _Chunks, most: int) -> bool:
-        """Compare chunks until there are enough; False if `most` candidates or the time were not enough."""
+        """Compare chunks until there are enough results; False if `most` or the deadline stopped it."""
         while self.enough is None or len(self.kept) < self.enough:
             if self.scanned >= most or time.monotonic() > self.deadline:
                 return not chunks.more()

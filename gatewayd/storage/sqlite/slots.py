@@ -1,15 +1,16 @@
 """The rows of `slots`: who may change a thread's state at the moment.
 
-A run takes the slot of its thread at its first start and keeps it, through all requeues, until it has ended.
-One that was *fenced off* (it was recorded as ended while something of it still executed) keeps it beyond its
-end, until its worker is gone. An operation (state update, copy, prune) has it for its duration. So neither
-sees the other's half; a copy beside a run is made in one transaction instead. A run that
-finds the slot taken stays pending; an operation that finds it taken by a run is refused. A state update is
-refused beside a run that has not begun, too: that run would go on from a state which its client has not seen.
+A run takes its thread's slot at its first start and keeps it, through all requeues, until it has ended. A run
+that was *fenced off* (recorded as ended while something of it still executed) keeps it until its worker is
+gone. An operation (state update, copy, prune) has the slot for its duration. So neither sees incomplete work
+of the other. Only a copy of a thread on which a run executes needs no slot: it is one transaction.
 
-A slot does not outlive its reason: a boot frees those of operations and of runs that are not active, for
-nothing of an earlier boot executes any more. A thread that is deleted loses its slot, and whoever has held it
-finds that out at the next step.
+A run whose thread's slot is taken stays pending. An operation is refused if a run has the slot. A state
+update is also refused while a run waits that has not begun: that run would start from a state its client has
+not seen.
+
+A boot frees the slots of operations and of runs that are not active, because nothing of an earlier boot
+executes any more. A deleted thread loses its slot; the holder notices at its next step.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ SELECT thread_id, holder FROM slots WHERE kind = 'run' AND NOT EXISTS (
 
 
 def slot_take_for_run(connection: sqlite3.Connection, thread_id: str, run_id: str, boot: int) -> bool:
-    """Take the thread's slot for a run, or find that the run has it already; False: somebody else has it."""
+    """Take the thread's slot for a run; True if the run has it now, False if another holder has it."""
     connection.execute("INSERT OR IGNORE INTO slots VALUES (?, ?, 'run', ?)", (thread_id, run_id, boot))
     row = connection.execute("SELECT holder FROM slots WHERE thread_id = ?", (thread_id,)).fetchone()
     return bool(row[0] == run_id)
 
 
 def slot_release(connection: sqlite3.Connection, thread_id: str, holder: str) -> None:
-    """Free the thread's slot if this is its holder."""
+    """Free the thread's slot if it is this holder's."""
     connection.execute("DELETE FROM slots WHERE thread_id = ? AND holder = ?", (thread_id, holder))
 
 
@@ -54,8 +55,8 @@ def slot_take_for_operation(
     """
     Take the thread's slot for an operation and return the thread.
 
-    Raises `NotFound`, and `Conflict` while a run is running or has begun and waits for a worker; with
-    `unless_pending` also while one has not begun.
+    Raises `NotFound`, and `Conflict` while a started run has not ended; with `unless_pending`, while any run
+    is active.
     """
     thread = threads.thread_find(connection, thread_id)
     if thread is None:
@@ -82,11 +83,11 @@ def slot_run(connection: sqlite3.Connection, thread_id: str) -> str | None:
 
 
 def slot_held(connection: sqlite3.Connection, thread_id: str, operation_id: str) -> bool:
-    """Tell whether the operation still has the thread's slot."""
+    """Return whether the operation still has the thread's slot."""
     row = connection.execute("SELECT holder FROM slots WHERE thread_id = ?", (thread_id,)).fetchone()
     return row is not None and row[0] == operation_id
 
 
 def slots_release(connection: sqlite3.Connection, operation_id: str) -> None:
-    """Free whatever an operation holds."""
+    """Free all slots of an operation."""
     connection.execute("DELETE FROM slots WHERE holder = ?", (operation_id,))

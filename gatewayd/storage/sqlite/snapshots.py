@@ -1,6 +1,4 @@
-"""
-Reads of several statements on one snapshot, in threads of their own: they may take longer than other reads.
-"""
+"""Reads of several statements on one snapshot, in threads of their own, since they may take long."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ class SnapshotReader:
     damage: failures.Damage
     count: int = 2
     on_statement: Callable[[str], None] | None = None
-    """Told of every statement; for tests."""
+    """Called with every statement; for tests."""
     prepare: Callable[[sqlite3.Connection], None] | None = None
     """Called with every connection that is opened."""
     _pool: ThreadPoolExecutor = field(init=False)
@@ -51,19 +49,19 @@ class SnapshotReader:
                     connection.execute("ROLLBACK")
 
     def _connection(self) -> sqlite3.Connection:
-        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if found is None:
-            found = self._local.connection = sqlite3.connect(
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = sqlite3.connect(
                 f"file:{self.damage.path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
             )
-            self._connections.append(found)
-            found.execute("PRAGMA query_only = ON")
-            found.execute("PRAGMA busy_timeout = 5000")
-            found.execute("PRAGMA cache_size = -16384")
+            self._connections.append(connection)
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute("PRAGMA busy_timeout = 5000")
+            connection.execute("PRAGMA cache_size = -16384")
             if self.prepare is not None:
-                self.prepare(found)
-            found.set_trace_callback(self.on_statement)
-        return found
+                self.prepare(connection)
+            connection.set_trace_callback(self.on_statement)
+        return connection
 
     async def close(self) -> None:
         """Wait for what is being read and close the connections. May be called twice."""

@@ -1,8 +1,8 @@
-"""What the file takes, and giving back to the file system what nothing is in.
+"""The pages of the file, and giving free ones back to the file system.
 
-What is deleted leaves free pages, which new rows take first: the file does not grow beyond what was in it at
-once. Free pages beyond a limit are given back in small steps. That needs `auto_vacuum = INCREMENTAL`, which
-every new file has; one that was made without it has to be rebuilt once (`gatewayd db compact`).
+Deleted rows leave free pages, which new rows use first. Free pages beyond a limit are given back in small
+steps. That needs `auto_vacuum = INCREMENTAL`, which every new file has; a file without it has to be rebuilt
+once (`gatewayd db compact`).
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ class Space:
     page_size: int
     pages: int
     free_pages: int
-    """Those in which nothing is."""
+    """Pages without content."""
     incremental: bool
     """Free pages can be given back in steps."""
 
     @property
     def used(self) -> int:
-        """Bytes in which something is."""
+        """Bytes of the pages with content."""
         return (self.pages - self.free_pages) * self.page_size
 
     @property
     def free(self) -> int:
-        """Bytes in which nothing is."""
+        """Bytes of the free pages."""
         return self.free_pages * self.page_size
 
 
 def measure(connection: sqlite3.Connection, before: Space | None = None) -> Space:
-    """Look at the file's header; `before` is an earlier look at the same file."""
+    """Read the numbers of pages. `before` is an earlier result for this file; its constants are kept."""
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     (free_pages,) = connection.execute("PRAGMA freelist_count").fetchone()
     if before is not None:
@@ -54,12 +54,12 @@ def measure(connection: sqlite3.Connection, before: Space | None = None) -> Spac
 
 
 def vacuum_step(connection: sqlite3.Connection, keep: int) -> bool:
-    """Give some free pages back, but for `keep` bytes of them; True when no more are to go."""
+    """Give some free pages back but keep `keep` bytes of them; True when no more have to go."""
     pages = measure(connection)
     surplus = (pages.free - keep) // pages.page_size
     if surplus <= 0 or not pages.incremental:
         return True
-    # One by one: a statement gives back a page at each of its steps, and Python's driver takes one step only.
+    # One by one: a statement frees one page at each of its steps, and Python's driver makes one step only.
     for _ in range(min(surplus, STEP_PAGES)):
         connection.execute("PRAGMA incremental_vacuum(1)")
     return surplus <= STEP_PAGES

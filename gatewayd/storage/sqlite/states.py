@@ -1,10 +1,10 @@
-"""Whole states out of their columns: joined by whoever reads them, never by the writer.
+"""Reading whole states that are stored in pieces. Readers join the pieces, never the writer.
 
-Joining reads pieces, so row and pieces must be of one snapshot: else the sweep may have freed, in between,
-what a newer row does not need any more. These functions run in one read transaction (`snapshots`).
+The row and its pieces must be read from one snapshot; otherwise the sweep may have removed pieces in between.
+So these functions run in one read transaction (`snapshots`).
 
-A state that can't be read (a damaged file, a fault of an earlier version) must not take away what is shown
-beside it: `shown` gives None for it and logs why.
+A state that can't be read (a damaged file, a fault of an earlier version) must not hide what is shown with
+it: `shown` returns None for it and logs the reason.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ log = logging.getLogger(__name__)
 VALUES: Final = (
     """iif(substr("values", 1, 1) = x'93', state_json(thread_id, "values"), CAST("values" AS TEXT))"""
 )
-"""The JSON of a thread's values as text, in statements on a connection that was made ready by `prepare`."""
+"""SQL of the JSON of a thread's values as text; the connection must have been through `prepare`."""
 
 
-def joined(connection: sqlite3.Connection, thread_id: str, found: State) -> bytes:
+def joined(connection: sqlite3.Connection, thread_id: str, stored: State) -> bytes:
     """Return the JSON of a state of this thread. Raises `Unreadable`."""
-    if isinstance(found, bytes):
-        return found
-    return _joiner(connection, thread_id).join(found.manifest)
+    if isinstance(stored, bytes):
+        return stored
+    return _joiner(connection, thread_id).join(stored.manifest)
 
 
-def shown(connection: sqlite3.Connection, thread_id: str, found: State) -> bytes | None:
-    """Return the JSON of a state of this thread, or None if it can't be read, which is logged."""
+def shown(connection: sqlite3.Connection, thread_id: str, stored: State) -> bytes | None:
+    """Return the JSON of a state of this thread; None, and a line in the log, if it can't be read."""
     try:
-        return joined(connection, thread_id, found)
+        return joined(connection, thread_id, stored)
     except Unreadable as error:
         log.error("a state of thread %s is shown as null: %s", thread_id, error.detail)
         return None
 
 
 def contents(connection: sqlite3.Connection, thread_id: str, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
-    """Return what blobs of this thread stand for. Raises `Unreadable`."""
+    """Return the contents of blobs of this thread, by hash. Raises `Unreadable`."""
     joiner = _joiner(connection, thread_id)
     joiner.load_blobs(hashes)
     return {address: b"".join(joiner.below(address)) for address in hashes}
@@ -52,7 +52,7 @@ def contents(connection: sqlite3.Connection, thread_id: str, hashes: Sequence[by
 
 def prepare(connection: sqlite3.Connection) -> None:
     """
-    Give a connection the SQL function that `VALUES` calls; the last state is kept for the next condition on
+    Define the SQL function that `VALUES` calls. The last state is kept: a filter has several conditions on
     it.
     """
     last: dict[tuple[str, bytes], str | None] = {}
@@ -61,8 +61,8 @@ def prepare(connection: sqlite3.Connection) -> None:
         key = (thread_id, column)
         if key not in last:
             last.clear()
-            found = shown(connection, thread_id, state.Parts(column))
-            last[key] = None if found is None else found.decode()
+            values = shown(connection, thread_id, state.Parts(column))
+            last[key] = None if values is None else values.decode()
         return last[key]
 
     connection.create_function("state_json", 2, state_json)

@@ -1,7 +1,7 @@
-"""Syncing the write-ahead log beside the writer: what is committed waits here, in its order, for the disk.
+"""Syncing the write-ahead log in a thread beside the writer. Committed work waits in order for the disk.
 
-A commit takes a fraction of a millisecond, a sync some milliseconds. The writer goes on meanwhile; one sync
-confirms all that was committed before it began.
+A commit takes a fraction of a millisecond, a sync some milliseconds. The writer goes on during a sync; one
+sync confirms everything that was committed before it began.
 """
 
 from __future__ import annotations
@@ -24,32 +24,29 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SYNC: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
-"""Brings a file's content to the disk; macOS has no fdatasync."""
+"""Writes a file's content to the disk; macOS has no fdatasync."""
 
 SLOW_SYNC_S = 0.5
-"""A sync that takes longer is logged: requests waited for it."""
+"""A sync that takes longer is logged, since requests wait for it."""
 
 
 @define(eq=False)
 class Syncer(Generic[T]):
-    """The thread that syncs, and what waits for it."""
+    """The thread that syncs, and the committed work that waits for it."""
 
     path: Path
     """Of the database."""
     confirmed: Callable[[list[T], Exception | None], None]
-    """
-    Called in the thread with what was committed, in that order, and why the disk did not confirm what was to
-    be.
-    """
+    """Called in the thread with committed work, in order, and the error if the disk did not confirm it."""
     syncs: int = field(default=0, init=False)
     busy_s: float = field(default=0.0, init=False)
     """Seconds that all syncs took."""
     loop: loops.Loop = field(factory=lambda: loops.Loop("sync", essential=True), init=False)
-    """What is known of the thread."""
+    """The thread's health."""
     _queue: deque[tuple[T, bool]] = field(factory=deque, init=False)
     _wake: threading.Condition = field(factory=threading.Condition, init=False)
     _working: bool = field(default=False, init=False)
-    """Something was taken from the queue that is not confirmed yet."""
+    """Work taken from the queue is not confirmed yet."""
     _closing: bool = field(default=False, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
     _log_file: int | None = field(default=None, init=False)
@@ -72,10 +69,9 @@ class Syncer(Generic[T]):
 
     def take(self, committed: T, promise: bool) -> bool:
         """
-        Have something that was committed confirmed by the disk (`promise`), or told behind what waits for
-        that.
+        Queue committed work that the disk must confirm (`promise`), or that must not overtake such work.
 
-        False if neither is necessary: it can be told at once.
+        False if neither holds: the caller can report it at once.
         """
         with self._wake:
             if not (promise or self._queue or self._working):
@@ -107,15 +103,15 @@ class Syncer(Generic[T]):
             self.loop.turned()
 
     def _confirm(self, waiting: list[tuple[T, bool]]) -> None:
-        """Confirm what was taken from the queue; what has been told is removed from `waiting`."""
+        """Confirm work taken from the queue; what has been reported is removed from `waiting`."""
         first = next((n for n, (_, promise) in enumerate(waiting) if promise), len(waiting))
-        told, waiting[:first] = waiting[:first], []
-        if told:  # committed while the sync before was under way; needs none
-            self.confirmed([committed for committed, _ in told], None)
+        reported, waiting[:first] = waiting[:first], []
+        if reported:  # committed during the sync before, and needs none itself
+            self.confirmed([committed for committed, _ in reported], None)
         if waiting:
             error = self._sync()
-            told, waiting[:] = waiting[:], []
-            self.confirmed([committed for committed, _ in told], error)
+            reported, waiting[:] = waiting[:], []
+            self.confirmed([committed for committed, _ in reported], error)
 
     def _sync(self) -> OSError | None:
         started = time.perf_counter()

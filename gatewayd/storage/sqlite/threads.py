@@ -1,7 +1,7 @@
-"""The rows of `threads`: the conversation's record and the projection of its last state.
+"""The rows of `threads`: a conversation's record and the projection of its last state.
 
-A thread's status is derived, never set by hand: busy while a run of it is active, else what the last ended
-run left. Deleting is a mark that every query sees at once; the sweeper removes the rows in small steps.
+A thread's status is always derived: busy while one of its runs is active, otherwise what the last ended run
+left. Deleting sets a mark that every query sees at once; the sweeper removes the rows in small steps.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ COLUMNS = (
 VISIBLE = "deleted_at IS NULL AND hidden_at IS NULL"
 FIND = f"SELECT {COLUMNS} FROM threads WHERE thread_id = ? AND {VISIBLE}"
 READ = f"SELECT {COLUMNS} FROM threads WHERE thread_id = ? AND deleted_at IS NULL AND (hidden_at IS NULL OR kept)"
-"""For those who only look at it: also a thread that is kept because a cron's run failed on it."""
+"""For requests that only read: it also returns threads that are kept because a cron's run failed on them."""
 
 SOURCE = sweep.Source("threads", ("rowid",), (-1,), '"values"', """substr("values", 1, 1) = x'93'""")
-"""Where values have a manifest."""
+"""The values that have manifests, for the sweep of blobs."""
 
 SWEPT = {
     "events": "records",
@@ -41,21 +41,17 @@ SWEPT = {
     "writes": "value",
     "runs": "coalesce(kwargs_packed, kwargs)",
 }
-"""Tables whose rows go before their thread's row, and the column that may be large."""
+"""Tables whose rows are removed before their thread's row, and the column that may be large."""
 
 SWEPT_BYTES = 1 << 20
-"""What one step of sweeping removes, beside a single larger row: a few milliseconds of the writer's time."""
-
+"""Bytes that one step removes at most, unless a single row is larger: a few ms of the writer's time."""
 
 SWEPT_ROWS = 200
 """Rows that one step removes at most."""
 
 
 class Unswept(Exception):
-    """
-    A deleted thread, where one of the same id is to be made, has more rows than one step removes: sweep it
-    first.
-    """
+    """A thread can't be created yet: a deleted one with its id must be swept first, in several steps."""
 
     def __init__(self, thread_id: str) -> None:
         super().__init__(thread_id)
@@ -79,25 +75,26 @@ def record(row: tuple[Any, ...]) -> Thread:
 
 
 def thread_find(connection: sqlite3.Connection, thread_id: str) -> Thread | None:
-    """Return the thread, or None when there is none (or it has been deleted)."""
+    """Return the thread; None if there is none, or it is deleted or hidden."""
     row = connection.execute(FIND, (thread_id,)).fetchone()
     return record(row) if row else None
 
 
 def thread_shown(connection: sqlite3.Connection, thread_id: str) -> Thread | None:
-    """Return the thread to look at, with its values joined, or None when there is none."""
+    """Return the thread for reading, with its values joined; None if there is none."""
     row = connection.execute(READ, (thread_id,)).fetchone()
     return None if row is None else shown(connection, record(row))
 
 
-def shown(connection: sqlite3.Connection, found: Thread) -> Thread:
+def shown(connection: sqlite3.Connection, thread: Thread) -> Thread:
     """
-    Return a thread with its values joined, None if they can't be read; in the transaction in which it was
-    read.
+    Return a thread with its values joined, or None for values that can't be read.
+
+    It must be called in the transaction that has read the thread.
     """
-    if not isinstance(found.values, state.Parts):
-        return found
-    return evolve(found, values=state_rows.shown(connection, found.thread_id, found.values))
+    if not isinstance(thread.values, state.Parts):
+        return thread
+    return evolve(thread, values=state_rows.shown(connection, thread.thread_id, thread.values))
 
 
 def thread_insert(
@@ -109,8 +106,9 @@ def thread_insert(
     ephemeral: bool = False,
 ) -> Thread:
     """
-    Store a new thread, in place of a deleted one of this id if little of it is left. Raises `Conflict`,
-    `Unswept`.
+    Store a new thread; it replaces a deleted one with its id if few rows of that are left.
+
+    Raises `Conflict` and `Unswept`.
     """
     if connection.execute("SELECT 1 FROM threads WHERE thread_id = ?", (thread_id,)).fetchone():
         if thread_find(connection, thread_id) is not None:
@@ -145,16 +143,16 @@ def thread_create(
     once: Idempotency | None = None,
 ) -> Thread:
     """
-    Store a new thread, or with `do_nothing` return the one that has this id.
+    Store a new thread; with `do_nothing`, return an existing one instead.
 
-    A request that has made its thread before gets it as it was then. Raises `Conflict`, and `Invalid` for an
-    idempotency key of another request.
+    A repeat of an idempotent request gets the thread as it was created. Raises `Conflict`, and `Invalid` for
+    an idempotency key of another request.
     """
     if (made_before := idempotency.find(connection, once, Thread)) is not None:
         return made_before
-    found = thread_find(connection, thread_id) if do_nothing else None
-    thread = found or thread_insert(connection, thread_id, metadata, now)
-    # The values are not part of it: they may be large, and a thread that is made has none.
+    existing = thread_find(connection, thread_id) if do_nothing else None
+    thread = existing or thread_insert(connection, thread_id, metadata, now)
+    # Without the values: they may be large, and a new thread has none.
     idempotency.record(connection, once, evolve(thread, values=None), now)
     return thread
 
@@ -163,10 +161,10 @@ def thread_patch(
     connection: sqlite3.Connection, thread_id: str, metadata: dict[str, Any], now: int
 ) -> Thread:
     """Merge metadata at the top level. Raises `NotFound`."""
-    found = thread_find(connection, thread_id)
-    if found is None:
+    thread = thread_find(connection, thread_id)
+    if thread is None:
         raise NotFound("Not Found")
-    merged = wire.text({**found.metadata, **metadata})
+    merged = wire.text({**thread.metadata, **metadata})
     row = connection.execute(
         f"UPDATE threads SET metadata = ?, updated_at = ? WHERE thread_id = ? RETURNING {COLUMNS}",
         (merged, now, thread_id),
@@ -176,12 +174,13 @@ def thread_patch(
 
 def thread_delete(connection: sqlite3.Connection, thread_id: str, now: int) -> dict[str, str | None]:
     """
-    Mark a thread deleted; return the ids of its active runs, which are to be stopped where they execute.
+    Mark a thread as deleted; return its active runs, which are to be stopped where they execute.
 
-    With each comes the name of its graph, None for one that has never started. Raises `NotFound`.
+    They are a map of run ids to graph ids, which are None for runs that were never started. Raises
+    `NotFound`.
     """
-    # Without its values: SQLite makes room for a row's new form before it gives up the old one, and there may
-    # be none.
+    # Without its values: SQLite needs room for the new row before it frees the old one, and the disk may be
+    # full.
     row = connection.execute(
         f"""UPDATE threads SET deleted_at = ?, "values" = NULL WHERE thread_id = ? AND {VISIBLE} RETURNING thread_id""",
         (now, thread_id),
@@ -198,9 +197,10 @@ def thread_delete(connection: sqlite3.Connection, thread_id: str, now: int) -> d
 
 def thread_project(connection: sqlite3.Connection, thread_id: str, outcome: RunOutcome, now: int) -> None:
     """
-    Store what a run's end or a state update left: values, interrupts, next, error, and the status derived.
+    Store the projection of a run's end or a state update (values, interrupts, next, error); derive the
+    status.
 
-    Raises `Rejected` if storage lacks some of the pieces of the values.
+    Raises `Rejected` if blobs of the values are not stored.
     """
     interrupts = None if outcome.interrupts is None else wire.text(outcome.interrupts)
     next_nodes = None if outcome.next is None else wire.text(outcome.next)
@@ -227,9 +227,9 @@ def thread_project(connection: sqlite3.Connection, thread_id: str, outcome: RunO
 
 def _mark_replaced(connection: sqlite3.Connection, thread_id: str, by: State) -> None:
     """
-    Before a thread's values are replaced: if nothing else has them, there is something to sweep.
+    Mark the family for a sweep if a thread's values are about to be replaced and nothing else refers to them.
 
-    Mostly the run that has made them is still there, its result is the same, and a sweep would free nothing.
+    Usually the run that made them is still stored with an equal result, and a sweep would free nothing.
     """
     row = connection.execute(
         """SELECT "values" IN (SELECT result FROM runs WHERE runs.thread_id = threads.thread_id
@@ -245,8 +245,9 @@ def thread_status_derive(
     connection: sqlite3.Connection, thread_id: str, now: int, *, failed: bool = False
 ) -> None:
     """
-    Set the status that follows from the thread's runs and its last state; without runs an ephemeral one
-    hides.
+    Set the status that follows from the thread's runs and its last state.
+
+    An ephemeral thread without an active run is hidden.
     """
     row = connection.execute(
         """SELECT EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND ended_at IS NULL),
@@ -272,10 +273,10 @@ def sweep_candidates(
     connection: sqlite3.Connection, hidden_before: int, limit: int, kept_before: int = 0
 ) -> list[str]:
     """
-    Return threads whose rows may go: deleted ones, and ended stateless ones older than `hidden_before`.
+    Return threads whose rows may be removed: deleted ones, and those of stateless runs that ended long enough
+    ago, before `hidden_before`, or before `kept_before` if a cron's run failed on them.
 
-    Those on which a cron's run has failed are to be older than `kept_before`. One that has a slot is a copy
-    in the making.
+    A deleted thread with a slot is an unfinished copy or import, and is left out.
     """
     rows = connection.execute(
         """SELECT thread_id FROM (
@@ -292,9 +293,9 @@ def sweep_candidates(
 
 def thread_sweep_step(connection: sqlite3.Connection, thread_id: str, rows: int) -> bool:
     """
-    Remove up to `rows` rows of a thread that is gone, and not many bytes; True when nothing of it is left.
+    Remove up to `rows` rows of a deleted or hidden thread, and about `SWEPT_BYTES`; True when none are left.
 
-    A thread that has been created again since it was found to be gone is not touched.
+    A thread that has been created again since it was chosen is not touched.
     """
     if thread_find(connection, thread_id) is not None:
         return True

@@ -1,9 +1,9 @@
-"""What the rows of the database and of the long-term store take, by table and by thread: the figures of
-`gatewayd db report`.
+"""The sizes of the rows of the database and the long-term store, by table and thread, for `gatewayd db
+report`.
 
-Reads through a connection of its own, beside a daemon if there is one, in short pieces: a long read would
-keep the write-ahead log from being begun anew. So the figures of a busy file are of a moment each. They are
-the bytes of texts and BLOBs, without what SQLite needs around them (indexes, half-empty pages).
+They are read through a connection of its own, beside a daemon if one runs, in short reads: a long one would
+keep the write-ahead log from being restarted. So the figures of a busy file are not of one moment. They count
+the bytes of texts and BLOBs, without SQLite's overhead (indexes, half-empty pages).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Table:
     rows: int = 0
     bytes: int = 0
     recent: int = 0
-    """Bytes of rows that were stored in the time looked at; 0 where rows have no time."""
+    """Bytes of rows that were stored in the period of the report; 0 where rows have no time."""
 
 
 @frozen(kw_only=True)
@@ -57,15 +57,15 @@ class Usage(File):
     """The figures of the database."""
 
     threads: list[tuple[str, int]]
-    """Threads with most bytes, and how many."""
+    """The threads with most bytes, and their bytes."""
     growth_a_day: int
-    """Bytes that were stored in the last days and are still there, by the day."""
+    """Bytes per day that were stored in the last days and are still stored."""
     days: float
-    """How many days that are: 7, or since the first start."""
+    """The number of these days: 7, or since the first start."""
 
 
 def open_read_only(path: Path) -> sqlite3.Connection:
-    """Open a database of ours for reading. Raises `BadConfiguration` if there is none."""
+    """Open a gatewayd database for reading. Raises `BadConfiguration` if there is none."""
     if not path.is_file():
         raise errors.BadConfiguration(f"{path}: there is no database")
     with _telling(path):
@@ -83,9 +83,9 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def look(path: Path, store: Path, now: int, largest: int) -> tuple[Usage, File | None]:
     """
-    Take the figures of the database, with the `largest` threads, and of the long-term store, if there is one.
+    Return the figures of the database, with its `largest` threads, and of the long-term store if it exists.
 
-    The growth is that of both. Raises `BadConfiguration`.
+    The growth is that of both files. Raises `BadConfiguration`.
     """
     connection = open_read_only(path)
     with _telling(path), contextlib.closing(connection):
@@ -96,7 +96,7 @@ def look(path: Path, store: Path, now: int, largest: int) -> tuple[Usage, File |
     items = _look_at_store(store, since) if store.is_file() else None
     recent = _recent(figures.tables) + sum(table.recent for table in (items.tables if items else ()))
     usage = Usage(
-        **{each.name: getattr(figures, each.name) for each in fields(File)},
+        **{attribute.name: getattr(figures, attribute.name) for attribute in fields(File)},
         threads=threads.most_common(largest),
         growth_a_day=int(recent / days),
         days=days,
@@ -130,7 +130,7 @@ def _figures(connection: sqlite3.Connection, path: Path, threads: Counter[str], 
 
 def _recent(tables: list[Table]) -> float:
     """
-    Return the bytes of recent rows. Pieces have no time: they are taken to be as old as the rows beside them.
+    Return the bytes of recent rows. Blobs have no time: they are assumed to be as old as the other rows.
     """
     recent = sum(table.recent for table in tables)
     pieces = sum(table.bytes for table in tables if table.name == "blobs")
@@ -164,7 +164,7 @@ class _Columns:
 _THREAD_OF_FAMILY = (
     "(SELECT min(thread_id) FROM thread_families WHERE thread_families.family_id = blobs.family_id)"
 )
-"""Pieces that a thread shares with its copies count as one thread's."""
+"""Blobs that a thread shares with its copies are counted for one thread."""
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> _Columns:
@@ -190,7 +190,7 @@ def _columns(connection: sqlite3.Connection, table: str) -> _Columns:
 
 
 def _table(connection: sqlite3.Connection, name: str, threads: Counter[str], since: int) -> Table:
-    found = Table(name)
+    total = Table(name)
     columns = _columns(connection, name)
     bounds = {
         "since": since,
@@ -204,16 +204,18 @@ def _table(connection: sqlite3.Connection, name: str, threads: Counter[str], sin
                 FROM "{name}" WHERE {piece} GROUP BY 1""",
             {**bounds, **parameters},
         ).fetchall():
-            found.rows += rows
-            found.bytes += size
-            found.recent += recent
+            total.rows += rows
+            total.bytes += size
+            total.recent += recent
             if thread_id:
                 threads[thread_id] += size
-    return found
+    return total
 
 
 def _pieces(connection: sqlite3.Connection, table: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield conditions that cut a table into short reads; one without rowids is small and read at once."""
+    """
+    Yield conditions that divide a table into short reads; a table without rowids is small and read at once.
+    """
     (without_rowid,) = connection.execute(
         "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?", (table,)
     ).fetchone()
@@ -233,6 +235,6 @@ def _pieces(connection: sqlite3.Connection, table: str) -> Iterator[tuple[str, d
 
 
 def _uuid6(moment: int) -> str:
-    """Return the beginning of the ids that langgraph gives to checkpoints at a moment (µs)."""
+    """Return the prefix of the ids that langgraph gives to checkpoints at a moment (µs)."""
     digits = f"{moment * 10 + UUID6_EPOCH:015x}"
     return f"{digits[:8]}-{digits[8:12]}-6{digits[12:]}"

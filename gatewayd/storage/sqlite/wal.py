@@ -1,16 +1,17 @@
 """Keeping the write-ahead log short, also under load and beside readers.
 
-SQLite begins the log anew only when all of it is in the database file and nobody reads from it. With readers
-that overlap that moment need not come for hours, and the log grows without a limit. So it is brought about,
-in two parts:
+SQLite restarts the log only when all of it has been copied to the database file and no reader uses it. With
+overlapping readers that may not happen for hours, and the log grows without limit. So gatewayd brings it
+about in two parts:
 
-- A thread with a connection of its own copies what is new into the database file (PASSIVE), once a second
-  while something is written and as soon as the log is too long. It waits for nobody, and nobody waits for it.
-- When the log is longer than `LIMIT` and nearly all of it is copied, the writer begins it anew between two
-  batches (RESTART). Who begins to read in that moment does not need the log, so it waits only for reads that
-  are under way, and not longer than `PATIENCE_MS`. A reader that takes longer puts it off.
+- A thread with a connection of its own copies new frames into the database file (PASSIVE): once a second
+  while there are writes, and at once when the log is too long. It neither waits for others nor makes them
+  wait.
+- When the log is longer than `LIMIT` and nearly all of it is copied, the writer restarts it between two
+  batches (RESTART). Reads that begin now don't need the log, so the writer waits only for reads in progress,
+  and at most `PATIENCE_MS`. If one takes longer, the restart is tried again later.
 
-The file is not made shorter than `LIMIT`: on a full disk its space is what there is for deleting and for ends
+The file is not made shorter than `LIMIT`: on a full disk this space is needed to store deletions and the ends
 of runs.
 """
 
@@ -32,40 +33,40 @@ from gatewayd.storage.sqlite import failures
 log = logging.getLogger(__name__)
 
 LIMIT = 16 << 20
-"""Bytes of the log at which it is begun anew."""
+"""Bytes of the log at which it is restarted."""
 LONG = 24 << 20
-"""Bytes of its file at which the thread does not wait for the second to be over."""
+"""Bytes of the log's file at which the thread copies at once."""
 NEAR = 1000
-"""Frames that may be left to copy when the writer begins the log anew: a few milliseconds."""
+"""Frames that may be left to copy when the writer restarts the log: a few milliseconds."""
 PATIENCE_MS = 10
 PAUSE_S = 1.0
 AGAIN_S = 0.1
-"""Pause after a reader was in the way."""
+"""Pause after a reader has prevented a restart."""
 WARN = 256 << 20
-"""Bytes at which the operator is told that somebody reads for very long."""
+"""Bytes at which a warning about a very long read is logged."""
 WARN_EVERY_S = 60.0
 
 PRAGMAS = (
     f"journal_size_limit = {LIMIT}",
-    "wal_autocheckpoint = 0",  # as long as the thread does it: what a long reader has held up takes 0.4 s and more
+    "wal_autocheckpoint = 0",  # the thread does it: after a long read a checkpoint takes 0.4 s and more
 )
 """Of the writing connection."""
 
 
 @define(eq=False)
 class Trimmer:
-    """The thread that copies, and what it tells the writer."""
+    """The thread that copies, and what the writer must know of it."""
 
     damage: failures.Damage
-    """Nothing is copied any more when the database is damaged."""
+    """Nothing is copied once the database is damaged."""
     loop: loops.Loop = field(factory=lambda: loops.Loop("write-ahead log"), init=False)
-    """What is known of the thread. While it is down, the writer copies."""
+    """The thread's health. While it is down, the writer copies."""
     ready: bool = field(default=False, init=False)
-    """The log is long enough to be begun anew, and copied."""
+    """The log is long enough to be restarted, and copied."""
     restarts: int = field(default=0, init=False)
     _wake: threading.Condition = field(factory=threading.Condition, init=False)
     _dirty: bool = field(default=False, init=False)
-    """Something was written that may not be copied yet."""
+    """There are writes that may not be copied yet."""
     _long: bool = field(default=False, init=False)
     _closing: bool = field(default=False, init=False)
     _replaced: bool = field(default=False, init=False)
@@ -101,7 +102,7 @@ class Trimmer:
     # in the writer's thread
 
     def after_batch(self, connection: sqlite3.Connection) -> None:
-        """Something was written: have it copied, and begin the log anew if it is time."""
+        """Have what was written copied, and restart the log if it is time."""
         if self.loop.down != self._replaced:
             self._replaced = self.loop.down
             connection.execute(f"PRAGMA wal_autocheckpoint = {1000 if self._replaced else 0}")
@@ -139,7 +140,7 @@ class Trimmer:
             self._wake.wait_for(lambda: self._closing, seconds)
 
     def _work(self) -> None:
-        # Not the writer's pragmas: it only copies what is there. The file has been made.
+        # Without the writer's pragmas: it only copies, and the file exists.
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         with contextlib.closing(connection):
             (page_size,) = connection.execute("PRAGMA page_size").fetchone()
@@ -148,7 +149,7 @@ class Trimmer:
                 self.loop.turned()
 
     def _wait(self) -> bool:
-        """Wait until there is something to copy; False: it is over."""
+        """Wait until there is something to copy; False when the trimmer closes."""
         with self._wake:
             self._wake.wait_for(lambda: self._closing, AGAIN_S)
             self._wake.wait_for(lambda: self._dirty or self._closing)

@@ -1,4 +1,4 @@
-"""The rows of `webhooks` and `webhook_attempts`: what is owed, what was tried, what became of it.
+"""The rows of `webhooks` and `webhook_attempts`: deliveries that are due, their attempts and outcomes.
 
 (a run ends) → owed ─ attempt: answered ──────────▶ delivered
                 ▲ └── attempt: failed, try again ─▶ owed, due later
@@ -30,8 +30,7 @@ WHERE state = 'owed' AND due_at <= ? AND NOT EXISTS (
         AND substr(url || '/', instr(url, '://') + 3 + length(host.value), 1) IN ('/', '?', '#'))
 ORDER BY due_at LIMIT ?"""
 NEXT_DUE = "SELECT min(due_at) FROM webhooks WHERE state = 'owed' AND due_at > ?"
-# Of the latest that are not owed any more: what is looked up often must not cost more on a server that sends
-# many.
+# Counted among the latest 1000 that are not owed, because it is read often, also on servers that send many.
 GIVEN_UP = """
 SELECT count(*) FROM (SELECT state FROM webhooks WHERE state <> 'owed' AND created_at > ?
                       ORDER BY created_at DESC LIMIT 1000) WHERE state = 'dead'"""
@@ -47,11 +46,11 @@ SELECT (SELECT result FROM runs WHERE run_id = ?), (SELECT "values" FROM threads
 
 def webhook_values(connection: sqlite3.Connection, run: Run) -> bytes | None:
     """
-    Return the JSON of what a run has left: its result, or its thread's values; None if neither can be read.
+    Return the JSON of a run's result, or else of its thread's values; None if neither can be read.
     """
-    found = connection.execute(VALUES, (run.run_id, run.thread_id)).fetchone()
-    left = state.loaded(next((each for each in found if each is not None), None))
-    return None if left is None else states.shown(connection, run.thread_id, left)
+    row = connection.execute(VALUES, (run.run_id, run.thread_id)).fetchone()
+    stored = state.loaded(next((column for column in row if column is not None), None))
+    return None if stored is None else states.shown(connection, run.thread_id, stored)
 
 
 def record(row: tuple[Any, ...]) -> Delivery:
@@ -76,8 +75,7 @@ def attempt(row: tuple[Any, ...]) -> Attempt:
 
 def webhook_owe(connection: sqlite3.Connection, run: Run, url: str, outcome: RunOutcome, now: int) -> None:
     """
-    Note, in the transaction that ends a run, that its receiver is owed a webhook. `run` is its row at the
-    end.
+    Record, in the transaction that ends a run, that a webhook is owed. `run` is its row at the end.
     """
     error = outcome.error or outcome.cancel_error
     connection.execute(
@@ -100,9 +98,9 @@ def webhook_attempt_end(
     connection: sqlite3.Connection, delivery_id: str, made: Attempt, due_at: int | None, delivered: bool
 ) -> bool:
     """
-    Note how an attempt has ended: delivered, to be tried again at `due_at`, or dead.
+    Record how an attempt ended: delivered, to be retried at `due_at`, or dead.
 
-    False: it was not owed, or that attempt has been noted before; nothing has changed.
+    False if the webhook is not owed or the attempt was recorded before; nothing was changed.
     """
     state = "delivered" if delivered else "dead" if due_at is None else "owed"
     row = connection.execute(
@@ -121,7 +119,7 @@ def webhook_attempt_end(
 
 def webhook_owe_again(connection: sqlite3.Connection, delivery_id: str, now: int) -> None:
     """
-    Make a webhook owed again that was delivered or given up. Raises `NotFound`, and `Conflict` if it is owed.
+    Make a delivered or dead webhook owed again. Raises `NotFound`, and `Conflict` if it is owed.
     """
     row = connection.execute(
         "UPDATE webhooks SET state = 'owed', due_at = ? WHERE delivery_id = ? AND state <> 'owed' RETURNING 1",
@@ -134,7 +132,7 @@ def webhook_owe_again(connection: sqlite3.Connection, delivery_id: str, now: int
 
 
 def webhooks_sweep_step(connection: sqlite3.Connection, before: int, rows: int) -> int:
-    """Forget up to `rows` webhooks of before that moment that are not owed; return how many."""
+    """Remove up to `rows` webhooks from before that moment that are not owed; return the number removed."""
     return connection.execute(
         """DELETE FROM webhooks WHERE delivery_id IN
                (SELECT delivery_id FROM webhooks WHERE state <> 'owed' AND created_at < ? LIMIT ?)""",
