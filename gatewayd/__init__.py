@@ -22,6 +22,7 @@ Where things are, from the socket inwards (each package's docstring is its desig
     channel              what daemon and worker say to each other, frame by frame
     checkpointing        langgraph's checkpoints as rows, shared by writer and worker
     blobs                large values in pieces, each stored once
+    datadir              the files of the data directory, and which process holds it
     tasks, logs          tasks with an owner; structured logs
     permissions          who may read the files
     loops                loops that go on after errors, and what health knows of them

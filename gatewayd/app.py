@@ -21,7 +21,7 @@ import attrs
 from aiohttp import web
 
 import gatewayd
-from gatewayd import api, project, serving, settings, tasks
+from gatewayd import api, datadir, project, serving, settings, tasks
 from gatewayd.api import keys, reply
 from gatewayd.channel import orders
 from gatewayd.crons import ticker
@@ -32,9 +32,6 @@ from gatewayd.streams import hub
 from gatewayd.streams import log as stream_log
 from gatewayd.supervisor import plan, process, supervisor
 from gatewayd.webhooks import policy, sender
-
-DATABASE = "gatewayd.sqlite"
-STORE = "store.sqlite"
 
 
 def now_us() -> int:
@@ -55,12 +52,14 @@ async def open_services(
     `writer` and `begin` are for tests: crashes at chosen points, workers inside this process.
     """
     storage = await store.Storage.open(
-        options.data_dir / DATABASE,
+        options.data_dir / datadir.DATABASE,
         now_us(),
         os.getpid(),
         gatewayd.__version__,
         writer,
-        quota.Quota(options.data_dir, options.max_db_size, options.min_free_disk, options.data_dir / STORE),
+        quota.Quota(
+            options.data_dir, options.max_db_size, options.min_free_disk, options.data_dir / datadir.STORE
+        ),
     )
     known = storage.writer.loops
     background = tasks.Group("services", known)
@@ -172,8 +171,8 @@ def plan_of(options: settings.Settings, served: project.Project, url: str) -> pl
     configuration = orders.Configuration(
         name="",
         role="",
-        database=str((options.data_dir / DATABASE).absolute()),
-        store=str((options.data_dir / STORE).absolute()),
+        database=str((options.data_dir / datadir.DATABASE).absolute()),
+        store=str((options.data_dir / datadir.STORE).absolute()),
         folder=str(served.folder),
         search_path=served.search_path(),
         dependencies=list(served.dependencies),

@@ -22,36 +22,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import gatewayd
 from gatewayd import app as composition
-from gatewayd import descriptors, malloc, permissions, project, reload, sample, settings, tasks
+from gatewayd import datadir, descriptors, malloc, project, reload, sample, settings, tasks
 from gatewayd.api import addresses, keys, listening, server
-from gatewayd.errors import BadConfiguration, DataDirBusy, GatewaydError
+from gatewayd.errors import BadConfiguration, GatewaydError
 from gatewayd.storage.sqlite import writing
-from gatewayd.supervisor import process
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
-WORKERS_LOCK = "workers.lock"
-IGNORED_BY_GIT = ".gitignore"
-OURS = frozenset({reload.LOCK, reload.FILE, reload.FRESH, WORKERS_LOCK, IGNORED_BY_GIT})
-"""Names in the data directory, beside the databases and what SQLite keeps for them."""
-LEFTOVERS_S = 5.0
-"""How long the workers of a killed daemon may take to be gone."""
-LEFTOVERS_LOOK_S = 0.01
 SWITCH_INTERVAL_S = 0.0005
 """
 The writer's thread asks for the interpreter after each statement; the default of 5 ms would be its price.
@@ -72,7 +61,7 @@ def serve(options: settings.Settings, served: project.Project, read: Read) -> in
     immune = signal.signal(signal.SIGHUP, signal.SIG_IGN) is signal.SIG_IGN
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
-        with held(options.data_dir), bound(options.host, options.port) as sock:
+        with datadir.held(options.data_dir), bound(options.host, options.port) as sock:
             return asyncio.run(_serve(options, served, sock, read, immune=immune))
     except PortBusy as error:
         print(f"gatewayd: {error}", file=sys.stderr)  # noqa: T201  the command's last word
@@ -236,85 +225,3 @@ def url_of(sock: socket.socket) -> str:
     if host in {"0.0.0.0", "::"}:  # noqa: S104  only compared
         host = "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-@contextlib.contextmanager
-def held(data_dir: Path) -> Iterator[None]:
-    """
-    Hold the data directory for this process; nothing of an earlier daemon works on it when this yields.
-
-    What is made inside the block can be read by no other account. Raises `DataDirBusy`, which says who holds
-    it, and `BadConfiguration` when it can't be made.
-    """
-    with permissions.private_umask(), _lock_of(data_dir) as lock:
-        if not _locked(lock):
-            lock.seek(0)
-            holder = lock.read().strip() or "an unknown process"
-            raise DataDirBusy(f"{data_dir} is in use by another gatewayd ({holder})")
-        reload.forget(data_dir)
-        lock.truncate(0)
-        with contextlib.suppress(OSError):  # who holds it is told as a courtesy; the disk may be full
-            os.write(lock.fileno(), f"pid {os.getpid()}".encode())
-        _clear_leftovers(data_dir / WORKERS_LOCK)
-        permissions.warn_of_open_folder(data_dir)
-        permissions.tighten(path for path in data_dir.iterdir() if _is_ours(path))
-        yield
-
-
-def _lock_of(data_dir: Path) -> IO[str]:
-    """Return the lock's file; make the folder if it is missing."""
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _hide_from_git(data_dir)
-        return (data_dir / reload.LOCK).open("a+")
-    except OSError as error:
-        raise BadConfiguration(
-            f"the data directory {data_dir} can't be used: {error.strerror or error}"
-        ) from error
-
-
-def _hide_from_git(data_dir: Path) -> None:
-    """Keep conversations out of ``git add -A``; a folder with things of others in it is left as it is."""
-    if all(map(_is_ours, data_dir.iterdir())):
-        with contextlib.suppress(OSError), (data_dir / IGNORED_BY_GIT).open("x") as file:
-            file.write("*\n")
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether an entry of the data directory was made by the server."""
-    return path.name in OURS or path.name.startswith((composition.DATABASE, composition.STORE))
-
-
-def _locked(lock: IO[str]) -> bool:
-    """
-    Take the lock; a second time, for somebody may just have looked whether it is held (`reload.request`).
-    """
-    for last in (False, True):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            if not last:
-                time.sleep(LEFTOVERS_LOOK_S)
-        else:
-            return True
-    return False
-
-
-def _clear_leftovers(path: Path) -> None:
-    """
-    Kill what workers of an earlier daemon, which hold this lock, have left; they are gone when this returns.
-    """
-    with path.open("a+") as lock:
-        for pid in process.kill_marked(process.mark_of(path)):
-            log.warning("killed process %d, which the workers of an earlier gatewayd left behind", pid)
-        deadline = time.monotonic() + LEFTOVERS_S
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise DataDirBusy(
-                        f"workers of an earlier gatewayd still work on {path.parent} and can't be killed"
-                    ) from None
-                time.sleep(LEFTOVERS_LOOK_S)

@@ -17,11 +17,8 @@ What happens on failure
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import logging
 import os
-import re
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -31,16 +28,11 @@ from typing import Any
 import attrs
 from attrs import define, field, frozen
 
-from gatewayd import loops, tasks, wire
+from gatewayd import datadir, loops, tasks, wire
 from gatewayd.errors import GatewaydError
 
 log = logging.getLogger(__name__)
 
-FILE = "reload.json"
-FRESH = "reload.new"
-"""What will replace it."""
-LOCK = "daemon.lock"
-"""The file that a daemon holds locked as long as it works on the data directory; it says ``pid N``."""
 LOOK_S = 0.05
 
 
@@ -112,20 +104,13 @@ class Reloader:
         self._write()
 
     def _write(self) -> None:
-        path = self.data_dir / FILE
-        fresh = self.data_dir / FRESH
+        path = self.data_dir / datadir.RELOAD
+        fresh = self.data_dir / datadir.RELOAD_NEW
         try:
             fresh.write_bytes(wire.dumps(attrs.asdict(self._standing)))
             fresh.replace(path)
         except OSError as error:
             log.error("%s could not be written: %s", path, error.strerror or error)
-
-
-def forget(data_dir: Path) -> None:
-    """
-    Remove what an earlier daemon has left; before that a daemon does not say that it holds the directory.
-    """
-    (data_dir / FILE).unlink(missing_ok=True)
 
 
 def request(data_dir: Path) -> str:
@@ -134,7 +119,7 @@ def request(data_dir: Path) -> str:
 
     Waits as long as that takes. Raises `NotReloaded` with the cause.
     """
-    pid = _holder(data_dir)
+    pid = datadir.holder(data_dir)
     if pid is None:
         raise NotReloaded(f"no gatewayd serves {data_dir}")
     before = _standing(data_dir)
@@ -153,26 +138,13 @@ def request(data_dir: Path) -> str:
             if now.ok:
                 return now.message
             raise NotReloaded(now.message)
-        if _holder(data_dir) != pid or (now is not None and not same):
+        if datadir.holder(data_dir) != pid or (now is not None and not same):
             raise NotReloaded(f"the gatewayd of {data_dir} (pid {pid}) has ended during the reload")
         time.sleep(LOOK_S)
 
 
-def _holder(data_dir: Path) -> int | None:
-    """Return the pid of the daemon that holds the data directory; None if none does."""
-    try:
-        with (data_dir / LOCK).open() as lock:
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return None
-            found = re.fullmatch(r"pid (\d+)", lock.read().strip())
-    except OSError:
-        return None
-    return int(found[1]) if found else None
-
-
 def _standing(data_dir: Path) -> Standing | None:
     try:
-        return Standing(**wire.loads((data_dir / FILE).read_bytes()))
+        return Standing(**wire.loads((data_dir / datadir.RELOAD).read_bytes()))
     except (OSError, TypeError, wire.JSONDecodeError):
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gatewayd import app, daemon, settings
+from gatewayd import datadir, settings
 from gatewayd.storage.quota import size
 from gatewayd.storage.sqlite import compact
 
@@ -12,7 +12,7 @@ def compacted(options: settings.Settings) -> str:
     Rebuild the file; return what there is to say. Raises `DataDirBusy`, `BadConfiguration`,
     `InsufficientStorage`.
     """
-    with daemon.held(options.data_dir):
-        done = compact.compact(options.data_dir / app.DATABASE)
+    with datadir.held(options.data_dir):
+        done = compact.compact(options.data_dir / datadir.DATABASE)
     told = f"{size(done.before)} before, {size(done.after)} now"
     return f"{told}; free pages are given back from now on" if done.converted else told

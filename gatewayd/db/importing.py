@@ -20,7 +20,7 @@ import attrs
 from attrs import define, field
 
 import gatewayd
-from gatewayd import app, daemon, ids, project, settings, tasks
+from gatewayd import app, datadir, ids, project, settings, tasks
 from gatewayd.errors import BadConfiguration, GatewaydError, RequestError
 from gatewayd.model.run import RunOutcome
 from gatewayd.storage import quota, store
@@ -78,7 +78,7 @@ def run(options: settings.Settings, served: project.Project, file: Path, graph_i
         raise BadConfiguration(f"--graph {graph_id}: {served.path} has no such graph; it has {known}")
     source = langgraph_file.LanggraphFile.open(file)
     try:
-        with daemon.held(options.data_dir):
+        with datadir.held(options.data_dir):
             return asyncio.run(_run(options, served, source, graph_id))
     finally:
         source.close()
@@ -88,12 +88,12 @@ async def _run(
     options: settings.Settings, served: project.Project, source: langgraph_file.LanggraphFile, graph_id: str
 ) -> Imported:
     storage = await store.Storage.open(
-        options.data_dir / app.DATABASE,
+        options.data_dir / datadir.DATABASE,
         _now(),
         os.getpid(),
         gatewayd.__version__,
         quota=quota.Quota(
-            options.data_dir, options.max_db_size, options.min_free_disk, options.data_dir / app.STORE
+            options.data_dir, options.max_db_size, options.min_free_disk, options.data_dir / datadir.STORE
         ),
     )
     try:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from gatewayd import app, settings, wire
+from gatewayd import datadir, settings, wire
 from gatewayd.storage.quota import free_disk, size
 from gatewayd.storage.sqlite import usage
 
@@ -21,7 +21,7 @@ TABLES = 12
 
 def report(options: settings.Settings, *, as_json: bool) -> str:
     """Return the report, as text or as JSON. Raises `BadConfiguration`."""
-    database, store = options.data_dir / app.DATABASE, options.data_dir / app.STORE
+    database, store = options.data_dir / datadir.DATABASE, options.data_dir / datadir.STORE
     found, items = usage.look(database, store, time.time_ns() // 1000, LARGEST)
     free = free_disk(options.data_dir)
     figures = {

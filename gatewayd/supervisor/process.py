@@ -17,12 +17,10 @@ from typing import Protocol
 from attrs import define, frozen
 
 import gatewayd
-from gatewayd import permissions
+from gatewayd import datadir, permissions
 
 PR_SET_PDEATHSIG = 1
 SOCKET_BUFFER = 1 << 20
-MARK = "_GATEWAYD_WORKERS"
-"""A variable by which whatever a worker has started can be found when both worker and daemon are gone."""
 DUMP = signal.SIGUSR2
 """The signal at which a worker writes its stacks to stderr; it is told on the command line."""
 
@@ -116,7 +114,7 @@ async def start(order: Order) -> Process:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=2,  # what user code prints goes to the log's stream; stdout is the daemon's own
             cwd=order.folder,
-            env={**order.environment, MARK: mark_of(order.lock)},
+            env={**order.environment, datadir.MARK: datadir.mark_of(order.lock)},
             pass_fds=[*descriptors, lock],
             process_group=0,
             umask=permissions.operators_umask(),
@@ -140,31 +138,3 @@ def _command(name: str, descriptors: list[int]) -> list[str]:
     arguments = ["worker", "--name", name, "--control", control, "--data", data, "--dump", str(int(DUMP))]
     # -P: the project's folder is the working directory and must not shadow modules of the standard library
     return [sys.executable, "-P", "-c", code, *arguments]
-
-
-# leftovers of an earlier boot
-
-
-def mark_of(lock: Path) -> str:
-    """Return what `MARK` says in the workers that hold this lock, and in all that they start."""
-    return str(lock.resolve())
-
-
-def kill_marked(mark: str) -> list[int]:
-    """
-    Kill every other process with this mark, and the groups they lead; return their pids.
-
-    Works on Linux; elsewhere none is found, and the workers' lock says whether there are any.
-    """
-    entry = f"{MARK}={mark}".encode()
-    killed = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        pid = int(folder.name)
-        try:
-            if pid == os.getpid() or entry not in (folder / "environ").read_bytes().split(b"\0"):
-                continue
-            (os.killpg if os.getpgid(pid) == pid else os.kill)(pid, signal.SIGKILL)
-        except OSError:  # somebody else's, or gone
-            continue
-        killed.append(pid)
-    return killed

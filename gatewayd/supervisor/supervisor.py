@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from attrs import define, field
 
-from gatewayd import errors, logs, tasks
+from gatewayd import datadir, errors, logs, tasks
 from gatewayd import loops as loops_
 from gatewayd.storage.sqlite import failures
 from gatewayd.supervisor import drain, memory, process, replicas, worker
@@ -447,7 +447,7 @@ class Supervisor:
             name=each.name,
             environment=plan.environment,
             folder=plan.folder,
-            lock=plan.data_dir / "workers.lock",
+            lock=plan.data_dir / datadir.WORKERS_LOCK,
         )
         try:
             await each.start(self.begin, order, {**plan.configuration, "role": each.role, "name": each.name})

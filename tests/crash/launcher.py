@@ -17,7 +17,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from gatewayd import daemon, logs, project, settings
+from gatewayd import daemon, datadir, logs, project, settings
 from gatewayd.storage.sqlite import writing
 
 
@@ -67,7 +67,7 @@ def main() -> None:
     logs.configure(
         options.log_level, options.log_json, color=options.log_color, levels=dict(options.log_levels)
     )
-    with daemon.bound(options.host, options.port) as sock, daemon.held(options.data_dir):
+    with daemon.bound(options.host, options.port) as sock, datadir.held(options.data_dir):
         asyncio.run(_serve(options, served, sock))
 
 

@@ -42,7 +42,7 @@ from typing import Any, TypeVar
 import attrs
 from attrs import define, field
 
-from gatewayd import app, ids, project, settings, wire
+from gatewayd import app, datadir, ids, project, settings, wire
 from gatewayd.api import keys
 from gatewayd.channel import orders
 from gatewayd.model.event import Record
@@ -365,7 +365,7 @@ async def opened(
 
 def violations(data_dir: Path) -> list[invariants.Violation]:
     """Return what is wrong with the rows of a file on which no daemon works."""
-    connection = database.connect(data_dir / app.DATABASE)
+    connection = database.connect(data_dir / datadir.DATABASE)
     try:
         return invariants.invariants_check(connection, True)
     finally:

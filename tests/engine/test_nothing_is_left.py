@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from gatewayd import app, ids
+from gatewayd import datadir, ids
 from gatewayd.crons import registry
 from gatewayd.model.assistant import AssistantChange
 from gatewayd.model.idempotency import Idempotency
@@ -22,7 +22,7 @@ LATER_US = 3_600_000_000
 
 def filled(data_dir: Path) -> dict[str, int]:
     """Return the tables that have rows, with their number."""
-    connection = sqlite3.connect(data_dir / app.DATABASE)
+    connection = sqlite3.connect(data_dir / datadir.DATABASE)
     tables = [
         name
         for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")

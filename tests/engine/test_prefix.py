@@ -22,7 +22,7 @@ import ormsgpack
 import pytest
 from attrs import define, field, fields, frozen
 
-from gatewayd import app, ids, wire
+from gatewayd import datadir, ids, wire
 from gatewayd.model import event
 from gatewayd.model.event import Chunk, Record
 from gatewayd.model.run import Run, RunRequest
@@ -488,7 +488,7 @@ async def recorded(prepare: Prepare, folder: Path) -> Recording:
     async with inprocess.opened(accepted, PROJECT) as daemon:
         request = await prepare(daemon, thread_id)
         boot = daemon.services.storage.boot
-    connection = database.connect(accepted / app.DATABASE)
+    connection = database.connect(accepted / datadir.DATABASE)
     connection.execute("BEGIN")
     run = admission.run_create(connection, request, boot, False).run
     connection.execute("COMMIT")
@@ -510,7 +510,7 @@ def died_after(recording: Recording, n: int, data_dir: Path) -> list[Record]:
     records.
     """
     shutil.copytree(recording.accepted, data_dir)
-    connection = database.connect(data_dir / app.DATABASE)
+    connection = database.connect(data_dir / datadir.DATABASE)
     connection.execute("BEGIN")
     (started,) = runs.runs_claim_due(connection, recording.boot, time.time_ns() // 1000, 1, 0).taken
     assert started.run_id == recording.run.run_id

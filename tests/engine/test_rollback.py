@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gatewayd import app, ids
+from gatewayd import datadir, ids
 from gatewayd.model.run import Run, RunRequest
 from gatewayd.storage.sqlite import database, runs
 from tests.engine import inprocess
@@ -19,7 +19,7 @@ from tests.engine.test_prefix import KINDS, PROJECT
 
 def rows(data_dir: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Return all that the threads' states consist of."""
-    connection = sqlite3.connect(data_dir / app.DATABASE)
+    connection = sqlite3.connect(data_dir / datadir.DATABASE)
     try:
         return {
             table: sorted(connection.execute(f"SELECT * FROM {table}").fetchall(), key=repr)
@@ -31,7 +31,7 @@ def rows(data_dir: Path) -> dict[str, list[tuple[Any, ...]]]:
 
 def cancelled(data_dir: Path, run: Run) -> None:
     """Store the rollback, as if it had been the last thing before the machine died."""
-    connection = database.connect(data_dir / app.DATABASE)
+    connection = database.connect(data_dir / datadir.DATABASE)
     try:
         assert runs.run_cancel_if_active(
             connection, run.run_id, "rollback", {"error": "E", "message": "m"}, 1

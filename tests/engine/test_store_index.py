@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gatewayd import app, ids, wire
+from gatewayd import datadir, ids, wire
 from gatewayd.errors import Unanswered
 from tests.engine import inprocess
 
@@ -69,7 +69,7 @@ async def test_the_default_life_counts_for_graphs_and_requests_alike(tmp_path: P
         await put(daemon, "own", "a", ttl=5)
         await put(daemon, "for ever", "a", for_ever=True)
         await recalled(daemon, "recall", "a")
-    rows = sqlite3.connect(tmp_path / app.STORE)
+    rows = sqlite3.connect(tmp_path / datadir.STORE)
     found = dict(rows.execute("SELECT key, ttl_minutes FROM store"))
     rows.close()
     assert found == {"default": 60.0, "own": 5.0, "for ever": None, "from the graph": 60.0}

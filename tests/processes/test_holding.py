@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gatewayd import app
+from gatewayd import datadir
 from gatewayd.blobs import cut
 from gatewayd.checkpointing.rows import PIECES
 from tests.processes import conftest
@@ -88,7 +88,7 @@ async def test_under_a_key_states_are_stored_encrypted_and_without_it_nothing_is
     assert (await told.values(second))["said"] == WORDS * 300
     copied = await told.client.threads.copy(first.thread_id)
     assert await served.stop() == 0
-    stored = stored_states(served.data_dir / app.DATABASE)
+    stored = stored_states(served.data_dir / datadir.DATABASE)
     assert len(stored) > 4
     assert not any(WORDS.encode()[:8] in value or b"Thing" in value for value in stored)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gatewayd import app
+from gatewayd import datadir
 from tests.processes import conftest, daemon
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -32,12 +32,12 @@ async def test_the_servers_files_are_its_accounts_own_and_those_of_agents_follow
         assert modes(tmp_path)["witness"] == 0o644
         found = modes(served.data_dir)
         assert found.keys() >= {
-            app.DATABASE,
-            f"{app.DATABASE}-wal",
-            f"{app.DATABASE}-shm",
-            app.STORE,
-            f"{app.STORE}-wal",
-            f"{app.STORE}-shm",
+            datadir.DATABASE,
+            f"{datadir.DATABASE}-wal",
+            f"{datadir.DATABASE}-shm",
+            datadir.STORE,
+            f"{datadir.STORE}-wal",
+            f"{datadir.STORE}-shm",
             "daemon.lock",
             "workers.lock",
             "reload.json",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gatewayd import daemon, permissions
+from gatewayd import datadir, permissions
 from gatewayd.storage.sqlite import database
 from gatewayd.worker import itemfile
 
@@ -35,16 +35,16 @@ def test_the_umask_is_private_while_the_data_directory_is_held_and_the_operators
     tmp_path: Path,
 ) -> None:
     assert permissions.operators_umask() == permissions.UNCHANGED
-    with daemon.held(tmp_path / "one"):
+    with datadir.held(tmp_path / "one"):
         assert (umask(), permissions.operators_umask()) == (0o077, 0o022)
-        with daemon.held(tmp_path / "two"):
+        with datadir.held(tmp_path / "two"):
             assert (umask(), permissions.operators_umask()) == (0o077, 0o022)
         assert permissions.operators_umask() == 0o022
     assert (umask(), permissions.operators_umask()) == (0o022, permissions.UNCHANGED)
 
 
 def test_files_and_folders_are_made_for_this_account_only(tmp_path: Path) -> None:
-    with daemon.held(tmp_path / "outer" / "data"):
+    with datadir.held(tmp_path / "outer" / "data"):
         made = [tmp_path / "outer", *(tmp_path / "outer").rglob("*")]
         assert {path.name: mode(path) for path in made} == {
             "outer": 0o700,
@@ -75,7 +75,7 @@ def test_what_an_earlier_version_made_for_all_is_closed_to_others_and_nothing_el
     ]
     for path in (*ours, tmp_path / "notes.txt"):
         path.touch(mode=0o644)
-    with daemon.held(tmp_path):
+    with datadir.held(tmp_path):
         assert [mode(path) for path in ours] == [0o600] * 3
         assert mode(tmp_path / "notes.txt") == 0o644
 
@@ -87,7 +87,7 @@ def test_a_data_directory_that_others_can_enter_is_warned_of_and_left(
     data = tmp_path / "data"
     data.mkdir()
     data.chmod(rights)
-    with daemon.held(data):
+    with datadir.held(data):
         assert mode(data) == rights
     found = [record.getMessage() for record in caplog.records if "can be entered by others" in record.message]
     assert [f"mode {rights:03o}" in line and "StateDirectoryMode=0700" in line for line in found] == [
@@ -98,7 +98,7 @@ def test_a_data_directory_that_others_can_enter_is_warned_of_and_left(
 def test_git_add_stages_nothing_of_the_data_directory(tmp_path: Path) -> None:
     (tmp_path / "langgraph.json").touch()
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    with daemon.held(tmp_path / ".gatewayd"):
+    with datadir.held(tmp_path / ".gatewayd"):
         subprocess.run(["git", "add", "-A"], cwd=tmp_path, check=True)
     staged = subprocess.run(["git", "ls-files"], cwd=tmp_path, check=True, capture_output=True, text=True)
     assert staged.stdout.split() == ["langgraph.json"]
@@ -106,11 +106,11 @@ def test_git_add_stages_nothing_of_the_data_directory(tmp_path: Path) -> None:
 
 def test_a_folder_with_things_of_others_is_not_hidden_from_git(tmp_path: Path) -> None:
     (tmp_path / "langgraph.json").touch()
-    with daemon.held(tmp_path):
+    with datadir.held(tmp_path):
         assert not (tmp_path / ".gitignore").exists()
 
 
 def test_a_gitignore_of_the_operator_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_text("!kept\n")
-    with daemon.held(tmp_path):
+    with datadir.held(tmp_path):
         assert (tmp_path / ".gitignore").read_text() == "!kept\n"

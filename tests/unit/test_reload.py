@@ -18,14 +18,14 @@ import pytest
 from attrs import define, field
 
 from gatewayd import daemon as daemon_
-from gatewayd import reload, tasks
+from gatewayd import datadir, reload, tasks
 from gatewayd.errors import GatewaydError
 
 
 @contextlib.contextmanager
 def held(data_dir: Path, pid: int | None = None) -> Iterator[None]:
     """Hold a data directory as a daemon does."""
-    with (data_dir / reload.LOCK).open("a+") as lock:
+    with (data_dir / datadir.DAEMON_LOCK).open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.truncate(0)
         lock.write(f"pid {pid or os.getpid()}")
@@ -128,7 +128,7 @@ def test_nobody_is_signalled_when_no_daemon_holds_the_directory(tmp_path: Path, 
     for path in (tmp_path, tmp_path / "missing"):
         with pytest.raises(reload.NotReloaded, match="no gatewayd serves"):
             reload.request(path)
-    (tmp_path / reload.LOCK).write_text(f"pid {os.getpid()}")  # left behind
+    (tmp_path / datadir.DAEMON_LOCK).write_text(f"pid {os.getpid()}")  # left behind
     with pytest.raises(reload.NotReloaded, match="no gatewayd serves"):
         reload.request(tmp_path)
 
@@ -138,7 +138,7 @@ def test_a_daemon_that_is_not_ready_for_the_signal_does_not_get_it(tmp_path: Pat
     with held(tmp_path):
         for earlier in (None, os.getpid() + 1):
             if earlier is not None:
-                (tmp_path / reload.FILE).write_text(json.dumps({"pid": earlier, "boot": "before"}))
+                (tmp_path / datadir.RELOAD).write_text(json.dumps({"pid": earlier, "boot": "before"}))
             with pytest.raises(reload.NotReloaded, match="is still starting"):
                 reload.request(tmp_path)
 
@@ -161,7 +161,7 @@ def test_a_daemon_that_was_started_anew_with_the_same_pid_is_not_taken_for_the_o
         monkeypatch.setattr(os, "kill", lambda *_: second.open())
         with pytest.raises(reload.NotReloaded, match="has ended during the reload"):
             reload.request(tmp_path)
-        reload.forget(tmp_path)
+        datadir.forget_reloads(tmp_path)
         with pytest.raises(reload.NotReloaded, match="is still starting"):
             reload.request(tmp_path)
 
