@@ -6,15 +6,16 @@ what needs them.
 
 Where things are, from the socket inwards (each package's docstring is its design):
 
-    db                   commands beside serving: report, compact, import
-    cli, daemon, app     the command; the process: lock, socket, signals, exit codes; who gets which part
-    api                  HTTP: parse, call one thing, reply; event streams on sockets
+    cli                  the command line
+    daemon, commands     the process that serves: socket, signals, exit codes; report, compact, import
+    api, reload          HTTP: parse, call one thing, reply; asking a daemon to load the project again
+    services             the composition root: which part gets which other, and how they start and stop
     health               what is wrong with the server, for probes and operators
     crons                what is due by the clock
     runs                 the life of a run: admission, starting, cancelling, ending, what a restart does
     assistants, threads, items  what requests mean that are about neither runs nor HTTP
     webhooks             telling the end of a run to a URL
-    graphs               which worker calls know a graph of the project
+    serving              the project that is served now
     supervisor           the worker processes as the daemon sees them
     streams              the log of each thread and the cursors over it; how events look in a protocol
     storage              one operation per state change; the only place above which nobody knows SQL

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from gatewayd import graphs, ids, project
+from gatewayd import ids, project, serving
 from gatewayd.errors import Invalid, NotFound, Rejected
 from gatewayd.model.assistant import Assistant, AssistantChange
 from gatewayd.storage import store
@@ -76,7 +76,7 @@ class Assistants:
         Raises `NotFound` (graph), `Rejected` (config and context), `Conflict`.
         """
         assert wanted.graph_id is not None
-        graphs.require(self.graphs, wanted.graph_id)
+        serving.require(self.graphs, wanted.graph_id)
         config, context = coupled(wanted.config, wanted.context)
         now = self.now()
         assistant = Assistant(
@@ -97,7 +97,7 @@ class Assistants:
         """Change what is given, as a new version. Raises `Invalid`, `NotFound`, `Rejected`."""
         assistant_id = self.identifier(assistant)
         if change.graph_id is not None:
-            graphs.require(self.graphs, change.graph_id)
+            serving.require(self.graphs, change.graph_id)
         config, context = coupled(change.config, change.context)
         change = attrs.evolve(change, config=config or None, context=context)
         return await self.storage.assistant_patch(assistant_id, change, self.now())
@@ -122,13 +122,13 @@ class Assistants:
         Return up to `limit` + 1 assistants (one more tells that there are more). Raises `NotFound` (graph).
         """
         if search.graph_id is not None:
-            graphs.require(self.graphs, search.graph_id)
+            serving.require(self.graphs, search.graph_id)
         return await self.storage.assistants_search(search)
 
     async def count(self, search: store.AssistantSearch) -> int:
         """Return how many assistants a search would find without its limits. Raises `NotFound` (graph)."""
         if search.graph_id is not None:
-            graphs.require(self.graphs, search.graph_id)
+            serving.require(self.graphs, search.graph_id)
         return await self.storage.assistants_count(search)
 
     # their graphs

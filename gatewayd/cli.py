@@ -109,7 +109,7 @@ def _db(given: argparse.Namespace) -> int:
     flags = {"config": given.config, "data_dir": given.data_dir}
     logs.configure("WARNING", as_json=False)
     if given.action == "import":
-        from gatewayd.db import importing
+        from gatewayd.commands import importing
 
         loaded, served = settings.load(flags, os.environ)
         done = importing.run(loaded, served, Path(given.file), given.graph)
@@ -117,11 +117,11 @@ def _db(given: argparse.Namespace) -> int:
         return 1 if done.failed else 0
     loaded = _settings_anyhow(given)
     if given.action == "report":
-        from gatewayd.db import report
+        from gatewayd.commands import report
 
         print(report.report(loaded, as_json=given.json))
     else:
-        from gatewayd.db import compacting
+        from gatewayd.commands import compacting
 
         print(compacting.compacted(loaded))
     return 0

@@ -9,9 +9,9 @@ Stop (SIGTERM, SIGINT): no new runs; all runs are handed back to storage; connec
 their last chunk, so that clients know that they were cut; the workers end, the writer is flushed, the lock is
 released.
 
-Reload (SIGHUP): langgraph.json is read again, the project is loaded by new workers, see `reload` and
-`app.reload`. When the terminal that it was started from hangs up, which is told by the same signal, it stops
-(not so under nohup).
+Reload (SIGHUP): langgraph.json is read again and new workers load the project, see `reload` and
+`services.reload_project`. The same signal says that the terminal that the daemon was started from hangs up;
+then it stops (not so under nohup).
 
 Exit codes: 0 stopped in order; 1 can't start (port or data directory in use, or the database can't be used
 now); 65 the database is damaged; 78 the configuration or the project can't be used (after these two the
@@ -29,14 +29,14 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import gatewayd
-from gatewayd import app as composition
-from gatewayd import datadir, descriptors, malloc, project, reload, sample, settings, tasks
-from gatewayd.api import addresses, keys, listening, server
+from gatewayd import api, datadir, descriptors, malloc, project, reload, sample, settings, tasks
+from gatewayd.api import addresses, listening, reply, server
 from gatewayd.errors import BadConfiguration, GatewaydError
-from gatewayd.storage.sqlite import writing
+from gatewayd.services import Services, open_services, reload_project
 
 log = logging.getLogger(__name__)
 
@@ -96,13 +96,13 @@ async def _serve(
     return 0
 
 
-async def _reload(services: keys.Services, read: Read) -> str:
+async def _reload(services: Services, read: Read) -> str:
     """Load the project anew and return what is served now. Raises `BadConfiguration` or `Unavailable`."""
     try:
         options, served = read()
         for name in settings.changed(services.settings, options):
             log.warning("%s has changed; that takes effect at the next start", name)
-        await composition.reload(services, served)
+        await reload_project(services, served)
     except GatewaydError as error:
         services.serving.trouble = error.detail
         raise
@@ -146,7 +146,7 @@ def _tell(text: str) -> None:
         print(text, flush=True)  # noqa: T201  the command talks to its user
 
 
-async def _first_load(services: keys.Services, stop: asyncio.Event) -> str | None:
+async def _first_load(services: Services, stop: asyncio.Event) -> str | None:
     """Wait until the project is loaded; return why it can't be."""
     waiting = tasks.Group("first load")
     failure = services.workers.failure
@@ -164,14 +164,11 @@ async def running(
     served: project.Project,
     sock: socket.socket,
     url: str,
-    writer: writing.WriterFactory = writing.Writer,
-) -> AsyncIterator[keys.Services]:
-    """
-    Accept requests on `sock` as long as the context lasts. `writer` is for tests that crash at chosen points.
-    """
-    async with composition.open_services(options, served, url, writer) as services:
+) -> AsyncIterator[Services]:
+    """Accept requests on `sock` as long as the context lasts."""
+    async with open_services(options, served, url, partial(reply.run, api_url=url)) as services:
         runner = server.Runner(
-            composition.build_app(services), handler_cancellation=True, access_log=None, shutdown_timeout=1.0
+            api.build_app(services), handler_cancellation=True, access_log=None, shutdown_timeout=1.0
         )
         await runner.setup()
         listener = _listener(options)

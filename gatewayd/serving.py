@@ -1,4 +1,4 @@
-"""What is served now: the one place that says which project that is. A reload replaces it as a whole."""
+"""The project that is served now, which a reload replaces as a whole; and its graphs, by id."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 
 from gatewayd import project as project_
 from gatewayd import settings
+from gatewayd.errors import NotFound
 
 
 class Serving(Mapping[str, project_.GraphSpec]):
     """
     The served project; as a mapping, its graphs by id.
 
-    Whoever needs the graphs holds this and not a copy, so that all of them see a reload in the same moment.
+    What needs the graphs holds this object and not a copy of it, so that all see a reload at the same moment.
     """
 
     def __init__(self, options: settings.Settings, served: project_.Project) -> None:
@@ -38,3 +39,9 @@ class Serving(Mapping[str, project_.GraphSpec]):
 
     def __len__(self) -> int:
         return len(self.project.graphs)
+
+
+def require(graphs: Mapping[str, project_.GraphSpec], graph_id: str) -> None:
+    """Raise `NotFound` unless the project has this graph."""
+    if graph_id not in graphs:
+        raise NotFound(f"Graph '{graph_id}' not found. Expected one of: {sorted(graphs)}")

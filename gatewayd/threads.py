@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
-from gatewayd import graphs, ids, project, wire
+from gatewayd import ids, project, serving, wire
 from gatewayd.errors import NotFound, Rejected
 from gatewayd.model import selection
 from gatewayd.model.idempotency import Idempotency
@@ -74,7 +74,7 @@ class Threads:
         graph_id = metadata.get("graph_id")
         if graph_id is None:
             raise Rejected(NO_GRAPH)
-        graphs.require(self.graphs, str(graph_id))
+        serving.require(self.graphs, str(graph_id))
         params = {"thread_id": thread_id, "graph_id": str(graph_id), "supersteps": list(supersteps)}
         answer = await self.workers.call("supersteps", params)
         return FirstState(changes=answer["operations"], projection=RunOutcome.of_state(answer["projection"]))
@@ -180,5 +180,5 @@ class Threads:
         graph_id = thread.metadata.get("graph_id")
         if graph_id is None:
             return None, settings
-        graphs.require(self.graphs, str(graph_id))
+        serving.require(self.graphs, str(graph_id))
         return str(graph_id), settings

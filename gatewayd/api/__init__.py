@@ -17,9 +17,9 @@ Rules
 The way of a run: `runs.create_run` (or `stream_run`, `wait_run`) → `bodies.RunCreate` → `admission.admit` →
 `runs.manager` … `streams.hub` → `sse.follow` → the socket.
 
-Wiring: `setup(app)` adds routes, middleware and the clean-up of this package to an application that was made
-with ``client_max_size``; `keys.SERVICES` must have been set before. The runner must be made with
-``handler_cancellation=True``: that is how a stream learns at once that its client has left.
+Wiring: `build_app` makes the application; its routes and middleware find the services under `keys.SERVICES`.
+The runner must be made with ``handler_cancellation=True``: that is how a stream learns at once that its
+client has left.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from aiohttp import web
 from gatewayd.api import (
     assistants,
     commands,
-    connections,
     counting,
     crons,
     events,
     items,
+    keys,
+    lifetime,
     meta,
     metrics,
     middleware,
     openapi,
-    parsers,
     runs,
     runs_stateless,
     state,
@@ -46,6 +46,15 @@ from gatewayd.api import (
     threads,
     webhooks,
 )
+from gatewayd.services import Services
+
+
+def build_app(services: Services) -> web.Application:
+    """Return the HTTP application over running services."""
+    app = web.Application(client_max_size=services.settings.max_body_bytes)
+    app[keys.SERVICES] = services
+    setup(app)
+    return app
 
 
 def setup(app: web.Application) -> None:
@@ -55,8 +64,8 @@ def setup(app: web.Application) -> None:
     app[middleware.TOLD] = set()
     app.middlewares.append(middleware.requests)
     app.on_response_prepare.append(middleware.headers)
-    app.cleanup_ctx.append(connections.lifetime)
-    app.cleanup_ctx.append(parsers.lifetime)
+    app.cleanup_ctx.append(lifetime.connections)
+    app.cleanup_ctx.append(lifetime.parsers)
     for module in (
         crons,  # /runs/crons before /runs/{run_id}
         runs,

@@ -22,6 +22,7 @@ from gatewayd.api import bodies, connections, keys, middleware, parse
 from gatewayd.errors import GatewaydError, Invalid, NotFound, Rejected
 from gatewayd.model.run import RunRequest
 from gatewayd.runs import manager
+from gatewayd.services import Services
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +181,7 @@ def _cancel_created(request: web.Request, creation: asyncio.Task[manager.Admissi
         _left(request, run.thread_id, run.run_id)
 
 
-async def _cancel(services: keys.Services, thread_id: str, run_id: str) -> None:
+async def _cancel(services: Services, thread_id: str, run_id: str) -> None:
     fields = logs.fields(thread_id=thread_id, run_id=run_id)
     try:
         await services.runs.cancel(thread_id, run_id, "interrupt", why=LEFT)

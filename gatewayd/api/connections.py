@@ -13,14 +13,12 @@ it in the socket's buffer, and not all of it twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Protocol
 
 from aiohttp import web
 from attrs import define, field
-
-from gatewayd import tasks
 
 SLICE = 32 * 1024
 """Bytes that are written at once."""
@@ -188,21 +186,3 @@ def unsent(request: web.Request) -> int:
     if transport is None:
         raise ClientGone
     return int(transport.get_write_buffer_size())
-
-
-async def lifetime(app: web.Application) -> AsyncIterator[None]:
-    """Watch for the server's stop while the application lives, then end what requests have left running."""
-    from gatewayd.api import keys  # it imports this module
-
-    group = app[keys.TASKS] = tasks.Group("api")
-    opened = app[keys.CONNECTIONS] = Connections()
-
-    async def cutter() -> None:
-        await app[keys.SERVICES].shutdown.wait()
-        opened.abort_all()
-
-    watcher = group.spawn(cutter(), "cut connections at the stop")
-    yield
-    opened.abort_all()
-    watcher.cancel()
-    await group.join()

@@ -30,6 +30,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from gatewayd.api import clients, connections, faults, keys, parse, replay, sse, websocket
+from gatewayd.services import Services
 from gatewayd.streams import holds, hub, subscriptions, v2
 
 routes = web.RouteTableDef()
@@ -59,7 +60,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
 
 
 async def _copy(
-    services: keys.Services,
+    services: Services,
     start: replay.Beginning,
     reader: holds.Reader,
     wanted: v2.EventFilter,

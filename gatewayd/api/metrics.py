@@ -17,6 +17,7 @@ from attrs import frozen
 import gatewayd
 from gatewayd.api import counting, incoming, keys, listening, reply
 from gatewayd.model import transitions
+from gatewayd.services import Services
 from gatewayd.storage import pages, store
 from gatewayd.supervisor import memory, worker
 
@@ -33,7 +34,7 @@ class Moment:
 
     counts: counting.Counts
     queue: store.Queue
-    services: keys.Services
+    services: Services
     listener: listening.Listener | None = None
 
     @property
@@ -164,14 +165,14 @@ def own_numbers(moment: Moment) -> Iterator[tuple[str, str, float, str]]:
         yield f"{name}_wal_bytes", "gauge", pages.bytes_of(wal), f"Size of the write-ahead log of {what}"
 
 
-def _workers(services: keys.Services) -> Iterator[tuple[str, float, int, int]]:
+def _workers(services: Services) -> Iterator[tuple[str, float, int, int]]:
     """Yield name, seconds of lag, bytes of memory and runs of each worker process."""
     now = time.monotonic()
     for each in services.workers.processes:
         yield _name(each), each.lag(now), memory.resident(each.pid) or 0, len(each.runs)
 
 
-def _blocked(services: keys.Services) -> Iterator[tuple[str, str, float]]:
+def _blocked(services: Services) -> Iterator[tuple[str, str, float]]:
     """Yield name, place (file:line) and seconds of each worker whose event loop does not turn."""
     now = time.monotonic()
     for each in services.workers.processes:

@@ -19,7 +19,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -179,20 +179,3 @@ class Parsers:
 
 
 PARSERS: Final = web.AppKey("parsers", Parsers)
-
-
-async def lifetime(app: web.Application) -> AsyncIterator[None]:
-    """Have parsers while the application lives."""
-    from gatewayd.api import keys  # it imports this module's package
-
-    options = app[keys.SERVICES].settings
-    app[PARSERS] = Parsers(
-        Limits(
-            part_values=options.max_metadata_values,
-            metadata_bytes=options.max_metadata_bytes,
-            ids=options.max_ids,
-            batch=options.max_batch,
-        )
-    )
-    yield
-    await app[PARSERS].stop()

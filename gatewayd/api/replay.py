@@ -8,8 +8,8 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from gatewayd import wire
-from gatewayd.api import keys
 from gatewayd.model import state as transitions
+from gatewayd.services import Services
 from gatewayd.streams import earlier, holds, subscriptions, trimming, v2
 from gatewayd.streams.convert import to_v2
 
@@ -30,7 +30,7 @@ class Beginning:
     """It begins with runs of which the client may be told too early that they are over."""
 
 
-async def begin(services: keys.Services, reader: holds.Reader, since: int | None) -> Beginning:
+async def begin(services: Services, reader: holds.Reader, since: int | None) -> Beginning:
     """Return where a reader begins that knows everything up to `since`; None: nothing."""
     storage, thread_id = services.storage, reader.thread_id
     if since is None:
@@ -42,7 +42,7 @@ async def begin(services: keys.Services, reader: holds.Reader, since: int | None
     return Beginning(gone_to, await state(services, thread_id, gone_to))
 
 
-async def _from_the_beginning(services: keys.Services, reader: holds.Reader) -> Beginning:
+async def _from_the_beginning(services: Services, reader: holds.Reader) -> Beginning:
     storage, thread_id, now = services.storage, reader.thread_id, services.runs.now()
     newest, through = None, 0
     if reader.front_end:
@@ -58,14 +58,14 @@ async def _from_the_beginning(services: keys.Services, reader: holds.Reader) -> 
     )
 
 
-async def awaited(services: keys.Services, reader: holds.Reader, start: Beginning) -> Beginning:
+async def awaited(services: Services, reader: holds.Reader, start: Beginning) -> Beginning:
     """Return where a reader begins once its client has had a moment to start a run."""
     if start.replays_ends and await reader.starts():
         return await _from_the_beginning(services, reader)
     return start
 
 
-async def state(services: keys.Services, thread_id: str, gone_to: int) -> v2.View:
+async def state(services: Services, thread_id: str, gone_to: int) -> v2.View:
     """Return the event that stands for what is not kept up to a number: the thread's values."""
     _, time_ms = await services.storage.events_last(thread_id)
     values = (await services.storage.thread_get(thread_id)).values

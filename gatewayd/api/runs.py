@@ -10,6 +10,7 @@ from gatewayd.api import admission, bodies, keys, parse, reply, sse, waiting
 from gatewayd.errors import Invalid, NotFound
 from gatewayd.model.run import CancelAction, CancelReason, Run
 from gatewayd.runs import cancels, manager
+from gatewayd.services import Services
 from gatewayd.storage import store
 
 routes = web.RouteTableDef()
@@ -203,7 +204,7 @@ async def cancel_runs(request: web.Request) -> web.Response:
 
 
 async def _cancel_all(
-    services: keys.Services, body: bodies.CancelRuns, action: CancelAction, reason: CancelReason | None
+    services: Services, body: bodies.CancelRuns, action: CancelAction, reason: CancelReason | None
 ) -> int:
     """Cancel what the body names and return how many runs that were."""
     if body.thread_id is not None:

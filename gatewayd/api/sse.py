@@ -19,6 +19,7 @@ from attrs import frozen
 from gatewayd.api import admission, connections, keys
 from gatewayd.model.event import Chunk
 from gatewayd.model.run import Run
+from gatewayd.services import Services
 from gatewayd.streams import hub, v1
 
 NOT_FOUND: Final = v1.frame("error", b'{"error":"HTTPException","message":"404: Run not found"}')
@@ -125,7 +126,7 @@ async def _copy(
 
 
 async def _over(
-    services: keys.Services, view: View, cursor: hub.Cursor, out: connections.StreamingResponse
+    services: Services, view: View, cursor: hub.Cursor, out: connections.StreamingResponse
 ) -> bytes | None:
     """Return the last bytes of a stream that has nothing more to come, None while something may come."""
     end = await services.storage.run_log_end(view.thread_id, view.run_id)
@@ -140,7 +141,7 @@ async def _over(
 
 
 async def _over_gap(
-    services: keys.Services, view: View, cursor: hub.Cursor, out: connections.StreamingResponse
+    services: Services, view: View, cursor: hub.Cursor, out: connections.StreamingResponse
 ) -> None:
     """
     Tell the reader of an ended run of events that are not kept any more, and move the cursor behind them.

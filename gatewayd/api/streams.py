@@ -13,6 +13,7 @@ from gatewayd.errors import Invalid
 from gatewayd.model import event
 from gatewayd.model.event import Chunk
 from gatewayd.model.run import Run
+from gatewayd.services import Services
 from gatewayd.streams import v1
 
 routes = web.RouteTableDef()
@@ -67,7 +68,7 @@ async def _after_in_run(request: web.Request, run: Run) -> int | None:
     return None if after is None else max(after, run.log_from)
 
 
-def _outlived(services: keys.Services, run: Run) -> bool:
+def _outlived(services: Services, run: Run) -> bool:
     """
     Whether the run was created before this start of the server and has not ended before it.
 
@@ -106,7 +107,7 @@ async def join_thread_stream(request: web.Request) -> web.StreamResponse:
     return await sse.tail(request, thread_id, after, partial(_thread_frames, modes))
 
 
-async def _window(services: keys.Services, thread_id: str) -> int | None:
+async def _window(services: Services, thread_id: str) -> int | None:
     """
     Return the number behind which a thread's latest runs begin, for who wants to read from the beginning.
     """

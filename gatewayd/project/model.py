@@ -111,6 +111,11 @@ class Project:
     notes: tuple[str, ...] = ()
     """Lines of the same kind that don't deserve a warning."""
 
+    @property
+    def descriptions(self) -> dict[str, str | None]:
+        """What the graphs are about, by id."""
+        return {graph_id: spec.description for graph_id, spec in self.graphs.items()}
+
     def search_path(self) -> list[str]:
         """
         Return the folders to append to `sys.path`: the project's, then those of the dependencies that exist.

@@ -43,7 +43,7 @@ from typing import Any, Literal
 
 from attrs import define, field
 
-from gatewayd import graphs, ids, project
+from gatewayd import ids, project, serving
 from gatewayd.errors import Conflict, NotFound, Rejected, Unavailable
 from gatewayd.model import event
 from gatewayd.model.event import Chunk
@@ -96,7 +96,7 @@ class Operations:
             graph_id = thread.metadata.get("graph_id")
             if graph_id is None:
                 raise Rejected(NO_GRAPH.format(thread_id))
-            graphs.require(self.graphs, str(graph_id))
+            serving.require(self.graphs, str(graph_id))
             settings = thread.config.get("configurable") or {}
             params = {"thread_id": thread_id, "graph_id": str(graph_id), "settings": settings, **asked}
             answer = await self.runs.workers.call("update", params)

@@ -87,21 +87,20 @@ class Storage(
         now: int,
         pid: int,
         version: str,
-        writer: writing.WriterFactory = writing.Writer,
         quota: quota_.Quota | None = None,
     ) -> Storage:
         """
         Open the file, bring it to the newest version and record the start. Raises `BadConfiguration`,
         `InsufficientStorage`.
 
-        `writer` makes the writer; `quota` are the limits (default: none).
+        `quota` are the limits (default: none).
         """
-        writing_ = writer(database.opened(path))
+        writer = writing.Writer(database.opened(path))
         storage = cls(
             path=path,
-            writer=writing_,
-            readers=database.Readers(writing_.damage),
-            scanner=snapshots_.SnapshotReader(writing_.damage),
+            writer=writer,
+            readers=database.Readers(writer.damage),
+            scanner=snapshots_.SnapshotReader(writer.damage),
             boot=0,
             opened_at=now,
             quota=quota or quota_.Quota(path.parent),

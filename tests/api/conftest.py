@@ -21,6 +21,7 @@ from gatewayd.api import addresses, incoming, keys, listening
 from gatewayd.model import event
 from gatewayd.model.webhook import WebhookRules
 from gatewayd.runs import claims, manager, waiters
+from gatewayd.services import Services
 from gatewayd.storage import store
 from gatewayd.streams import hub, log
 from gatewayd.webhooks import policy, sender
@@ -199,7 +200,7 @@ class Server:
     """A server under test."""
 
     client: TestClient[web.Request, web.Application]
-    services: keys.Services
+    services: Services
     workers: PlayedSupervisor
     listener: listening.Listener
     """Its watch looks when the test says so (`check`)."""
@@ -273,7 +274,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[Any]:
                 max_retries=3,
                 cancel_deadline_s=chosen.cancel_deadline_s,
             )
-            app[keys.SERVICES] = keys.Services(
+            app[keys.SERVICES] = Services(
                 settings=chosen,
                 serving=serving.Serving(chosen, served),
                 storage=storage,
@@ -285,7 +286,6 @@ async def serve(tmp_path: Path) -> AsyncIterator[Any]:
                     policy=policy.Policy(rules=WebhookRules(loopback=True)),
                     show=lambda run: {"run_id": run.run_id},
                 ),
-                shutdown=asyncio.Event(),
             )
             group = tasks.Group("test")
             claimer = group.spawn(claims.claimer(runs), "claimer")

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import http_exceptions, web
 
-from gatewayd import app as composition
+from gatewayd import api
 from gatewayd.api import server as serving
 
 NO_HTTP = {
@@ -34,9 +34,7 @@ NO_HTTP = {
 
 @asynccontextmanager
 async def listening(server) -> AsyncIterator[int]:
-    runner = serving.Runner(
-        composition.build_app(server.services), handler_cancellation=True, access_log=None
-    )
+    runner = serving.Runner(api.build_app(server.services), handler_cancellation=True, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:

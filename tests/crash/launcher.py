@@ -4,18 +4,20 @@
 operation of this name is about to be committed ("before": its statements have been executed, the transaction
 is open) or right after the commit ("after": nobody has been told yet). ``run_checkpoint_apply/merge`` counts
 only those whose first argument begins with that word. The product knows nothing of it: the point is in the
-writer that this program gives to it. ``CRASH_WHEN`` may name a FIFO: at the point, the writer waits until
-somebody has opened it.
+writer that this program puts in the place of the product's. ``CRASH_WHEN`` may name a FIFO: at the point, the
+writer waits until another process has opened it.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from gatewayd import daemon, datadir, logs, project, settings
 from gatewayd.storage.sqlite import writing
@@ -52,7 +54,9 @@ def _die() -> None:
 
 async def _serve(options: settings.Settings, served: project.Project, sock: Any) -> None:
     url = daemon.url_of(sock)
-    async with daemon.running(options, served, sock, url, CrashingWriter) as services:
+    async with contextlib.AsyncExitStack() as stack:
+        with mock.patch.object(writing, "Writer", CrashingWriter):
+            services = await stack.enter_async_context(daemon.running(options, served, sock, url))
         await services.workers.service_loaded.wait()
         point = os.environ["CRASH_AT"]
         print(f"gatewayd is serving at {url}, to crash at {point}", flush=True)  # noqa: T201 - who has started it waits for this line

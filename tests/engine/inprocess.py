@@ -1,9 +1,9 @@
 """The whole engine inside the test process: real SQLite, real channel, real graphs, but no worker processes.
 
-`opened` yields a `Daemon`: the services of `gatewayd.app` with workers that live here. Each worker is the
-product's `worker.core.Core` on two socketpairs, in a thread with an event loop of its own (one that shared
-the daemon's would stop it whenever a graph blocks, and could never wait for a commit). It starts in
-milliseconds; the project's modules are imported once for all of them.
+`opened` yields a `Daemon`: what `services.open_services` makes, with workers that live here. Each worker is
+the product's `worker.core.Core` on two socketpairs, in a thread with an event loop of its own (on the
+daemon's loop it would stop the daemon whenever a graph blocks, and could never wait for a commit). It starts
+in milliseconds; the project's modules are imported once for all of them.
 
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         ended = await daemon.finish(inprocess.request("walk", thread_id=ids.new_id(), input={"steps": 3}))
@@ -32,28 +32,34 @@ import asyncio
 import contextlib
 import signal
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest import mock
 
 import attrs
 from attrs import define, field
 
-from gatewayd import app, datadir, ids, project, settings, wire
-from gatewayd.api import keys
+from gatewayd import datadir, ids, project, settings, wire
+from gatewayd.api import reply
 from gatewayd.channel import orders
 from gatewayd.model.event import Record
 from gatewayd.model.run import RunRequest
 from gatewayd.runs import manager, waiters
+from gatewayd.services import Services, open_services
 from gatewayd.storage.sqlite import blobs, database, events, invariants, runs, writing
-from gatewayd.supervisor import process
+from gatewayd.supervisor import process, supervisor
 from gatewayd.worker import core, link
 from gatewayd.worker import loop as worker_loop
 
 T = TypeVar("T")
+
+URL = "http://127.0.0.1:2024"
 
 OF_RUNS: frozenset[Callable[..., Any]] = frozenset(
     {
@@ -275,7 +281,7 @@ class CrashingWriter(writing.Writer):
 class Daemon:
     """Running services, and what tests do with them."""
 
-    services: keys.Services
+    services: Services
     workers: Workers
     abandoned: bool = False
 
@@ -330,7 +336,7 @@ async def opened(
     data_dir: Path,
     config: Path,
     *,
-    writer: writing.WriterFactory = writing.Writer,
+    writer: Callable[[sqlite3.Connection], writing.Writer] = writing.Writer,
     workers: Workers | None = None,
     run_workers: int = 1,
     **overrides: Any,
@@ -345,9 +351,16 @@ async def opened(
     options, served = _configured(data_dir, config, {"workers": run_workers, **overrides})
     workers = workers or Workers()
     try:
-        async with app.open_services(
-            options, served, "http://127.0.0.1:2024", writer=writer, begin=workers.begin
-        ) as services:
+        async with contextlib.AsyncExitStack() as stack:
+            with (  # in the place of the product's own while the services are made
+                mock.patch.object(writing, "Writer", writer),
+                mock.patch.object(
+                    supervisor, "Supervisor", partial(supervisor.Supervisor, begin=workers.begin)
+                ),
+            ):
+                services = await stack.enter_async_context(
+                    open_services(options, served, URL, partial(reply.run, api_url=URL))
+                )
             daemon = Daemon(services, workers)
             try:
                 await _loaded(services)
@@ -380,7 +393,7 @@ def _configured(
     return attrs.evolve(loaded, **overrides), served
 
 
-async def _loaded(services: keys.Services) -> None:
+async def _loaded(services: Services) -> None:
     loading = asyncio.ensure_future(services.workers.service_loaded.wait())
     await asyncio.wait([loading, services.workers.failure], return_when=asyncio.FIRST_COMPLETED)
     loading.cancel()

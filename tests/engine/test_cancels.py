@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gatewayd import app, ids, wire
+from gatewayd import api, ids, wire
 from gatewayd.api import server
 from gatewayd.worker import core
 from tests.engine import inprocess
@@ -132,7 +132,7 @@ async def test_a_cancelled_run_ends_as_that_whatever_its_graph_makes_of_the_canc
 @asynccontextmanager
 async def serving(daemon: inprocess.Daemon) -> AsyncIterator[aiohttp.ClientSession]:
     """Yield a client of the daemon; the server notices when it leaves."""
-    runner = server.Runner(app.build_app(daemon.services), handler_cancellation=True, access_log=None)
+    runner = server.Runner(api.build_app(daemon.services), handler_cancellation=True, access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

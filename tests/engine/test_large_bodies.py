@@ -22,8 +22,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gatewayd import app as composition
-from gatewayd import ids, parsing, wire
+from gatewayd import api, ids, parsing, wire
 from gatewayd.api import parsers, server
 from gatewayd.checkpointing import sql
 from gatewayd.errors import Invalid, Unavailable
@@ -40,7 +39,7 @@ LIMITS = Limits(part_values=10_000, metadata_bytes=65_536, ids=1000, batch=1000)
 async def serving(tmp_path: Path) -> AsyncIterator[tuple[inprocess.Daemon, web.Application, int]]:
     """Yield a daemon, its application and its port."""
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
-        application = composition.build_app(daemon.services)
+        application = api.build_app(daemon.services)
         runner = server.Runner(application, handler_cancellation=True, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import ClientConnectionError, ClientPayloadError, ClientResponse, WSMsgType
 from aiohttp.test_utils import TestClient, TestServer
 
-from gatewayd import app, ids, wire
+from gatewayd import api, ids, wire
 from gatewayd.storage import store
 from gatewayd.streams import hub, v2
 from tests.engine import inprocess
@@ -79,7 +79,7 @@ def is_end(event: dict[str, Any], run_id: str) -> bool:
 
 @asynccontextmanager
 async def serving(daemon: inprocess.Daemon) -> AsyncIterator[TestClient[Any, Any]]:
-    async with TestClient(TestServer(app.build_app(daemon.services))) as http:
+    async with TestClient(TestServer(api.build_app(daemon.services))) as http:
         yield http
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import pytest
 
-from gatewayd import app, ids, project
+from gatewayd import ids, project, services
 from gatewayd.errors import NotFound, Unavailable
 from tests.engine import inprocess
 
@@ -155,7 +155,7 @@ async def test_a_reload_serves_new_graphs_and_hands_running_ones_over(tmp_path: 
         played = daemon.workers.named("run-1")
         with pytest.raises(NotFound):
             await daemon.create(walk("early", graph="fresh"))
-        await app.reload(daemon.services, changed(daemon, walk="walk", fresh="walk"))
+        await services.reload_project(daemon.services, changed(daemon, walk="walk", fresh="walk"))
         assert (await daemon.finish(walk("b", graph="fresh"))).status == "success"
         assert (await daemon.services.assistants.get("fresh")).graph_id == "fresh"
         assert walks.workers("b") == [f"worker {daemon.workers.named('run-1').name}"]
@@ -174,7 +174,7 @@ async def test_a_reload_that_fails_changes_nothing(tmp_path: Path) -> None:
         await walks.reached("a", 1)
         before = list(daemon.workers.started)
         with pytest.raises(Unavailable, match="no attribute 'missing'"):
-            await app.reload(daemon.services, changed(daemon, walk="walk", fresh="missing"))
+            await services.reload_project(daemon.services, changed(daemon, walk="walk", fresh="missing"))
         walks.let_go("a")
         assert (await running.ended).status == "success"
         assert (await daemon.finish(walk("b"))).status == "success"

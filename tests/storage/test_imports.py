@@ -14,7 +14,7 @@ import pytest
 from langgraph.checkpoint.base.id import uuid6
 
 from gatewayd.checkpointing import commands, convert
-from gatewayd.db import importing
+from gatewayd.commands import importing
 from gatewayd.errors import NotFound, Rejected
 from gatewayd.model.run import RunOutcome
 from gatewayd.storage.sqlite import imports, langgraph_file, retention, threads

@@ -437,10 +437,6 @@ class Writer:
             call()
 
 
-WriterFactory = Callable[[sqlite3.Connection], Writer]
-"""Makes the writer of an open connection."""
-
-
 def _renew(batch: Iterable[Operation]) -> None:
     """Forget how a transaction has ended that is tried in another way."""
     for operation in batch:

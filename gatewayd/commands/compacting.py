@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gatewayd import datadir, settings
+from gatewayd.storage import offline
 from gatewayd.storage.quota import size
-from gatewayd.storage.sqlite import compact
 
 
 def compacted(options: settings.Settings) -> str:
@@ -13,6 +13,6 @@ def compacted(options: settings.Settings) -> str:
     `InsufficientStorage`.
     """
     with datadir.held(options.data_dir):
-        done = compact.compact(options.data_dir / datadir.DATABASE)
-    told = f"{size(done.before)} before, {size(done.after)} now"
-    return f"{told}; free pages are given back from now on" if done.converted else told
+        done = offline.compact(options.data_dir / datadir.DATABASE)
+    sizes = f"{size(done.before)} before, {size(done.after)} now"
+    return f"{sizes}; free pages are given back from now on" if done.converted else sizes

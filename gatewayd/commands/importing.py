@@ -1,4 +1,4 @@
-"""``gatewayd db import``: the threads of a stock SQLite saver, with their history, values and interrupts.
+"""``gatewayd db import``: the threads of langgraph's SQLite saver, with their history, values, interrupts.
 
 A thread that is there already is passed over by name, so a second import changes nothing and one that was cut
 short is continued by repeating it. Threads whose ids are no UUIDs, which the API could not address, get one
@@ -9,7 +9,6 @@ that is derived from theirs, always the same; the old one stands in the thread's
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 import uuid
 from collections.abc import Iterator
@@ -19,13 +18,11 @@ from typing import Any
 import attrs
 from attrs import define, field
 
-import gatewayd
-from gatewayd import app, datadir, ids, project, settings, tasks
+from gatewayd import datadir, ids, project, services, settings, tasks
 from gatewayd.errors import BadConfiguration, GatewaydError, RequestError
 from gatewayd.model.run import RunOutcome
-from gatewayd.storage import quota, store
-from gatewayd.storage.sqlite import langgraph_file
-from gatewayd.supervisor import supervisor, worker
+from gatewayd.storage import offline, store
+from gatewayd.supervisor import plan, supervisor, worker
 
 NAMESPACE = uuid.UUID("6d9c3c0e-5f0b-5c7c-9d1d-0f6a7b8d2e41")
 """For ids that are derived from others."""
@@ -38,21 +35,21 @@ class Imported:
 
     threads: int = 0
     checkpoints: int = 0
-    there: list[str] = field(factory=list)
-    """Those that were there already."""
+    present: list[str] = field(factory=list)
+    """Threads that were there already."""
     failed: dict[str, str] = field(factory=dict)
-    """Those that could not be imported, and why."""
+    """Threads that could not be imported, and why."""
 
     def lines(self) -> Iterator[str]:
         yield f"imported {self.threads} threads with {self.checkpoints} checkpoints"
-        for thread_id in self.there:
+        for thread_id in self.present:
             yield f"passed over {thread_id}: there is a thread of this id"
         for thread_id, why in self.failed.items():
             yield f"failed {thread_id}: {why}"
 
 
 class _NoRuns:
-    """The supervisor's listener: there are no runs."""
+    """The supervisor's listener where there are no runs."""
 
     def worker_frame(self, source: worker.Worker, frame: list[Any], size: int) -> None:
         """A service worker sends none."""
@@ -76,7 +73,7 @@ def run(options: settings.Settings, served: project.Project, file: Path, graph_i
     if graph_id not in served.graphs:
         known = ", ".join(served.graphs)
         raise BadConfiguration(f"--graph {graph_id}: {served.path} has no such graph; it has {known}")
-    source = langgraph_file.LanggraphFile.open(file)
+    source = offline.LanggraphFile.open(file)
     try:
         with datadir.held(options.data_dir):
             return asyncio.run(_run(options, served, source, graph_id))
@@ -85,21 +82,13 @@ def run(options: settings.Settings, served: project.Project, file: Path, graph_i
 
 
 async def _run(
-    options: settings.Settings, served: project.Project, source: langgraph_file.LanggraphFile, graph_id: str
+    options: settings.Settings, served: project.Project, source: offline.LanggraphFile, graph_id: str
 ) -> Imported:
-    storage = await store.Storage.open(
-        options.data_dir / datadir.DATABASE,
-        _now(),
-        os.getpid(),
-        gatewayd.__version__,
-        quota=quota.Quota(
-            options.data_dir, options.max_db_size, options.min_free_disk, options.data_dir / datadir.STORE
-        ),
-    )
+    storage = await services.open_storage(options)
     try:
-        await storage.system_assistants_sync(app.descriptions(served), _now())
-        plan = app.plan_of(options, served, f"http://{options.host}:{options.port}")
-        workers = supervisor.Supervisor(attrs.evolve(plan, workers=0))
+        await storage.system_assistants_sync(served.descriptions, _now())
+        how = plan.plan_of(options, served, f"http://{options.host}:{options.port}")
+        workers = supervisor.Supervisor(attrs.evolve(how, workers=0))
         workers.listener = _NoRuns()
         await workers.start()
         try:
@@ -108,7 +97,7 @@ async def _run(
         finally:
             await workers.stop()
     finally:
-        await storage.close(_now())
+        await services.close_storage(storage)
 
 
 async def _loaded(workers: supervisor.Supervisor) -> None:
@@ -124,7 +113,7 @@ async def _loaded(workers: supervisor.Supervisor) -> None:
 async def _import(
     storage: store.Storage,
     workers: supervisor.Supervisor,
-    source: langgraph_file.LanggraphFile,
+    source: offline.LanggraphFile,
     graph_id: str,
 ) -> Imported:
     done = Imported()
@@ -135,11 +124,11 @@ async def _import(
         if target != thread_id:
             metadata["imported_thread_id"] = thread_id
         if not await storage.thread_import_begin(target, metadata, operation_id, _now()):
-            done.there.append(thread_id)
+            done.present.append(thread_id)
             continue
         try:
             checkpoints = await _import_thread(storage, workers, source, graph_id, thread_id, operation_id)
-        except RequestError as error:  # this thread's own trouble; what others have is told at once
+        except RequestError as error:  # only this thread has the problem; the others are imported
             done.failed[thread_id] = error.detail
         except GatewaydError as error:
             raise BadConfiguration(f"{error.detail} (imported so far: {done.threads} threads)") from error
@@ -152,14 +141,14 @@ async def _import(
 async def _import_thread(
     storage: store.Storage,
     workers: supervisor.Supervisor,
-    source: langgraph_file.LanggraphFile,
+    source: offline.LanggraphFile,
     graph_id: str,
     thread_id: str,
     operation_id: str,
 ) -> int:
     target, checkpoints = address(thread_id), 0
     for step in source.steps(thread_id, target):
-        for change in step:  # one by one: each may be a whole state
+        for change in step:  # one by one, since a change may be a whole state
             await storage.thread_import_step(target, operation_id, [change])
             checkpoints += change[0] == "put"
     state = await workers.call("project", {"thread_id": target, "graph_id": graph_id})
