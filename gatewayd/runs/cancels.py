@@ -164,7 +164,7 @@ class Cancels:
         if not active.vanished:
             self.ending.fence_off(active)
         self.workers.retire(
-            source, f"run {active.run.run_id} {why}", besides=self.in_flight.lost_with(source)
+            source, f"run {active.run.run_id} {why}", abandoned=self.in_flight.lost_with(source)
         )
 
     # deleting

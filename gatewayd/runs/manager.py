@@ -371,7 +371,7 @@ class RunManager:
 
     def _send(self, active: inflight.ActiveRun, source: worker.Worker | None) -> None:
         run = active.run
-        if source is None or source.state != "ready" or self.stopping:
+        if source is None or not source.loaded or self.stopping:
             if source is not None:
                 self.workers.release(source, run.run_id)
             self._tasks.spawn(self._requeue(active, died=False), f"requeue {run.run_id}")
@@ -471,8 +471,9 @@ class RunManager:
                 self.in_flight.left(active)
             else:
                 active.ended = True
-                died = not source.draining or (source.replaced and not source.killed_for_others)
-                self._tasks.spawn(self._after_death(active, died, alone), f"after the death of {source.name}")
+                self._tasks.spawn(
+                    self._after_death(active, source.blames_runs, alone), f"after the death of {source.name}"
+                )
 
     async def _after_death(self, active: inflight.ActiveRun, died: bool, alone: bool) -> None:
         run_id = active.run.run_id

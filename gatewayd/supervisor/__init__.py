@@ -5,9 +5,9 @@ Two roles of one program (`gatewayd.worker`): *run workers* execute runs, up to 
 workers are run workers started in addition, for one suspect run each (a run during which a process died
 before), at most two at a time; so a run that kills its process kills nobody else, and nobody waits for it.
 
-States of a worker: ``starting`` (the process exists, the project is being loaded) → ``ready`` → ``gone``. A
-worker that is to end is first *draining*: it gets no new runs. `process` starts one and knows its end, `link`
-speaks the two sockets, `worker` is one worker's state here, `supervisor` keeps them all.
+`process` starts a worker and knows its end, `link` speaks its two sockets, `life` says in which phase it is
+and what its end means, `pulse` whether its event loop turns. `worker` puts these together for one process,
+`supervisor` keeps them all.
 
 The plan says how many workers there are: each is a *replica* (service, run-1, run-2, …), which has one worker
 at a time (`replicas`). A worker that is to be replaced is *retired* (`Supervisor.retire`): the replica's next

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from gatewayd.supervisor import worker
+from gatewayd.supervisor import life as lives
+from gatewayd.supervisor import pulse, worker
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +37,8 @@ async def drain_by_deadline(each: worker.Worker, reason: str) -> None:
             log.warning(
                 "worker %s does not let go of its runs and is killed", each.name, extra={"fields": fields}
             )
-            if each.blocked_since is not None:
-                await _find_blockers(each)
-            each.killed_for_others = True
-            each.kill()
+            blockers = await _blockers(each) if each.pulse.block is not None else frozenset()
+            each.kill(blameless=True, blockers=blockers)
             return
     await _end(each)
 
@@ -57,18 +56,16 @@ async def drain_patiently(each: worker.Worker, reason: str) -> None:
     await _end(each)
 
 
-async def kill_for_others(each: worker.Worker, blocked_s: float) -> None:
+async def kill_for_others(each: worker.Worker, block: pulse.Block, blocked_s: float) -> None:
     """
     Kill a worker whose loop is blocked, so that the other runs in it go on elsewhere.
 
     Nothing less stops the threads of its runs, and while they work nobody else may execute these runs.
     """
-    await _find_blockers(each)
-    if each.state == "gone" or each.blocked_since is None:  # it turns again
-        each.to_be_killed = False
-        each.blockers.clear()
+    blockers = await _blockers(each)
+    if each.life.phase not in lives.ALIVE or each.pulse.block is not block:  # it has ended, or turns again
         return
-    alone = f"run {min(each.blockers)} goes" if len(each.blockers) == 1 else "each of them goes"
+    alone = f"run {min(blockers)} goes" if len(blockers) == 1 else "each of them goes"
     fields = {"reason": "worker_blocked", "worker": each.name, "pid": each.pid, "place": each.place}
     log.error(
         "worker %s (pid %d) is killed with %d runs: its event loop has been blocked at %s for %.0f s; %s on alone",
@@ -78,28 +75,27 @@ async def kill_for_others(each: worker.Worker, blocked_s: float) -> None:
         each.place or "?",
         blocked_s,
         alone,
-        extra={"fields": {**fields, "blockers": sorted(each.blockers), "runs": sorted(each.runs)}},
+        extra={"fields": {**fields, "blockers": sorted(blockers), "runs": sorted(each.runs)}},
     )
-    each.draining = each.killed_for_others = True
-    each.kill("its event loop was blocked")
+    each.kill("its event loop was blocked", blameless=True, blockers=blockers)
 
 
-async def _find_blockers(each: worker.Worker) -> None:
+async def _blockers(each: worker.Worker) -> frozenset[str]:
     """
-    Note in whose code a worker's loop is: in that of all its runs, if C code holds the interpreter or none is
-    told.
+    Return the runs in whose code a worker's loop may be: all that it has, if C code holds the interpreter or
+    none is told.
     """
     run_id = await each.look(LOOK_S)
-    each.blockers = {run_id} if run_id in each.runs else set(each.runs)
+    return frozenset({run_id}) if run_id in each.runs else frozenset(each.runs)
 
 
 async def _end(each: worker.Worker) -> None:
     """End a worker that nothing is left to wait for: by itself if it can."""
-    if each.state == "ready" and not each.runs and not each.abandoned:
+    if each.loaded and not each.runs and not each.abandoned:
         each.stop()
         try:
             async with asyncio.timeout(STOP_S):
-                await each.ended.wait()
+                await each.until_gone()
         except TimeoutError:
             log.warning("worker %s does not end by itself and is killed", each.name)
     each.kill()

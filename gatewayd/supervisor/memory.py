@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gatewayd import loops
+from gatewayd.supervisor import life as lives
 from gatewayd.supervisor import worker
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ async def watch(workers: Sequence[worker.Worker], limit: int, turned: loops.Turn
         await asyncio.sleep(WEIGH_EVERY_S)
         for each in workers:
             size = resident(each.pid)
-            if size is not None and size > limit and not each.how_ended:
+            if size is not None and size > limit and each.life.phase in lives.ALIVE:
                 weigh_out(each, size, limit)
         turned()
 

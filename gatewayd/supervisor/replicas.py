@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import Any, Protocol
+from typing import Protocol
 
 from attrs import define, field
 
@@ -41,7 +41,7 @@ class Spawner(worker.WorkerOwner, Protocol):
     def set_service(self, service: worker.Worker) -> None:
         """Have a service worker answer what is asked from now on."""
 
-    def retire(self, each: worker.Worker, reason: str) -> asyncio.Event:
+    def retire(self, each: worker.Worker, reason: str) -> None:
         """Have a worker end without harm to its runs."""
 
 
@@ -63,7 +63,7 @@ class Replica:
     @property
     def staffed(self) -> bool:
         """Whether it has a worker that is to stay."""
-        return self.worker is not None and not self.worker.leaving.is_set()
+        return self.worker is not None and not self.worker.leaving
 
 
 @define(eq=False)
@@ -76,6 +76,11 @@ class Replicas:
     closed: bool = field(default=False, init=False)
     """No worker is started any more."""
     replicas: dict[str, Replica] = field(init=False)
+    probes: set[worker.Worker] = field(factory=set, init=False)
+    """
+    Workers that a reload has started and that have no replica yet. The reload decides what becomes of them;
+    how their loading ends is its affair alone.
+    """
 
     def __attrs_post_init__(self) -> None:
         plan = self.spawner.plan
@@ -97,7 +102,7 @@ class Replicas:
         replica = self.replicas.get(source.name)
         if replica is None:
             return False
-        replica.kills += source.killed
+        replica.kills += source.life.killed_from_outside
         return replica.ends - replica.kills >= LOADS or replica.kills >= KILLS
 
     async def keep(self, replica: Replica, turned: loops.Turned) -> None:
@@ -105,14 +110,14 @@ class Replicas:
         while not self.closed:
             if replica.worker is not None and replica.staffed:
                 turned()
-                await replica.worker.leaving.wait()
+                await replica.worker.until_leaving()
                 continue
             await asyncio.sleep(BACKOFF_S[min(replica.ends, len(BACKOFF_S) - 1)])
             async with replica.lock:
                 if replica.staffed or self.closed:  # a reload has replaced it meanwhile
                     continue
                 replica.ends += 1
-                each = self._for(replica)
+                each = self._for(replica, self.generation)
                 try:
                     await self.spawner.spawn(each, self.spawner.plan)
                 except OSError as error:
@@ -120,10 +125,13 @@ class Replicas:
                 else:
                     replica.worker = each
 
-    def _for(self, replica: Replica, **how: Any) -> worker.Worker:
-        how = {"generation": self.generation, **how}
+    def _for(self, replica: Replica, generation: int) -> worker.Worker:
         return worker.Worker(
-            name=replica.name, role=replica.role, capacity=replica.capacity, owner=self.spawner, **how
+            name=replica.name,
+            role=replica.role,
+            capacity=replica.capacity,
+            owner=self.spawner,
+            generation=generation,
         )
 
     async def reload(self, plan: plans.Plan) -> None:
@@ -151,8 +159,8 @@ class Replicas:
         ):  # started since then
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOAD_LIMIT_S):
-                    await holder.settled.wait()
-            if holder.state == "ready":
+                    await holder.until_settled()
+            if holder.loaded:
                 return
         for last in (*[False] * (LOADS - 1), True):
             try:
@@ -171,29 +179,30 @@ class Replicas:
         """
         Start a worker and return it when it is ready. Raises `Unavailable` with the cause if it can't be.
         """
-        each = self._for(replica, generation=generation, probe=True)
+        each = self._for(replica, generation)
+        self.probes.add(each)
         try:
             await self.spawner.spawn(each, plan)
             async with asyncio.timeout(LOAD_LIMIT_S):
-                await each.settled.wait()
+                await each.until_settled()
         except TimeoutError:
             raise errors.Unavailable(f"the project was not loaded within {LOAD_LIMIT_S:g} s") from None
         except OSError as error:
             raise errors.Unavailable(f"no process could be started: {error}") from None
         finally:
-            if each.state == "starting":
-                each.draining = True
-                each.kill()
-        if each.state != "ready":
-            raise errors.Unavailable(each.failure or f"{ENDED} ({each.how_ended})")
+            if not each.loaded:
+                self.probes.discard(each)
+                each.kill(blameless=True)
+        if not each.loaded:
+            raise errors.Unavailable(each.life.reason or f"{ENDED} ({each.how_ended})")
         return each
 
     async def _install(self, replica: Replica, fresh: worker.Worker) -> None:
         """Put a worker that is ready into its replica, and retire the one before."""
         async with replica.lock:
             old, replica.worker = replica.worker, fresh
-        fresh.probe = False
-        if replica.role == "service" and fresh.state == "ready":
+        self.probes.discard(fresh)
+        if replica.role == "service" and fresh.loaded:
             self.spawner.set_service(fresh)
         if old is not None:
             self.spawner.retire(old, "the project was loaded anew")

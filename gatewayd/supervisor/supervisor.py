@@ -17,7 +17,8 @@ from attrs import define, field
 from gatewayd import datadir, errors, logs, tasks
 from gatewayd import loops as loops_
 from gatewayd.storage.sqlite import failures
-from gatewayd.supervisor import drain, memory, process, replicas, worker
+from gatewayd.supervisor import drain, memory, process, pulse, replicas, worker
+from gatewayd.supervisor import life as lives
 from gatewayd.supervisor import plan as plans
 
 log = logging.getLogger(__name__)
@@ -116,13 +117,11 @@ class Supervisor:
         """
         self._stopping = self._replicas.closed = True
         for each in self._workers:
-            each.draining = True
-            if each.state == "ready":
-                each.stop()
+            each.stop()
         deadline = time.monotonic() + drain.STOP_S
         while self._workers:
-            for each in self._workers:  # one that loads has nothing to end in order
-                if each.state == "starting" or time.monotonic() > deadline:
+            for each in self._workers:
+                if not each.loaded or time.monotonic() > deadline:
                     each.kill()
             await asyncio.sleep(0.01)
         await self._tasks.stop()
@@ -139,15 +138,14 @@ class Supervisor:
 
     def blocked(self) -> worker.Worker | None:
         """Return a run worker whose loop does not turn, if for its sake there are fewer places; else None."""
-        run = [each for each in self._workers if each.role == "run" and each.state == "ready"]
-        turning = sum(each.blocked_since is None and not each.draining for each in run)
-        if turning >= self.plan.workers:
+        run = [each for each in self._workers if each.role == "run" and each.loaded]
+        if sum(each.takes for each in run) >= self.plan.workers:
             return None
         return next((each for each in run if each.blocked_since is not None), None)
 
     def ready(self) -> int:
         """Number of run workers that have loaded the project."""
-        return sum(each.role == "run" and each.state == "ready" for each in self._workers)
+        return sum(each.role == "run" and each.loaded for each in self._workers)
 
     def not_taking_s(self) -> float:
         """
@@ -168,7 +166,7 @@ class Supervisor:
         While a reload goes on, those that have the new code come first: a run need not be handed over twice.
         """
         ready = [each for each in self._workers if each.role == "run" and each.free > 0]
-        return max(ready, key=lambda each: (not each.late, each.generation, each.free), default=None)
+        return max(ready, key=lambda each: (not each.pulse.late, each.generation, each.free), default=None)
 
     async def take_quarantine(self, run_id: str) -> worker.Worker | None:
         """
@@ -197,14 +195,13 @@ class Supervisor:
         finally:
             if not begun:
                 self._quarantined -= 1
-        await each.settled.wait()
-        return each if each.state == "ready" else None
+        await each.until_settled()
+        return each if each.loaded else None
 
     def release(self, each: worker.Worker, run_id: str) -> None:
         """A run has left its worker."""
         each.leave(run_id)
         if each.role == "quarantine":
-            each.draining = True
             each.stop()
 
     def drain(self, reason: str) -> None:
@@ -228,8 +225,7 @@ class Supervisor:
                 log.warning(
                     "worker %s does not let go of its runs and is killed", each.name, extra={"fields": fields}
                 )
-                each.draining = True  # the runs are not to blame: no strikes
-                each.kill()
+                each.kill(blameless=True)
 
     # replacing them
 
@@ -242,22 +238,29 @@ class Supervisor:
         await self._replicas.reload(plan)
 
     def retire(
-        self, each: worker.Worker, reason: str, *, besides: Collection[str] = (), gently: bool = False
-    ) -> asyncio.Event:
+        self,
+        each: worker.Worker,
+        reason: str,
+        *,
+        abandoned: Collection[str] = (),
+        gently: bool = False,
+        blocked: bool = False,
+    ) -> None:
         """
         Have a worker end without harm to its runs, while another takes its place at once.
 
         It gets no new runs; those that it has are handed back before their next step, without a strike, and
-        go on elsewhere; see `drain.drain_by_deadline` for those that don't get there. `besides`: runs that
-        will never end, so nobody waits for them; when only such are left the process is killed. With `gently`
-        there is no hurry, see `drain.drain_patiently`. Returns the event of the process's end. May be called
-        again, to add to `besides` or to press for what was begun gently.
+        go on elsewhere; see `drain.drain_by_deadline` for those that don't get there. `abandoned`: runs that
+        will never end, and are not waited for; when only such are left the process is killed. With `gently`
+        there is no hurry, see `drain.drain_patiently`; `blocked` says that this is because its loop does not
+        turn. May be called again, to abandon more runs or to press for what was begun gently.
         """
-        each.abandoned.update(besides)
-        each.changed.set()
-        if each.state == "gone" or self._stopping:
-            return each.ended
-        if each.retire_reason is None:
+        each.abandon(abandoned)
+        retired = each.life.retired
+        event = lives.Retire(reason, blocked) if gently else lives.Drain(reason)
+        if self._stopping or not each.advance(event):
+            return
+        if each.life.retired and not retired:
             log.info(
                 "worker %s (pid %d) is retired: %s; %d runs are left to it",
                 each.name,
@@ -266,14 +269,9 @@ class Supervisor:
                 len(each.runs),
                 extra={"fields": {"worker": each.name, "pid": each.pid, "runs": sorted(each.runs)}},
             )
-            each.retire_reason, each.draining = reason, True
-            each.leaving.set()
-        elif each.hurried or gently:
-            return each.ended
-        each.hurried = not gently
-        work = drain.drain_patiently(each, reason) if gently else drain.drain_by_deadline(each, reason)
-        self._tasks.spawn(work, f"retire {each.name}")
-        return each.ended
+        if each.loaded:
+            work = drain.drain_patiently(each, reason) if gently else drain.drain_by_deadline(each, reason)
+            self._tasks.spawn(work, f"retire {each.name}")
 
     def flush_acks(self) -> None:
         """Send the acknowledgements of the last batch."""
@@ -347,7 +345,7 @@ class Supervisor:
         log.info(
             "worker %s is ready", source.name, extra={"fields": {"worker": source.name, "pid": source.pid}}
         )
-        if source.role == "service" and not source.probe:
+        if source.role == "service" and source not in self._replicas.probes:
             self.set_service(source)
             self.service_loaded.set()
         self.listener.worker_ready()
@@ -375,9 +373,7 @@ class Supervisor:
         if trace and trace != self._last_trace:  # each worker sends it
             log.error("the project could not be loaded\n%s", logs.Whole(trace))
         self._last_trace = trace
-        source.draining = True  # its end needs no line of its own
-        source.failure = message
-        if source.probe:
+        if source in self._replicas.probes:
             return
         if not self.service_loaded.is_set():
             if not self.failure.done():
@@ -388,7 +384,7 @@ class Supervisor:
 
     def given(self, source: worker.Worker) -> None:
         """A run worker that has been given enough runs makes room for another."""
-        if source.role == "run" and 0 < self.plan.max_runs <= source.taken and source.retire_reason is None:
+        if source.role == "run" and 0 < self.plan.max_runs <= source.taken:
             self.retire(source, f"it was given {source.taken} runs", gently=True)
 
     def gone(self, source: worker.Worker) -> None:
@@ -409,7 +405,7 @@ class Supervisor:
                 source.retire_reason,
                 extra={"fields": fields},
             )
-        elif not (source.draining or self._stopping):
+        elif not (source.life.expected or self._stopping):
             self.deaths[source.role] += 1
             log.error(
                 "worker %s has ended (%s) with %d runs",
@@ -464,45 +460,46 @@ class Supervisor:
             now = time.monotonic()
             self.not_taking_s()
             for each in self._workers:
-                if each.state == "starting":
+                if each.life.phase is lives.Phase.STARTING:
                     each.look_at_loading(now, LOADING_S)
-                elif each.pinged_at is None:
+                elif each.pulse.pinged_at is None:
                     each.ping(now)
-                elif now - each.pinged_at >= min(BLOCKED_AFTER_S, self.plan.blocked_s):
+                elif now - each.pulse.pinged_at >= min(BLOCKED_AFTER_S, self.plan.blocked_s):
                     self._blocked(each, now)
             turned()
 
     def _blocked(self, each: worker.Worker, now: float) -> None:
         """A worker's loop does not turn: log where it is, and have others do its work when it stays so."""
-        if each.blocked_since is None:
-            each.blocked_since = each.pinged_at or now
-            each.asked_at = now
+        block = each.pulse.block
+        if block is None:
+            block = each.pulse.block = pulse.Block(each.pulse.pinged_at or now, now)
             each.ask_stack()
             each.withdraw()
-        elif each.asked_at is not None and now - each.asked_at >= BLOCKED_AFTER_S:
-            each.asked_at = None
+        elif block.stack_asked_at is not None and now - block.stack_asked_at >= BLOCKED_AFTER_S:
+            block.stack_asked_at = None
             log.warning(
                 "worker %s is blocked in code that holds the interpreter; its threads are:",
                 each.name,
                 extra={"fields": {"worker": each.name, "runs": sorted(each.runs)}},
             )
             each.dump()
-        if each.role == "run" and not each.probe:
-            self._relieve(each, now - each.blocked_since)
-        if each.role == "service" and now - each.blocked_since > self.plan.call_deadline_s:
+        if each.role == "run" and each not in self._replicas.probes:
+            self._relieve(each, block, now - block.since)
+        if each.role == "service" and now - block.since > self.plan.call_deadline_s:
             log.error(
                 "the service worker has been blocked for %g s and is replaced", self.plan.call_deadline_s
             )
             each.kill()
 
-    def _relieve(self, each: worker.Worker, blocked_s: float) -> None:
+    def _relieve(self, each: worker.Worker, block: pulse.Block, blocked_s: float) -> None:
         """Replace a blocked run worker; in the end kill it, for the sake of the other runs in it."""
-        if blocked_s >= self.plan.blocked_s and each.retire_reason is None:
-            each.replaced = True
-            self.retire(each, f"its event loop is blocked at {each.place or '?'}", gently=True)
-        if blocked_s < KILLED_AFTER * self.plan.blocked_s or each.to_be_killed or each.how_ended:
+        if blocked_s >= self.plan.blocked_s:
+            reason = f"its event loop is blocked at {block.place or '?'}"
+            self.retire(each, reason, gently=True, blocked=True)
+        if blocked_s < KILLED_AFTER * self.plan.blocked_s or block.examined:
             return
-        left = sum(other.replaced and other.blocked_since is not None for other in self._workers)
-        if len(each.runs) > 1 or left > MOST_BLOCKED:
-            each.to_be_killed = True
-            self._tasks.spawn(drain.kill_for_others(each, blocked_s), f"end the blocked worker {each.name}")
+        left = sum(other.life.retired_for_block and other.pulse.block is not None for other in self._workers)
+        if each.life.phase in lives.ALIVE and (len(each.runs) > 1 or left > MOST_BLOCKED):
+            block.examined = True
+            work = drain.kill_for_others(each, block, blocked_s)
+            self._tasks.spawn(work, f"end the blocked worker {each.name}")

@@ -7,20 +7,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import signal
 import time
+from collections.abc import Callable, Collection
 from typing import Any, Literal, Protocol
 
 from attrs import define, field
 
 from gatewayd import errors, logs
-from gatewayd.channel import frames
+from gatewayd.supervisor import life as lives
 from gatewayd.supervisor import link, process
+from gatewayd.supervisor import pulse as pulses
 
 log = logging.getLogger(__name__)
 
 Role = Literal["run", "service", "quarantine"]
-State = Literal["starting", "ready", "gone"]
 
 STATUSES: dict[int, type[errors.GatewaydError]] = {
     400: errors.Rejected,
@@ -34,10 +34,6 @@ STATUSES: dict[int, type[errors.GatewaydError]] = {
 READ_FAILED = 503
 """The worker could not read the database; the detail is [code, name, text] of SQLite's error."""
 GONE = "the worker that was to answer has ended; try again"
-
-
-LATE_S = 0.1
-"""A ping that is not answered after this time says that the worker is busy with something else."""
 
 
 class Gone(errors.Unavailable):
@@ -75,18 +71,6 @@ class WorkerOwner(Protocol):
         """The worker asks for a call into the service worker."""
 
 
-def _how(code: int) -> str:
-    """Return how a process has ended, by its exit code as subprocesses tell it (negative: a signal)."""
-    if code == frames.EXIT_FAILED:
-        return f"exit code {code}: its channel failed, see its log"
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"signal {-code}, {signal.Signals(-code).name}"
-    except ValueError:  # a real-time signal has no name
-        return f"signal {-code}"
-
-
 @define(eq=False)
 class Worker:
     """A worker process from its start to its end."""
@@ -97,59 +81,16 @@ class Worker:
     owner: WorkerOwner
     generation: int = 0
     """Which loading of the project it does: 0 that of the start, then one more with every reload."""
-    probe: bool = False
-    """
-    It is started by a reload, which decides what becomes of it; how its loading ends concerns nobody else.
-    """
-    state: State = field(default="starting", init=False)
-    draining: bool = field(default=False, init=False)
-    """No new runs; it is to end."""
-    retire_reason: str | None = field(default=None, init=False)
-    """Why it is being retired (`Supervisor.retire`)."""
-    hurried: bool = field(default=False, init=False)
-    """Its runs don't get all the time they want to leave it."""
+    life: lives.Life = field(factory=lives.Life, init=False)
+    pulse: pulses.Pulse = field(factory=pulses.Pulse, init=False)
     abandoned: set[str] = field(factory=set, init=False)
-    """Runs of it that will never end by themselves: nobody waits for them."""
-    leaving: asyncio.Event = field(factory=asyncio.Event, init=False)
-    """It is to be replaced: it is being retired, or gone."""
-    changed: asyncio.Event = field(factory=asyncio.Event, init=False)
-    """
-    Set when a run has left it, or has been given up, or a question has been answered, and when it has ended.
-    """
-    ended: asyncio.Event = field(factory=asyncio.Event, init=False)
-    """The process is gone, and the owner of its runs has been told."""
-    failure: str | None = field(default=None, init=False)
-    """Why it can't load the project."""
-    how_ended: str = field(default="", init=False)
-    """How the process has ended, for people: an exit code, a signal, or why it was killed."""
-    killed: bool = field(default=False, init=False)
-    """It has ended by SIGKILL, for no reason that is known here."""
+    """Runs of it that will never end by themselves, and are not waited for."""
     taken: int = field(default=0, init=False)
     """How many runs it has been given so far."""
     runs: dict[str, int] = field(factory=dict, init=False)
     """Runs given to it, with their attempts."""
-    settled: asyncio.Event = field(factory=asyncio.Event, init=False)
-    """It is ready, or gone before that."""
-    pinged_at: float | None = field(default=None, init=False)
-    """When the ping was sent that has not been answered, in the loop's seconds."""
-    lag_s: float = field(default=0.0, init=False)
-    """Seconds that its last answered ping took."""
-    blocked_since: float | None = field(default=None, init=False)
-    asked_at: float | None = field(default=None, init=False)
-    """When the stack was asked for that has not been told, in the loop's seconds."""
-    place: str = field(default="", init=False)
-    """Where the loop was seen to be blocked: file:line."""
-    replaced: bool = field(default=False, init=False)
-    """
-    Another has replaced it because its loop does not turn. If it dies by itself, its runs are to blame all
-    the same.
-    """
-    to_be_killed: bool = field(default=False, init=False)
-    """It is about to be killed for the sake of the runs beside those that block it."""
-    killed_for_others: bool = field(default=False, init=False)
-    """It was killed for their sake, or because it did not end: none of its runs is to blame for that."""
-    blockers: set[str] = field(factory=set, init=False)
-    """Runs that blocked it when it was killed."""
+    _changed: asyncio.Event = field(factory=asyncio.Event, init=False)
+    """Set when anything changes that `until` may be waiting for."""
     _begun_at: float = field(factory=time.monotonic, init=False)
     _look: asyncio.Future[str] | None = field(default=None, init=False)
     _looked_at: bool = field(default=False, init=False)
@@ -172,21 +113,66 @@ class Worker:
     @property
     def takes(self) -> bool:
         """Whether it takes runs as far as it has places for them."""
-        return self.state == "ready" and not self.draining and self.blocked_since is None
+        return self.life.phase is lives.Phase.READY and self.pulse.block is None
 
     @property
     def busy(self) -> bool:
         """Whether there is something to wait for: a run that may end, a question that may be answered."""
-        return self.state != "gone" and bool(self.runs.keys() - self.abandoned or self._calls)
+        return self.life.phase is not lives.Phase.GONE and bool(
+            self.runs.keys() - self.abandoned or self._calls
+        )
 
     @property
-    def late(self) -> bool:
-        """Whether it owes the answer to a ping for longer than a turning loop takes."""
-        return self.pinged_at is not None and time.monotonic() - self.pinged_at > LATE_S
+    def retire_reason(self) -> str | None:
+        """Why another takes its place; None if none does."""
+        return self.life.reason if self.life.retired else None
+
+    @property
+    def loaded(self) -> bool:
+        """Whether it has loaded the project, and can answer."""
+        return self.life.loaded
+
+    @property
+    def leaving(self) -> bool:
+        """Whether its replica needs another worker."""
+        return self.life.retired or self.life.phase is lives.Phase.GONE
+
+    @property
+    def blames_runs(self) -> bool:
+        """Whether the runs that it had at its end may have caused it."""
+        return self.life.blames_runs
+
+    @property
+    def blockers(self) -> frozenset[str]:
+        """Runs in whose code its loop was blocked when it was killed for that."""
+        return self.life.blockers
+
+    @property
+    def how_ended(self) -> str:
+        """How its process has ended, for people: an exit code, a signal, or why it was killed."""
+        return self.life.how_ended
+
+    @property
+    def blocked_since(self) -> float | None:
+        """Since when its loop has not turned, in seconds of the monotonic clock; None while it turns."""
+        return None if self.pulse.block is None else self.pulse.block.since
+
+    @property
+    def place(self) -> str:
+        """Where its loop is blocked: file:line; empty if that is not known."""
+        return "" if self.pulse.block is None else self.pulse.block.place
+
+    def lag(self, now: float) -> float:
+        """Return how long its loop takes to answer, in seconds."""
+        return self.pulse.lag(now)
+
+    # its life
 
     async def start(self, begin: process.Start, order: process.Order, configuration: dict[str, Any]) -> None:
         """Start the process and tell it what to load. It is ready when it says so."""
         self._process = await begin(order)
+        if self.life.phase is lives.Phase.KILLED:  # while the process was being started
+            self._process.kill()
         self._link = link.Link(self._on_control, self._on_data, self._on_lost)
         try:
             await self._link.open(self._process.control, self._process.data)
@@ -208,35 +194,61 @@ class Worker:
         self._process.kill()  # its children, if it had any
         if self._link is not None:
             self._link.close()
-        self._gone(code)
+        self._exited(code)
 
-    def kill(self, why: str | None = None) -> None:
-        """End the process at once; `watch` reports it. `why` is told instead of the signal."""
-        self.how_ended = self.how_ended or why or ""
-        if self._process is not None and self.state != "gone":
+    def stop(self) -> None:
+        """Have the process end by itself; one that has not loaded the project is killed."""
+        if self.advance(lives.Stop()) and self.life.phase is lives.Phase.STOPPING:
+            self._control("stop")
+
+    def kill(self, why: str = "", *, blameless: bool = False, blockers: frozenset[str] = frozenset()) -> None:
+        """End the process at once; `watch` reports it. What the parameters mean: `lives.Kill`."""
+        self.advance(lives.Kill(why, blameless, blockers))
+
+    def advance(self, event: lives.Event) -> bool:
+        """Take an event of its life; return whether it counts in the present phase."""
+        counts = self.life.advance(event)
+        if self.life.phase is lives.Phase.KILLED and self._process is not None:
             self._process.kill()
+        self._changed.set()
+        return counts
 
-    def _gone(self, code: int) -> None:
-        if self.state == "gone":
+    def _exited(self, code: int) -> None:
+        if not self.advance(lives.Exited(code)):
             return
-        self.state = "gone"
-        self.killed = code == -signal.SIGKILL and not self.how_ended
-        self.how_ended = self.how_ended or _how(code)
-        self.settled.set()
         for future in self._calls.values():
             if not future.done():
                 future.set_exception(Gone(GONE))
         self._calls.clear()
-        try:
-            self.owner.gone(self)
-        finally:  # else it would not be replaced
-            for event in (self.leaving, self.changed, self.ended):
-                event.set()
+        self.owner.gone(self)
+
+    async def until(self, reached: Callable[[], bool]) -> None:
+        """Wait until a condition on its phase, its runs or its questions holds."""
+        while not reached():
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def until_settled(self) -> None:
+        """Wait until it has loaded the project, or is gone without having done so."""
+        await self.until(lambda: self.loaded or self.life.phase is lives.Phase.GONE)
+
+    async def until_gone(self) -> None:
+        """Wait until the process has ended; the owner of its runs has been told then."""
+        await self.until(lambda: self.life.phase is lives.Phase.GONE)
+
+    async def until_leaving(self) -> None:
+        """Wait until its replica needs another worker."""
+        await self.until(lambda: self.leaving)
+
+    def abandon(self, runs: Collection[str]) -> None:
+        """Wait no longer for runs that will never end by themselves."""
+        self.abandoned.update(runs)
+        self._changed.set()
 
     def leave(self, run_id: str) -> None:
         """A run has left it."""
         self.runs.pop(run_id, None)
-        self.changed.set()
+        self._changed.set()
 
     async def idle(self, within_s: float | None) -> bool:
         """
@@ -244,9 +256,7 @@ class Worker:
         """
         try:
             async with asyncio.timeout(within_s):
-                while self.busy:
-                    self.changed.clear()
-                    await self.changed.wait()
+                await self.until(lambda: not self.busy)
         except TimeoutError:
             return False
         return True
@@ -275,13 +285,9 @@ class Worker:
         """Cancel the runs that have been asked to drain."""
         self._control("cut")
 
-    def stop(self) -> None:
-        """Have the process end by itself."""
-        self._control("stop")
-
     def ping(self, now: float) -> None:
         """Ask the event loop for a sign of life."""
-        self.pinged_at = now
+        self.pulse.pinged_at = now
         self._control("ping", next(self._numbers))
 
     def ask_stack(self) -> None:
@@ -308,7 +314,7 @@ class Worker:
 
     def dump(self) -> None:
         """Have the process write its stacks to stderr, which works also when no thread of it can run."""
-        if self._process is not None and self.state == "ready":
+        if self._process is not None and self.loaded:
             self._process.dump()
 
     def look_at_loading(self, now: float, limit_s: float) -> None:
@@ -349,7 +355,7 @@ class Worker:
         Raises `Unanswered` after the deadline, `Unavailable` when the worker ends, and what the worker
         refuses with.
         """
-        if self.state != "ready":
+        if not self.loaded:
             raise Gone(GONE)
         number = next(self._numbers)
         future = self._calls[number] = asyncio.get_running_loop().create_future()
@@ -358,11 +364,11 @@ class Worker:
                 self._control("call", number, method, params, deadline_s)
                 return await future
         except TimeoutError:
-            where = f" (blocked at {self.place})" if self.blocked_since is not None and self.place else ""
+            where = f" (blocked at {self.place})" if self.place else ""
             raise errors.Unanswered(f"{method} got no answer within {deadline_s:.3g} s{where}") from None
         finally:
             self._calls.pop(number, None)
-            self.changed.set()
+            self._changed.set()
 
     def _control(self, *frame: Any) -> None:
         if self._link is not None:
@@ -388,13 +394,9 @@ class Worker:
             case ["loaded"]:
                 self._loaded()
             case ["failed", message, trace]:
-                self.owner.failed(self, message, trace)
+                self._unloadable(message, trace)
             case ["stack", _, place, text, run_id]:
-                if self._look is not None and not self._look.done():
-                    self._look.set_result(run_id)
-                    self.place = place
-                else:
-                    self._seen(place, logs.Whole(text))
+                self._seen(place, logs.Whole(text), run_id)
             case ["withdrawn", run_id, attempt]:
                 if self.runs.get(run_id) == attempt:
                     self.owner.withdrawn(self, run_id, attempt)
@@ -402,10 +404,12 @@ class Worker:
                 log.error("worker %s sent an unknown frame %r", self.name, frame[:1])
 
     def _loaded(self) -> None:
-        if self.state == "starting":
-            self.state = "ready"
-            self.settled.set()
+        if self.advance(lives.Loaded()):
             self.owner.loaded(self)
+
+    def _unloadable(self, message: str, trace: str) -> None:
+        if self.advance(lives.Unloadable(message)):
+            self.owner.failed(self, message, trace)
 
     def _settle(self, number: int, ok: bool, payload: Any) -> None:
         future = self._calls.get(number)
@@ -421,37 +425,35 @@ class Worker:
             kind = STATUSES.get(status, errors.GatewaydError)
             future.set_exception(kind(detail))
 
-    def lag(self, now: float) -> float:
-        """Return how long its loop takes to answer, in seconds, of the loop's time."""
-        return self.lag_s if self.pinged_at is None else max(self.lag_s, now - self.pinged_at)
-
     def _answered(self) -> None:
-        if self.pinged_at is not None:
-            self.lag_s = time.monotonic() - self.pinged_at
-        self.pinged_at = None
-        if self.blocked_since is not None:
-            blocked = time.monotonic() - self.blocked_since
+        block = self.pulse.answered()
+        if block is not None:
+            blocked_s = time.monotonic() - block.since
             log.warning(
-                "worker %s turns again after %.1f s (it was at %s)", self.name, blocked, self.place or "?"
+                "worker %s turns again after %.1f s (it was at %s)", self.name, blocked_s, block.place or "?"
             )
-            self.blocked_since, self.asked_at, self.place = None, None, ""
             self.owner.turned(self)
 
-    def _seen(self, place: str, text: str) -> None:
-        """Log where it is, which was asked because it does not get on."""
-        if self.state == "starting":
+    def _seen(self, place: str, text: str, run_id: str) -> None:
+        """Take its stack, which was asked for because it does not get on."""
+        block = self.pulse.block
+        if self._look is not None and not self._look.done():
+            self._look.set_result(run_id)
+            if block is not None:
+                block.place = place
+        elif self.life.phase is lives.Phase.STARTING:
             log.warning("worker %s is still loading the project: it is at %s\n%s", self.name, place, text)
-        elif self.blocked_since is not None:
-            self._blocked(self.blocked_since, place, text)
+        elif block is not None:
+            self._blocked(block, place, text)
 
-    def _blocked(self, since: float, place: str, text: str) -> None:
-        self.place, self.asked_at = place, None
+    def _blocked(self, block: pulses.Block, place: str, text: str) -> None:
+        block.place, block.stack_asked_at = place, None
         fields = {"reason": "worker_blocked", "worker": self.name, "place": place, "runs": sorted(self.runs)}
         log.warning(
             "worker %s is blocked at %s: its event loop has not turned for %.1f s\n%s",
             self.name,
             place,
-            time.monotonic() - since,
+            time.monotonic() - block.since,
             text,
             extra={"fields": fields},
         )

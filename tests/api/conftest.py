@@ -37,7 +37,7 @@ class PlayedWorker:
     blocked_since: float | None = None
     place: str = ""
     name: str = "played"
-    state: str = "ready"
+    loaded: bool = True
     draining: bool = False
     obeys: bool = True
     """Whether a cancel ends its run at once."""

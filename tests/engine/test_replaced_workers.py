@@ -96,14 +96,15 @@ async def test_a_retired_workers_runs_go_on_in_the_next_and_no_step_is_repeated(
         await walks.reached("a", 1)
         await walks.reached("b", 1)
         played = daemon.workers.named("run-1")
-        ended = daemon.services.workers.retire(run_worker(daemon), "a test")
+        old = run_worker(daemon)
+        daemon.services.workers.retire(old, "a test")
         await drained(played.core, 2)
         walks.let_go("a", "b")
         for each in runs:
             assert (await each.ended).status == "success"
             found = await daemon.services.storage.run_get(each.run.thread_id, each.run.run_id)
             assert (found.attempt, found.strikes) == (2, 0)
-        await ended.wait()
+        await old.until_gone()
         assert walks.steps("a") == walks.steps("b") == [0, 1, 2, 3]
         assert daemon.workers.named("run-1") is not played
 

@@ -58,9 +58,8 @@ class Worker:
     draining: bool = False
     killed: bool = False
     how_ended: str = ""
-    replaced: bool = False
-    killed_for_others: bool = False
-    blockers: set[str] = field(factory=set)
+    blames_runs: bool = True
+    blockers: frozenset[str] = frozenset()
     blocked_since: float | None = None
     place: str = ""
     runs: dict[str, int] = field(factory=dict)
@@ -80,6 +79,10 @@ class Worker:
     @property
     def free(self) -> int:
         return self.capacity - len(self.runs) if self._takes else 0
+
+    @property
+    def loaded(self) -> bool:
+        return self.state == "ready"
 
     @property
     def _takes(self) -> bool:
@@ -228,7 +231,7 @@ class Supervisor:
     def release(self, each: Worker, run_id: str) -> None:
         each.runs.pop(run_id, None)
         if each.role == "quarantine" and each.state == "ready":
-            each.draining = each.stopped = True
+            each.draining, each.stopped, each.blames_runs = True, True, False
             self.gone(each)
         self.board.changed()
 
@@ -254,12 +257,12 @@ class Supervisor:
             for run_id in list(each.runs):
                 each.end(run_id, "drained")
 
-    def retire(self, each: Worker, reason: str, *, besides: Collection[str] = ()) -> None:
+    def retire(self, each: Worker, reason: str, *, abandoned: Collection[str] = ()) -> None:
         """Have the runs beside those handed back; what is left is for the test to kill."""
-        each.draining = True
-        self.retired.append((each, reason, frozenset(besides)))
+        each.draining, each.blames_runs = True, False
+        self.retired.append((each, reason, frozenset(abandoned)))
         for run_id in list(each.runs):
-            if run_id not in besides:
+            if run_id not in abandoned:
                 each.end(run_id, "drained")
         self.board.changed()
 

@@ -179,8 +179,8 @@ async def test_the_run_that_blocked_a_worker_goes_on_alone_the_others_among_othe
 ) -> None:
     blocker, bystander = await engine.executing(), await engine.executing()
     dead = engine.worker
-    dead.draining = dead.replaced = dead.killed_for_others = True
-    dead.blockers = {blocker.run_id}
+    dead.draining, dead.blames_runs = True, False
+    dead.blockers = frozenset({blocker.run_id})
     dead.die("its event loop was blocked")
     assert await engine.worker.started(bystander.run_id) == 2
     quarantine = await quarantined(engine)
@@ -196,7 +196,7 @@ async def test_a_blocked_worker_that_dies_by_itself_is_a_strike_although_another
 ) -> None:
     run = await engine.executing()
     dead = engine.worker
-    dead.draining = dead.replaced = True
+    dead.draining = True
     dead.die()
     quarantine = await quarantined(engine)
     assert quarantine.runs == {run.run_id: 2}

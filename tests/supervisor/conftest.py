@@ -125,7 +125,7 @@ class Scene:
     """Of processes that are started from now on."""
     refusal: str | None = None
     gone: list[tuple[worker.Worker, dict[str, int], bool]] = field(factory=list)
-    """What the listener has heard of ends, with whether the worker was condemned."""
+    """What the listener has heard of ends, with whether its runs are free from blame."""
     withdrawn: list[tuple[worker.Worker, str, int]] = field(factory=list)
     _event: asyncio.Event = field(factory=asyncio.Event)
     _pids: Iterator[int] = field(factory=lambda: itertools.count(2**22 + 1))
@@ -186,7 +186,7 @@ class Scene:
         self.changed()
 
     def worker_gone(self, source: worker.Worker, runs: dict[str, int], alone: bool) -> None:
-        self.gone.append((source, runs, source.draining))
+        self.gone.append((source, runs, not source.blames_runs))
         self.changed()
 
 

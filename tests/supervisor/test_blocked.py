@@ -31,8 +31,10 @@ async def blocked(start: Any, *runs: str, for_s: float = 1e6) -> tuple[Any, Any,
     for run_id in runs:
         scene.give(run_id, each)
     played.habits.add("block")
-    await eventually(lambda: each.pinged_at is not None and time.monotonic() - each.pinged_at > 0.5)
-    each.pinged_at -= for_s
+    await eventually(
+        lambda: each.pulse.pinged_at is not None and time.monotonic() - each.pulse.pinged_at > 0.5
+    )
+    each.pulse.pinged_at -= for_s
     await scene.until(lambda: played.heard("stack"))
     return scene, played, each
 
@@ -92,7 +94,7 @@ async def test_it_is_killed_for_the_runs_beside_the_one_that_its_loop_is_in(star
     answering = asyncio.create_task(answer(scene, played, "b"))
     await scene.until(lambda: scene.gone)
     await answering
-    assert (each.blockers, each.killed_for_others, each.replaced) == ({"b"}, True, True)
+    assert (each.blockers, each.blames_runs, each.life.retired_for_block) == ({"b"}, False, True)
     assert (each.how_ended, each.place) == ("its event loop was blocked", "graph.py:7 in node")
     assert scene.gone == [(each, {"a": 1, "b": 1, "c": 1}, True)]
 
@@ -120,12 +122,12 @@ async def test_one_with_a_single_run_is_left_and_ends_when_it_turns_and_the_run_
     for _ in range(3):
         scene.supervisor._blocked(each, now)
     assert not played.killed
-    assert not each.to_be_killed
+    assert not each.pulse.block.examined
     played.habits.discard("block")
     played.say("pong", 1)
     await eventually(lambda: each.blocked_since is None)
     scene.release(each, "a")
-    await each.ended.wait()
+    await each.until_gone()
     assert played.heard("stop")
     assert not played.killed
 
@@ -141,12 +143,13 @@ async def test_no_more_than_some_are_left(start: Any, monkeypatch: pytest.Monkey
 
 async def test_one_that_turns_while_it_is_looked_at_is_spared(start: Any) -> None:
     _, played, each = await blocked(start, "a", "b")
-    await eventually(lambda: each.to_be_killed)
+    await eventually(lambda: each.pulse.block is not None and each.pulse.block.examined)
     played.habits.discard("block")
     played.say("pong", 1)
     await eventually(lambda: each.blocked_since is None)
     played.say("stack", 1, "graph.py:7 in node", "the stack", "b")
-    await eventually(lambda: not each.to_be_killed)
+    ending = f"supervisor: end the blocked worker {each.name}"
+    await eventually(lambda: ending not in {task.get_name() for task in asyncio.all_tasks()})
     assert not played.killed
 
 

@@ -25,7 +25,7 @@ async def test_its_runs_are_asked_to_drain_and_new_ones_go_to_the_next_which_sta
     scene = await start()
     old = scene.give("a")
     (played,) = scene.of("run-1")
-    ended = scene.supervisor.retire(old, "why not")
+    scene.supervisor.retire(old, "why not")
     assert scene.supervisor.free() == 0
     await scene.started("run-1", 2)
     await scene.until(lambda: scene.supervisor.free() == 10)
@@ -35,7 +35,7 @@ async def test_its_runs_are_asked_to_drain_and_new_ones_go_to_the_next_which_sta
     assert played.heard("drain") == [["drain", None, "why not"]]
     assert not played.heard("stop"), "it has a run"
     scene.release(old, "a")
-    await ended.wait()
+    await old.until_gone()
     assert played.heard("stop")
     assert not played.killed
     assert (scene.gone, len(scene.of("run-1"))) == ([], 2)
@@ -47,7 +47,8 @@ async def test_runs_that_stay_in_their_step_are_cut_and_then_the_process_is_kill
     scene = await start()
     old = scene.give("a")
     (played,) = scene.of("run-1")
-    await scene.supervisor.retire(old, "why not").wait()
+    scene.supervisor.retire(old, "why not")
+    await old.until_gone()
     assert [frame[0] for frame in played.told] == ["configure", "start", "drain", "cut"]
     assert played.killed
     assert scene.gone == [(old, {"a": 1}, True)]
@@ -61,10 +62,10 @@ async def test_a_run_that_leaves_when_it_is_cut_saves_its_worker_from_being_kill
     scene = await start()
     old = scene.give("a")
     (played,) = scene.of("run-1")
-    ended = scene.supervisor.retire(old, "why not")
+    scene.supervisor.retire(old, "why not")
     await scene.until(lambda: played.heard("cut"))
     scene.release(old, "a")
-    await ended.wait()
+    await old.until_gone()
     assert not played.killed
 
 
@@ -73,11 +74,11 @@ async def test_a_run_that_is_given_up_is_not_waited_for_but_its_neighbours_are(s
     old = scene.give("fenced")
     scene.give("neighbour", old)
     (played,) = scene.of("run-1")
-    ended = scene.supervisor.retire(old, "why not", besides=["fenced"])
+    scene.supervisor.retire(old, "why not", abandoned=["fenced"])
     await scene.until(lambda: played.heard("drain"))
     assert not played.killed
     scene.release(old, "neighbour")
-    await ended.wait()
+    await old.until_gone()
     assert played.killed
     assert not played.heard("stop"), "it would not obey"
     assert scene.gone == [(old, {"fenced": 1}, True)]
@@ -86,7 +87,8 @@ async def test_a_run_that_is_given_up_is_not_waited_for_but_its_neighbours_are(s
 async def test_a_worker_with_nothing_but_given_up_runs_is_killed_at_once(start: Any) -> None:
     scene = await start()
     old = scene.give("fenced")
-    await scene.supervisor.retire(old, "why not", besides=["fenced"]).wait()
+    scene.supervisor.retire(old, "why not", abandoned=["fenced"])
+    await old.until_gone()
     assert scene.of("run-1")[0].killed
 
 
@@ -94,10 +96,9 @@ async def test_a_second_call_adds_to_the_runs_that_are_given_up(start: Any) -> N
     scene = await start()
     old = scene.give("a")
     scene.give("b", old)
-    first = scene.supervisor.retire(old, "why not", besides=["a"])
-    second = scene.supervisor.retire(old, "the other, too", besides=["b"])
-    assert first is second
-    await first.wait()
+    scene.supervisor.retire(old, "why not", abandoned=["a"])
+    scene.supervisor.retire(old, "the other, too", abandoned=["b"])
+    await old.until_gone()
     assert scene.gone == [(old, {"a": 1, "b": 1}, True)]
     assert old.retire_reason == "why not"
     await scene.started("run-1", 2)
@@ -109,9 +110,10 @@ async def test_a_worker_that_does_not_stop_is_killed(start: Any, monkeypatch: py
     scene = await start()
     (played,) = scene.of("run-1")
     played.habits.clear()
-    ended = scene.supervisor.retire(scene.at(played), "why not")
+    old = scene.at(played)
+    scene.supervisor.retire(old, "why not")
     await scene.until(lambda: played.heard("stop"))
-    await ended.wait()
+    await old.until_gone()
     assert played.killed
 
 
@@ -122,20 +124,21 @@ async def test_one_that_is_still_loading_is_killed_and_one_that_is_gone_is_gone(
     played = await scene.started("run-1", 2)
     scene.habits.add("configure")
     loading = scene.at(played)
-    await scene.supervisor.retire(loading, "why not").wait()
+    scene.supervisor.retire(loading, "why not")
+    await loading.until_gone()
     assert played.killed
     await scene.started("run-1", 3)
-    assert scene.supervisor.retire(loading, "again").is_set()
+    scene.supervisor.retire(loading, "again")
     assert len(scene.of("run-1")) == 3
 
 
 async def test_a_worker_that_dies_while_it_is_retired_is_replaced_once(start: Any) -> None:
     scene = await start()
     old = scene.give("a")
-    ended = scene.supervisor.retire(old, "why not")
+    scene.supervisor.retire(old, "why not")
     await scene.started("run-1", 2)
     scene.of("run-1")[0].exit(-11)
-    await ended.wait()
+    await old.until_gone()
     assert scene.gone == [(old, {"a": 1}, True)]
     await scene.until(lambda: scene.supervisor.free() == 10)
     assert len(scene.of("run-1")) == 2
@@ -156,7 +159,7 @@ async def test_a_worker_that_has_had_its_number_of_runs_lets_them_end_and_anothe
     assert old.runs == {"a": 1, "b": 1}
     scene.release(old, "b")
     scene.release(old, "a")
-    await old.ended.wait()
+    await old.until_gone()
     assert [frame[0] for frame in played.told] == ["configure", "start", "start", "stop"], "none was drained"
     assert scene.supervisor.free() == 9
 
@@ -173,7 +176,7 @@ async def test_runs_that_take_long_are_drained_but_never_cut_when_there_is_no_hu
     assert not played.heard("cut")
     assert not played.killed
     scene.release(old, "a")
-    await old.ended.wait()
+    await old.until_gone()
     assert not played.killed
 
 
@@ -183,10 +186,10 @@ async def test_a_cancel_that_is_not_obeyed_presses_a_worker_that_was_retired_gen
     scene.give("b", old)
     (played,) = scene.of("run-1")
     assert old.retire_reason is not None
-    ended = scene.supervisor.retire(old, "fenced", besides=["stuck"])
+    scene.supervisor.retire(old, "fenced", abandoned=["stuck"])
     await scene.until(lambda: played.heard("drain"))
     scene.release(old, "b")
-    await ended.wait()
+    await old.until_gone()
     assert played.killed
 
 
