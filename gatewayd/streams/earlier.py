@@ -1,11 +1,10 @@
-"""The ends of earlier runs in a replay, kept back from readers who may take one for the end of the run they
-have just started.
+"""Keeping back the ends of earlier runs in a replay, which a reader may take for the end of its own run.
 
-Front ends open their streams when they start a run, or just before, and name no place in the log. What is
-replayed to them begins with earlier runs. The JavaScript SDK takes the first end of a root graph that comes
-for that of its own run (until 1.11; later ones compare the runs' ids), so its submission would settle at
-once. Therefore such a reader gets the ends of earlier runs right behind the next end that comes. It gets them
-at all because another page may still wait for one of them, after a break of its connection.
+Front ends open their streams when they start a run, or just before, without a position in the log. So their
+replay begins with earlier runs. The JavaScript SDK up to 1.11 takes the first end of a root graph for the end
+of its own run (later versions compare run ids), and its submission would settle at once. Therefore such a
+reader gets the ends of earlier runs right after the next end. They are not left out, because another page may
+still wait for one of them after its connection broke.
 """
 
 from __future__ import annotations
@@ -33,21 +32,21 @@ def ends(record: Record) -> bool:
 
 @define(eq=False)
 class Ends:
-    """Those that are kept back from one reader."""
+    """The ends that are kept back from one reader."""
 
     newest: str | None = None
     """The run that the reader may have started; None: nothing is kept back."""
     through: int = 0
-    """Number of the newest event when the reader began."""
+    """Number of the newest event when the reader started."""
     _kept: dict[int, Record] = field(factory=dict, init=False)
 
     def again(self, other: Ends) -> None:
-        """Begin to replay once more, beside what is kept back already."""
+        """Start another replay; what is kept back already stays so."""
         self.newest, self.through = other.newest, other.through
 
     def arrange(self, chunks: Sequence[Chunk], upto: int | None = None) -> Sequence[Chunk]:
         """
-        Return the chunks, up to a number, without the ends of earlier runs, or with them behind another end.
+        Return the chunks up to a number, with the ends of earlier runs moved behind another end.
         """
         if self.newest is None and not self._kept and upto is None:
             return chunks

@@ -1,26 +1,26 @@
-"""Events of a run that a command of protocol v2 has started, kept back from streams until their client can
-use them.
+"""Keeping back the events of a run that a command of protocol v2 has started, until its client can use them.
 
-A run is started before its command is answered, and a quick one is over by then. The SDKs subscribe their
-iterators after the answer only: what a stream of theirs has brought before is lost, and an iterator that has
-missed the run's end waits for ever. So, for each run by itself:
+A run starts before its command is answered, and a short one has ended by then. The SDKs subscribe their
+iterators only after the answer. They drop events that arrived before, and an iterator that has missed the
+run's end waits for ever. So for each run:
 
-- No stream gets an event of the run before the command's answer has left.
-- A stream that the client had open before the command gets the run's events when the client asks again on the
-  thread (for the state, a new stream, a changed subscription), at the latest `hold_s` after the answer.
-- A client that opens one stream after the other (`Client.rotates`) gets the run's end on later streams no
-  sooner than `hold_s` after the opening, unless it names a place in the log. Everything else it gets at once.
-  On a busy machine the next stream takes longer to come: the time that the first one took after the answer
-  tells how much.
-- A stream that a new one replaces goes on waiting: the client is about to close it, and would take the run's
-  end on it for the end of what the new one is still to bring.
+- No stream gets an event of the run before the command's answer is sent.
+- A stream that the client had open before the command gets the run's events when the client makes another
+  request on the thread (for the state, a new stream, a changed subscription), at the latest `hold_s` after
+  the answer.
+- A client that opens one stream after the other (`Client.rotates`) gets the run's end on later streams at the
+  earliest `hold_s` after they were opened, unless it names a position in the log. All other events are sent
+  at once. On a busy machine the next stream comes later; how much later is estimated from the time between
+  the answer and the first stream.
+- A stream that a new one replaces keeps waiting. The client is about to close it, and would take the run's
+  end on it for the end of what the new stream has yet to bring.
 
-The last two are for SDKs outside of browsers (`api.clients` tells who that is); nobody else waits beyond the
-answer. Order is kept: what lies behind an event that waits, waits with it.
+The last three are for SDKs outside of browsers (`api.clients` recognises them). All other clients wait only
+for the answer. Order is kept: events behind a waiting one wait with it.
 
-A stream may also come just before its client starts a run. A browser's or a JavaScript SDK's that names no
-place in the log therefore waits for `hold_s` before it is replayed the ends of runs: if a run begins, they
-come behind its own (`earlier`).
+A stream may also be opened just before its client starts a run. So a stream of a browser or a JavaScript SDK
+without a position in the log waits `hold_s` before the ends of runs are replayed to it. If a run begins by
+then, the ends of earlier runs come behind its own (`earlier`).
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from gatewayd.streams import earlier, v2
 
 LONGEST_S = 5.0
 """
-Seconds for which an answer is waited for, a run is known to have been started by a command, and a replaced
-stream waits to be closed.
+Seconds that a hold waits for the answer, that it lasts after the answer, and that a replaced stream waits to
+be closed.
 """
 
 SLOWER = 10
-"""How much longer than for its first stream a client may take for all the others."""
+"""How many times longer a client may take for its next streams than for its first."""
 SLOWEST = 8
-"""How much longer than otherwise the end of a run waits for a slow client, at most."""
+"""The end of a run waits for a slow client at most this many times `hold_s`."""
 
 
 @frozen
@@ -52,41 +52,38 @@ class Client:
     """An SDK outside of a browser."""
 
     key: str
-    """The same for all requests of one client."""
+    """Equal for all requests of one client."""
     rotates: bool
-    """
-    It replaces its stream with a wider one at each subscription, and ends what it reads by the first end that
-    comes.
-    """
+    """At each subscription it replaces its stream with a wider one; the first end ends all it reads."""
 
 
 @define(eq=False)
 class Hold:
-    """What is kept back of one run."""
+    """The hold on the events of one run."""
 
     thread_id: str
     run_id: str
     client: Client | None
-    """Whose streams wait beyond the answer; None: nobody's."""
+    """Its streams wait beyond the answer; None: no streams do."""
     number: int
     """Streams with a smaller one were open before the command."""
     over: float
-    """When it ends in any case, in the loop's seconds."""
+    """When the hold ends at the latest, in the loop's time."""
     answered: float | None = None
     """When the command was answered."""
     asked: bool = False
-    """The client has asked again."""
+    """The client has made another request on the thread."""
     pace: float | None = None
     """Seconds from the answer until the client opened its first stream."""
     _moved: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     def move(self) -> None:
-        """Have those who wait look again."""
+        """Wake the readers that wait."""
         self._moved.set()
         self._moved = asyncio.Event()
 
     async def moved(self, until: float) -> None:
-        """Wait until there is reason to look again, or a moment in the loop's seconds."""
+        """Wait for `move`, at the latest until a moment in the loop's time."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 await self._moved.wait()
@@ -94,7 +91,7 @@ class Hold:
 
 @define(eq=False)
 class Command:
-    """A command, while it is carried out and answered."""
+    """A command, until it is answered."""
 
     holds: Holds
     thread_id: str
@@ -102,11 +99,11 @@ class Command:
     _held: list[Hold] = field(factory=list, init=False)
 
     def begins(self, run_id: str) -> None:
-        """Keep back the events of a run that the command has made; before it emits any."""
+        """Hold the events of a run that the command has created; to be called before it emits any."""
         self._held.append(self.holds._begin(self.thread_id, run_id, self.client))
 
     def answered(self) -> None:
-        """The answer has left, or there will be none."""
+        """The answer was sent, or there will be none."""
         for hold in self._held:
             self.holds._answered(hold)
         self._held.clear()
@@ -114,28 +111,28 @@ class Command:
 
 @define(eq=False)
 class Reader:
-    """A connection that brings the events of one thread."""
+    """A connection that streams the events of one thread."""
 
     holds: Holds
     thread_id: str
     client: Client | None
     front_end: bool = False
-    """It may take any run's end for that of its own; the Python SDK and others tell them apart."""
+    """It may take any run's end for that of its own run; the Python SDK and others can tell them apart."""
     wanted: v2.Filter | None = field(default=None, init=False)
-    """Its filter if it has one alone."""
+    """Its filter, if it has exactly one."""
     placed: bool = field(default=False, init=False)
-    """It has named the place in the log at which it begins."""
+    """It named its start position in the log."""
     number: int = field(default=0, init=False)
-    """Those of commands that came later are greater."""
+    """Commands that came later have greater numbers."""
     opened: float = field(default=0.0, init=False)
-    """When, in the loop's seconds."""
+    """When it was opened, in the loop's time."""
     replaced: float | None = field(default=None, init=False)
-    """When the client opened a stream that brings all that this one does."""
+    """When the client opened a stream that covers this one."""
     begun: asyncio.Event = field(factory=asyncio.Event, init=False)
     """Set when a command begins a run on the thread."""
 
     def open(self, wanted: v2.Filter, *, placed: bool) -> None:
-        """Begin with a filter; this is to ask again on the thread."""
+        """Start with a filter; this counts as another request on the thread."""
         self.wanted, self.placed, self.number = wanted, placed, next(self.holds.numbers)
         self.opened = asyncio.get_running_loop().time()
         self.holds._replace(self)
@@ -143,23 +140,23 @@ class Reader:
         self.asks()
 
     async def starts(self) -> bool:
-        """Wait a moment for a run that the client may be about to start; whether one has begun."""
+        """Wait `hold_s` for a run that the client may be about to start; return whether one began."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.holds.hold_s):
                 await self.begun.wait()
         return self.begun.is_set()
 
     def widen(self) -> None:
-        """Have one filter more, or less; this is to ask again on the thread."""
+        """Have one filter more, or fewer; this counts as another request on the thread."""
         self.wanted = None
         self.asks()
 
     def asks(self) -> None:
-        """Note that the client asks again on the thread."""
+        """Record that the client has made another request on the thread."""
         self.holds.asks(self.thread_id, self.client)
 
     async def due(self, chunks: list[Chunk]) -> AsyncIterator[list[Chunk]]:
-        """Take the chunks out of a list, in pieces, each when this stream may have it."""
+        """Empty a list of chunks, and yield them in pieces, each as soon as this stream may have it."""
         while chunks:
             if free := self.free(chunks):
                 due = chunks[:free]
@@ -171,13 +168,13 @@ class Reader:
                 await hold.moved(until)
 
     def free(self, chunks: Sequence[Chunk]) -> int:
-        """Return how many of the chunks, from the first on, the stream may have now."""
+        """Return how many chunks from the first on the stream may have now."""
         if not self.holds.any_on(self.thread_id):
             return len(chunks)
         return next((n for n, chunk in enumerate(chunks) if self._wait(chunk) is not None), len(chunks))
 
     def _wait(self, chunk: Chunk) -> tuple[Hold, float] | None:
-        """Return what keeps a chunk back, and until when at the latest."""
+        """Return the hold that keeps a chunk back, and when it ends at the latest."""
         hold = self.holds.of(self.thread_id, chunk.run_id)
         if hold is None or (until := self._until(hold, chunk)) is None:
             return None
@@ -207,7 +204,7 @@ def _ends(chunk: Chunk) -> bool:
 
 @define(eq=False)
 class Holds:
-    """What is kept back on all threads; `hold_s` is 0 for nothing beyond the answers."""
+    """The holds on all threads. With `hold_s` 0 readers wait only for the answers."""
 
     hold_s: float = 0.25
     _held: dict[str, dict[str, Hold]] = field(factory=dict, init=False)
@@ -217,16 +214,16 @@ class Holds:
     numbers: Iterator[int] = field(factory=itertools.count, init=False)
 
     def any_on(self, thread_id: str) -> bool:
-        """Whether something of the thread is kept back."""
+        """Whether there are holds on the thread."""
         return thread_id in self._held
 
     def of(self, thread_id: str, run_id: str) -> Hold | None:
-        """Return what is kept back of a run."""
+        """Return the hold on a run."""
         return self._held.get(thread_id, {}).get(run_id)
 
     @contextlib.contextmanager
     def command(self, thread_id: str, client: Client | None) -> Iterator[Command]:
-        """Provide for the runs that a command starts; it is to be answered inside the block."""
+        """Hold the runs that a command starts; the command must be answered inside the block."""
         carried = Command(self, thread_id, client)
         try:
             yield carried
@@ -259,7 +256,7 @@ class Holds:
                 hold.pace = opened.opened - hold.answered
 
     def asks(self, thread_id: str, client: Client | None) -> None:
-        """Note that a client asks again on a thread."""
+        """Record that a client has made another request on a thread."""
         for hold in self._held.get(thread_id, {}).values():
             if client is not None and hold.client is not None and hold.client.key == client.key:
                 hold.asked = True

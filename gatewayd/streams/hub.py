@@ -1,4 +1,7 @@
-"""The hub: what was committed lately, and the cursors that read the logs. See the package's docstring."""
+"""The hub: the latest committed chunks of each thread, and the cursors that read the logs.
+
+See the package's docstring.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +29,10 @@ PAGE_BYTES = 96 * 1024
 """What a cursor takes from a tail at once."""
 
 STALE_ENTRIES = 10_000
-"""Entries of vanished topics in the eviction order beyond which they are removed."""
+"""When more entries of the eviction order belong to removed topics, they are removed."""
 
 AGAIN_S = 0.2
-"""Pause before a read that storage could not make is tried again; it doubles with every further try."""
+"""Pause before a failed read is retried; it doubles with every further failure."""
 LONGEST_AGAIN_S = 5.0
 
 _LAST_SEQ = operator.attrgetter("last_seq")
@@ -37,20 +40,20 @@ _LAST_SEQ = operator.attrgetter("last_seq")
 
 @define(eq=False)
 class Topic:
-    """A thread somebody reads: its tail, and how far the log has been published."""
+    """A thread with readers: its tail, and how far its log has been published."""
 
     published: int | None = None
     """Number of the newest published event; None until one is published while the topic exists."""
     covered_from: int | None = None
-    """Everything published behind this number is in the tail; None: the tail covers nothing."""
+    """Everything published after this number is in the tail; None: the tail covers nothing."""
     tail: deque[Chunk] = field(factory=deque)
     held: int = 0
     """Bytes in the tail."""
     last_event: Chunk | None = None
-    """The last that a deleted thread's readers are told; it is stored nowhere."""
+    """The last event for the readers of a deleted thread; it is not stored."""
     readers: int = 0
     nudges: int = 0
-    """How often the cursors were told to look elsewhere."""
+    """How often the cursors were woken without an event."""
     waiting: set[asyncio.Future[None]] = field(factory=set)
 
     def wake(self) -> None:
@@ -61,19 +64,19 @@ class Topic:
         self.waiting.clear()
 
     def after(self, position: int) -> list[Chunk]:
-        """Return the tail's chunks behind `position`: a page of them at most, or one."""
+        """Return the tail's chunks after `position`: at least one, and no more than a page."""
         tail = self.tail
         start = len(tail) - 1  # mostly it is the last one
         if start and tail[start - 1].last_seq > position:
             start = bisect.bisect_right(tail, position, key=_LAST_SEQ)
-        found = [tail[start]]
+        page = [tail[start]]
         size = tail[start].size
         for index in range(start + 1, len(tail)):
             size += tail[index].size
             if size > PAGE_BYTES:
                 break
-            found.append(tail[index])
-        return found
+            page.append(tail[index])
+        return page
 
 
 @define(eq=False)
@@ -86,16 +89,16 @@ class Hub:
     """Bytes in the tails."""
     _topics: dict[str, Topic] = field(factory=dict, init=False)
     _order: deque[tuple[Topic, int]] = field(factory=deque, init=False)
-    """One entry per chunk in a tail, oldest first; those of topics that are gone are passed over."""
+    """One entry per chunk in a tail, oldest first. Entries of removed topics are skipped."""
     _stale: int = field(default=0, init=False)
-    """Entries of topics that are gone."""
+    """Entries of removed topics."""
 
     @property
     def readers(self) -> int:
         return sum(topic.readers for topic in self._topics.values())
 
     def has_readers(self, thread_id: str) -> bool:
-        """Whether anybody reads this thread."""
+        """Whether the thread has readers."""
         return thread_id in self._topics
 
     def has(self, thread_id: str, topic: Topic) -> bool:
@@ -104,7 +107,7 @@ class Hub:
 
     def publish(self, chunk: Chunk) -> None:
         """
-        Show a committed chunk to the thread's cursors. Chunks of a thread come in the order of their numbers.
+        Show a committed chunk to the thread's cursors. A thread's chunks come in the order of their numbers.
         """
         topic = self._topics.get(chunk.thread_id)
         if topic is None:
@@ -134,30 +137,30 @@ class Hub:
         topic.covered_from = topic.tail.popleft().last_seq
 
     def wake_readers(self, thread_id: str) -> None:
-        """Have the thread's cursors return empty-handed: a run of it has vanished without a last event."""
+        """Have the thread's cursors return an empty page: a run was removed without a last event."""
         if topic := self._topics.get(thread_id):
             topic.nudges += 1
             topic.wake()
 
     def drop(self, thread_id: str, last_event: Chunk | None = None) -> None:
         """
-        Part with the cursors of a deleted thread: no new one gets what they have, and nothing reaches them
-        any more.
+        Detach the cursors of a deleted thread. New cursors don't share their topic, and no event reaches
+        them.
 
-        But `last_event`: that each of them is told, wherever it stands.
+        The exception is `last_event`, which every one of them gets at any position.
         """
         self.wake_readers(thread_id)
         if (topic := self._topics.pop(thread_id, None)) is not None:
             topic.last_event = last_event
 
     def join(self, thread_id: str) -> Topic:
-        """Return the thread's topic, with one reader more."""
+        """Add a reader to the thread's topic and return the topic."""
         topic = self._topics.setdefault(thread_id, Topic())
         topic.readers += 1
         return topic
 
     def leave(self, thread_id: str, topic: Topic) -> None:
-        """One reader less; the last one takes the tail with it."""
+        """Remove a reader; with the last one the tail goes too."""
         topic.readers -= 1
         if topic.readers:
             return
@@ -173,25 +176,26 @@ class Hub:
 
 @frozen
 class Gap:
-    """Events that a reader can't get any more."""
+    """Events that are not kept any more for a reader."""
 
     after: int
-    """Number of the last event the reader has got."""
+    """Number of the last event that the reader got."""
     resumes_at: int
     """Number from which on everything is kept."""
     attempt: int = 0
-    """Of the run, for the reader of one."""
+    """The run's attempt, for a reader of one run."""
 
 
 @define(eq=False)
 class Cursor:
     """
-    A place in a thread's log: ``with Cursor(hub, thread_id, after) as cursor: chunks = await cursor.page()``.
+    A position in a thread's log: ``with Cursor(hub, thread_id, after) as cursor: chunks = await
+    cursor.page()``.
 
-    With `run_id` only chunks of that run are returned. Pages are never empty, except after a `wake_readers`
-    and where events were removed before this reader came to them: then `gap` is set until the next page.
-    Whole states are joined in what is returned; with `kinds` only those in records of these kinds, and
-    records of others that have one are left out.
+    With `run_id` only chunks of that run are returned. Pages are empty only after `wake_readers`, and where
+    events were removed before this reader reached them; then `gap` is set until the next page. Whole states
+    in the pages are joined. With `kinds`, only states in records of these kinds are joined, and other records
+    with a state are left out.
     """
 
     hub: Hub
@@ -200,10 +204,10 @@ class Cursor:
     run_id: str | None = None
     kinds: Container[str] | None = None
     gap: Gap | None = field(default=None, init=False)
-    """What the last page has left out; the cursor stands behind it."""
+    """Events that the last page left out; the position is after them."""
     _topic: Topic = field(init=False)
     _nudges: int = field(init=False)
-    """Those that were answered."""
+    """The topic's `nudges` that were handled."""
 
     def __enter__(self) -> Cursor:
         self._topic = self.hub.join(self.thread_id)
@@ -225,12 +229,12 @@ class Cursor:
     @property
     def detached(self) -> bool:
         """
-        Whether the thread was deleted: nothing comes here any more, though another thread may have its id.
+        Whether the thread was deleted: no more events come, though a new thread may have its id.
         """
         return not self.hub.has(self.thread_id, self._topic)
 
     def last_event(self) -> list[Chunk]:
-        """Return what is left to say when the thread was deleted."""
+        """Return the last event of a deleted thread, if there is one."""
         last = self._topic.last_event
         return [] if last is None else [last]
 
@@ -242,7 +246,7 @@ class Cursor:
             return chunks
         try:
             return [await self._read(partial(self._joined, chunk)) for chunk in chunks]
-        except BaseException:  # whoever has waited no longer will ask again
+        except BaseException:  # a reader whose wait was cancelled will ask again
             self.position = before
             raise
 
@@ -255,11 +259,11 @@ class Cursor:
                     return []
             elif topic.covered_from is not None and self.position >= topic.covered_from:
                 chunks = self._taken(topic.after(self.position))
-                if chunks := self._mine(chunks):
+                if chunks := self._of_run(chunks):
                     return chunks
             else:
                 chunks = await self._read(self._page)
-                if self.detached:  # meanwhile: these are of a thread that is gone, or of the one under its id
+                if self.detached:  # the chunks may be of another thread with its id
                     return []
                 if await self._passed_over(chunks):
                     return []
@@ -272,7 +276,7 @@ class Cursor:
 
     async def _read(self, read: Callable[[], Awaitable[T]]) -> T:
         """
-        Make a read, again and again while storage can't: a stream outlasts a lock or a fault of the disk.
+        Read, and retry while storage is unavailable: a stream survives a lock or a fault of the disk.
         """
         pause_s = AGAIN_S
         while True:
@@ -292,7 +296,7 @@ class Cursor:
         return await self.hub.storage.chunk_joined(chunk, self.kinds)
 
     async def _removed(self) -> tuple[int, int] | None:
-        """Return up to where events were removed, and the run's attempt; None if none were."""
+        """Return the number up to which events were removed, and the run's attempt; None if none were."""
         storage = self.hub.storage
         if self.run_id is not None:
             return await storage.run_events_gap(self.thread_id, self.run_id, self.position)
@@ -301,10 +305,10 @@ class Cursor:
 
     async def _passed_over(self, chunks: list[Chunk]) -> bool:
         """
-        Move behind what was removed between the position and the chunks that were read; True if anything was.
+        Move past events that were removed between the position and the chunks read; True if any were.
 
-        Looked up after the chunks were read: the other way round a removal in between would go unnoticed. A
-        hole alone proves nothing, since numbers may have been lost, and other runs have their own.
+        This is looked up after the chunks were read; otherwise a removal in between would go unnoticed. A gap
+        in the numbers alone proves nothing: numbers may have been lost, and other runs use some.
         """
         following = chunks[0].first_seq if chunks else self._topic.published
         if following is None or following <= self.position + 1:
@@ -318,21 +322,21 @@ class Cursor:
         return True
 
     def _taken(self, chunks: list[Chunk]) -> list[Chunk]:
-        """Move behind the chunks; of the first, what lies before the position is left out."""
+        """Move past the chunks, and cut the records before the position off the first one."""
         first = chunks[0]
-        if first.first_seq <= self.position:  # the reader knows the beginning of it
+        if first.first_seq <= self.position:  # the reader has its beginning
             chunks = [first.behind(self.position), *chunks[1:]]
         self.position = chunks[-1].last_seq
         return chunks
 
-    def _mine(self, chunks: list[Chunk]) -> list[Chunk]:
+    def _of_run(self, chunks: list[Chunk]) -> list[Chunk]:
         if self.run_id is None:
             return chunks
         return [chunk for chunk in chunks if chunk.run_id == self.run_id]
 
     async def _nudged(self) -> bool:
         """
-        Wait for a publication or a nudge, unless there was a nudge since the last; True if it was a nudge.
+        Wait for a publication or a nudge, unless a nudge is unhandled; True if there was a nudge.
         """
         if self._nudges == self._topic.nudges:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

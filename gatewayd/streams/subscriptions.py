@@ -1,8 +1,7 @@
-"""What readers of protocol v2 ask for: filters as JSON says them, the filters of one connection, and where a
-replay begins.
+"""The requests of protocol v2 readers: parsing filters, the filters of one connection, where a replay begins.
 
-A connection may have `MOST` subscriptions. An event is not compared with each of them: `Subscriptions` finds
-those that matter by the event's channel and the first segment of its namespace, and equal filters count once.
+A connection may have `MOST` subscriptions. An event is not compared with each of them: `Subscriptions` has an
+index by channel and first segment of the namespace, and equal filters are in it once.
 """
 
 from __future__ import annotations
@@ -30,22 +29,22 @@ HEAVIEST: Final = 4 << 20
 ENTRY: Final = 100
 """Bytes that the index takes for one prefix on one channel, roughly."""
 SHOWN: Final = 1000
-"""Characters of wrong channels that are repeated to the client."""
+"""Characters of unsupported channels that the error repeats."""
 
 
 def parse(params: Mapping[str, Any]) -> v2.Filter:
     """
-    Return the filter that a request describes; what is ill-typed but optional is as good as absent.
+    Return the filter that a request describes; optional fields of a wrong type are ignored.
 
     Raises `Rejected`, and `Invalid` for a filter that is too large.
     """
     channels = params.get("channels")
     if not isinstance(channels, list) or not channels:
         raise Rejected(NO_CHANNELS)
-    wrong = [name for name in channels if not (isinstance(name, str) and _known(name))]
-    if wrong:
+    unsupported = [name for name in channels if not (isinstance(name, str) and _known(name))]
+    if unsupported:
         raise Rejected(
-            f"channels contains unsupported entries: {', '.join(map(str, wrong))[:SHOWN]}. "
+            f"channels contains unsupported entries: {', '.join(map(str, unsupported))[:SHOWN]}. "
             f"Allowed: {', '.join(v2.CHANNELS[:-1])}, or any `{v2.NAMED}<name>`."
         )
     depth = params.get("depth")
@@ -93,7 +92,7 @@ _Prefix = tuple[tuple[str, ...], int | None]
 
 @define(eq=False)
 class _Channel:
-    """Who wants events of one channel. Counters tell how many filters say the same."""
+    """The filters that want events of one channel. The counters count equal entries of several filters."""
 
     everything: int = 0
     """Filters without namespaces."""
@@ -108,11 +107,11 @@ class _Channel:
             self.everything += number
             return
         for prefix in wanted.namespaces:
-            found = self.below.setdefault(prefix[0], Counter()) if prefix else self.anywhere
-            found[prefix, wanted.depth] += number
-            if not found[prefix, wanted.depth]:
-                del found[prefix, wanted.depth]
-            if prefix and not found:
+            prefixes = self.below.setdefault(prefix[0], Counter()) if prefix else self.anywhere
+            prefixes[prefix, wanted.depth] += number
+            if not prefixes[prefix, wanted.depth]:
+                del prefixes[prefix, wanted.depth]
+            if prefix and not prefixes:
                 del self.below[prefix[0]]
 
     def __bool__(self) -> bool:
@@ -133,28 +132,28 @@ class _Channel:
 
 @define(eq=False)
 class Subscriptions:
-    """The filters of one connection; an event passes if one of them lets it through."""
+    """The filters of one connection; an event passes if it passes one of them."""
 
     weight: int = field(default=0, init=False)
     """Bytes that all filters take, equal ones counted once."""
     _filters: dict[str, v2.Filter] = field(factory=dict, init=False)
     _shared: dict[v2.Filter, v2.Filter] = field(factory=dict, init=False)
-    """Equal filters are kept once."""
+    """Each distinct filter, by itself: equal ones share one object."""
     _same: Counter[v2.Filter] = field(factory=Counter, init=False)
-    """How many subscriptions have this filter."""
+    """The number of subscriptions with this filter."""
     _channels: dict[str, _Channel] = field(factory=dict, init=False)
     _named: int = field(default=0, init=False)
-    """Channels of the index that are custom events of one name."""
+    """The number of channels in the index for custom events of one name."""
 
     def __len__(self) -> int:
         return len(self._filters)
 
     @classmethod
     def of(cls, wanted: v2.Filter) -> Subscriptions:
-        """Return the subscriptions of a reader that has one."""
-        found = cls()
-        found.add(wanted)
-        return found
+        """Return the subscriptions of a connection that has one."""
+        subscriptions = cls()
+        subscriptions.add(wanted)
+        return subscriptions
 
     def check_room(self, wanted: v2.Filter) -> None:
         """Raise `Invalid` if there is no room for another subscription with this filter."""
@@ -173,7 +172,7 @@ class Subscriptions:
         return subscription_id
 
     def remove(self, subscription_id: str) -> bool:
-        """End a subscription; False if there is none of this id."""
+        """End a subscription; False if there is none with this id."""
         wanted = self._filters.pop(subscription_id, None)
         if wanted is None:
             return False
@@ -199,11 +198,11 @@ class Subscriptions:
         names = [shown.channel]
         if self._named and shown.method == "custom" and (name := v2.custom_name(shown)):
             names.append(v2.NAMED + name)
-        found = [self._channels[name] for name in names if name in self._channels]
-        if not found:
+        channels = [self._channels[name] for name in names if name in self._channels]
+        if not channels:
             return False
         namespace = shown.namespace
-        return any(channel.passes(namespace) for channel in found)
+        return any(channel.passes(namespace) for channel in channels)
 
 
 # where a reader begins
@@ -211,16 +210,15 @@ class Subscriptions:
 
 def since(params: Mapping[str, Any]) -> int | None:
     """Return the number behind which the client wants to read, None if it does not say."""
-    given = params.get("since")
-    if not isinstance(given, int) or isinstance(given, bool) or not 0 <= given < FURTHEST:
+    number = params.get("since")
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < FURTHEST:
         return None
-    return given
+    return number
 
 
 async def replay_start(storage: store.Storage, thread_id: str, replay_since: int) -> int:
-    """Return the number behind which a reader starts that knows nothing; `replay_since` is a moment in µs."""
-    last, _ = await storage.events_last(
-        thread_id
-    )  # before the other: what is stored in between comes by the log
+    """Return the number behind which a reader without a position starts; `replay_since` is a moment in µs."""
+    # The last number is read first: events that are stored in between then come through the log.
+    last, _ = await storage.events_last(thread_id)
     first = await storage.events_replay_start(thread_id, replay_since)
     return last if first is None else first - 1

@@ -1,11 +1,10 @@
-"""What of runs that are over is shown to a reader of protocol v2 who knows nothing: how they stood, not how
-they got there.
+"""What a protocol v2 reader without a position sees of ended runs: their last states, not how they got there.
 
-Clients build messages and tool calls from states, so of an earlier run its last state in each namespace is
-enough, with the checkpoint that it comes from. Its beginnings and ends, its questions and their answers are
-all shown: they say how that state is to be taken. The run that ended last is shown whole, since it may be the
-one that the client has just started: clients open their streams after the answer to `run.start`, and a short
-run is over by then.
+Clients build messages and tool calls from states. So of an earlier run the last state in each namespace is
+enough, with the checkpoint that it comes from. All its starts and ends, its interrupts and their answers are
+shown too, because they tell how to read that state. The run that ended last is shown whole, since it may be
+the one that the client has just started: clients open their streams after the answer to `run.start`, and a
+short run has ended by then.
 """
 
 from __future__ import annotations
@@ -28,10 +27,7 @@ class Trim:
     """Which events of a thread's log are left out."""
 
     kept: Mapping[str, frozenset[int]]
-    """
-    Run to the numbers of its states that are shown, with their checkpoints; a run that is not here is shown
-    whole.
-    """
+    """Run id → numbers of its events that are shown. A run that is not in the map is shown whole."""
 
     def passes(self, shown: v2.View) -> bool:
         """Whether the event is shown."""
@@ -45,7 +41,7 @@ NOTHING: Final = Trim({})
 
 async def trim(storage: store.Storage, thread_id: str, after: int) -> Trim:
     """
-    Look what of a thread's runs is to be shown to who reads from behind `after` without knowing anything.
+    Decide what a reader that starts behind `after` without a position sees of a thread's runs.
     """
     return Trim(
         {
@@ -66,7 +62,7 @@ async def _last_states(storage: store.Storage, thread_id: str, run_id: str, afte
             if shown.method == "checkpoints":
                 checkpoints[namespace] = seq
             elif shown.params() is not None:
-                before = checkpoints.get(namespace)  # a question's state has none of its own
+                before = checkpoints.get(namespace)  # the state at an interrupt has none of its own
                 states[namespace] = (seq,) if before is None else (before, seq)
         after = page[-1].last_seq
-    return frozenset(seq for found in states.values() for seq in found)
+    return frozenset(seq for numbers in states.values() for seq in numbers)

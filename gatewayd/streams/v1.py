@@ -18,12 +18,12 @@ BEGINNING = frozenset({"-1", "0", "-"})
 """Values of Last-Event-ID that mean "everything that is kept"."""
 
 ALWAYS = frozenset({"metadata", "error"})
-"""Kinds that no mode filter removes: without them a client takes a failed run for a good one."""
+"""Kinds that no mode filter removes: without them a failed run looks like a successful one."""
 
 MESSAGES = ("messages", "messages/metadata", "messages/partial", "messages/complete")
 NAMES = {"messages-tuple": MESSAGES, "messages": MESSAGES}
 """
-Modes whose events have other names. A run has messages in one of both forms, whichever its reader asks for.
+Modes whose events have other names. A run's messages come in one of both forms, as its reader asks.
 """
 
 
@@ -39,7 +39,7 @@ def event_name(record: Record) -> str:
 
 
 def shown_on(record: Record, mask: int) -> Record | None:
-    """Return the record in the words of v1 if it is shown there; None otherwise."""
+    """Return the record in the form of v1; None if v1 does not show it."""
     if not record.mask & mask:
         return None
     return v2.shown_to_v1(record) if record.kind.startswith(event.V2_KIND) else record
@@ -68,7 +68,7 @@ def run_frames(
 
 
 def cursor_of(last_event_id: str) -> int | None:
-    """Return the number behind which a client wants to read: 0 for "all", None for what is no id of ours."""
+    """Return the number behind which a client wants to read: 0 for all, None for an unknown form of id."""
     text = last_event_id.strip()
     if text in BEGINNING:
         return 0

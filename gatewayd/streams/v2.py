@@ -1,12 +1,12 @@
 """Records as events of protocol v2: envelopes, ids, filters.
 
-A stream of v2 is a cursor over a thread's log with a filter. Its numbers (`seq`) are the log's, the same for
-every reader and after every restart. Ids of events are stable too: ``<ms>-<seq>``, or for what the server
-itself says of a run ``synth:<run_id>:…``, from which clients read the run.
+A stream of v2 is a cursor over a thread's log with a filter. Its numbers (`seq`) are the log's: they are
+equal for all readers and stay so after a restart. Event ids are stable too: ``<ms>-<seq>``, or
+``synth:<run_id>:…`` for events that the server makes about a run, from which clients read the run id.
 
-Records of runs that were started over v2 have kinds ``v2/<method>`` or ``v2/<method>=<tail of the id>``, and
-as data what is theirs in the envelope's `params`: ``{"data": …}``, with ``"node"`` where a node is known.
-Those of v1's runs are converted on reading (`convert.to_v2`).
+Records of runs that were started over v2 have kinds ``v2/<method>`` or ``v2/<method>=<tail of the id>``.
+Their data is their part of the envelope's `params`: ``{"data": …}``, with ``"node"`` where the node is known.
+Records of v1 runs are converted when they are read (`convert.to_v2`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CHANNELS: Final = (
 )
 NAMED: Final = "custom:"
 MOST_COMPARED: Final = 10_000
-"""Pairs of namespaces that are compared to see whether one filter covers another."""
+"""Pairs of namespaces that are compared at most to decide whether one filter covers another."""
 
 
 @frozen
@@ -44,11 +44,11 @@ class View:
     record: Record
     method: str
     tail: str
-    """End of the id that the server has given it, or ""."""
+    """The last part of a `synth:` id, or ""."""
 
     @property
     def channel(self) -> str:
-        """The channel on which it flows."""
+        """The channel that filters know it by."""
         return "input" if self.method.startswith("input.") else self.method
 
     @property
@@ -57,7 +57,7 @@ class View:
 
     @property
     def event_id(self) -> str:
-        """The id by which clients know it again."""
+        """The id by which clients recognise it."""
         record = self.record
         if not self.tail:
             return record.event_id
@@ -66,13 +66,13 @@ class View:
         return f"synth:{record.run_id}:{what}|{where}|{self.tail}"
 
     def params(self) -> bytes | None:
-        """Return its own part of the envelope's `params`; None: there is nothing to show."""
+        """Return the event's part of the envelope's `params`; None if v2 shows nothing."""
         if self.record.kind.startswith(event.V2_KIND):
             return self.record.data
         return to_v2.fragment(self.record.kind, self.record.data)
 
     def encoded(self) -> bytes | None:
-        """Return the whole event as JSON; None: there is nothing to show."""
+        """Return the whole event as JSON; None if v2 shows nothing."""
         params = self.params()
         if params is None:
             return None
@@ -94,7 +94,7 @@ def envelope(
 
 
 def view(record: Record) -> View | None:
-    """Return the record as v2 shows it; None for what v2 does not have."""
+    """Return the record as v2 shows it; None if v2 has no such event."""
     if record.mask & event.V2:
         method, _, tail = record.kind.removeprefix(event.V2_KIND).partition("=")
         return View(record, method, tail)
@@ -104,15 +104,15 @@ def view(record: Record) -> View | None:
 
 
 def shown_to_v1(record: Record) -> Record | None:
-    """Return a record of a run of v2 as v1 shows it; None for what v1 does not have."""
+    """Return a record of a v2 run as v1 shows it; None if v1 has no such event."""
     method = record.kind.removeprefix(event.V2_KIND).partition("=")[0]
-    found = to_v1.event(method, record.namespace, record.run_id, record.data)
-    return None if found is None else record._replace(kind=found[0], data=found[1])
+    converted = to_v1.event(method, record.namespace, record.run_id, record.data)
+    return None if converted is None else record._replace(kind=converted[0], data=converted[1])
 
 
 def start_items(graph_name: str, attempt: int, answered: list[str]) -> list[Item]:
     """
-    Return what a run's start in one attempt is over v2; `answered`: the ids of the questions that it answers.
+    Return the v2 items of a run's start in one attempt; `answered` are the ids of the interrupts it answers.
     """
     tail = "running" if attempt == 1 else f"running:{attempt}"
     data = {"event": "running", "graph_name": graph_name}
@@ -134,18 +134,19 @@ def end_items(
     refusal: Mapping[str, Any] | None = None,
 ) -> list[Item]:
     """
-    Return what a run's end is over v2: its questions, and the end of its graph.
+    Return the v2 items of a run's end: its interrupts, and the end of its graph.
 
-    They are stored in the transaction that ends the run: whoever sees a question can answer it.
+    They are stored in the transaction that ends the run, so a client that sees an interrupt can answer it.
     """
     data: dict[str, Any] = {"event": STATUSES[status], "graph_name": graph_name}
     items: list[Item] = []
     if status == "success" and (interrupts or next_nodes):
         data["event"] = "interrupted"
-        for one in (one for mine in (interrupts or {}).values() for one in mine):
-            params = {"interrupt_id": one["id"], "payload": one["value"], "value": one["value"]}
-            kind = f"{event.V2_KIND}input.requested={one['id']}"
-            items.append((kind, asked.get(one["id"], ""), event.V2, wire.dumps({"data": params})))
+        for interrupt in (interrupt for of_task in (interrupts or {}).values() for interrupt in of_task):
+            interrupt_id, value = interrupt["id"], interrupt["value"]
+            params = {"interrupt_id": interrupt_id, "payload": value, "value": value}
+            kind = f"{event.V2_KIND}input.requested={interrupt_id}"
+            items.append((kind, asked.get(interrupt_id, ""), event.V2, wire.dumps({"data": params})))
     if error is not None and data["event"] == "failed":
         data["error"] = error.get("message") or error.get("error") or ""
         data |= refusal or {}
@@ -159,7 +160,7 @@ STATUSES: Final[Mapping[str, str]] = {
     "timeout": "failed",
     "interrupted": "interrupted",
 }
-"""How a run's end is called over v2."""
+"""Status of a run → name of its end in v2."""
 
 
 # filters
@@ -172,7 +173,7 @@ class Filter:
     channels: frozenset[str]
     """Names of channels; ``custom:<name>`` for custom events of one name."""
     namespaces: tuple[tuple[str, ...], ...] | None = None
-    """Prefixes, of which one must match; None: every namespace."""
+    """Prefixes, one of which must match; None: every namespace."""
     depth: int | None = None
     """How many segments a namespace may have beyond the prefix; None: any number."""
     _names: frozenset[str] = field(init=False)
@@ -183,7 +184,7 @@ class Filter:
 
     def covers(self, other: Filter) -> bool:
         """
-        Whether everything passes here that passes the other one; for two very long ones it is not looked at.
+        Whether this filter passes everything that the other passes. False for very long filters, unchecked.
         """
         missing = other.channels - self.channels
         if not all("custom" in self.channels and name.startswith(NAMED) for name in missing):
@@ -195,7 +196,7 @@ class Filter:
         return all(self._reaches(prefix, other.depth) for prefix in other.namespaces)
 
     def _reaches(self, namespace: tuple[str, ...], depth: int | None) -> bool:
-        """Whether everything passes that is below a namespace by `depth` segments at most."""
+        """Whether all events at most `depth` segments below a namespace pass."""
         return any(
             within(namespace, prefix, None)
             and (
@@ -242,14 +243,14 @@ LIFECYCLE: Final = Filter(channels=frozenset({"lifecycle"}))
 
 
 class EventFilter(Protocol):
-    """What lets events through or keeps them back."""
+    """Decides which events are shown."""
 
     def passes(self, shown: View) -> bool:
         """Whether the event is shown."""
 
 
 def views(chunks: Iterable[Chunk], wanted: EventFilter, besides: EventFilter | None = None) -> Iterator[View]:
-    """Yield the events of chunks that `wanted` lets through, and `besides` too."""
+    """Yield the events of chunks that pass both filters."""
     for chunk in chunks:
         for record in chunk.records:
             shown = view(record)
@@ -264,7 +265,7 @@ def frame(method: str, seq: int, data: bytes) -> bytes:
 
 
 def frames(chunks: Iterable[Chunk], wanted: EventFilter, besides: EventFilter | None = None) -> bytes:
-    """Return the frames of the events that a filter lets through (and `besides`), joined."""
+    """Return the joined frames of the events that pass both filters."""
     parts = []
     for shown in views(chunks, wanted, besides):
         if (data := shown.encoded()) is not None:
@@ -277,7 +278,7 @@ def frames(chunks: Iterable[Chunk], wanted: EventFilter, besides: EventFilter | 
 
 @frozen
 class Branch:
-    """A graph at work: a node of the tree that `agent.getTree` answers."""
+    """An executing graph: a node of the tree that `agent.getTree` returns."""
 
     namespace: tuple[str, ...]
     status: str
@@ -285,7 +286,7 @@ class Branch:
 
 
 def grown(tree: dict[tuple[str, ...], Branch], chunks: Iterable[Chunk]) -> dict[tuple[str, ...], Branch]:
-    """Return the tree of the latest run after what has happened in `chunks`."""
+    """Return the tree of the latest run after the events in `chunks`."""
     for shown in views(chunks, LIFECYCLE):
         params = shown.params()
         data: dict[str, Any] = {} if params is None else wire.loads(params)["data"]
@@ -307,5 +308,5 @@ def shown_tree(tree: dict[tuple[str, ...], Branch], namespace: tuple[str, ...] =
 
 
 def state_after_gap(seq: int, time_ms: int, params: bytes) -> View:
-    """Return the event by which a reader gets a state in place of what is not kept up to `seq`."""
+    """Return the event that gives a reader the state at `seq` in place of events that are not kept."""
     return View(Record(seq, time_ms, "", f"{event.V2_KIND}values", "", event.V2, params), "values", "")

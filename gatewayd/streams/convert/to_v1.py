@@ -1,8 +1,8 @@
 """Runs of protocol v2 for readers of v1: states, updates, custom events, tasks and messages.
 
-A delta of a message becomes the tuple of a chunk and its metadata that the mode ``messages-tuple`` has: every
-v2 event of a message carries the message's id, so that no state is needed. A question is written in the words
-of v1 when it is asked (`worker.protocol`).
+A delta of a message becomes a tuple of a chunk and its metadata, as in the mode ``messages-tuple``. Every v2
+event of a message carries the message's id, so no state is needed. Interrupts are also written in the form of
+v1 when they are raised (`worker.protocol`).
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from gatewayd.model import message
 
 def event(method: str, namespace: str, run_id: str, fragment: bytes) -> tuple[str, bytes] | None:
     """
-    Return kind and data of the v1 event for a v2 event's method and ``{"data": …, "node"?: …}``; None: there
-    is none.
+    Return kind and data of the v1 event for a v2 method and ``{"data": …, "node"?: …}``; None if there is
+    none.
     """
     convert = METHODS.get(method)
     if convert is None:
         return None
-    found = convert(wire.loads(fragment), namespace, run_id)
-    return None if found is None else (found[0], wire.dumps(found[1]))
+    converted = convert(wire.loads(fragment), namespace, run_id)
+    return None if converted is None else (converted[0], wire.dumps(converted[1]))
 
 
 def _values(params: dict[str, Any], namespace: str, run_id: str) -> tuple[str, Any]:
     values = params["data"]
     if isinstance(values, dict) and isinstance(listed := values.get("messages"), list):
-        shown = [message.complete(each) if message.is_message(each) else each for each in listed]
+        shown = [message.complete(item) if message.is_message(item) else item for item in listed]
         values = {**values, "messages": shown}
     return "values", values
 
@@ -49,7 +49,7 @@ def _tasks(params: dict[str, Any], namespace: str, run_id: str) -> tuple[str, An
 def _messages(params: dict[str, Any], namespace: str, run_id: str) -> tuple[str, Any] | None:
     data = params["data"]
     if data.get("role") == "tool" or "tool_call_id" in data or "id" not in data:
-        return None  # a tool's result; v1 tells it by the state
+        return None  # a tool's result; v1 shows it in the state
     chunk = _chunk(data)
     if chunk is None:
         return None

@@ -1,7 +1,7 @@
 """Runs of protocol v1 for readers of v2: states, updates, custom events and tasks.
 
-What v1 alone has (`debug`, `events`, chunks of messages, whole checkpoints) has no view: the messages of such
-a run come with its states.
+Events that only v1 has (`debug`, `events`, chunks of messages, whole checkpoints) are not shown. The messages
+of such a run come with its states.
 """
 
 from __future__ import annotations
@@ -17,29 +17,28 @@ INTERRUPT: Final = "__interrupt__"
 
 def fragment(kind: str, data: bytes) -> bytes | None:
     """
-    Return ``{"data": …}`` (and ``"node"``) of the v2 event for a v1 event's kind and data; None: there is
-    none.
+    Return ``{"data": …}`` (and ``"node"``) of the v2 event for a v1 kind and its data; None if there is none.
     """
     convert = KINDS.get(kind)
     if convert is None:
         return None
-    found = convert(wire.loads(data))
-    return None if found is None else wire.dumps(found)
+    converted = convert(wire.loads(data))
+    return None if converted is None else wire.dumps(converted)
 
 
 def state(values: Any) -> Any:
     """Return a state as v2 shows it: without interrupts, its list of messages in the compact form."""
     if not isinstance(values, dict):
         return values
-    shown = {name: each for name, each in values.items() if name != INTERRUPT}
+    shown = {name: value for name, value in values.items() if name != INTERRUPT}
     if isinstance(listed := shown.get("messages"), list):
-        shown["messages"] = [message.compact(each) if message.is_message(each) else each for each in listed]
+        shown["messages"] = [message.compact(item) if message.is_message(item) else item for item in listed]
     return shown
 
 
 def _values(values: Any) -> dict[str, Any] | None:
     if isinstance(values, dict) and values.keys() == {INTERRUPT}:
-        return None  # no state yet; the question is an event of its own
+        return None  # no state yet; the interrupt is an event of its own
     return {"data": state(values)}
 
 
