@@ -1,4 +1,8 @@
-"""Tasks with an owner, a name and an end, and what they wait for."""
+"""Tasks with an owner, a name and an end, and what they wait for.
+
+No other module starts tasks, with one exception: a worker's process starts its main task itself, on a loop
+that it drives (`worker.process`).
+"""
 
 from __future__ import annotations
 

@@ -34,14 +34,12 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from aiohttp import StreamReader, hdrs, web
 
 from gatewayd import wire
-
-if TYPE_CHECKING:
-    from gatewayd.api.listening import Listener
+from gatewayd.api.addresses import Addresses
 
 SLOWEST: Final = 1000.0
 """Bytes a second that a head or a body must have on average."""
@@ -51,6 +49,37 @@ UNSENT: Final = 32 * 1024
 """Bytes in a connection's buffer from which on its writer has to wait."""
 TOO_SLOW: Final = "The request came too slowly"
 REASONS: Final = {408: "Request Timeout", 503: "Service Unavailable"}
+
+
+class Owner(Protocol):
+    """The owner of connections (`listening.Listener`), as each of them needs it."""
+
+    addresses: Addresses
+    receive_timeout_s: float
+    write_timeout_s: float
+    clock: Callable[[], float]
+    open: set[Incoming]
+    owing: set[Incoming]
+    """Connections that the watch looks at."""
+    refusals: int
+
+    def lets_in(self, connection: Incoming) -> bool:
+        """Take a connection in; False if it is refused."""
+
+    def reason(self, connection: Incoming) -> str:
+        """Return why a connection was refused, in a sentence."""
+
+    def forget(self, connection: Incoming) -> None:
+        """Note the end of a connection."""
+
+    def count(self, address: str | None) -> None:
+        """Count a request for an address that its proxy has told. Raises `Unavailable`."""
+
+    def uncount(self, address: str | None) -> None:
+        """Count one less for an address."""
+
+    def tell_slow(self, received: int) -> None:
+        """Note that a connection is ended because what it sends makes no progress."""
 
 
 class Incoming(asyncio.Protocol):
@@ -75,7 +104,7 @@ class Incoming(asyncio.Protocol):
         "since",
     )
 
-    def __init__(self, listener: Listener, make: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(self, listener: Owner, make: Callable[[], asyncio.Protocol]) -> None:
         self.listener = listener
         self._inner: asyncio.Protocol | None = make()
         self.address: str | None = None

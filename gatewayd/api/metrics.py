@@ -15,7 +15,7 @@ from aiohttp import web
 from attrs import frozen
 
 import gatewayd
-from gatewayd.api import counting, incoming, keys, listening, reply
+from gatewayd.api import counting, incoming, keys, reply
 from gatewayd.model import transitions
 from gatewayd.services import Services
 from gatewayd.storage import pages, store
@@ -35,7 +35,7 @@ class Moment:
     counts: counting.Counts
     queue: store.Queue
     services: Services
-    listener: listening.Listener | None = None
+    listener: incoming.Owner | None = None
 
     @property
     def places(self) -> int:

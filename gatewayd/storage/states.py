@@ -12,6 +12,7 @@ import asyncio
 
 from attrs import define, field
 
+from gatewayd import tasks
 from gatewayd.blobs import cache, cut, join
 from gatewayd.model.event import Chunk
 from gatewayd.model.state import State
@@ -33,6 +34,7 @@ class States:
     """How often storage had to be asked."""
     _pieces: cache.LruCache = field(factory=lambda: cache.LruCache(PIECES_BYTES), init=False)
     _whole: cache.LruCache = field(factory=lambda: cache.LruCache(WHOLE_BYTES), init=False)
+    _tasks: tasks.Group = field(factory=lambda: tasks.Group("states"), init=False)
     _under_way: dict[tuple[str, bytes], asyncio.Task[bytes]] = field(factory=dict, init=False)
 
     async def joined(self, thread_id: str, state: State) -> bytes:
@@ -45,10 +47,14 @@ class States:
             return found
         task = self._under_way.get((thread_id, manifest))
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._join(thread_id, manifest))
+            task = self._tasks.spawn(self._join(thread_id, manifest), "join a state", awaited=True)
             self._under_way[thread_id, manifest] = task
             task.add_done_callback(lambda _: self._under_way.pop((thread_id, manifest)))
-        return await asyncio.shield(task)  # others may wait for it, too
+        return await asyncio.shield(task)  # other readers may wait for it, too
+
+    async def close(self) -> None:
+        """Wait for the joins under way; what they read is open until then."""
+        await self._tasks.join()
 
     async def _join(self, thread_id: str, manifest: bytes) -> bytes:
         content: dict[bytes, bytes] = {}

@@ -126,6 +126,7 @@ class Storage(
             if self.damage is not None:
                 await self.writer.close()  # while others have it open, SQLite copies nothing into the file
             await self.scanner.close()
+            await self.states.close()
             await self._snapshots.close()
             await self.readers.close()
             await self.writer.close()

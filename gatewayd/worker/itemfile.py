@@ -42,7 +42,7 @@ from langgraph.store.base import (
 )
 from langgraph.store.sqlite import SqliteStore
 
-from gatewayd import permissions
+from gatewayd import loops, permissions
 from gatewayd.model import items
 from gatewayd.worker import embeddings, itemfilter, vectors
 
@@ -332,12 +332,13 @@ def ttl_config(ttl: items.StoreTtl) -> Any:
     return {"default_ttl": ttl.default_ttl, "refresh_on_read": ttl.refresh_on_read}
 
 
-async def sweeper(file: ItemFile) -> None:
-    """Delete expired items from time to time, until cancelled."""
+async def sweeper(file: ItemFile, turned: loops.Turned = lambda: None) -> None:
+    """Delete expired items from time to time, until cancelled. To be called again after an error."""
     while True:
         await asyncio.sleep(file.sweep_interval_s)
         with contextlib.suppress(sqlite3.OperationalError):  # locked or full: the next time, then
             await asyncio.to_thread(file.sweep)
+        turned()
 
 
 def _text(namespace: Iterable[str]) -> str:

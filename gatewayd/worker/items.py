@@ -17,6 +17,7 @@ import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from langgraph.store.base import (
     SearchOp,
 )
 
+from gatewayd import tasks
 from gatewayd.channel import orders
 from gatewayd.errors import Rejected
 from gatewayd.model import items
@@ -75,11 +77,12 @@ async def opened(
     paths = ("$",) if configuration.store_index is None else _index(configuration.store_index).fields
     file = itemfile.ItemFile(configuration.store, embedder=embedding, fields=paths, ttl=ttl)
     file.open()
-    sweeping = asyncio.create_task(itemfile.sweeper(file), name="sweep items")
+    background = tasks.Group("store")
+    background.spawn_forever(partial(itemfile.sweeper, file), "sweep items")
     try:
         yield file
     finally:
-        sweeping.cancel()
+        await background.stop()
         file.close()
 
 

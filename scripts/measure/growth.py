@@ -30,8 +30,7 @@ from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
 from gatewayd.checkpointing import commands, pieces, rows, sql
-from gatewayd.storage import migrate
-from gatewayd.storage.sqlite import database, writing
+from gatewayd.storage.sqlite import database, migrate, writing
 from gatewayd.worker import checkpoints, reader
 
 CONFIG: Any = {"configurable": {"thread_id": "thread"}}

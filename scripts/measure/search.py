@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from gatewayd import ids, wire
-from gatewayd.storage import migrate, store
-from gatewayd.storage.sqlite import database
+from gatewayd.storage import store
+from gatewayd.storage.sqlite import database, migrate
 
 START = 1_700_000_000_000_000
 USERS = 5000

@@ -19,8 +19,18 @@ from gatewayd.model.cron import Cron, Firing
 from gatewayd.model.event import Chunk, pack
 from gatewayd.model.run import Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Thread
-from gatewayd.storage import migrate, store
-from gatewayd.storage.sqlite import admission, assistants, boots, crons, database, events, runs, threads
+from gatewayd.storage import store
+from gatewayd.storage.sqlite import (
+    admission,
+    assistants,
+    boots,
+    crons,
+    database,
+    events,
+    migrate,
+    runs,
+    threads,
+)
 
 START = 1_700_000_000_000_000
 """The desk's clock at its beginning, in µs."""

@@ -10,8 +10,7 @@ import pytest
 
 from gatewayd.checkpointing import convert
 from gatewayd.errors import BadConfiguration, InsufficientStorage
-from gatewayd.storage import migrate
-from gatewayd.storage.sqlite import compact, database, space
+from gatewayd.storage.sqlite import compact, database, migrate, space
 
 
 def old_file(path: Path) -> list[Any]:

@@ -15,8 +15,8 @@ import pytest
 
 import gatewayd
 from gatewayd import errors
-from gatewayd.storage import migrate, store
-from gatewayd.storage.sqlite import database
+from gatewayd.storage import store
+from gatewayd.storage.sqlite import database, migrate
 
 FOLDER = Path(__file__).parents[2] / "migrations" / "sqlite"
 
@@ -221,7 +221,7 @@ def test_a_file_whose_tables_another_process_is_just_making_is_not_taken_for_for
 def test_of_two_processes_each_script_is_applied_by_one_and_both_go_on(path: Path) -> None:
     text = (
         "import sys, pathlib\n"
-        "from gatewayd.storage import migrate\n"
+        "from gatewayd.storage.sqlite import migrate\n"
         "from gatewayd.storage.sqlite import database\n"
         "path = pathlib.Path(sys.argv[1])\n"
         "print('ready', flush=True)\n"

@@ -4,6 +4,7 @@ Whole states in parts: read as they were, freed when nothing has them, never sto
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import Any
 
@@ -165,6 +166,29 @@ async def test_what_has_come_by_without_a_text_is_read_from_storage(
     storage.states.take(Chunk(thread_id, run_id, 1, 1, 1, b"", [parts], some))
     assert await storage.state_joined(thread_id, parts) == data
     assert storage.states.reads == 1
+
+
+async def test_closing_waits_for_a_state_that_is_being_joined(storage: store.Storage, desk: Any) -> None:
+    thread_id = desk.thread()
+    finished(desk, thread_id, 7)
+    parts, _, data = sliced(7)
+    scanner, begun, gate = storage.states.scanner, asyncio.Event(), asyncio.Event()
+
+    class SlowReader:
+        async def read(self, *args: Any) -> Any:
+            begun.set()
+            await gate.wait()
+            return await scanner.read(*args)
+
+    storage.states.scanner = SlowReader()  # type: ignore[assignment]
+    joining = asyncio.ensure_future(storage.state_joined(thread_id, parts))
+    await begun.wait()
+    closing = asyncio.ensure_future(storage.close(0))
+    await asyncio.wait({closing}, timeout=0.05)
+    assert not closing.done()
+    gate.set()
+    await closing
+    assert await joining == data
 
 
 async def test_a_result_outlives_its_run_in_webhooks_as_the_threads_values(

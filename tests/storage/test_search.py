@@ -12,8 +12,7 @@ from hypothesis import HealthCheck, given, settings, strategies
 from gatewayd import ids, wire
 from gatewayd.errors import Invalid
 from gatewayd.model.thread import Thread
-from gatewayd.storage import migrate
-from gatewayd.storage.sqlite import database, search, states, threads
+from gatewayd.storage.sqlite import database, migrate, search, states, threads
 from tests.storage import test_filters as model
 
 KEYS = ("thread_id", "status", "created_at", "updated_at", "state_updated_at")

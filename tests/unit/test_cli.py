@@ -13,8 +13,7 @@ import pytest
 import gatewayd
 from gatewayd import cli, reload
 from gatewayd.errors import BadConfiguration, DataDirBusy
-from gatewayd.storage import migrate
-from gatewayd.storage.sqlite import database
+from gatewayd.storage.sqlite import database, migrate
 
 
 @pytest.fixture

@@ -1,14 +1,20 @@
-"""A hint wakes the loop that waits for it, and is spent by that."""
+"""Every task has an owner; a hint wakes the loop that waits for it, and is spent by that."""
 
 from __future__ import annotations
 
+import ast
 import asyncio
+from pathlib import Path
 
 import pytest
 
+import gatewayd
 from gatewayd import tasks
 
 LONG_S = 3600.0
+ROOT = Path(gatewayd.__file__).parent
+STARTERS = {"create_task", "ensure_future"}
+ALLOWED = {"tasks.py", "worker/process.py"}
 
 
 async def test_a_hint_wakes_who_waits_and_is_taken_by_it() -> None:
@@ -65,3 +71,16 @@ def test_a_loop_waits_until_the_moment_but_never_longer_than_it_may(
     moment: int | None, seconds: float
 ) -> None:
     assert tasks.seconds_until(moment, 2_000_000, 60.0) == seconds
+
+
+def starts_tasks(source: str) -> bool:
+    """Whether a source uses a function that starts a task."""
+    nodes = list(ast.walk(ast.parse(source)))
+    names = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    names |= {node.id for node in nodes if isinstance(node, ast.Name)}
+    return bool(names & STARTERS)
+
+
+def test_every_task_belongs_to_a_group_except_a_workers_main_task() -> None:
+    modules = {path.relative_to(ROOT).as_posix(): path for path in ROOT.rglob("*.py")}
+    assert {name for name, path in modules.items() if starts_tasks(path.read_text("utf-8"))} == ALLOWED

@@ -15,9 +15,8 @@ from pathlib import Path
 from attrs import frozen
 
 from gatewayd import errors
-from gatewayd.storage import migrate
 from gatewayd.storage.quota import free_disk, size
-from gatewayd.storage.sqlite import space
+from gatewayd.storage.sqlite import migrate, space
 
 SPARE = 16 << 20
 """Bytes that must stay free on the disk."""

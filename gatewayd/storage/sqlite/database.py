@@ -13,8 +13,7 @@ from attrs import define, field
 
 from gatewayd import errors, permissions
 from gatewayd.checkpointing import sql as checkpoint_sql
-from gatewayd.storage import migrate
-from gatewayd.storage.sqlite import failures, integrity, wal
+from gatewayd.storage.sqlite import failures, integrity, migrate, wal
 
 MINIMUM = (3, 38, 0)
 """Needed for RETURNING, STRICT and ->>."""

@@ -18,8 +18,8 @@ from typing import Any
 from attrs import define, fields, frozen
 
 from gatewayd import errors
-from gatewayd.storage import migrate, pages
-from gatewayd.storage.sqlite import space
+from gatewayd.storage import pages
+from gatewayd.storage.sqlite import migrate, space
 
 PIECE_ROWS = 2_000
 DAY_US = 86_400_000_000

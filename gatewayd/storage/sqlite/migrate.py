@@ -53,7 +53,7 @@ def scripts() -> list[Script]:
     """Return all migrations in order, from the installed package or from the source tree."""
     folder: Traversable = resources.files("gatewayd") / "migrations" / "sqlite"
     if not folder.is_dir():
-        folder = Path(__file__).parents[2] / "migrations" / "sqlite"
+        folder = Path(__file__).parents[3] / "migrations" / "sqlite"
     found = []
     for entry in folder.iterdir():
         if match := NAME.fullmatch(entry.name):
@@ -153,7 +153,7 @@ def _apply(connection: sqlite3.Connection, script: Script) -> bool:
             INSERT INTO migration
             VALUES ({script.number}, '{script.name}', '{script.sha256}', {now}, '{gatewayd.__version__}');
             {script.text}
-            ;COMMIT"""  # noqa: S608  # names, numbers and checksums of our own files
+            ;COMMIT"""  # names, numbers and checksums of our own files
         )
     except BaseException as error:
         if connection.in_transaction:
