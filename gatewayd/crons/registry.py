@@ -1,4 +1,4 @@
-"""What clients can do with crons. Every change that may bring a date nearer wakes the ticker."""
+"""The operations of clients on crons. Every change that may bring a date nearer wakes the ticker."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ from gatewayd.storage import store
 
 @frozen(kw_only=True)
 class CronFields:
-    """What a client says about a cron; None: nothing."""
+    """The fields of a client's request about a cron; None: not given."""
 
     schedule: str | None = None
     timezone: str | None = None
     end_time: int | None = None
     """µs."""
     endless: bool = False
-    """An end time that was set before is to be cleared."""
+    """Remove the end time that was set before."""
     on_run_completed: OnRunCompleted | None = None
     enabled: bool | None = None
     metadata: dict[str, Any] | None = None
     payload: dict[str, Any]
-    """The whole body, as it was sent."""
+    """The whole body as it was sent."""
 
 
 @define(eq=False)
 class Counts:
-    """What the ticker has not brought about since the start of the server."""
+    """Failures of the ticker since the start of the server."""
 
     firings_failed: int = 0
-    """Dates that could not be fired and are tried again; each try counts."""
+    """Firings that failed and are tried again; each try counts."""
     dates_passed: int = 0
-    """Dates that have passed without a run, because it was refused."""
+    """Dates that passed without a run, because it was refused."""
 
 
 @frozen(kw_only=True)
 class Crons:
-    """The use cases."""
+    """The crons, as clients use them."""
 
     storage: store.Storage
     now: Callable[[], int] = lambda: time.time_ns() // 1000
     counts: Counts = field(factory=Counts)
     changed: tasks.Hint = field(factory=tasks.Hint)
-    """Given when the next date of a cron may have come nearer; the ticker waits for it."""
+    """Given when the next date of a cron may be earlier than before; the ticker waits for it."""
 
     async def create(self, assistant: str, schedule: str, thread_id: str | None, wanted: CronFields) -> Cron:
         """
@@ -87,19 +87,19 @@ class Crons:
 
     async def get(self, cron_id: str) -> Cron:
         """Return a cron. Raises `NotFound`."""
-        found = await self.storage.cron_find(cron_id)
-        if found is None:
+        cron = await self.storage.cron_find(cron_id)
+        if cron is None:
             raise NotFound("Not Found")
-        return found
+        return cron
 
     async def update(self, cron_id: str, wanted: CronFields) -> Cron:
         """
-        Change what is given; metadata are merged, everything else is replaced.
+        Change the given fields; metadata are merged, all others are replaced.
 
-        The next date is found anew if schedule, timezone or end_time change, or the cron is enabled again.
+        The next date is computed again if schedule, timezone or end_time change, or the cron is enabled.
         Raises like `create`.
         """
-        while True:  # until it was not changed or fired between reading and writing
+        while True:  # again if the cron was changed or fired between reading and writing
             cron = await self.storage.cron_find(cron_id)
             if cron is None:
                 raise NotFound(f"Cron '{cron_id}' not found")
@@ -109,13 +109,12 @@ class Crons:
                 return attrs.evolve(changed, revision=cron.revision + 1)
 
     async def delete(self, cron_id: str) -> None:
-        """Remove a cron; runs that it has created stay. Raises `NotFound`."""
+        """Remove a cron; its runs stay. Raises `NotFound`."""
         if not await self.storage.cron_delete(cron_id):
             raise NotFound("Not Found")
 
 
 def _changed(cron: Cron, wanted: CronFields, now: int) -> Cron:
-    """Return the cron as the client wants it."""
     payload = _payload(cron.payload, wanted.payload, cron.cron_id)
     metadata = {**cron.metadata, **(wanted.metadata or {})}
     if wanted.metadata is not None:
@@ -141,7 +140,7 @@ def _changed(cron: Cron, wanted: CronFields, now: int) -> Cron:
 
 
 def _dates(cron: Cron) -> tuple[str, str | None, int | None]:
-    """Return what the dates of a cron follow from."""
+    """Return the fields that decide the dates of a cron."""
     return cron.schedule, cron.timezone, cron.end_time
 
 
@@ -157,7 +156,7 @@ def _too_early(payload: dict[str, Any]) -> str:
 
 def _payload(old: dict[str, Any], new: dict[str, Any], cron_id: str) -> dict[str, Any]:
     """
-    Return the body that runs are made of: the new fields over the old, with the cron's id for the run to see.
+    Return the body from which runs are made: the old fields, replaced by the new ones, and the cron's id.
     """
     given = {name: value for name, value in new.items() if value is not None or name == "end_time"}
     if old:

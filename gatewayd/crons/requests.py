@@ -1,6 +1,6 @@
-"""The run of a cron: what its payload asks for, as if a client had sent it at this moment.
+"""The run of a cron, as if a client had sent the cron's payload at this moment.
 
-The payload was checked when it was stored (`api.bodies.CronCreate`); here its forms are brought to one.
+The payload was checked when it was stored (`api.bodies.CronCreate`); this module brings its forms to one.
 """
 
 from __future__ import annotations

@@ -1,18 +1,18 @@
 """When a cron fires: the grammar of schedules, time zones, and the first date after a moment.
 
-A schedule has five fields (minute, hour, day of month, month, day of week), or six: the last are seconds; a
-seventh may name years. Names (``mon``, ``jan``), ranges, lists, steps, ``L`` and the forms ``@hourly``,
-``@daily``, ``@weekly``, ``@monthly``, ``@yearly`` are known. If day of month and day of week are both given,
-either is enough. It is evaluated on the clock of a time zone (UTC, if none is named).
+A schedule has five fields: minute, hour, day of month, month, day of week. A sixth field is seconds, a
+seventh years. Names (``mon``, ``jan``), ranges, lists, steps, ``L`` and the forms ``@hourly``, ``@daily``,
+``@weekly``, ``@monthly``, ``@yearly`` are known. If day of month and day of week are both given, one match is
+enough. The schedule is evaluated in a time zone (UTC by default).
 
-When that clock changes
-    A time that does not exist (the clock is put forward over it): the schedule fires at the first moment
-    after the gap, once, however many of its times have fallen into it.
-    A time that exists twice (the clock is put back): a schedule that names hours fires at the first of the
-    two only. One for every hour (the hour is ``*``) goes by the time that passes: each of the two hours
-    counts.
+When daylight saving time begins or ends
+    A time does not exist (the clock is put forward over it): the schedule fires once, at the first moment
+    after the gap, even if several of its times are in the gap.
+    A time exists twice (the clock is put back): a schedule that names hours fires at the first of the two
+    only.
+    A schedule for every hour (the hour is ``*``) fires in both hours.
 
-``H`` and ``R`` (a time drawn by lot) are refused: R would be drawn anew for every date.
+``H`` and ``R`` (a random time) are refused: R would be another time for every date.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ def next_date(schedule: str, timezone: str | None, after: int) -> int:
     """
     Return the first date of the schedule that is later than `after` (both in µs).
 
-    Raises `Invalid` for what is no schedule or time zone, `Rejected` when no date is left.
+    Raises `Invalid` for an invalid schedule or time zone, `Rejected` when no date is left.
     """
     local = zone(timezone)
     start = (EPOCH + after * MICROSECOND).astimezone(local)
-    found = _parsed(schedule, start)
+    dates = _parsed(schedule, start)
     try:
-        date: datetime = found.get_next(datetime)
-        if date.fold and found.expanded[1] != ["*"]:  # the second of two equal times; the first has counted
+        date: datetime = dates.get_next(datetime)
+        if date.fold and dates.expanded[1] != ["*"]:  # the second of two equal times; it fired at the first
             date = _parsed(schedule, _last_twice(date)).get_next(datetime)
     except library.CroniterBadDateError:
         raise Rejected(NO_DATE) from None
@@ -79,7 +79,7 @@ def _parsed(schedule: str, start: datetime) -> library.croniter:
 
 
 def _last_twice(date: datetime) -> datetime:
-    """Return the last second of the times that exist twice, of which `date` is one."""
+    """Return the last second of the period that exists twice, in which `date` is."""
     moment = date.astimezone(UTC).replace(second=0)
     while (moment + MINUTE).astimezone(date.tzinfo).fold:
         moment += MINUTE

@@ -1,4 +1,4 @@
-"""The loop that fires crons when they are due. See the package for what can happen to a firing."""
+"""The loop that fires due crons. The package's docstring says what happens on each failure."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from gatewayd.storage import store
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 30.0
-"""Even without a hint the table is looked at this often: a clock that was put forward is noticed then."""
+"""Even without a hint the table is read this often, to notice a clock that was put forward."""
 AFTER_ERROR_S = 1.0
-"""Pause before a firing that has failed is tried again; it doubles with every further failure."""
+"""Pause before a failed firing is tried again; it doubles with every further failure."""
 LONGEST_AFTER_ERROR_S = 60.0
 FORGOTTEN_AFTER_S = 3600.0
-"""Failures of a cron that is not due any more are forgotten after that time."""
+"""Failures of a cron that is no longer due are forgotten after this time."""
 PAGE = 100
-"""Crons that are read and fired together."""
+"""The most crons that are read and fired together."""
 GRACE_S = 5.0
-"""A date fires this much after the end time at most, if the server was late for it."""
+"""If the server is late for a date, it fires up to this time after the end time."""
 
 
 @frozen
 class _Failure:
-    """A firing that has failed by no fault of its cron, and is tried again."""
+    """A firing that failed through no fault of its cron, and is tried again."""
 
     again: int
-    """When, in µs."""
+    """When it is tried again, in µs."""
     times: int
-    """How often in a row."""
+    """Failures in a row."""
 
 
 @define(eq=False)
@@ -51,7 +51,7 @@ class Ticker:
     """By cron."""
 
     async def run(self, turned: loops.Turned = lambda: None) -> None:
-        """Fire until cancelled or until the server stops. To be called again after an error."""
+        """Fire until cancelled or until the server stops. It may be called again after an error."""
         wait_s = 0.0
         while not self.runs.stopping:
             await self.crons.changed.wait(wait_s)
@@ -59,7 +59,7 @@ class Ticker:
             turned()
 
     async def tick(self) -> float:
-        """Fire all that is due; return how long nothing more will be, in seconds."""
+        """Fire all due crons; return the seconds until the next one may be due."""
         storage = self.crons.storage
         now, full = self.crons.now(), True
         while full and not self.runs.stopping:
@@ -67,20 +67,20 @@ class Ticker:
             due = await storage.crons_due(now, PAGE, self._resting(now))
             await asyncio.gather(*(self._fire(cron, now) for cron in due))
             full = len(due) == PAGE
-        # From the moment of the last look on: what has become due while that fired is due now.
+        # Dates after the last read: crons that became due while others fired are due now.
         dates = [failure.again for failure in self._failed.values() if failure.again > now]
         if (date := await storage.crons_next_date(now)) is not None:
             dates.append(date)
         return tasks.seconds_until(min(dates, default=None), self.crons.now(), LONGEST_WAIT_S)
 
     def _resting(self, now: int) -> list[str]:
-        """Return the crons whose firing has failed and is not to be tried again yet."""
+        """Return the crons whose firing failed and whose pause is not over."""
         forgotten = now - int(FORGOTTEN_AFTER_S * 1e6)
         self._failed = {cron: failure for cron, failure in self._failed.items() if failure.again > forgotten}
         return [cron_id for cron_id, failure in self._failed.items() if failure.again > now]
 
     async def _fire(self, cron: Cron, now: int) -> None:
-        """Fire one cron. Whatever goes wrong, others are not concerned."""
+        """Fire one cron. Errors are handled, so that other crons fire."""
         try:
             firing = _firing(cron, now)
         except Exception as error:
@@ -103,7 +103,9 @@ class Ticker:
         self._tell(cron, firing, fired)
 
     async def _fired(self, cron: Cron, firing: Firing) -> store.FiredCron:
-        """Take a cron's date; without its run if that is refused for what it is, which would not change."""
+        """
+        Take a cron's date; if its run is refused, which a retry would not change, take the date without it.
+        """
         try:
             return await self.runs.fire(firing)
         except RequestError as error:
@@ -117,7 +119,7 @@ class Ticker:
             return await self.runs.fire(attrs.evolve(firing, request=None))
 
     def _failed_again(self, cron: Cron, error: Exception) -> None:
-        """Note that a firing has failed by no fault of its cron: the date stays, and is tried again."""
+        """Record that a firing failed through no fault of its cron: the date stays, and is tried again."""
         if self.runs.stopping:  # it is due at the next start
             return
         before = self._failed.get(cron.cron_id)
@@ -138,7 +140,7 @@ class Ticker:
     def _tell(self, cron: Cron, firing: Firing, fired: store.FiredCron) -> None:
         fields = logs.fields(cron_id=cron.cron_id)
         if not fired.current:
-            self.crons.changed.give()  # somebody has changed it meanwhile: what is due now says the table
+            self.crons.changed.give()  # a client has changed it: read the table again
             return
         if firing.next_run_date is None and not fired.deleted:
             log.info("cron %s has no further date and is disabled", cron.cron_id, extra=fields)
@@ -163,7 +165,7 @@ class Ticker:
 
 
 def _firing(cron: Cron, now: int) -> Firing:
-    """Decide what happens at the cron's date."""
+    """Return what is to happen at the cron's date."""
     firing = _without_run(cron, now)
     if cron.end_time is not None and (firing.due > cron.end_time or now > cron.end_time + int(GRACE_S * 1e6)):
         return firing
@@ -183,11 +185,11 @@ def _without_run(cron: Cron, now: int) -> Firing:
 
 
 def _date_after(cron: Cron, now: int) -> int | None:
-    """Return the date after the present one, from now on; None if there is none, or it is after the end."""
+    """Return the first date after the present one and after now; None if there is none before the end."""
     assert cron.next_run_date is not None
     try:
         date = schedules.next_date(cron.schedule, cron.timezone, max(now, cron.next_run_date))
-    except RequestError as error:  # its years are over, or the time zone is not known any more
+    except RequestError as error:  # its years are over, or the time zone is no longer known
         log.warning("cron %s has no further date: %s", cron.cron_id, error.detail)
         return None
     except Exception:

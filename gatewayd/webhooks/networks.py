@@ -1,8 +1,8 @@
-"""Which addresses belong to whom: the table by which the addresses of receivers are judged.
+"""The table of IP networks that decides whether a receiver's address may be connected to.
 
-It is a table of our own, because what `ipaddress` calls global changes with the version of Python. It follows
-IANA's registries of special-purpose addresses and is stricter in places: nothing in them is a receiver of
-webhooks on the internet, reachable or not. The longest prefix that an address is in decides.
+It is a table of our own, because what `ipaddress` calls global depends on the version of Python. It follows
+IANA's registries of special-purpose addresses and is stricter in places: none of these networks has receivers
+of webhooks on the internet, reachable or not. The longest matching prefix decides.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ TABLE: Final[tuple[tuple[str, Reach, str], ...]] = (
 
 _NETWORKS: Final = sorted(
     ((ipaddress.ip_network(network), reach) for network, reach, _ in TABLE),
-    key=lambda each: each[0].prefixlen,
+    key=lambda entry: entry[0].prefixlen,
     reverse=True,
 )
 _CARRY_IPV4: Final = (ipaddress.IPv6Network("::ffff:0:0/96"), ipaddress.IPv6Network("64:ff9b::/96"))
@@ -68,7 +68,7 @@ _CARRY_IPV4: Final = (ipaddress.IPv6Network("::ffff:0:0/96"), ipaddress.IPv6Netw
 
 
 def reach_of(text: str) -> Reach:
-    """Return whose an address is. Raises ValueError for what is none."""
+    """Return the kind of network that an address is in. Raises ValueError if it is not an address."""
     address = ipaddress.ip_address(text.partition("%")[0])
     reach = _longest(address)
     if isinstance(address, ipaddress.IPv6Address) and any(address in network for network in _CARRY_IPV4):

@@ -1,6 +1,4 @@
-"""
-What a receiver is sent: the run as the API shows it, with its end, its error and the values it has left.
-"""
+"""The body of a webhook: the run as the API shows it, with its end, its error and its final values."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from gatewayd.model.run import Run
 from gatewayd.model.webhook import Delivery
 
 SECRETS = ("langgraph_auth_user",)
-"""Keys of `configurable` that are nobody's business but the graph's."""
+"""Keys of `configurable` that only the graph may see."""
 
 INTERRUPT = "__interrupt__"
 
@@ -33,7 +31,7 @@ def build(delivery: Delivery, values: bytes | None, show: Callable[[Run], dict[s
         "webhook_sent_at": wire.iso(now),
         "values": _values(values),
     }
-    body.pop("error", None)  # that of the record; a cancelled run has one for its receiver only
+    body.pop("error", None)  # the record's; a cancelled run has an error for its receiver only
     if delivery.error is not None:
         body["error"] = delivery.error
     return wire.dumps(body)
@@ -46,10 +44,10 @@ def _without_secrets(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _values(values: bytes | None) -> Any:
-    found = None if values is None else wire.loads(values)
-    if isinstance(found, dict) and INTERRUPT in found:
-        return {name: value for name, value in found.items() if name != INTERRUPT}
-    return found
+    state = None if values is None else wire.loads(values)
+    if isinstance(state, dict) and INTERRUPT in state:
+        return {name: value for name, value in state.items() if name != INTERRUPT}
+    return state
 
 
 def signature(secret: str, body: bytes, now_s: int) -> str:

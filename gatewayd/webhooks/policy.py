@@ -1,12 +1,12 @@
-"""Which URLs webhooks may be sent to: asked at a run's creation, and for each address that is connected to.
+"""Which URLs webhooks may be sent to: checked when a run is created, and for each address to connect to.
 
-The texts are those of the reference server. It allows private networks; here they are refused, like this
-machine, unless the operator allows them: a server whose clients may name URLs must not be their way into the
-network around it.
+The messages are those of the reference server. It allows private networks; gatewayd refuses them, like this
+machine, unless the operator allows them. A server whose clients may name URLs must not give them access to
+the network around it.
 
-A URL is read once, by `check_form`, with the library that will connect (yarl, aiohttp's own): two readers of
-one text may see two hosts (``http://🯱27.0.0.¹/`` is loopback by UTS 46 and a name by IDNA 2003). What is
-posted to is its result.
+A URL is parsed once, by `check_form`, with the library that will connect (yarl, which aiohttp uses). Two
+parsers may see two hosts in one text: ``http://🯱27.0.0.¹/`` is loopback by UTS 46 and a name by IDNA 2003.
+The sender posts to the parsed URL.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RELATIVE: Final = "Webhook URLs must be absolute: relative ones (to this server 
 
 
 class Refused(Exception):
-    """The URL or address may not be posted to; the text says why."""
+    """Posting to this URL or address is not allowed; the text says why."""
 
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
@@ -44,13 +44,13 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 async def resolve(host: str, port: int) -> list[str]:
     """Return the addresses of a host. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for _, _, _, _, address in found]
+    addresses = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(address[0]) for _, _, _, _, address in addresses]
 
 
 @frozen(kw_only=True)
 class Policy:
-    """The operator's rules, applied."""
+    """Applies the operator's rules."""
 
     rules: WebhookRules = field(factory=WebhookRules)
     private: bool = False
@@ -58,7 +58,7 @@ class Policy:
     resolve: Resolve = resolve
 
     async def check(self, url: str, name: str = "webhook") -> None:
-        """Raise `Invalid` if a run may not name this URL; `name` is the field."""
+        """Raise `Invalid` if a run may not name this URL; `name` is the field's name."""
         try:
             read = self.check_form(url)
             if _hides(read):
@@ -69,7 +69,7 @@ class Policy:
 
     def check_form(self, url: str) -> URL:
         """
-        Return a URL that may be posted to as far as its text tells, as it will be read. Raises `Refused`.
+        Parse a URL and check what can be checked without resolving its host. Raises `Refused`.
         """
         if len(url) > self.rules.max_url_length:
             raise Refused(f"Webhook URL is longer than {self.rules.max_url_length} characters")
@@ -108,7 +108,7 @@ class Policy:
             self.check_address(host_of(read), address)
 
     def check_address(self, host: str, address: str) -> None:
-        """Raise `Refused` if no connection may be made to this address, which `host` stands for."""
+        """Raise `Refused` if no connection may be made to this address of `host`."""
         match networks.reach_of(address):
             case "loopback" if not self._may_be_here(host):
                 raise Refused(f"{BLOCKED}: loopback IP range")
@@ -130,19 +130,19 @@ class Policy:
 
 
 def host_of(read: URL) -> str:
-    """Return the host by which the rules know a URL: ASCII, without the dot at a name's end."""
+    """Return the host of a URL as the rules have it: in ASCII, without a dot at the end."""
     return (read.raw_host or "").removesuffix(".")
 
 
 def _hides(read: URL) -> bool:
-    """Whether a URL comes from an answer, without its secrets."""
+    """Whether a URL was copied from an answer, in which its secrets are hidden."""
     values = [value or name for name, value in read.query.items()]
     return HIDDEN in (read.user, *values)
 
 
 def _host(host: str) -> str:
-    """Return a host in the one form in which it is checked and connected to. Raises `Refused`."""
-    if ":" in host:  # an IPv6 address, which the URL's reader has checked and shortened
+    """Return a host in the form in which it is checked and connected to. Raises `Refused`."""
+    if ":" in host:  # an IPv6 address, which the URL's parser has checked and shortened
         return host.partition("%")[0]
     if NUMBER.fullmatch(host):
         try:
@@ -156,7 +156,7 @@ def _host(host: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _ascii(domain: str) -> str:
-    """Return a domain of the rules as hosts are written; one that no URL can have stays as it is."""
+    """Return a domain of the rules in the form of hosts; one that no URL can have stays as it is."""
     try:
         read = URL.build(scheme="http", host=domain.strip("[]"))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Sending what is owed: a loop that is woken by hints and by the clock, and believes only the table."""
+"""Sending webhooks: a loop that is woken by hints and by the clock, and acts only on what the table says."""
 
 from __future__ import annotations
 
@@ -29,42 +29,41 @@ from gatewayd.webhooks import payload, policy
 log = logging.getLogger(__name__)
 
 OpenSocket = Callable[[AddrInfoType], socket.socket]
-"""Makes the socket with which an address will be connected to."""
+"""Makes the socket for a connection to an address."""
 
 
 def open_socket(about: AddrInfoType) -> socket.socket:
-    """Return a socket for an address."""
     family, kind, protocol, *_ = about
     return socket.socket(family, kind, protocol)
 
 
 BACKOFF_S: Final = (1.0, 4.0, 15.0, 60.0, 300.0, 900.0, 2400.0)
-"""Waits before the second attempt, the third, …; a fifth of it is drawn by lot."""
+"""Waits before the second attempt, the third, …, each varied at random by 10 % up or down."""
 LONGEST_RETRY_AFTER_S: Final = 3600.0
 AGAIN: Final = frozenset({408, 425, 429})
-"""Statuses below 500 after which it is tried again."""
+"""Statuses below 500 that are retried."""
 AT_ONCE, AT_ONCE_TO_HOST = 32, 4
-"""Attempts under way."""
+"""The most concurrent attempts, in all and to one host."""
 LONGEST_WAIT_S: Final = 60.0
 AFTER_ERROR_S: Final = 1.0
 PAGE: Final = 200
-"""Due webhooks that are looked at."""
+"""Due webhooks that are read at once."""
 
 
 @define(eq=False)
 class _Guard(AbstractResolver):
     """
-    Resolves the host of one attempt and opens its socket; an address that may not be connected to is refused.
+    Resolves the host of one attempt and opens its socket; refuses addresses that the policy does not allow.
     """
 
     policy: policy.Policy
     host: str
-    """By which the rules know it."""
+    """The host in the form of the rules."""
     open_socket: OpenSocket
 
     async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
-        found = await self.policy.resolve(host, port)
-        for address in found:  # all of them: the connector passes over one that fails when it comes to it
+        addresses = await self.policy.resolve(host, port)
+        for address in addresses:  # all: the connector would skip one that is refused only in `connect`
             self.policy.check_address(self.host, address)
         return [
             ResolveResult(
@@ -75,11 +74,11 @@ class _Guard(AbstractResolver):
                 proto=0,
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
             )
-            for address in found
+            for address in addresses
         ]
 
     def connect(self, about: AddrInfoType) -> socket.socket:
-        """Return a socket for an address; literals come here without having been resolved."""
+        """Return a socket for an address. An address in the URL itself was not resolved before."""
         self.policy.check_address(self.host, str(about[4][0]))
         return self.open_socket(about)
 
@@ -89,31 +88,31 @@ class _Guard(AbstractResolver):
 
 @define(eq=False)
 class Sender:
-    """The owner of all deliveries under way."""
+    """Sends the due webhooks."""
 
     storage: store.Storage
     policy: policy.Policy
     show: Callable[[Run], dict[str, Any]]
-    """A run as the API shows it."""
+    """Returns a run as the API shows it."""
     secret: str = ""
-    """Signs the bodies, if there is one."""
+    """Signs the bodies, if it is not empty."""
     timeout_s: float = 30.0
     now: Callable[[], int] = lambda: time.time_ns() // 1000
     open_socket: OpenSocket = open_socket
     attempts_failed: int = field(default=0, init=False)
     given_up: int = field(default=0, init=False)
-    """Webhooks that will not be tried again by themselves."""
+    """Webhooks that became dead."""
     hint: tasks.Hint = field(factory=tasks.Hint, init=False)
-    """Given when something may be due."""
+    """Given when a webhook may be due."""
     _under_way: dict[str, str] = field(factory=dict, init=False)
     """Delivery id to host."""
     _tasks: tasks.Group = field(factory=lambda: tasks.Group("webhooks"), init=False)
 
     async def run(self, turned: loops.Turned = lambda: None) -> None:
         """
-        Send what is due until cancelled; attempts under way are given up then, and stay owed.
+        Send due webhooks until cancelled; unfinished attempts are abandoned then, and the webhooks stay owed.
 
-        To be called again after an error.
+        It may be called again after an error.
         """
         self._tasks = tasks.Group("webhooks")
         try:
@@ -127,19 +126,19 @@ class Sender:
 
     async def redeliver(self, delivery_id: str) -> None:
         """
-        Send a webhook again that was delivered or given up. Raises `NotFound`, and `Conflict` if it is owed.
+        Send a delivered or dead webhook again. Raises `NotFound`, and `Conflict` if it is owed.
         """
         await self.storage.webhook_owe_again(delivery_id, self.now())
         self.hint.give()
 
     async def _look(self) -> float:
-        """Begin the attempts that are due; return how many seconds nothing more will be."""
+        """Start the due attempts; return the seconds until the next one may be due."""
         now = self.now()
         hosts = Counter(self._under_way.values())
         while True:
             full = {host for host, attempts in hosts.items() if attempts >= AT_ONCE_TO_HOST}
-            # Left out in the query: what a slow receiver is owed may be more than a page, and others wait
-            # behind it.
+            # Full hosts are left out in the query: a slow receiver may be owed more than a page, and others
+            # would wait behind it.
             page = await self.storage.webhooks_due(now, PAGE, full)
             for delivery in page:
                 host = _place(delivery.url)
@@ -163,12 +162,12 @@ class Sender:
         except GatewaydError as error:
             log.error("the attempt could not be noted: %s", error.detail, extra=delivery.about)
             await asyncio.sleep(AFTER_ERROR_S)
-        except Exception:  # it is still owed; not at once again, since the same would happen
+        except Exception:  # it is still owed; a pause, since the error would repeat at once
             log.exception("the webhook of run %s failed", delivery.run.run_id, extra=delivery.about)
             await asyncio.sleep(AFTER_ERROR_S)
         finally:
             del self._under_way[delivery.delivery_id]
-            self.hint.give()  # there is room for another
+            self.hint.give()  # another attempt may start
 
     async def _attempt(self, delivery: Delivery) -> None:
         started = self.now()
@@ -182,7 +181,7 @@ class Sender:
         made = Attempt(
             attempt=number, started_at=started, took_us=self.now() - started, status=status, error=error
         )
-        # Until it is noted: a receiver is not told over and over because the disk is full.
+        # Until it is stored: a full disk must not make the receiver get the webhook again and again.
         await tasks.until_done(
             lambda: self.storage.webhook_attempt_end(delivery.delivery_id, made, due, delivered=delivered),
             f"an attempt to tell of run {delivery.run.run_id} could not be noted",
@@ -204,7 +203,7 @@ class Sender:
     async def _tried(
         self, delivery: Delivery, values: Any, started: int
     ) -> tuple[int | None, str | None, float, bool]:
-        """Make one attempt; a fault of ours is a failed attempt, too, and is tried again as seldom."""
+        """Make one attempt; a fault of ours counts as a failed attempt, with the usual waits."""
         try:
             body = payload.build(delivery, values, self.show, started)
             return await self._post(delivery, body, started)
@@ -217,8 +216,7 @@ class Sender:
         self, delivery: Delivery, body: bytes, now: int
     ) -> tuple[int | None, str | None, float, bool]:
         """
-        Return status, error, seconds that the receiver wants to be left alone, and whether to give up at
-        once.
+        Return status, error, the seconds of Retry-After, and whether the failure is final.
         """
         headers = {
             "Content-Type": "application/json",
@@ -253,8 +251,7 @@ class Sender:
         """
         Return a session for one attempt.
 
-        A connection that is kept for the next one would be used again without its address being checked by
-        the rules of then.
+        A reused connection would escape the check of its address by the rules of the time.
         """
         guard = _Guard(self.policy, host, self.open_socket)
         connector = aiohttp.TCPConnector(
@@ -269,13 +266,13 @@ class Sender:
 
 
 def _place(url: str) -> str:
-    """Return host and port of a URL as it is written, by which attempts are counted (and rows left out)."""
+    """Return host and port as the URL has them; attempts are counted, and rows left out, by them."""
     rest = url.partition("://")[2]
     return re.split(r"[/?#]", rest, maxsplit=1)[0]
 
 
 def _retry_after(value: str, now: int) -> float:
-    """Return the seconds that a Retry-After header asks for: a number, or a date; 0 if it says nothing."""
+    """Return the seconds of a Retry-After header (a number or a date); 0 if it is missing or invalid."""
     if value.strip().isdecimal() and len(value) < 10:
         return float(value)
     try:
