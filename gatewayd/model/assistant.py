@@ -1,4 +1,4 @@
-"""Assistants as their rows in storage say."""
+"""Assistants, as stored."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import frozen
 @frozen(kw_only=True)
 class Assistant:
     """
-    What an assistant is now, or was in one of its versions: one row of `assistants` or `assistant_versions`.
+    An assistant, or one of its versions: a row of `assistants` or `assistant_versions`.
     """
 
     assistant_id: str
@@ -22,13 +22,13 @@ class Assistant:
     metadata: dict[str, Any]
     version: int
     created_at: int
-    """Of the assistant; of a version: when it was made."""
+    """When the assistant was created; of a version, when the version was."""
     updated_at: int
 
 
 @frozen(kw_only=True)
 class AssistantChange:
-    """What a client wants changed; None: nothing."""
+    """A client's changes of an assistant; None: unchanged."""
 
     graph_id: str | None = None
     name: str | None = None
@@ -36,4 +36,4 @@ class AssistantChange:
     config: dict[str, Any] | None = None
     context: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
-    """Merged at the top level; the others replace."""
+    """Merged at the top level; all other fields are replaced."""

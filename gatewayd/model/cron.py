@@ -1,4 +1,4 @@
-"""A cron: a schedule that creates runs, as its row in storage says, and what one firing of it asks for."""
+"""Crons (schedules that create runs), as stored, and their firings."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ OnRunCompleted = Literal["delete", "keep"]
 
 @frozen(kw_only=True)
 class LastRun:
-    """The run that a cron made last."""
+    """The latest run of a cron."""
 
     run_id: str
     thread_id: str
     fired_at: int
     """In µs."""
     status: str | None
-    """None: its row was removed before it had ended."""
+    """None: the run was deleted before it ended."""
     error: dict[str, str] | None
 
 
@@ -37,14 +37,14 @@ class Cron:
     timezone: str | None
     """IANA name; None means UTC."""
     end_time: int | None
-    """µs; dates after it don't count."""
+    """µs; the cron does not fire for dates after it."""
     on_run_completed: OnRunCompleted | None
-    """What becomes of a run's own thread; None for a cron on a thread."""
+    """What happens to a run's own thread; None for a cron on a thread."""
     enabled: bool
     next_run_date: int | None
-    """µs; None: no date is left. Of a disabled cron it is what it was when it was disabled."""
+    """µs; None: no date is left. A disabled cron keeps the date that it had."""
     payload: dict[str, Any]
-    """The client's body, checked; what each run is made of."""
+    """The client's body, checked. Each run is made from it."""
     metadata: dict[str, Any]
     revision: int
     """Rises with every change and every firing."""
@@ -58,7 +58,7 @@ class Cron:
 
 @frozen(kw_only=True)
 class Firing:
-    """What is to happen at one date of a cron, decided on what was read of it at `revision`."""
+    """What is to happen at one date of a cron, as decided on its row at `revision`."""
 
     cron_id: str
     revision: int
@@ -68,4 +68,4 @@ class Firing:
     request: RunRequest | None
     """The run to create; None: the date passes without one."""
     next_run_date: int | None
-    """The date after this one; None: there is none, and the cron is disabled."""
+    """The date after this one; None: there is none, and the cron gets disabled."""

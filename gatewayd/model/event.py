@@ -1,12 +1,12 @@
-"""Events of a thread's log: records, and the chunks in which they travel and are stored.
+"""Events of a thread's log: records, and the chunks in which they are sent and stored.
 
-A chunk is the records ``first_seq … last_seq`` of one run on one thread, packed as they came from the worker:
-a MessagePack array of ``[kind, namespace, mask, data]``. Their numbers follow from `first_seq`. It is
-unpacked at most once, when the first reader wants to see inside.
+A chunk has the records ``first_seq … last_seq`` of one run on one thread, packed as they came from the
+worker: a MessagePack array of ``[kind, namespace, mask, data]``. The numbers of the records follow from
+`first_seq`. A chunk is unpacked at most once, by its first reader.
 
-Data in both forms (`model.state`): `bytes` is JSON as it goes over the wire; a number n stands for a whole
-state that is in parts, the n-th of the chunk's `parts`. Whoever wants to see inside a chunk that has some
-needs it with the states joined (`Chunk.whole`); the cursors of the hub give it out so.
+A record's data has one of two forms (`model.state`). `bytes` is JSON as it goes over the wire. A number n
+stands for a whole state in parts: the n-th of the chunk's `parts`. To read the records of a chunk with parts,
+its states must be joined (`Chunk.whole`); the cursors of the hub do that.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ V2 = 4
 """Shown by protocol v2."""
 
 V2_KIND = "v2/"
-"""What the kinds of records begin with that are in the words of protocol v2 (see `streams.v2`)."""
+"""Prefix of the kinds of records in the form of protocol v2 (see `streams.v2`)."""
 
 END = "end"
-"""Kind of the record that closes a run; the last one of its run."""
+"""Kind of the last record of a run."""
 
 STATE_UPDATE = "state_update"
-"""Kind of the record that tells of a state update; it belongs to no run."""
+"""Kind of the record of a state update; it belongs to no run."""
 
 
 class Record(NamedTuple):
@@ -49,7 +49,7 @@ class Record(NamedTuple):
 
     @property
     def event_id(self) -> str:
-        """The v1 id; only the part behind the dash is ever compared."""
+        """The v1 id; only the part after the dash is compared."""
         return f"{self.time_ms}-{self.seq}"
 
 
@@ -57,7 +57,7 @@ Item = tuple[str, str, int, bytes]
 """Kind, namespace (segments joined by "|"), mask, data: a record before it has a number."""
 
 Emitted = tuple[str, str, int, bytes | Cut]
-"""The same as it leaves a worker: the data may be a whole state in parts."""
+"""An item as a worker sends it: the data may be a whole state in parts."""
 
 
 @define(eq=False)
@@ -71,15 +71,15 @@ class Chunk:
     time_ms: int
     packed: bytes
     parts: Sequence[Parts] = ()
-    """Whole states that its records refer to."""
+    """The whole states that its records refer to."""
     blobs: Sequence[Sequence[Any]] = ()
-    """Blobs ``(hash, kind, body)`` that these need and storage may not have; only on the way there."""
+    """Blobs ``(hash, kind, body)`` of the states that may not be stored yet; empty once stored."""
     _records: list[Record] | None = field(default=None, init=False)
 
     @property
     def records(self) -> list[Record]:
         """
-        The records, unpacked at the first call; of a chunk with parts only those of `whole` can be seen.
+        The records, unpacked at the first call. A chunk with parts must be the result of `whole`.
         """
         if self._records is None:
             if self.parts:
@@ -89,13 +89,12 @@ class Chunk:
 
     def whole(self, states: Mapping[int, bytes]) -> Chunk:
         """
-        Return the chunk with these states joined, by number; records whose state is not among them are left
-        out.
+        Return the chunk with the given states, by number. Records with another state are left out.
         """
         return self.showing(self._unpacked(states))
 
     def needed(self, kinds: Container[str] | None) -> list[int]:
-        """Return the numbers of the states that records of these kinds have; None: of all kinds."""
+        """Return the numbers of the states in records of these kinds; None: of all kinds."""
         return [
             data
             for kind, _, _, data in ormsgpack.unpackb(self.packed)
@@ -118,40 +117,40 @@ class Chunk:
         ]
 
     def behind(self, seq: int) -> Chunk:
-        """Return the part with greater numbers; the chunk must have one."""
+        """Return the part with numbers greater than `seq`, which must not be empty."""
         if self.first_seq > seq:
             return self
         packed = pack(ormsgpack.unpackb(self.packed)[seq + 1 - self.first_seq :])
         return Chunk(self.thread_id, self.run_id, seq + 1, self.last_seq, self.time_ms, packed, self.parts)
 
     def showing(self, records: list[Record]) -> Chunk:
-        """Return a chunk in whose place these records are shown."""
-        made = Chunk(
+        """Return a copy of the chunk that shows these records instead of its own."""
+        copy = Chunk(
             self.thread_id, self.run_id, self.first_seq, self.last_seq, self.time_ms, self.packed, self.parts
         )
-        made._records = records
-        return made
+        copy._records = records
+        return copy
 
     @property
     def size(self) -> int:
-        """Bytes of the records with all states joined."""
+        """Bytes of the records, with all states joined."""
         return len(self.packed) + self.joined
 
     @property
     def joined(self) -> int:
-        """Bytes of its states, joined."""
-        return sum(each.size for each in self.parts)
+        """Bytes of the joined states."""
+        return sum(state.size for state in self.parts)
 
     @property
     def weight(self) -> int:
         """Bytes that the chunk holds in memory, roughly."""
-        held = len(self.packed) * 2 + 200  # whoever holds it looks inside
+        held = len(self.packed) * 2 + 200  # its readers unpack it
         if self.parts:
-            held += sum(len(each.manifest) + 150 for each in self.parts)
+            held += sum(len(state.manifest) + 150 for state in self.parts)
             held += sum(len(blob[2]) + 150 for blob in self.blobs)
         return held
 
 
 def pack(items: Sequence[Item | tuple[str, str, int, int]]) -> bytes:
-    """Pack items as they are stored; the data of each is JSON, or the number of a state that is in parts."""
+    """Pack items as they are stored. Their data is JSON, or the number of a state in parts."""
     return ormsgpack.packb(items)

@@ -18,9 +18,9 @@ class Idempotency:
     key: str
     """1 to 255 printable ASCII characters."""
     fingerprint: str
-    """Tells the request from others, see `of`."""
+    """SHA-256 of method, path and body; a key is valid for one request only."""
     owner: str = ""
-    """Whose key it is; everybody's while there are no users."""
+    """The user whose key it is; empty while there are no users."""
 
     @classmethod
     def of(cls, key: str, method: str, path: str, body: bytes) -> Idempotency:
@@ -30,9 +30,9 @@ class Idempotency:
 
     @staticmethod
     def digest(method: str, path: str) -> _Hash:
-        """Return what the pieces of a request's body are fed to; its hexdigest is the fingerprint."""
+        """Return the hash to update with the request's body; its hexdigest is the fingerprint."""
         return hashlib.sha256(b"%b %b\n" % (method.encode(), path.encode()))
 
     def item(self, position: int) -> Idempotency:
-        """Mark an item of a batch."""
+        """Return the key of an item of a batch."""
         return Idempotency(key=f"{self.key}#{position}", fingerprint=self.fingerprint, owner=self.owner)

@@ -1,4 +1,4 @@
-"""What a project asks of the long-term store: an index by meaning, and how long items live."""
+"""A project's settings of the long-term store: semantic search, and how long items live."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class StoreIndex:
 
     @property
     def is_code(self) -> bool:
-        """Whether `embed` is code of the project, in a file, and not a model of langchain's."""
+        """Whether `embed` is code of the project in a file, rather than a langchain model."""
         return "/" in self.embed.partition(":")[0]
 
 
@@ -27,8 +27,8 @@ class StoreTtl:
     """``store.ttl`` of langgraph.json."""
 
     default_ttl: float | None = None
-    """Minutes that an item lives which is put without a `ttl`; None: for ever."""
+    """Minutes that an item without a `ttl` of its own lives; None: for ever."""
     refresh_on_read: bool = True
-    """Whether reading an item makes its time begin anew, unless the call says."""
+    """Whether reading an item restarts its time, unless the call says otherwise."""
     sweep_interval_minutes: float = 5.0
-    """Minutes between two sweeps for expired items, which nobody sees in between."""
+    """Minutes between two sweeps of expired items, which are already invisible."""

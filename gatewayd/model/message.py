@@ -1,7 +1,4 @@
-"""
-Chat messages as JSON, in the two forms of the wire: with all keys (protocol v1), and with what they have
-(v2).
-"""
+"""Chat messages as JSON in the two forms of the wire: complete (protocol v1) and without empty keys (v2)."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 KEYS: Final = ("type", "content", "id", "name", "tool_call_id", "status", "artifact", "response_metadata")
-"""Of a message in its compact form, in the wire's order; what is empty is left out, but for `ALWAYS`."""
+"""Keys of the compact form in the wire's order; empty ones are left out, except `ALWAYS`."""
 ALWAYS: Final = frozenset({"content", "artifact"})
 TOOL_CALL_KEYS: Final = ("type", "name", "args", "id")
 INVALID_KEYS: Final = ("type", "name", "args", "id", "error")
@@ -27,7 +24,7 @@ def is_message(value: Any) -> bool:
 
 
 def compact(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a message as v2 shows it in a state: what it has."""
+    """Return the compact form of a message, as v2 shows it in states."""
     shown: dict[str, Any] = {
         key: message[key] for key in KEYS if key in message and (key in ALWAYS or _filled(message[key]))
     }
@@ -48,7 +45,7 @@ def _filled(value: Any) -> bool:
 
 
 def complete(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a compact message with every key that v1 shows."""
+    """Return a compact message with all keys that v1 shows."""
     kind = str(message.get("type"))
     return {
         "content": message.get("content", ""),

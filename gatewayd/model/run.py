@@ -1,4 +1,4 @@
-"""A run: one execution of a graph on a thread, as its row in storage says."""
+"""Runs (executions of a graph on a thread): as stored, as requested, as ended."""
 
 from __future__ import annotations
 
@@ -13,28 +13,26 @@ from gatewayd.model.transitions import ACTIVE, RunStatus
 
 CancelAction = Literal["interrupt", "rollback"]
 CancelReason = Literal["taken"]
-"""taken: the run's input is handed to another run of its thread."""
+"""taken: another run of the thread takes over the run's input."""
 
 CONTEXT_GIVEN: Final = "__context_provided__"
-"""Key of `configurable`: the request has a context. A note of the server to itself, shown nowhere."""
+"""Key of `configurable`: the request has a context. It is internal, and not shown to clients."""
 RESUMING: Final = "__pregel_resuming"
 """
-Key of `configurable` that `RemoteGraph` sets when the graph that it is a node of goes on.
+Key of `configurable` that `RemoteGraph` sets when the graph in which it is a node resumes.
 
-The input is then the one of the first time and means "from where you stand": without the key an answered
-question would be asked again. It is the only key of langgraph's own that is taken from a client.
+The input is then that of the first call, and means "continue". Without the key an answered interrupt would be
+raised again. It is the only internal key of langgraph that is accepted from clients.
 """
 
 
 SUSPICIONS = 3
-"""
-Deaths of the daemon without progress after which a run is tried alone; one more, alone, and it is put aside.
-"""
+"""Deaths of the daemon without progress after which a run executes alone; one more, and it is put aside."""
 
 
 @frozen(kw_only=True)
 class Run:
-    """One row of `runs`; everything that is shown on the wire and what the engine needs beside it."""
+    """One row of `runs`: what the wire shows, and what the engine needs in addition."""
 
     run_id: str
     thread_id: str
@@ -42,7 +40,7 @@ class Run:
     graph_id: str
     status: RunStatus
     created_at: int
-    """Due time in µs: moment of the request plus `after_seconds`."""
+    """When it is due, in µs: the time of the request plus `after_seconds`."""
     updated_at: int
     started_at: int | None
     ended_at: int | None
@@ -51,20 +49,20 @@ class Run:
     """The run's arguments in the wire's shape."""
     multitask_strategy: str
     answers: dict[str, Any] | None
-    """What `command.resume` answers, by interrupt id, when that was clear at creation."""
+    """The answers of `command.resume` by interrupt id, if the ids were clear at creation."""
     attempt: int
     """Number of starts; clients see it in the `metadata` event."""
     strikes: int
     suspicions: int
     blocked: bool
-    """It has blocked its worker until that was killed; cleared by progress, as the strikes are."""
+    """It has blocked its worker until that was killed. Progress clears it, as it clears the strikes."""
     executed_us: int
-    """Time for which its attempts have executed together; the present one counts when it is over."""
+    """Total execution time of its ended attempts."""
     cancel_action: CancelAction | Literal["error"] | None
-    """How it is to be ended; "error" after a restart only."""
+    """How it is to be ended; "error" only after a restart."""
     cancel_error: dict[str, str] | None
     result: State | None
-    """What `wait` and `join` answer; None while the run is active."""
+    """What `wait` and `join` return; None while the run is active."""
     error: dict[str, str] | None
     log_from: int
     """The run's events have greater numbers."""
@@ -73,11 +71,11 @@ class Run:
     ephemeral: bool
     """True for a stateless run whose thread goes with it."""
     trace: str | None = None
-    """Full text and traceback of what ended it, for operators."""
+    """Full text and traceback of the exception that ended it, for operators."""
 
     @property
     def cancel_reason(self) -> str | None:
-        """Why the run was cancelled, as clients are told; None: it was not."""
+        """Why the run was cancelled, as clients see it; None: it was not."""
         if self.cancel_action not in {"interrupt", "rollback"} or self.cancel_error is None:
             return None
         return self.cancel_error["message"]
@@ -85,8 +83,8 @@ class Run:
     @property
     def suspect(self) -> bool:
         """
-        Whether it goes on in a worker of its own: it killed or blocked one, or its daemon died again and
-        again.
+        Whether it must execute in a worker of its own: it killed or blocked one, or the daemon died
+        repeatedly.
         """
         return self.strikes > 0 or self.suspicions >= SUSPICIONS or self.blocked
 
@@ -98,7 +96,7 @@ class Run:
 
 @frozen(kw_only=True)
 class RunRequest:
-    """What a client asks for, checked but not yet resolved against stored assistants and threads."""
+    """A client's request, checked but not yet resolved against stored assistants and threads."""
 
     assistant: str
     """Assistant id (canonical UUID) or graph id."""
@@ -121,13 +119,13 @@ class RunRequest:
     received_at: int
     """Moment of the request in µs."""
     once: Idempotency | None = None
-    """Marks a request that makes one run however often it comes."""
+    """The key of an idempotent request, which creates one run however often it is sent."""
     auth_user: dict[str, Any] | None = None
-    """`langgraph_auth_user`: whoever asks for the run."""
+    """`langgraph_auth_user`: the user who requests the run."""
     resumes: bool = False
-    """If the thread waits for answers and no run is at work, an input is the answer (protocol v2)."""
+    """If the thread waits for answers and has no active run, the input is the answer (protocol v2)."""
     answering: frozenset[str] = frozenset()
-    """Interrupts that must be waiting for an answer; one that is not makes `UnknownInterrupt`."""
+    """Interrupts that must wait for an answer; `UnknownInterrupt` is raised for one that does not."""
 
 
 @frozen(kw_only=True)
@@ -140,13 +138,13 @@ class RunOutcome:
     trace: str | None = None
     """Full text and traceback of the exception, for operators."""
     cancel_error: dict[str, str] | None = None
-    """Why it was cancelled: what a webhook is told as its error."""
+    """Why it was cancelled; webhooks show it as the error."""
     result: State | None = None
     """What `wait` and `join` answer."""
     values: State | None = None
     """The thread's new values; None leaves the old ones."""
     blobs: Sequence[Sequence[Any]] = ()
-    """Blobs ``(hash, kind, body)`` that these two need and storage may not have."""
+    """Blobs ``(hash, kind, body)`` of `result` and `values` that may not be stored yet."""
     interrupts: dict[str, list[dict[str, Any]]] | None = None
     """Task id to interrupts; None leaves the old ones."""
     next: list[str] | None = None
@@ -154,22 +152,20 @@ class RunOutcome:
     end_checkpoint_id: str | None = None
     asked: dict[str, str] = field(factory=dict)
     """
-    Interrupt id to the namespace in which it was raised (segments joined by "|"), as far as that is known.
+    Interrupt id → namespace in which it was raised (segments joined by "|"), as far as known.
     """
     refusal: dict[str, Any] | None = None
     """Why strict answers were refused: `reason`, `interrupt_ids`, `pending_ids`."""
     quiet: bool = False
-    """The thread's projection stays as it is: the run had not begun."""
+    """The thread's projection is not changed, because the run had not begun."""
     rollback: bool = False
     """Delete the run, its checkpoints and its writes; the projection is that of the state before it."""
     fenced: bool = False
-    """
-    Something of the run may still execute: the thread's slot stays its own (see `storage.sqlite.slots`).
-    """
+    """Something of the run may still execute, so it keeps the thread's slot (see `storage.sqlite.slots`)."""
 
     @property
     def obeys(self) -> str:
-        """The `cancel_action` that this end carries out, "" if none."""
+        """The `cancel_action` that this end carries out, or ""."""
         if self.rollback:
             return "rollback"
         return {"interrupted": "interrupt", "error": "error"}.get(self.status, "")
@@ -177,7 +173,7 @@ class RunOutcome:
     @classmethod
     def of_state(cls, state: dict[str, Any]) -> RunOutcome:
         """
-        Make what a thread's row takes of a state that no run has made: without an error, it is a success.
+        Make the outcome with which a state that no run has made is stored on its thread: a success.
         """
         return cls(
             status="success",
@@ -190,14 +186,14 @@ class RunOutcome:
 
 @frozen(kw_only=True)
 class QueuePlace:
-    """Where a run stands among those that wait."""
+    """A run's place in the queue."""
 
     status: RunStatus
     due_at: int
-    """In µs."""
+    """When it is due, in µs."""
     position: int | None
-    """1: it is the next of all pending runs by due time; None: it does not wait."""
+    """1 for the first of all pending runs in due order; None: it does not wait."""
     holder: str | None
-    """The run or operation that holds the thread at the moment, if that is somebody else."""
+    """The other run or operation that has the thread's slot, if any."""
     suspect: bool
-    """A process died at it: it runs alone."""
+    """A process died while executing it, so it executes alone."""

@@ -1,4 +1,4 @@
-"""Which parts of a state a client wants to see."""
+"""Selecting the parts of a state that a client wants."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ FIELDS: Final = (
     "checkpoint_id",
     "parent_checkpoint_id",
 )
-"""What a state has on the wire; ``values.<key>`` is one of its values."""
+"""The parts of a state on the wire; ``values.<key>`` selects one of its values."""
 
 ONE_VALUE: Final = "values."
 
 
 def known(name: str) -> bool:
-    """Tell whether this names a part of a state."""
+    """Return whether this is the name of a part."""
     return name in FIELDS or (name.startswith(ONE_VALUE) and name != ONE_VALUE)
 
 
 def selected(state: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Return the parts of a state that are named; none means all. Values that it has not are left out."""
+    """Return the named parts of a state; no names mean all. Missing values are left out."""
     if not names:
         return state
     shown = {name: state[name] for name in FIELDS if name in names}

@@ -1,4 +1,4 @@
-"""Threads as their rows in storage say."""
+"""Threads, as stored."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class Thread:
     metadata: dict[str, Any]
     config: dict[str, Any]
     values: State | None
-    """The last saved state; None until the first."""
+    """The last saved state; None until the first is saved."""
     interrupts: dict[str, list[dict[str, Any]]] | None
-    """Task id to its interrupts; None until the first state save."""
+    """Task id → its interrupts; None until the first state is saved."""
     error: dict[str, str] | None
 
 
 @frozen(kw_only=True)
 class FirstState:
-    """What a thread is to have when it is made: states that no run has made."""
+    """The initial states of a new thread, which no run has made."""
 
     changes: list[list[Any]]
     """Checkpoints and writes (`checkpointing.commands`), in the order in which they are stored."""
     projection: RunOutcome
-    """Of the last of the states."""
+    """The projection of the last of the states."""

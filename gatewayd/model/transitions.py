@@ -1,9 +1,10 @@
-"""The states of a run and of its thread: which there are, who moves them, and what follows for whom.
+"""The statuses of runs and threads, and the transitions between them.
 
 A run::
 
                     START                      FINISH
-      CREATE ──▶ pending ──▶ running ───────────────▶ success       the graph ended, or stopped at a question
+      CREATE ──▶ pending ──▶ running ───────────────▶ success       the graph ended, or stopped at an
+                                                                    interrupt
                     ▲           │                     error         it raised, or was put aside
                     └─ REQUEUE ─┘                     timeout       it executed longer than allowed
                     │                                 interrupted   it was cancelled
@@ -15,11 +16,11 @@ A run::
       FINISH   its worker's last frame; or the daemon, for a run that no worker has: cancelled before its
                start or while requeued, put aside, fenced off; frees the slot
 
-A transition is one conditional UPDATE (`storage.sqlite.runs`), whose WHERE is the transition's `before`: of
-two that race one wins. A wish to cancel (`cancel_action`) is not a state: the run stays pending or running
-until it has ended by it. It can't be overtaken: once it is stored, FINISH with anything else is refused.
+A transition is one conditional UPDATE (`storage.sqlite.runs`), whose WHERE is the transition's `before`: if
+two race, one wins. A requested cancel (`cancel_action`) is not a status: the run stays pending or running
+until it has ended. Once a cancel is stored, a FINISH with any other outcome is refused.
 
-A thread has no transitions; its status is derived by `thread_status`, in the transaction that changes the
+A thread has no transitions. Its status is derived by `thread_status`, in the transaction that changes the
 status of one of its runs, or its state.
 """
 
@@ -44,7 +45,7 @@ class Transition:
     """A change of a run's status."""
 
     before: frozenset[str]
-    """Statuses in which it is possible; empty: there is no run before it."""
+    """Statuses in which it is possible; empty: it creates the run."""
     after: frozenset[str]
     """Statuses to which it leads."""
 
@@ -61,8 +62,8 @@ def thread_status(*, active: bool, failed: bool, waiting: bool) -> ThreadStatus:
     """
     Return the status of a thread.
 
-    `active`: a run of it has not ended. `failed`: its last run ended in `FAILED`. `waiting`: its last state
-    has nodes that come next, or open questions.
+    `active`: one of its runs has not ended. `failed`: its last run ended in `FAILED`. `waiting`: its last
+    state has next nodes or open interrupts.
     """
     if active:
         return "busy"

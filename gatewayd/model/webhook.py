@@ -1,4 +1,4 @@
-"""Webhooks: what the operator allows, and what is owed to a receiver."""
+"""Webhooks: the operator's rules, and deliveries with their attempts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import field, frozen
 from gatewayd.model.run import Run
 
 HIDDEN: Final = "***"
-"""Stands for a secret of a URL in logs and answers."""
+"""Replaces the secrets of a URL in logs and answers."""
 
 DeliveryState = Literal["owed", "delivered", "dead"]
 
@@ -20,9 +20,9 @@ class WebhookRules:
     """The section ``webhooks`` of langgraph.json."""
 
     require_https: bool = False
-    """In the file: true as soon as there is a `url` object."""
+    """In langgraph.json: true by default as soon as there is a `url` object."""
     allowed_domains: tuple[str, ...] = ()
-    """Hosts, or ``*.example.com`` for those below; empty: any. A host named here may be this machine."""
+    """Hosts, or ``*.example.com`` for subdomains; empty: any. A host in this list may be this machine."""
     allowed_ports: tuple[int, ...] = ()
     """Empty: any."""
     max_url_length: int = 65_536
@@ -31,7 +31,7 @@ class WebhookRules:
     headers: Mapping[str, str] = field(factory=dict)
     """Sent with every webhook."""
     sent: bool = True
-    """False (`http.disable_webhooks`): runs that ask for a webhook are accepted, and nothing is sent."""
+    """False (`http.disable_webhooks`): runs may ask for webhooks, but none is sent."""
 
 
 @frozen(kw_only=True)
@@ -53,7 +53,7 @@ class Delivery:
     delivery_id: str
     url: str
     run: Run
-    """As it was when it had ended, without its result."""
+    """The run at its end, without its result."""
     status: str
     """The run's status, or "rollback"."""
     error: dict[str, str] | None
@@ -75,15 +75,14 @@ class Delivery:
 
 
 _SKIPPED: Final = dict.fromkeys(map(ord, "\t\r\n"))
-"""What readers of URLs leave out, even between the slashes."""
+"""Characters that URL parsers ignore, even between the slashes."""
 
 
 def without_secrets(url: str) -> str:
     """
-    Return a URL as logs and answers show it: user and password, the values of the query and the fragment are
-    hidden.
+    Return a URL for logs and answers: user, password, the query's values and the fragment are hidden.
 
-    It works on the text alone, so that there is no URL for which it fails.
+    It works on the text without parsing the URL, so that it can't fail.
     """
     url = url.translate(_SKIPPED)
     address, hash_, _ = url.partition("#")
