@@ -180,9 +180,7 @@ def _make(
     """Make the parts over an open storage; nothing is started."""
     hub = hub_.Hub(storage, budget=options.hub_memory)
     loops = storage.writer.loops
-    workers = supervisor.Supervisor(
-        plan.plan_of(options, served, url), loops=loops, translated=storage.writer.damage.translated
-    )
+    workers = supervisor.Supervisor(plan.plan_of(options, served, url), storage.read_failed, loops=loops)
     runs = manager.RunManager(
         storage=storage,
         log=stream_log.Log(storage, hub),

@@ -88,7 +88,7 @@ async def _run(
     try:
         await storage.system_assistants_sync(served.descriptions, _now())
         how = plan.plan_of(options, served, f"http://{options.host}:{options.port}")
-        workers = supervisor.Supervisor(attrs.evolve(how, workers=0))
+        workers = supervisor.Supervisor(attrs.evolve(how, workers=0), storage.read_failed)
         workers.listener = _NoRuns()
         await workers.start()
         try:

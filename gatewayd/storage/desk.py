@@ -56,6 +56,14 @@ class Desk:
         """What the file takes, as of the last write."""
         return self.writer.space
 
+    def read_failed(self, code: int, name: str, text: str) -> BaseException:
+        """
+        Return our error for what another process has met when it read the file: SQLite's code, name and text.
+
+        Damage is remembered, as if this process had met it.
+        """
+        return self.writer.damage.met_elsewhere(code, name, text)
+
     async def room_require(self) -> None:
         """Raise `InsufficientStorage` when there is no room for anything new."""
         await self._require_room()

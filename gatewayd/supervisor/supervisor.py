@@ -16,7 +16,6 @@ from attrs import define, field
 
 from gatewayd import datadir, errors, logs, tasks
 from gatewayd import loops as loops_
-from gatewayd.storage.sqlite import failures
 from gatewayd.supervisor import drain, memory, process, pulse, replicas, worker
 from gatewayd.supervisor import life as lives
 from gatewayd.supervisor import plan as plans
@@ -64,12 +63,12 @@ class Supervisor:
 
     plan: plans.Plan
     """How workers that are started now are made; a reload brings another."""
+    read_failed: Callable[[int, str, str], BaseException]
+    """Returns our error for what a worker has met when it read the database (`Storage.read_failed`)."""
     begin: process.Start = process.start
     """Starts a worker; another one lets a worker's core run in this process (tests, a debugger)."""
     loops: list[loops_.Loop] = field(factory=list)
     """What is known of its loops; the list may be shared."""
-    translated: Callable[[BaseException], BaseException] = failures.translated
-    """Gives our error for one of SQLite's; that of the storage's `failures.Damage` remembers damage."""
     listener: WorkerEvents = field(init=False)
     service_loaded: asyncio.Event = field(factory=asyncio.Event, init=False)
     """The service worker has loaded the project at least once."""
@@ -359,10 +358,6 @@ class Supervisor:
     def withdrawn(self, source: worker.Worker, run_id: str, attempt: int) -> None:
         """A worker whose loop does not turn has given a run back."""
         self.listener.worker_withdrew(source, run_id, attempt)
-
-    def read_failed(self, code: int, name: str, text: str) -> BaseException:
-        """Return our error for one of SQLite's that a worker met while it read the database."""
-        return self.translated(failures.rebuilt(code, name, text))
 
     def turned(self, source: worker.Worker) -> None:
         """A worker that was blocked can take runs again."""

@@ -17,6 +17,7 @@ import pytest
 from attrs import define, field
 
 from gatewayd.channel import frames
+from gatewayd.storage.sqlite import failures
 from gatewayd.supervisor import plan as plans
 from gatewayd.supervisor import process, supervisor, worker
 
@@ -209,7 +210,9 @@ async def start(tmp_path: Path) -> AsyncIterator[Any]:
     scenes: list[Scene] = []
 
     async def begin(**changes: Any) -> Scene:
-        made = supervisor.Supervisor(plan(tmp_path, **changes))
+        made = supervisor.Supervisor(
+            plan(tmp_path, **changes), failures.Damage(tmp_path / "db").met_elsewhere
+        )
         scene = Scene(made)
         scenes.append(scene)
         made.begin, made.listener = scene.begin, scene

@@ -59,7 +59,7 @@ async def test_a_read_that_failed_in_a_worker_ends_as_one_of_the_daemons_own(
 ) -> None:
     scene = await start()
     damage = failures.Damage(tmp_path / "db.sqlite")
-    scene.supervisor.translated = damage.translated
+    scene.supervisor.read_failed = damage.met_elsewhere
     (service,) = scene.of("service")
     asked = asyncio.ensure_future(scene.supervisor.call("state", {}))
     await scene.until(lambda: service.heard("call"))
@@ -77,11 +77,11 @@ async def test_damage_that_only_a_run_has_met_is_known_to_the_daemon(
     damage = failures.Damage(tmp_path / "db.sqlite")
     told = asyncio.Event()
 
-    def translated(error: BaseException) -> BaseException:
+    def read_failed(code: int, name: str, text: str) -> BaseException:
         told.set()
-        return damage.translated(error)
+        return damage.met_elsewhere(code, name, text)
 
-    scene.supervisor.translated = translated
+    scene.supervisor.read_failed = read_failed
     (working,) = scene.of("run-1")
     working.say("read_failed", code, "SQLITE_X", "it said so")
     async with asyncio.timeout(60):

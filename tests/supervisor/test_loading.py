@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gatewayd.storage.sqlite import failures
 from gatewayd.supervisor import replicas, supervisor
 from tests.supervisor import conftest
 
@@ -19,7 +20,10 @@ END = -signal.SIGKILL
 async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[conftest.Scene]:
     """A supervisor whose workers have been told to load the project, and load."""
     monkeypatch.setattr(replicas, "BACKOFF_S", (0.0,))
-    made = conftest.Scene(supervisor.Supervisor(conftest.plan(tmp_path)), habits={"stop"})
+    made = conftest.Scene(
+        supervisor.Supervisor(conftest.plan(tmp_path), failures.Damage(tmp_path / "db").met_elsewhere),
+        habits={"stop"},
+    )
     made.supervisor.begin, made.supervisor.listener = made.begin, made
     await made.supervisor.start()
     yield made

@@ -99,13 +99,6 @@ def translated(error: BaseException) -> BaseException:
     return ours
 
 
-def rebuilt(code: int, name: str, text: str) -> sqlite3.Error:
-    """Return a SQLite error that was raised in another process, as if it had been raised in this one."""
-    error = sqlite3.DatabaseError(text)
-    error.sqlite_errorcode, error.sqlite_errorname = code, name
-    return error
-
-
 def advice(path: Path) -> str:
     """Say what an operator can do about a damaged database."""
     return (
@@ -144,6 +137,12 @@ class Damage:
         damaged = errors.Damaged(self.found or ours.detail)
         damaged.__cause__ = error
         return damaged
+
+    def met_elsewhere(self, code: int, name: str, text: str) -> BaseException:
+        """Return our error for one that SQLite has raised in another process, as if this one had met it."""
+        error = sqlite3.DatabaseError(text)
+        error.sqlite_errorcode, error.sqlite_errorname = code, name
+        return self.translated(error)
 
     @contextmanager
     def translating(self) -> Iterator[None]:
