@@ -126,8 +126,8 @@ def own_numbers(moment: Moment) -> Iterator[tuple[str, str, float, str]]:
     if moment.listener is not None:
         yield "connections", "gauge", len(moment.listener.open), "Connections of clients"
         yield "connections_refused", "counter", moment.listener.refusals, "Refused connections and requests"
-    yield "events", "counter", log.numbered, "Events of all threads"
-    yield "event_bytes", "counter", log.numbered_bytes, "Bytes of the events"
+    yield "events", "counter", log.events, "Events of all threads"
+    yield "event_bytes", "counter", log.event_bytes, "Bytes of the events"
     yield "hub_bytes", "gauge", hub.held, "Bytes of memory that live tails of streams hold"
     yield "hub_readers", "gauge", hub.readers, "Readers of streams"
     yield "writer_batches", "counter", writer.batches, "Transactions that were committed"

@@ -4,6 +4,9 @@ A chunk has the records ``first_seq … last_seq`` of one run on one thread, pac
 worker: a MessagePack array of ``[kind, namespace, mask, data]``. The numbers of the records follow from
 `first_seq`. A chunk is unpacked at most once, by its first reader.
 
+A `Draft` has such records before they are stored: storage gives the numbers, in the transaction that stores
+them.
+
 A record's data has one of two forms (`model.state`). `bytes` is JSON as it goes over the wire. A number n
 stands for a whole state in parts: the n-th of the chunk's `parts`. To read the records of a chunk with parts,
 its states must be joined (`Chunk.whole`); the cursors of the hub do that.
@@ -28,6 +31,12 @@ V2 = 4
 
 V2_KIND = "v2/"
 """Prefix of the kinds of records in the form of protocol v2 (see `streams.v2`)."""
+
+SEQUENCE_JUMP = 1 << 20
+"""
+By how much the numbers of a log jump when a run on it was cut off: numbers that were lost with the power are
+never given again.
+"""
 
 END = "end"
 """Kind of the last record of a run."""
@@ -61,8 +70,36 @@ Emitted = tuple[str, str, int, bytes | Cut]
 
 
 @define(eq=False)
+class Draft:
+    """Consecutive records of one run that have no numbers yet: storage gives them."""
+
+    thread_id: str
+    run_id: str
+    count: int
+    time_ms: int
+    """When they came."""
+    packed: bytes
+    parts: Sequence[Parts] = ()
+    """Whole states that the records refer to."""
+    blobs: Sequence[Sequence[Any]] = ()
+    """Blobs ``(hash, kind, body)`` that these need and storage may not have."""
+
+    def numbered(self, first_seq: int, time_ms: int) -> Chunk:
+        """Return the chunk that these records become."""
+        last_seq = first_seq + self.count - 1
+        return Chunk(
+            self.thread_id, self.run_id, first_seq, last_seq, time_ms, self.packed, self.parts, self.blobs
+        )
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it holds in memory, roughly."""
+        return _weight(self.packed, self.parts, self.blobs)
+
+
+@define(eq=False)
 class Chunk:
-    """Consecutive records of one run."""
+    """Consecutive records of one run, numbered."""
 
     thread_id: str
     run_id: str
@@ -144,11 +181,20 @@ class Chunk:
     @property
     def weight(self) -> int:
         """Bytes that the chunk holds in memory, roughly."""
-        held = len(self.packed) * 2 + 200  # its readers unpack it
-        if self.parts:
-            held += sum(len(state.manifest) + 150 for state in self.parts)
-            held += sum(len(blob[2]) + 150 for blob in self.blobs)
-        return held
+        return _weight(self.packed, self.parts, self.blobs)
+
+
+def draft(thread_id: str, run_id: str, time_ms: int, items: Sequence[Item]) -> Draft:
+    """Return records without whole states, before they have numbers."""
+    return Draft(thread_id, run_id, len(items), time_ms, pack(items))
+
+
+def _weight(packed: bytes, parts: Sequence[Parts], blobs: Sequence[Sequence[Any]]) -> int:
+    held = len(packed) * 2 + 200  # its readers unpack it
+    if parts:
+        held += sum(len(state.manifest) + 150 for state in parts)
+        held += sum(len(blob[2]) + 150 for blob in blobs)
+    return held
 
 
 def pack(items: Sequence[Item | tuple[str, str, int, int]]) -> bytes:

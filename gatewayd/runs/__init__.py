@@ -3,8 +3,8 @@
 States, and who moves them: `model.transitions`. Each move is one conditional statement in storage
 (`storage.sqlite.runs`).
 
-`manager.RunManager` is where the others meet: it admits runs, gives them to workers, and numbers and stores
-what comes back. Beside it, each with one thing to do: `inflight` knows the runs that workers have; `endings`
+`manager.RunManager` is where the others meet: it admits runs, gives them to workers, and stores what
+comes back. Beside it, each with one thing to do: `inflight` knows the runs that workers have; `endings`
 stores how they end; `cancels` stops and deletes them; `waiters` tells whoever waits; `operations` changes
 states beside the runs. `claims` starts what is due: it is woken by hints (a run created, a place freed) and
 by the clock, and believes only the table. `recovery` makes the orphans of earlier boots pending again before

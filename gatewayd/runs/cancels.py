@@ -175,33 +175,26 @@ class Cancels:
         if found is None:
             raise NotFound("Run not found")
 
-        await self.log.open(thread_id)
+        end = self.log.items(thread_id, run_id, _ended(found.graph_id))
         try:
-            end = self.log.chunk(thread_id, run_id, _ended(found.graph_id))
-            run = await self.storage.run_delete(thread_id, run_id, self.now(), end, self.log.hub.publish)
+            deleted = await self.storage.run_delete(thread_id, run_id, self.now(), end, self.log.publish)
         except store.Unconfirmed as unconfirmed:
             if unconfirmed.result is not None:
                 self._vanished(thread_id, [run_id])
             raise
-        finally:
-            self.log.close(thread_id)
-        if run is None:
+        if deleted is None:
             raise NotFound("Run not found")
         self._vanished(thread_id, [run_id])
 
     async def delete_thread(self, thread_id: str) -> None:
         """Delete a thread with all its runs; those that execute are stopped. Raises `NotFound`."""
+        deleted = await self.storage.thread_delete(thread_id, self.now())
         last_event = None
-        await self.log.open(thread_id)
-        try:
-            active = await self.storage.thread_delete(thread_id, self.now())
-            for run_id, graph_id in active.items():
-                if graph_id is not None:
-                    last_event = self.log.chunk(thread_id, run_id, _ended(graph_id))
-        finally:
-            self.log.close(thread_id)
-        self._vanished(thread_id, list(active))
-        self.log.forget(thread_id)
+        for run_id, graph_id in deleted.active.items():
+            if graph_id is not None:  # stored nowhere, but readers need a number
+                last = self.log.items(thread_id, run_id, _ended(graph_id))
+                last_event = last.numbered(deleted.last_seq + 1, max(deleted.last_ms, last.time_ms))
+        self._vanished(thread_id, list(deleted.active))
         self.log.hub.drop(thread_id, last_event)
 
     async def delete_thread_if_expired(self, expired: store.Expired) -> bool:
@@ -211,7 +204,6 @@ class Cancels:
         gone = await self.storage.thread_delete_if_expired(expired, self.now())
         if gone:
             self._vanished(expired.thread_id, [])
-            self.log.forget(expired.thread_id)
             self.log.hub.drop(expired.thread_id)
         return gone
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import attrs
@@ -98,11 +97,11 @@ class Endings:
         attempt = run.attempt if active is not None else 0
         tries = 0
 
-        def done(chunk: Chunk, stored: bool) -> None:
-            if not stored:
+        def done(chunk: Chunk | None) -> None:
+            if chunk is None:
                 self.tasks.spawn(self._refused(run, outcome, active), f"look what became of {run.run_id}")
                 return
-            self.log.hub.publish(chunk)
+            self.log.publish(chunk)
             status = "deleted" if outcome.rollback else outcome.status
             self.waiting.tell(
                 run.run_id, waiters.Ended(status=status, result=outcome.result, error=outcome.error)
@@ -111,7 +110,7 @@ class Endings:
             log.info("run %s ended: %s", run.run_id, outcome.status, extra=fields(run))
             if run.kwargs.get("webhook"):
                 self.on_webhook_due()
-            self.in_flight.over(run, active)
+            self.in_flight.over(active)
 
         def failed(error: BaseException) -> None:
             nonlocal tries
@@ -121,7 +120,7 @@ class Endings:
                 return
             if isinstance(error, Damaged):  # nothing is stored any more before the next start
                 log.error("run %s ends at the next start: the database is damaged", run.run_id)
-                self.in_flight.over(run, active)
+                self.in_flight.over(active)
                 return
             log.error("the end of run %s could not be stored, trying again: %s", run.run_id, error)
             # More and more seldom: a disk may be full for hours, and the log be on the same one.
@@ -130,12 +129,9 @@ class Endings:
             asyncio.get_running_loop().call_later(pause_s, post)
 
         def post() -> None:
-            # Numbered at every try: what others have written on the thread meanwhile has been published.
-            chunk = self.log.chunk(run.thread_id, run.run_id, [*failure, *ends, last])
+            end = self.log.items(run.thread_id, run.run_id, [*failure, *ends, last])
             try:
-                self.storage.run_finish_if_active(
-                    run.run_id, attempt, outcome, chunk, self.now(), partial(done, chunk), failed
-                )
+                self.storage.run_finish_if_active(run.run_id, attempt, outcome, end, self.now(), done, failed)
             except Unavailable:
                 log.warning("run %s ends at the next start: storage is closed", run.run_id, extra=fields(run))
 
@@ -170,7 +166,7 @@ class Endings:
             self.retry_s,
         )
         if latest is None or not latest.active or (active is not None and latest.attempt != run.attempt):
-            self.in_flight.over(run, active)
+            self.in_flight.over(active)
             return
         cancelled = await self.cancelled(latest)
         self.finish(latest, attrs.evolve(cancelled, fenced=outcome.fenced), active)
@@ -212,11 +208,6 @@ class Endings:
         if earlier is not None:
             return  # the call under way takes the newer word
         try:
-            await tasks.until_done(
-                lambda: self.log.open(run.thread_id),
-                f"the log of run {run.run_id} could not be opened",
-                self.retry_s,
-            )
             final = await self._unattended(run, outcome)
             if (latest := self._ending[run.run_id]).cancel_action != run.cancel_action:
                 final = await self._unattended(latest, outcome)

@@ -12,7 +12,6 @@ from attrs import define, field
 from gatewayd.errors import Damaged, Unavailable
 from gatewayd.model.run import Run
 from gatewayd.storage import store
-from gatewayd.streams import log as stream_log
 from gatewayd.supervisor import supervisor, worker
 
 log = logging.getLogger(__name__)
@@ -57,7 +56,6 @@ class InFlight:
     """All runs in flight. What ends one is reported here: `finish`, `left` or `over`."""
 
     storage: store.Storage
-    log: stream_log.Log
     workers: supervisor.Supervisor
     freed: Callable[[], None]
     """Called when a place or a thread is free."""
@@ -78,11 +76,9 @@ class InFlight:
             if each.source is source and (each.fenced or each.vanished)
         }
 
-    def over(self, run: Run, active: ActiveRun | None) -> None:
+    def over(self, active: ActiveRun | None) -> None:
         """The end of a run is stored; `active` is None for one that no worker had."""
-        if active is None:
-            self.log.close(run.thread_id)
-        else:
+        if active is not None:
             active.recorded = True
             if active.gone or not active.fenced:
                 self.finish(active)
@@ -103,7 +99,6 @@ class InFlight:
                 timer.cancel()
         if self.active.get(run_id) is active:
             del self.active[run_id]
-            self.log.close(active.run.thread_id)
         if active.source is not None:
             self.workers.release(active.source, run_id)
         if active.vanished or active.fenced:

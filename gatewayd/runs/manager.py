@@ -91,9 +91,7 @@ class RunManager:
 
     def __attrs_post_init__(self) -> None:
         storage, numbers, workers = self.storage, self.log, self.workers
-        self.in_flight = inflight.InFlight(
-            storage, numbers, workers, freed=self._freed, retry_s=self.retry_end_s
-        )
+        self.in_flight = inflight.InFlight(storage, workers, freed=self._freed, retry_s=self.retry_end_s)
         self.waiting = waiters.Waiters(storage)
         self.trial = trials.Trial(self._tasks, self._waits)
         self.ending = endings.Endings(
@@ -239,7 +237,7 @@ class RunManager:
             return Admission(run=run, ended=again, repeated=True)
         ended = self.waiting.follow(run.run_id) if follow else None
         if created.started:
-            self.dispatch(run, fresh=True)
+            self.dispatch(run)
             run = attrs.evolve(run, status="pending", attempt=0, started_at=None)  # what was admitted
         else:
             self._waits()
@@ -336,38 +334,25 @@ class RunManager:
 
     # starting
 
-    def dispatch(self, run: Run, *, fresh: bool = False) -> None:
-        """Give a run that storage has started to a worker; `fresh`: it was created in the same moment."""
+    def dispatch(self, run: Run) -> None:
+        """Give a run that storage has started to a worker."""
         active = self.in_flight.start(run)
         self.trial.begin(active)
-        suspect = run.suspect
-        # Where the log stood when an older run was created says nothing: others have written since.
-        if not suspect and self.log.open_now(run.thread_id, empty=fresh and run.log_from == 0):
-            self._send(active, self.workers.take())
+        if run.suspect:
+            self._tasks.spawn(self._dispatch_alone(active), f"dispatch {run.run_id}")
         else:
-            self._reserved += not suspect
-            self._tasks.spawn(self._dispatch_slowly(active, suspect), f"dispatch {run.run_id}")
+            self._send(active, self.workers.take())
 
-    async def _dispatch_slowly(self, active: inflight.ActiveRun, suspect: bool) -> None:
-        try:
-            await tasks.until_done(
-                lambda: self.log.open(active.run.thread_id),
-                f"the log of run {active.run.run_id} could not be opened",
-                self.retry_end_s,
-            )
-        finally:
-            self._reserved -= not suspect
-        if suspect:
-            log.warning(
-                "run %s runs alone: it has blocked its worker before"
-                if active.run.blocked
-                else "run %s runs alone: a process died at it before",
-                active.run.run_id,
-                extra=endings.fields(active.run),
-            )
-            self._send(active, await self.workers.take_quarantine(active.run.run_id))
-        else:
-            self._send(active, self.workers.take())
+    async def _dispatch_alone(self, active: inflight.ActiveRun) -> None:
+        """Give a suspect run to a worker of its own, which is started for it."""
+        log.warning(
+            "run %s runs alone: it has blocked its worker before"
+            if active.run.blocked
+            else "run %s runs alone: a process died at it before",
+            active.run.run_id,
+            extra=endings.fields(active.run),
+        )
+        self._send(active, await self.workers.take_quarantine(active.run.run_id))
 
     def _send(self, active: inflight.ActiveRun, source: worker.Worker | None) -> None:
         run = active.run
@@ -383,8 +368,8 @@ class RunManager:
         source.start_run(run.run_id, run.attempt, _order(run))
         self.counts.start(run)
         # Told here and not by the worker: the first that clients see need not wait for its turn.
-        chunk = self.log.chunk(run.thread_id, run.run_id, _start(run))
-        self.log.append(chunk, lambda: None, lambda _: None, active.chain)
+        start = self.log.items(run.thread_id, run.run_id, _start(run))
+        self.log.append(start, lambda: None, lambda _: None, active.chain)
         self.cancelling.watch_time(active)
         if active.merging:
             source.merge_run(run.run_id, run.attempt)
@@ -418,8 +403,8 @@ class RunManager:
             case ["events", _, _, _, count, packed, *more]:
                 parts, blobs = more or ((), ())
                 states = [Parts(*each) for each in parts]
-                chunk = self.log.number(active.run.thread_id, run_id, count, packed, states, blobs)
-                self.log.append(chunk, stored, stored, active.chain)
+                draft = self.log.draft(active.run.thread_id, run_id, count, packed, states, blobs)
+                self.log.append(draft, stored, stored, active.chain)
             case ["parts", _, _, _, blobs]:
                 self.storage.parts_store_if_running(
                     active.run.thread_id, run_id, blobs, size, lambda _: stored(), stored

@@ -46,7 +46,7 @@ from attrs import define, field
 from gatewayd import ids, project, serving
 from gatewayd.errors import Conflict, NotFound, Rejected, Unavailable
 from gatewayd.model import event
-from gatewayd.model.event import Chunk
+from gatewayd.model.event import Chunk, Draft
 from gatewayd.model.run import RunOutcome
 from gatewayd.model.state import Parts
 from gatewayd.model.thread import Thread
@@ -107,8 +107,8 @@ class Operations:
     async def _store(self, thread_id: str, operation_id: str, answer: dict[str, Any]) -> None:
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def done(_: None) -> None:  # in the order of the commits, as all who publish
-            self.runs.log.hub.publish(chunk)
+        def done(chunk: Chunk) -> None:  # in the order of the commits, as all who publish
+            self.runs.log.publish(chunk)
             settle(None)
 
         def settle(error: BaseException | None) -> None:
@@ -119,31 +119,26 @@ class Operations:
             else:
                 stored.set_exception(error)
 
-        await self.runs.log.open(thread_id)
-        try:
-            chunk = self._told(thread_id, *answer["told"])
-            self.runs.storage.state_update_if_held(
-                thread_id,
-                operation_id,
-                answer["operations"],
-                RunOutcome.of_state(answer["projection"]),
-                chunk,
-                self.runs.now(),
-                done,
-                settle,
-            )
-            await stored
-        finally:
-            self.runs.log.close(thread_id)
+        self.runs.storage.state_update_if_held(
+            thread_id,
+            operation_id,
+            answer["operations"],
+            RunOutcome.of_state(answer["projection"]),
+            self._told(thread_id, *answer["told"]),
+            self.runs.now(),
+            done,
+            settle,
+        )
+        await stored
 
     def _told(
         self, thread_id: str, data: bytes, size: int | None = None, blobs: Sequence[Sequence[Any]] = ()
-    ) -> Chunk:
-        """Number the event of an update; with `size`, the data is the manifest of a state in parts."""
+    ) -> Draft:
+        """Return the event of an update; with `size`, the data is the manifest of a state in parts."""
         if size is None:
-            return self.runs.log.chunk(thread_id, "", [(event.STATE_UPDATE, "", event.THREAD, data)])
+            return self.runs.log.items(thread_id, "", [(event.STATE_UPDATE, "", event.THREAD, data)])
         packed = event.pack([(event.STATE_UPDATE, "", event.THREAD, 0)])
-        return self.runs.log.number(thread_id, "", 1, packed, [Parts(data, size)], blobs)
+        return self.runs.log.draft(thread_id, "", 1, packed, [Parts(data, size)], blobs)
 
     # copies
 

@@ -21,15 +21,13 @@ async def recover(
     `storage.sqlite.boots.orphans_requeue`. Runs that were handed back at an orderly stop are no orphans: they
     go on whatever the policy.
 
-    The numbering of their threads jumps, so that no event id is given twice. What storage promises of active
+    What storage promises of active
     runs and their threads is checked; what is derived and wrong is derived anew. Runs that were being
     cancelled are not resumed: see `end_cancelled`, which needs a service worker. A run at which daemons have
     died is tried first (`trials`).
     """
     orphans = await runs.storage.orphans_requeue(runs.now(), policies or {}, default)
     for run in orphans:
-        await runs.log.open(run.thread_id, jump=True)
-        runs.log.close(run.thread_id)
         fate = policies.get(run.graph_id, default) if policies else default
         if run.suspicions > SUSPICIONS and run.cancel_error is not None:
             fate = run.cancel_error["message"]

@@ -89,7 +89,6 @@ async def sweep(runs: manager.RunManager, linger_s: float, failed_crons_s: float
         for thread_id in ready:
             while not await runs.storage.thread_sweep_step(thread_id, STEP_ROWS):
                 pass
-            runs.log.forget(thread_id)
             gone += 1
         if len(ready) < len(candidates) or len(candidates) < THREADS:
             break

@@ -6,9 +6,9 @@ from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from gatewayd import ids
-from gatewayd.model.event import Chunk
+from gatewayd.model.event import Chunk, Draft
 from gatewayd.storage import desk
-from gatewayd.storage.sqlite import blobs, events, runs, writing
+from gatewayd.storage.sqlite import blobs, events, numbering, runs, writing
 
 EVENT_PAGE_BYTES = 96 * 1024
 """What one reader of the log holds at most, beside a single larger chunk."""
@@ -23,15 +23,17 @@ class Events(desk.Desk):
 
     def events_append(
         self,
-        chunk: Chunk,
-        done: Callable[[None], None],
+        draft: Draft,
+        done: Callable[[Chunk], None],
         failed: Callable[[BaseException], None],
         chain: writing.Chain | None = None,
     ) -> None:
         """
-        Store a chunk of events; `failed` if it was not stored, or something before it in `chain` was not.
+        Number and store events; `done` gets the chunk after the commit.
+
+        `failed` if it was not stored, or something before it in `chain` was not.
         """
-        self.writer.post(events.append, chunk, done=done, failed=failed, weight=chunk.weight, chain=chain)
+        self.writer.post(events.append, draft, done=done, failed=failed, weight=draft.weight, chain=chain)
 
     def parts_store_if_running(
         self,
@@ -145,7 +147,7 @@ class Events(desk.Desk):
 
     async def events_last(self, thread_id: str) -> tuple[int, int]:
         """Return number and time (ms) of the thread's newest event; zeros when there is none."""
-        rows = await self.readers.rows(events.LAST, (thread_id,))
+        rows = await self.readers.rows(numbering.LAST, (thread_id,))
         return (rows[0][0], rows[0][1]) if rows else (0, 0)
 
     async def run_events_before(self, thread_id: str, run_id: str, checkpoint_id: str) -> int | None:

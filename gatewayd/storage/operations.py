@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gatewayd.checkpointing import sql as checkpoint_sql
-from gatewayd.model.event import Chunk
+from gatewayd.model.event import Chunk, Draft
 from gatewayd.model.run import RunOutcome
 from gatewayd.model.thread import Thread
 from gatewayd.storage import desk
@@ -44,13 +44,15 @@ class Operations(desk.Desk):
         operation_id: str,
         changes: list[list[Any]],
         projection: RunOutcome,
-        chunk: Chunk,
+        event: Draft,
         now: int,
-        done: Callable[[None], None],
+        done: Callable[[Chunk], None],
         failed: Callable[[BaseException], None],
     ) -> None:
         """
-        Store a state update (see `operations.state_update_if_held`); `done` after the commit, else `failed`.
+        Store a state update (see `operations.state_update_if_held`).
+
+        `done` gets its event after the commit; else `failed` is called.
         """
         self.writer.post(
             operations.state_update_if_held,
@@ -58,7 +60,7 @@ class Operations(desk.Desk):
             operation_id,
             changes,
             projection,
-            chunk,
+            event,
             now,
             done=done,
             failed=failed,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 from gatewayd.checkpointing import sql as checkpoint_sql
-from gatewayd.model.event import Chunk
+from gatewayd.model.event import Chunk, Draft
 from gatewayd.model.run import QueuePlace, Run, RunOutcome, RunRequest
 from gatewayd.storage import desk
 from gatewayd.storage.sqlite import admission, idempotency, merging, queue, runs, slots
@@ -165,14 +165,14 @@ class Runs(desk.Desk):
         thread_id: str,
         run_id: str,
         now: int,
-        end: Chunk,
-        published: Callable[[Chunk], None],
-    ) -> Run | None:
-        """Remove a run's row and return it as it was; `published` if its end is stored."""
+        end: Draft,
+        publish: Callable[[Chunk], None],
+    ) -> runs.DeletedRun | None:
+        """Remove a run's row; None: there is none. `publish` gets its end after the commit."""
 
-        def done(run: Run | None) -> None:
-            if run is not None and runs.deletion_is_told(run):
-                published(end)
+        def done(deleted: runs.DeletedRun | None) -> None:
+            if deleted is not None and deleted.end is not None:
+                publish(deleted.end)
 
         return await self.writer.submit(runs.run_delete, thread_id, run_id, now, end, promise=True, done=done)
 
@@ -181,12 +181,16 @@ class Runs(desk.Desk):
         run_id: str,
         attempt: int,
         outcome: RunOutcome,
-        end: Chunk,
+        end: Draft,
         now: int,
-        done: Callable[[bool], None],
+        done: Callable[[Chunk | None], None],
         failed: Callable[[BaseException], None],
     ) -> None:
-        """End a run (see `runs.run_finish_if_active`); `done` after the commit, else `failed`."""
+        """
+        End a run (see `runs.run_finish_if_active`).
+
+        `done` gets its last events after the commit, None if it was not ended; else `failed` is called.
+        """
         self.writer.post(
             runs.run_finish_if_active,
             run_id,

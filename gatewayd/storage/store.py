@@ -60,7 +60,6 @@ Chain = writing.Chain
 CopyPosition = checkpoint_sql.Position
 Expired = retention.Expired
 Space = space.Space
-SEQUENCE_JUMP = boots.SEQUENCE_JUMP
 
 
 @define(eq=False)

@@ -68,8 +68,8 @@ class Threads(desk.Desk):
             )
         return await self._shown(await self.writer.submit(threads.thread_patch, thread_id, metadata, now))
 
-    async def thread_delete(self, thread_id: str, now: int) -> dict[str, str | None]:
-        """Mark the thread deleted and return its active runs and their graphs. Raises `NotFound`."""
+    async def thread_delete(self, thread_id: str, now: int) -> threads.DeletedThread:
+        """Mark the thread deleted and return what is left to be done. Raises `NotFound`."""
         return await self.writer.submit(threads.thread_delete, thread_id, now)
 
     async def threads_search(self, wanted: search.Search) -> search.ThreadPage:

@@ -24,9 +24,9 @@ from attrs import define, field, fields, frozen
 
 from gatewayd import datadir, ids, wire
 from gatewayd.model import event
-from gatewayd.model.event import Chunk, Record
+from gatewayd.model.event import Chunk, Draft, Record
 from gatewayd.model.run import Run, RunRequest
-from gatewayd.storage.sqlite import admission, database, runs, states, writing
+from gatewayd.storage.sqlite import admission, database, events, runs, states, writing
 from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
@@ -517,16 +517,20 @@ def died_after(recording: Recording, n: int, data_dir: Path) -> list[Record]:
     for function, args in recording.operations[:n]:
         assert not isinstance(function(connection, *args), BaseException)
     connection.execute("COMMIT")
+    connection.close()
+    return records_in(data_dir, recording.run)
+
+
+def records_in(data_dir: Path, run: Run) -> list[Record]:
+    """Return the events of a run that a daemon which is dead has stored, with their states as they are."""
+    connection = database.connect(data_dir / datadir.DATABASE)
     try:
-        return records_of(recording.operations[:n], connection)
+        rows = connection.execute(
+            f"SELECT {events.COLUMNS} FROM events WHERE run_id = ? ORDER BY last_seq", (run.run_id,)
+        ).fetchall()
+        return [record for row in rows for record in whole(events.chunk(row), connection).records]
     finally:
         connection.close()
-
-
-def records_of(operations: Operations, connection: sqlite3.Connection) -> list[Record]:
-    """Return the events that these operations have stored, with their states as they can be read now."""
-    chunks = [each for _, args in operations for each in args if isinstance(each, Chunk)]
-    return [record for chunk in chunks for record in whole(chunk, connection).records]
 
 
 def whole(chunk: Chunk, connection: sqlite3.Connection) -> Chunk:
@@ -567,8 +571,8 @@ def described(operation: tuple[Callable[..., Any], tuple[Any, ...]]) -> str:
     """Return an operation in a few words, for the message of a failure."""
     function, args = operation
     match function.__name__, args[0]:
-        case "append", Chunk() as chunk:
-            return "events " + ",".join(kind for kind, *_ in ormsgpack.unpackb(chunk.packed))
+        case "append", Draft() as draft:
+            return "events " + ",".join(kind for kind, *_ in ormsgpack.unpackb(draft.packed))
         case "run_checkpoint_apply", ["put", _, namespace, checkpoint_id, *_]:
             return f"put {checkpoint_id[:13]} {namespace}"
         case "run_checkpoint_apply", ["writes", _, namespace, checkpoint_id, task_id, _, values]:
@@ -645,8 +649,8 @@ async def test_a_run_ends_the_same_when_the_daemon_dies_at_work(name: str, tmp_p
 
         async with inprocess.opened(data_dir, PROJECT, writer=armed) as daemon:
             ended = await ended_or(daemon.writer.crashed, daemon, run)
-            stored = records_of(daemon.writer.taken, daemon.writer.connection)
             daemon.abandon()
+        stored = records_in(data_dir, run)
         if faults := await faults_at_boot(recording, stored, data_dir):
             failed[n] = faults
         if ended:

@@ -9,8 +9,8 @@ import pytest
 
 from gatewayd import ids
 from gatewayd.model import event
+from gatewayd.model.event import SEQUENCE_JUMP
 from gatewayd.runs import recovery, trials
-from gatewayd.storage import store
 
 # workers
 
@@ -254,7 +254,7 @@ async def test_a_new_boot_goes_on_with_what_the_last_one_was_executing(boots: An
     await second.landed()
     records = await second.records(run)
     assert [record.data for record in records[:2]] == [b"before", b"after"]
-    assert [record.seq for record in records] == [3, 6 + store.SEQUENCE_JUMP, 8 + store.SEQUENCE_JUMP]
+    assert [record.seq for record in records] == [3, 6 + SEQUENCE_JUMP, 8 + SEQUENCE_JUMP]
 
 
 async def test_a_run_that_waited_over_a_restart_gets_numbers_behind_those_of_the_run_before_it(

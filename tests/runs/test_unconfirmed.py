@@ -16,6 +16,7 @@ from gatewayd import ids
 from gatewayd.errors import InsufficientStorage
 from gatewayd.runs import claims
 from gatewayd.storage.sqlite import syncing, writing
+from gatewayd.streams import hub
 
 
 def broken(_: int) -> None:
@@ -96,6 +97,26 @@ async def test_a_cancel_or_removal_that_the_disk_does_not_confirm_is_carried_out
     with pytest.raises(InsufficientStorage):
         await call(run.thread_id, run.run_id)
     await engine.workers.board.until(lambda: (run.run_id, 1) in engine.worker.cancels)
+    engine.worker.end(run.run_id, "cancelled")
+    await engine.landed()
+
+
+async def test_readers_get_the_end_of_a_deleted_run_also_if_the_disk_does_not_confirm_it(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is committed: those that read live must not lose what those that come later find in storage."""
+    run = await engine.executing()
+    with hub.Cursor(engine.hub, run.thread_id, 0) as cursor:
+        engine.worker.emit(run.run_id)
+        while not any(record.kind == "values" for chunk in await cursor.page() for record in chunk.records):
+            pass
+        monkeypatch.setattr(syncing, "SYNC", broken)
+        with pytest.raises(InsufficientStorage):
+            await engine.runs.delete_run(run.thread_id, run.run_id)
+        monkeypatch.undo()
+        seen = [record.seq for chunk in await cursor.page() for record in chunk.records]
+    stored = await engine.storage.events_page(run.thread_id, cursor.position - len(seen), run.run_id)
+    assert seen == [record.seq for chunk in stored for record in chunk.records] != []
     engine.worker.end(run.run_id, "cancelled")
     await engine.landed()
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import define, field
+from attrs import define
 
 from gatewayd import ids
 from gatewayd.checkpointing import commands
 from gatewayd.errors import GatewaydError
 from gatewayd.model.cron import Cron, Firing
-from gatewayd.model.event import Chunk, pack
+from gatewayd.model.event import Chunk, Draft, draft
 from gatewayd.model.run import Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Thread
 from gatewayd.storage import store
@@ -46,7 +45,6 @@ class Desk:
     connection: sqlite3.Connection
     now: int = START
     boot: int = 0
-    _seqs: defaultdict[str, int] = field(factory=lambda: defaultdict(int))
 
     def __attrs_post_init__(self) -> None:
         self.restart()
@@ -102,19 +100,17 @@ class Desk:
 
     def finish(self, run_id: str, status: Any = "success", attempt: int = 0, **outcome: Any) -> bool:
         thread_id = self.run(run_id).thread_id
-        end = self.chunk(thread_id, run_id, [("end", "", 2, b"{}")])
+        end = self.draft(thread_id, run_id, [("end", "", 2, b"{}")])
         done = RunOutcome(status=status, **outcome)
-        return runs.run_finish_if_active(self.connection, run_id, attempt, done, end, self.tick())
+        ended = runs.run_finish_if_active(self.connection, run_id, attempt, done, end, self.tick())
+        return ended is not None
 
-    def chunk(self, thread_id: str, run_id: str, items: list[Any]) -> Chunk:
-        first = self._seqs[thread_id] + 1
-        self._seqs[thread_id] += len(items)
-        return Chunk(thread_id, run_id, first, self._seqs[thread_id], self.now // 1000, pack(items))
+    def draft(self, thread_id: str, run_id: str, items: list[Any]) -> Draft:
+        return draft(thread_id, run_id, self.now // 1000, items)
 
-    def emit(self, thread_id: str, run_id: str, *items: Any) -> None:
-        events.append(
-            self.connection, self.chunk(thread_id, run_id, list(items) or [("values", "", 1, b"{}")])
-        )
+    def emit(self, thread_id: str, run_id: str, *items: Any) -> Chunk:
+        made = self.draft(thread_id, run_id, list(items) or [("values", "", 1, b"{}")])
+        return events.append(self.connection, made)
 
     def checkpoint(self, run_id: str, checkpoint_id: str, parent: str | None = None) -> BaseException | None:
         thread_id = self.run(run_id).thread_id

@@ -11,18 +11,15 @@ import pytest
 
 from gatewayd.model.event import Chunk, pack
 from gatewayd.storage import events, store
+from gatewayd.storage.sqlite import events as events_
 
 THREAD, OTHER = "thread", "other"
 
 
 async def fill(storage: store.Storage, chunks: list[Chunk]) -> None:
+    """Store chunks with the numbers that they have."""
     for chunk in chunks:
-        storage.events_append(chunk, lambda _: None, failing)
-    await storage.counters()  # everything before it is committed
-
-
-def failing(error: BaseException) -> None:
-    raise error
+        await storage.writer.submit(events_.store, chunk)
 
 
 def chunk(seq: int, size: int, run_id: str = "run", thread_id: str = THREAD, records: int = 1) -> Chunk:
@@ -98,17 +95,6 @@ async def test_the_newest_number_and_time_of_a_thread_are_its_own(storage: store
     assert await storage.events_last(THREAD) == (0, 0)
     await fill(storage, [chunk(1, 10, records=3), chunk(900, 10, thread_id=OTHER)])
     assert await storage.events_last(THREAD) == (3, 1)
-
-
-async def test_a_number_that_was_given_twice_is_refused_and_the_first_event_stays(
-    storage: store.Storage,
-) -> None:
-    refused: list[BaseException] = []
-    await fill(storage, [chunk(1, 10)])
-    storage.events_append(chunk(1, 20), lambda _: None, refused.append)
-    await storage.counters()
-    assert len(refused) == 1
-    assert len((await storage.events_page(THREAD, 0))[0].packed) < 40
 
 
 def token(seq: int) -> Chunk:

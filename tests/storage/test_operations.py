@@ -29,12 +29,12 @@ def put(thread_id: str, checkpoint_id: str, namespace: str = "", size: int = 5) 
 
 def update(desk: Any, thread_id: str, made: list[changes.Operation], **projection: Any) -> None:
     """Store a state update as the daemon does: in a savepoint."""
-    chunk = desk.chunk(thread_id, "", [("state_update", "", 2, b"{}")])
+    told = desk.draft(thread_id, "", [("state_update", "", 2, b"{}")])
     outcome = RunOutcome(status="success", **projection)
     connection = desk.connection
     connection.execute("SAVEPOINT operation")
     try:
-        operations.state_update_if_held(connection, thread_id, OPERATION, made, outcome, chunk, desk.tick())
+        operations.state_update_if_held(connection, thread_id, OPERATION, made, outcome, told, desk.tick())
     except BaseException:
         connection.execute("ROLLBACK TO operation")
         raise

@@ -16,7 +16,7 @@ from gatewayd import wire
 from gatewayd.blobs import cut, texts
 from gatewayd.blobs import sql as blobs_sql
 from gatewayd.errors import NotFound, Rejected
-from gatewayd.model.event import Chunk, pack
+from gatewayd.model.event import Chunk, Draft, pack
 from gatewayd.model.run import RunOutcome
 from gatewayd.model.state import Parts
 from gatewayd.storage import store
@@ -62,10 +62,8 @@ def finished(desk: Any, thread_id: str, length: int, seed: int = 0, **changes: A
 
 
 def emit(desk: Any, thread_id: str, run_id: str, parts: Parts, needed: Any) -> None:
-    chunk = desk.chunk(thread_id, run_id, [("values", "", 3, b"{}")])
     packed = pack([("values", "", 3, 0)])
-    numbers = (chunk.first_seq, chunk.last_seq, chunk.time_ms)
-    events.append(desk.connection, Chunk(thread_id, run_id, *numbers, packed, [parts], needed))
+    events.append(desk.connection, Draft(thread_id, run_id, 1, desk.now // 1000, packed, [parts], needed))
 
 
 def swept(desk: Any) -> None:
@@ -316,7 +314,7 @@ def test_values_that_are_replaced_are_looked_for_only_if_nothing_else_has_them(d
 
 def updated(desk: Any, thread_id: str, parts: Parts, needed: Any) -> None:
     desk.connection.execute("INSERT INTO slots VALUES (?, 'op', 'operation', 1)", (thread_id,))
-    told = desk.chunk(thread_id, "", [("state_update", "", 2, b"{}")])
+    told = desk.draft(thread_id, "", [("state_update", "", 2, b"{}")])
     outcome = RunOutcome(status="success", values=parts, blobs=needed)
     operations.state_update_if_held(desk.connection, thread_id, "op", [], outcome, told, desk.tick())
 
@@ -358,7 +356,7 @@ def test_a_page_of_events_is_measured_by_its_states_joined(desk: Any) -> None:
     assert page[0].weight < 2000
     parts, needed, _ = sliced(300)
     bodies = sum(len(body) for _, _, body in needed)
-    on_the_way = Chunk(thread_id, run_id, 1, 1, 1, pack([("values", "", 3, 0)]), [parts], needed)
+    on_the_way = Draft(thread_id, run_id, 1, 1, pack([("values", "", 3, 0)]), [parts], needed)
     assert on_the_way.weight > bodies, "the writer's backlog counts what waits for it"
 
 

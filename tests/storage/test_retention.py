@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gatewayd.model.event import Chunk, pack
+from gatewayd.model.event import Draft, pack
 from gatewayd.storage import store
 from gatewayd.storage.sqlite import events, runs
 
@@ -239,8 +239,8 @@ async def test_to_the_latest_runs_belongs_the_one_whose_questions_wait(
 async def test_a_step_does_not_hold_the_writer_for_long(storage: store.Storage, path: Path) -> None:
     thread = await storage.thread_create("11111111-2222-4333-8444-555555555555", {}, do_nothing=False, now=1)
     large = pack([("values", "", 1, b"x" * 200_000)])
-    for seq in range(1, 101):
-        storage.events_append(Chunk(thread.thread_id, "", seq, seq, 1, large), lambda _: None, print)
+    for _ in range(100):
+        storage.events_append(Draft(thread.thread_id, "", 1, 1, large), lambda _: None, print)
     await storage.counters()
     times = []
     done = False

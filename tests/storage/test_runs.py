@@ -101,13 +101,13 @@ def test_a_run_is_ended_once_and_only_by_the_attempt_that_has_it(
     run_id = in_state(desk, thread_id, state)
     before = row(desk, run_id), desk.dump("threads", "events")
     starts = 1 if state in {"running", "requeued"} else 0
-    end = desk.chunk(thread_id, run_id, [("end", "", 2, b"{}")])
+    last = desk.draft(thread_id, run_id, [("end", "", 2, b"{}")])
     status: Any = "interrupted" if state == "marked" else "success"
-    ended = runs.run_finish_if_active(
-        desk.connection, run_id, attempt, runs.RunOutcome(status=status), end, desk.tick()
+    end = runs.run_finish_if_active(
+        desk.connection, run_id, attempt, runs.RunOutcome(status=status), last, desk.tick()
     )
-    assert ended is (state in ACTIVE and attempt in {0, starts})
-    if not ended:
+    assert (end is not None) is (state in ACTIVE and attempt in {0, starts})
+    if end is None:
         assert (row(desk, run_id), desk.dump("threads", "events")) == before
         return
     run = desk.run(run_id)

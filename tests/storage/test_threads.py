@@ -91,7 +91,7 @@ def test_patching_merges_metadata_at_the_top_and_touches_nothing_else(desk: Any)
 def test_a_deleted_thread_is_gone_for_every_question_before_anything_is_swept(desk: Any) -> None:
     thread_id = furnished(desk)
     active = [run_id for run_id, status in desk.runs(thread_id).items() if status in {"pending", "running"}]
-    assert sorted(threads.thread_delete(desk.connection, thread_id, desk.tick())) == sorted(active)
+    assert sorted(threads.thread_delete(desk.connection, thread_id, desk.tick()).active) == sorted(active)
     assert len(active) == 2
     assert threads.thread_find(desk.connection, thread_id) is None
     assert desk.holder(thread_id) is None
@@ -128,12 +128,13 @@ def test_sweeping_a_deleted_thread_leaves_no_row_of_it_and_all_of_others(desk: A
 def test_a_run_that_ends_after_its_thread_was_deleted_changes_nothing(desk: Any) -> None:
     thread_id = desk.thread()
     run_id = desk.create(thread_id, claim=True)
-    end = desk.chunk(thread_id, run_id, [("end", "", 2, b"{}")])
+    end = desk.draft(thread_id, run_id, [("end", "", 2, b"{}")])
     threads.thread_delete(desk.connection, thread_id, desk.tick())
     before = desk.dump("threads", "events", "runs")
-    assert not runs.run_finish_if_active(
+    ended = runs.run_finish_if_active(
         desk.connection, run_id, 1, RunOutcome(status="success"), end, desk.tick()
     )
+    assert ended is None
     assert desk.dump("threads", "events", "runs") == before
 
 

@@ -13,6 +13,7 @@ from attrs import define, field
 
 from gatewayd.model.event import Chunk, pack
 from gatewayd.storage import store
+from gatewayd.storage.sqlite import numbering
 from gatewayd.streams import hub, log
 
 THREAD = "thread"
@@ -89,17 +90,20 @@ class Bench:
     async def store(
         self, run_id: str = "run", size: int = 10, records: int = 1, thread_id: str = THREAD
     ) -> Chunk:
-        """Number and commit a chunk without showing it to anybody."""
-        if not self.log.open_now(thread_id):
-            await self.log.open(thread_id)
+        """Store a chunk without showing it to anybody."""
         packed = pack([("values", "", 1, b"x" * size)] * records)
-        chunk = self.log.number(thread_id, run_id, records, packed)
-        self.log.close(thread_id)
-        committed = asyncio.get_running_loop().create_future()
-        self.storage.events_append(chunk, committed.set_result, committed.set_exception)
-        await committed
+        committed: asyncio.Future[Chunk] = asyncio.get_running_loop().create_future()
+        draft = self.log.draft(thread_id, run_id, records, packed)
+        self.storage.events_append(draft, committed.set_result, committed.set_exception)
+        chunk = await committed
         self.stored.append(chunk)
         return chunk
+
+    async def jump(self, thread_id: str = THREAD) -> None:
+        """Have the numbers of a thread jump, as a start does when a run was cut off."""
+        await self.storage.writer.submit(
+            lambda connection: numbering.of(connection).jump(connection, thread_id)
+        )
 
     def publish(self) -> None:
         """Show what was committed first and not yet shown."""

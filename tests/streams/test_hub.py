@@ -192,7 +192,7 @@ async def test_a_reader_that_begins_in_the_middle_of_the_log_or_of_a_chunk_gets_
 async def test_numbers_that_are_missing_in_the_log_hold_nobody_up(bench: Any) -> None:
     async with reading(bench.cursor()) as reader:
         await bench.emit()
-        await bench.log.open("thread", jump=True)
+        await bench.jump()
         await bench.emit()
         await bench.emit()
         await reader.until(3)
@@ -459,8 +459,7 @@ async def test_every_reader_of_a_forgotten_thread_is_told_the_last_thing_whereve
     with bench.cursor() as ahead, bench.cursor() as behind:
         await bench.emit()
         await ahead.page()
-        await bench.log.open("thread")
-        last = bench.log.chunk("thread", "run", [("end", "", 7, b"{}")])
+        last = bench.log.items("thread", "run", [("end", "", 7, b"{}")]).numbered(2, 0)
         bench.hub.drop("thread", last)
         for cursor in (ahead, behind):
             assert cursor.detached
@@ -489,8 +488,7 @@ async def test_numbers_that_were_never_stored_are_no_gap(bench: Any) -> None:
     bench.hub.budget = 0
     with bench.cursor() as cursor:
         await bench.emit()
-        await bench.log.open("thread", jump=True)
-        bench.log.close("thread")
+        await bench.jump()
         await bench.emit()
         assert [chunk.first_seq for chunk in await cursor.page()] == [1, 2**20 + 2]
         cursor.position = 1

@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestServer
 from attrs import define, field
 
 from gatewayd import ids, logs, tasks
-from gatewayd.model.event import Chunk, pack
+from gatewayd.model.event import draft
 from gatewayd.model.run import RunOutcome, RunRequest
 from gatewayd.model.webhook import Delivery, WebhookRules
 from gatewayd.storage import store
@@ -86,10 +86,7 @@ class Bench:
         )
         run = (await self.storage.run_create(request, claim=True)).run
         stored = asyncio.get_running_loop().create_future()
-        seq, _ = await self.storage.events_last(run.thread_id)
-        end = Chunk(
-            run.thread_id, run.run_id, seq + 1, seq + 1, self.now // 1000, pack([("end", "", 2, b"{}")])
-        )
+        end = draft(run.thread_id, run.run_id, self.now // 1000, [("end", "", 2, b"{}")])
         done = RunOutcome(**{"status": "success", "result": b'{"v":1,"__interrupt__":[]}', **outcome})
         self.storage.run_finish_if_active(
             run.run_id, 0, done, end, self.now, stored.set_result, stored.set_exception

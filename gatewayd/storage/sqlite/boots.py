@@ -9,7 +9,7 @@ from typing import Any
 from gatewayd import wire
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.model.run import SUSPICIONS, Run
-from gatewayd.storage.sqlite import runs, slots
+from gatewayd.storage.sqlite import numbering, runs, slots
 
 DIED = "DaemonDied"
 """The error of a run that is put aside because the daemon died while executing it."""
@@ -18,11 +18,6 @@ LAST_EVENT_MS = """coalesce((SELECT time_ms FROM events WHERE events.run_id = ru
     ORDER BY last_seq DESC LIMIT 1), 0)"""
 """When a run's last event was written, 0 if there is none. An attempt's first event is written when a worker
 gets the run. So a run without an event since its attempt's start was not executed in that attempt."""
-
-SEQUENCE_JUMP = 1 << 20
-"""
-Added to the event numbers of threads with orphans, so that numbers lost in a power cut are never reused.
-"""
 
 
 def boot_begin(connection: sqlite3.Connection, now: int, pid: int, version: str) -> int:
@@ -38,7 +33,8 @@ def orphans_requeue(
     connection: sqlite3.Connection, boot: int, now: int, policies: Mapping[str, str], default: str
 ) -> list[Run]:
     """
-    Make the running runs of earlier boots pending again and return them. They keep their slots.
+    Make the running runs of earlier boots pending again and return them. They keep their slots. The numbers
+    of their threads' events jump, so that numbers lost in a power cut are never reused.
 
     `policies` maps graph ids to what happens to their runs; `default` is for all others. "resume" continues
     from the last checkpoint. "restart" removes what the run has stored and begins at its input. "error" and
@@ -50,12 +46,13 @@ def orphans_requeue(
     executing this time, is marked to be ended with an error.
     """
     orphans = connection.execute(
-        f"""SELECT run_id, graph_id, cancel_action, {LAST_EVENT_MS} >= attempt_at / 1000 FROM runs
+        f"""SELECT run_id, thread_id, graph_id, cancel_action, {LAST_EVENT_MS} >= attempt_at / 1000 FROM runs
            WHERE status = 'running' AND boot <> ?""",
         (boot,),
     ).fetchall()
     executed = [run_id for run_id, *_, begun in orphans if begun]
-    for run_id, graph_id, cancel_action, begun in orphans:
+    for run_id, thread_id, graph_id, cancel_action, begun in orphans:
+        numbering.of(connection).jump(connection, thread_id)
         policy = policies.get(graph_id, default)
         suspicions = _requeue(connection, run_id, now, begun=bool(begun), lasting=policy != "restart")
         if cancel_action is not None:

@@ -13,7 +13,7 @@ from attrs import define, field
 
 from gatewayd import errors, permissions
 from gatewayd.checkpointing import sql as checkpoint_sql
-from gatewayd.storage.sqlite import failures, integrity, migrate, wal
+from gatewayd.storage.sqlite import failures, integrity, migrate, numbering, wal
 
 MINIMUM = (3, 38, 0)
 """Needed for RETURNING, STRICT and ->>."""
@@ -48,7 +48,13 @@ def connect(path: Path) -> sqlite3.Connection:
         )
     with contextlib.suppress(OSError):  # SQLite's own message is better
         permissions.create(path)
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
+    connection = sqlite3.connect(
+        path,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=512,
+        factory=numbering.Connection,
+    )
     try:
         connection.execute("PRAGMA busy_timeout = 5000")
         migrate.refuse_foreign(connection, path)

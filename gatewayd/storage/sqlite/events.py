@@ -6,9 +6,9 @@ readers need them as they are. A token of a model, with all that is told around 
 
 A thread's log is removed from its beginning: what is kept is always a tail of it. A chunk goes when its run
 has ended long enough ago; the first one that has to stay holds up all behind it. The newest chunk stays,
-because numbering goes on from it. The thread knows up to which number its log is gone (`pruned_to`), each run
-whether it has lost events, and `events_since` says when there may be something to remove, so that nobody has
-to look for it.
+because numbering goes on from it (`numbering`). The thread knows up to which number its log is gone
+(`pruned_to`), each run whether it has lost events, and `events_since` says when there may be something to
+remove, so that nobody has to look for it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import ormsgpack
 
 from gatewayd.blobs import codec, sweep
 from gatewayd.blobs import sql as blobs_sql
-from gatewayd.model.event import Chunk
+from gatewayd.model.event import Chunk, Draft
 from gatewayd.model.state import Parts
+from gatewayd.storage.sqlite import numbering
 
 COLUMNS = "thread_id, run_id, first_seq, last_seq, time_ms, records, parts"
 
@@ -40,7 +41,6 @@ AND NOT EXISTS (SELECT 1 FROM threads WHERE threads.thread_id = :thread_id AND d
 ORDER BY last_seq"""
 PAGE = _PAGE.format(whose="thread_id = :thread_id")
 PAGE_OF_RUN = _PAGE.format(whose="run_id = :run_id AND thread_id = :thread_id")
-LAST = "SELECT last_seq, time_ms FROM events WHERE thread_id = ? ORDER BY last_seq DESC LIMIT 1"
 
 LAST_OLDER = """
 SELECT coalesce((
@@ -100,10 +100,21 @@ PRUNE_BYTES = 2 << 20
 """What one step of pruning removes, beside a single larger chunk."""
 
 
-def append(connection: sqlite3.Connection, chunk: Chunk) -> None:
-    """
-    Store one chunk; its numbers were given by `streams.log`. Raises `Rejected` if blobs would be missing.
-    """
+def append(connection: sqlite3.Connection, draft: Draft) -> Chunk:
+    """Number records and store them; return the chunk. Raises `Rejected` if blobs would be missing."""
+    chunk = numbered(connection, draft)
+    store(connection, chunk)
+    return chunk
+
+
+def numbered(connection: sqlite3.Connection, draft: Draft) -> Chunk:
+    """Give records their numbers, which are left out in the log unless they are stored then."""
+    counters = numbering.of(connection)
+    return draft.numbered(*counters.take(connection, draft.thread_id, draft.count, draft.time_ms))
+
+
+def store(connection: sqlite3.Connection, chunk: Chunk) -> None:
+    """Store records that have their numbers. Raises `Rejected` if blobs would be missing."""
     parts = None
     if chunk.parts:
         blobs_sql.store(connection, chunk.thread_id, chunk.blobs, [each.manifest for each in chunk.parts])
@@ -185,7 +196,7 @@ def _over_since(connection: sqlite3.Connection, run_id: str, time_ms: int) -> in
 
 def last_seq(connection: sqlite3.Connection, thread_id: str) -> int:
     """Return the number of the thread's newest event, 0 when there is none."""
-    row = connection.execute(LAST, (thread_id,)).fetchone()
+    row = connection.execute(numbering.LAST, (thread_id,)).fetchone()
     return int(row[0]) if row else 0
 
 

@@ -17,7 +17,7 @@ from gatewayd.checkpointing import rows
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.checkpointing.commands import Operation
 from gatewayd.errors import Conflict, NotFound
-from gatewayd.model.event import Chunk
+from gatewayd.model.event import Chunk, Draft
 from gatewayd.model.run import RunOutcome
 from gatewayd.model.thread import Thread
 from gatewayd.storage.sqlite import events, slots, threads
@@ -34,20 +34,22 @@ def state_update_if_held(
     operation_id: str,
     changes: list[Operation],
     projection: RunOutcome,
-    chunk: Chunk,
+    event: Draft,
     now: int,
-) -> None:
+) -> Chunk:
     """
     Store a state update (checkpoints and writes, the thread's projection, the event) and free the slot.
 
-    Raises `NotFound` if the thread has been deleted; then nothing is stored.
+    Returns the event as it was stored. Raises `NotFound` if the thread has been deleted; then nothing is
+    stored.
     """
     _require(connection, thread_id, operation_id)
     for operation in changes:
         checkpoint_sql.apply(connection, operation, rows.OPERATION)
     threads.thread_project(connection, thread_id, projection, now)
-    events.append(connection, chunk)
+    chunk = events.append(connection, event)
     slots.slots_release(connection, operation_id)
+    return chunk
 
 
 # copies

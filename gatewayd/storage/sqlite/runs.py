@@ -18,7 +18,7 @@ from gatewayd.blobs import sql as blobs_sql
 from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.errors import NotFound
 from gatewayd.model import state, transitions
-from gatewayd.model.event import Chunk
+from gatewayd.model.event import Chunk, Draft
 from gatewayd.model.run import SUSPICIONS, Run, RunOutcome
 from gatewayd.storage.sqlite import events, firings, slots, threads, webhooks
 
@@ -347,19 +347,20 @@ def run_finish_if_active(
     run_id: str,
     attempt: int,
     outcome: RunOutcome,
-    end: Chunk,
+    last: Draft,
     now: int,
-) -> bool:
+) -> Chunk | None:
     """
     End a run: status, result, thread projection, last event, webhook and slot in one transaction.
 
     Writes of the run whose checkpoint never came are removed: a crash came between the two, and nothing reads
     them. (17 µs for 30 writes, 1.2 ms for 3,000.)
 
-    Only the given attempt may end it (0: any). If a cancel is stored, the run can end only by it. False: the
-    run had ended already, or a cancel is stored; nothing was changed. Raises `Rejected` if blobs of the
-    values or the result are not stored.
+    Only the given attempt may end it (0: any). If a cancel is stored, the run can end only by it. Returns the
+    last events; None: the run had ended already, or a cancel is stored, and nothing was changed. Raises
+    `Rejected` if blobs of the values or the result are not stored.
     """
+    end = events.numbered(connection, last)
     row = connection.execute(
         f"""UPDATE runs SET status = ?, ended_at = ?, updated_at = ?, boot = NULL, {EXECUTED}, result = ?, error = ?,
                error_trace = ?, end_checkpoint_id = ?, log_to = ?
@@ -382,11 +383,11 @@ def run_finish_if_active(
         ),
     ).fetchone()
     if row is None:
-        return False
+        return None
     thread_id, webhook = row
     if isinstance(outcome.result, state.Parts) and (outcome.quiet or outcome.result != outcome.values):
         blobs_sql.store(connection, thread_id, outcome.blobs, [outcome.result.manifest])
-    events.append(connection, end)
+    events.store(connection, end)
     events.keep_from(connection, thread_id, now)
     if webhook is not None and (ended := run_find(connection, run_id)) is not None:
         webhooks.webhook_owe(connection, ended, webhook, outcome, now)
@@ -403,20 +404,30 @@ def run_finish_if_active(
     else:
         threads.thread_project(connection, thread_id, outcome, now)
     firings.firing_end(connection, run_id, thread_id, outcome)
-    return True
+    return end
+
+
+@frozen(kw_only=True)
+class DeletedRun:
+    """What `run_delete` did."""
+
+    run: Run
+    """As it was."""
+    end: Chunk | None
+    """The last events that its readers get, if it had begun and not ended."""
 
 
 def run_delete(
-    connection: sqlite3.Connection, thread_id: str, run_id: str, now: int, end: Chunk | None = None
-) -> Run | None:
+    connection: sqlite3.Connection, thread_id: str, run_id: str, now: int, last: Draft | None = None
+) -> DeletedRun | None:
     """
     Remove a run's row in any status. Return the run as it was, or None if there is none.
 
     The checkpoints of an ended run stay. Those of an active run are removed, and the thread shows the state
     before it.
 
-    `end` is the event that tells the run's readers of its end. It is stored if the run was started and has
-    not ended (`deletion_is_told`). The slot of an executing run is freed when nothing of it executes any
+    `last` are the events that tell the run's readers of its end. They are stored if readers may have seen the
+    run's beginning and not its end. The slot of an executing run is freed when nothing of it executes any
     more.
     """
     run = run_find(connection, run_id)
@@ -429,13 +440,8 @@ def run_delete(
     connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
     if run.status == "pending":
         slots.slot_release(connection, thread_id, run_id)
-    if end is not None and deletion_is_told(run):
-        events.append(connection, end)
+    shown = run.active and run.attempt > 0
+    end = events.append(connection, last) if last is not None and shown else None
     events.keep_from(connection, thread_id, now)
     threads.thread_status_derive(connection, thread_id, now)
-    return run
-
-
-def deletion_is_told(run: Run) -> bool:
-    """Whether readers of a deleted run may have seen its beginning but not its end."""
-    return run.active and run.attempt > 0
+    return DeletedRun(run=run, end=end)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from gatewayd import wire
 from gatewayd.blobs import sql as blobs_sql
@@ -20,7 +20,7 @@ from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.run import RunOutcome
 from gatewayd.model.state import State
 from gatewayd.model.thread import Thread
-from gatewayd.storage.sqlite import idempotency
+from gatewayd.storage.sqlite import idempotency, numbering
 from gatewayd.storage.sqlite import states as state_rows
 
 COLUMNS = (
@@ -172,13 +172,23 @@ def thread_patch(
     return record(row)
 
 
-def thread_delete(connection: sqlite3.Connection, thread_id: str, now: int) -> dict[str, str | None]:
-    """
-    Mark a thread as deleted; return its active runs, which are to be stopped where they execute.
+@frozen(kw_only=True)
+class DeletedThread:
+    """What is left to be done when a thread was deleted."""
 
-    They are a map of run ids to graph ids, which are None for runs that were never started. Raises
-    `NotFound`.
+    active: dict[str, str | None]
     """
+    Its active runs, which are to be stopped where they execute: run ids and graph ids, which are None for
+    runs that were never started.
+    """
+    last_seq: int
+    """The number that its log has given last."""
+    last_ms: int
+    """The time of its last event."""
+
+
+def thread_delete(connection: sqlite3.Connection, thread_id: str, now: int) -> DeletedThread:
+    """Mark a thread as deleted. Raises `NotFound`."""
     # Without its values: SQLite needs room for the new row before it frees the old one, and the disk may be
     # full.
     row = connection.execute(
@@ -192,7 +202,8 @@ def thread_delete(connection: sqlite3.Connection, thread_id: str, now: int) -> d
         (thread_id,),
     ).fetchall()
     connection.execute("DELETE FROM slots WHERE thread_id = ?", (thread_id,))
-    return dict(active)
+    last_seq, last_ms = numbering.of(connection).last(connection, thread_id)
+    return DeletedThread(active=dict(active), last_seq=last_seq, last_ms=last_ms)
 
 
 def thread_project(connection: sqlite3.Connection, thread_id: str, outcome: RunOutcome, now: int) -> None:
@@ -313,6 +324,7 @@ def thread_sweep_step(connection: sqlite3.Connection, thread_id: str, rows: int)
         if rows <= 0:
             return False
     blobs_sql.forget(connection, thread_id)
+    numbering.of(connection).forget(thread_id)
     connection.execute("DELETE FROM slots WHERE thread_id = ?", (thread_id,))
     connection.execute("DELETE FROM threads WHERE thread_id = ?", (thread_id,))
     return True

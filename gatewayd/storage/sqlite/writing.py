@@ -19,7 +19,7 @@ from attrs import define, field
 
 from gatewayd import errors
 from gatewayd import loops as loops_
-from gatewayd.storage.sqlite import failures, space, syncing, wal
+from gatewayd.storage.sqlite import failures, numbering, space, syncing, wal
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +70,9 @@ class Operation:
     asked_at: float = field(factory=time.monotonic)
 
     def settle(self, loop_closed: bool) -> None:
-        """Give the result to whoever waits; runs in the event loop."""
-        if self.done is not None and self.error is None and not loop_closed:
+        """Give the result to its caller; runs in the event loop."""
+        committed = self.error is None or isinstance(self.error, failures.Unconfirmed)
+        if self.done is not None and committed and not loop_closed:
             self.done(self.result)
         if self.future is None:
             if self.error is not None and self.failed is not None:
@@ -303,12 +304,14 @@ class Writer:
 
     def _trim(self) -> None:
         """
-        Look after the write-ahead log; what goes wrong there must not become an error of what is stored.
+        Look after the write-ahead log and the counters; what goes wrong there must not become an error of
+        what is stored.
         """
         if self.damage.found is not None:
             return
         try:
             self._trimmer.after_batch(self.connection)
+            numbering.of(self.connection).shrink(self.connection)
         except Exception as error:
             log.error("the write-ahead log could not be looked after: %s", self.damage.translated(error))
 

@@ -1,0 +1,271 @@
+"""The numbers of a thread's log: none twice, none back, going on from where the log stands."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatewayd import ids
+from gatewayd.errors import InsufficientStorage
+from gatewayd.model.event import SEQUENCE_JUMP, Chunk, Draft, pack
+from gatewayd.storage import store
+from gatewayd.storage.sqlite import boots, database, events, numbering, runs, threads
+
+THREAD = "thread"
+
+
+def draft(thread_id: str = THREAD, count: int = 1, time_ms: int = 1, size: int = 1) -> Draft:
+    return Draft(thread_id, "run", count, time_ms, pack([("values", "", 1, b"x" * size)] * count))
+
+
+async def append(storage: store.Storage, made: Draft) -> Chunk:
+    stored: asyncio.Future[Chunk] = asyncio.get_running_loop().create_future()
+    storage.events_append(made, stored.set_result, stored.set_exception)
+    return await stored
+
+
+async def reopened(path: Path) -> store.Storage:
+    return await store.Storage.open(path, 0, os.getpid(), "test")
+
+
+def appended(desk: Any, *drafts: Draft) -> list[tuple[int, int]]:
+    chunks = [events.append(desk.connection, made) for made in drafts]
+    return [(chunk.first_seq, chunk.last_seq) for chunk in chunks]
+
+
+def test_numbers_begin_with_one_and_follow_without_gaps_on_each_thread(desk: Any) -> None:
+    assert appended(desk, *(draft(count=count) for count in (1, 5, 2))) == [(1, 1), (2, 6), (7, 8)]
+    assert appended(desk, draft("other")) == [(1, 1)]
+    assert appended(desk, draft()) == [(9, 9)]
+
+
+def test_a_log_is_read_once_and_not_again(desk: Any) -> None:
+    statements: list[str] = []
+    desk.connection.set_trace_callback(statements.append)
+    appended(desk, *[draft()] * 10, *[draft("other")] * 10)
+    assert len([statement for statement in statements if "ORDER BY last_seq DESC" in statement]) == 2
+
+
+def test_time_does_not_fall_when_the_clock_is_set_back_nor_below_what_another_process_has_stored(
+    desk: Any, path: Path
+) -> None:
+    moments = (1000, 900, 1001, 5)
+    made = [events.append(desk.connection, draft(time_ms=moment)) for moment in moments]
+    assert [chunk.time_ms for chunk in made] == [1000, 1000, 1001, 1001]
+    later = database.connect(path)
+    chunk = events.append(later, draft(time_ms=7))
+    later.close()
+    assert (chunk.first_seq, chunk.time_ms) == (5, 1001)
+
+
+async def test_many_that_write_to_one_thread_at_once_get_each_number_once(storage: store.Storage) -> None:
+    chance = random.Random(1)
+    counts = [chance.randint(1, 4) for _ in range(200)]
+    chunks = await asyncio.gather(*(append(storage, draft(count=count)) for count in counts))
+    numbers = [seq for chunk in chunks for seq in range(chunk.first_seq, chunk.last_seq + 1)]
+    assert numbers == list(range(1, sum(counts) + 1))  # in the order in which it was asked
+
+
+# rolled back
+
+
+async def test_an_operation_that_is_undone_leaves_a_gap_and_its_numbers_are_not_given_again(
+    storage: store.Storage,
+) -> None:
+    given: list[Chunk] = []
+
+    def undone(connection: sqlite3.Connection) -> None:
+        given.append(events.append(connection, draft()))
+        raise LookupError("behind its row")
+
+    await append(storage, draft())
+    for _ in range(3):
+        with pytest.raises(LookupError):
+            await storage.writer.submit(undone)
+    chunk = await append(storage, draft())
+    assert chunk.first_seq > max(lost.last_seq for lost in given)
+    assert [found.first_seq for found in await storage.events_page(THREAD, 0)] == [1, chunk.first_seq]
+
+
+async def test_in_a_batch_with_one_that_is_undone_all_others_keep_what_they_were_told(
+    storage: store.Storage,
+) -> None:
+    """The batch is rolled back and executed again, with a savepoint for each."""
+    entered, leave = threading.Event(), threading.Event()
+    given: list[Chunk] = []
+
+    def busy(_: sqlite3.Connection) -> None:
+        entered.set()
+        leave.wait(20)
+
+    def undone(connection: sqlite3.Connection) -> None:
+        given.append(events.append(connection, draft()))
+        raise LookupError("behind its row")
+
+    storage.writer.post(busy, done=lambda _: None)
+    assert entered.wait(20)
+    waiting = [asyncio.ensure_future(append(storage, draft(count=2))) for _ in range(3)]
+    await asyncio.sleep(0)
+    failing = storage.writer.submit(undone)
+    waiting += [asyncio.ensure_future(append(storage, draft())) for _ in range(3)]
+    await asyncio.sleep(0)
+    leave.set()
+    told = await asyncio.gather(*waiting)
+    with pytest.raises(LookupError):
+        await failing
+    stored = await storage.events_page(THREAD, 0)
+    assert [(chunk.first_seq, chunk.last_seq) for chunk in stored] == [
+        (chunk.first_seq, chunk.last_seq) for chunk in told
+    ]
+    assert len(given) == 2, "once in each way"
+    numbers = [seq for chunk in told for seq in range(chunk.first_seq, chunk.last_seq + 1)]
+    assert numbers == sorted(set(numbers))
+    assert not {lost.first_seq for lost in given} & set(numbers)
+
+
+async def test_what_a_full_disk_has_refused_leaves_a_gap(storage: store.Storage) -> None:
+    await append(storage, draft())
+    await storage.writer.submit(_room, 3)
+    for _ in range(2):
+        with pytest.raises(InsufficientStorage):
+            await append(storage, draft(size=200_000))
+    await storage.writer.submit(_room, 1000)
+    assert (await append(storage, draft())).first_seq > 3
+
+
+def _room(connection: sqlite3.Connection, pages: int) -> None:
+    """Leave so many free pages on the disk."""
+    (used,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {used + pages}")
+
+
+def test_an_end_that_is_refused_leaves_a_gap(desk: Any) -> None:
+    thread_id = desk.thread()
+    run_id = desk.create(thread_id, claim=True)
+    desk.cancel(run_id)
+    assert not desk.finish(run_id, "success")
+    assert desk.fetch("SELECT count(*) FROM events") == [(0,)]
+    assert desk.finish(run_id, "interrupted")
+    assert desk.run(run_id).log_to == 2
+    assert desk.fetch("SELECT first_seq, last_seq FROM events") == [(2, 2)]
+
+
+# later
+
+
+async def test_the_next_start_goes_on_behind_what_is_stored(storage: store.Storage, path: Path) -> None:
+    for count in (7, 3):
+        await append(storage, draft(count=count))
+    await storage.close(0)
+    again = await reopened(path)
+    assert (await append(again, draft())).first_seq == 11
+    await again.close(0)
+
+
+async def test_a_thread_whose_log_was_removed_goes_on_with_its_numbers(
+    storage: store.Storage, path: Path
+) -> None:
+    for _ in range(5):
+        await append(storage, draft())
+    while not await storage.thread_events_prune_step(THREAD, 10**18, 2):
+        pass
+    assert [chunk.first_seq for chunk in await storage.events_page(THREAD, 0)] == [5]
+    assert (await append(storage, draft())).first_seq == 6
+    await storage.close(0)
+    again = await reopened(path)
+    assert (await append(again, draft())).first_seq == 7
+    await again.close(0)
+
+
+def test_the_thread_of_a_run_that_was_cut_off_goes_on_much_higher_and_no_other(desk: Any) -> None:
+    cut_off, quiet = desk.thread(), desk.thread()
+    run_id = desk.create(cut_off, claim=True)
+    for thread_id in (cut_off, quiet):
+        desk.emit(thread_id, run_id, *[("values", "", 1, b"{}")] * 3)
+    desk.restart()
+    boots.orphans_requeue(desk.connection, desk.boot, desk.tick(), {}, "resume")
+    assert desk.emit(cut_off, run_id).first_seq == 4 + SEQUENCE_JUMP
+    assert desk.emit(quiet, "").first_seq == 4
+
+
+def test_a_thread_that_is_made_in_place_of_a_deleted_one_begins_with_one(desk: Any) -> None:
+    thread_id = desk.thread()
+    run_id = desk.create(thread_id, claim=True)
+    desk.emit(thread_id, run_id, *[("values", "", 1, b"{}")] * 3)
+    deleted = threads.thread_delete(desk.connection, thread_id, desk.tick())
+    assert (deleted.last_seq, deleted.active) == (3, {run_id: "chat"})
+    threads.thread_create(desk.connection, thread_id, {}, False, desk.tick())
+    assert desk.emit(thread_id, "").first_seq == 1
+
+
+def test_the_end_of_a_deleted_run_is_numbered_behind_all_before_it(desk: Any) -> None:
+    thread_id = desk.thread()
+    run_id = desk.create(thread_id, claim=True)
+    desk.emit(thread_id, run_id)
+    last = desk.draft(thread_id, run_id, [("end", "", 2, b"{}")] * 2)
+    deleted = runs.run_delete(desk.connection, thread_id, run_id, desk.tick(), last)
+    assert deleted is not None
+    assert deleted.end is not None
+    assert (deleted.end.first_seq, deleted.end.last_seq) == (2, 3)
+    pending = desk.create(thread_id)
+    unseen = runs.run_delete(desk.connection, thread_id, pending, desk.tick(), last)
+    assert unseen is not None
+    assert unseen.end is None
+
+
+# how much is remembered
+
+
+async def test_many_threads_are_not_remembered_for_ever_and_go_on_all_the_same(
+    storage: store.Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numbering, "KEPT", 5)
+    names = [ids.new_id() for _ in range(30)]
+    for seq in (1, 2):
+        for name in names:
+            assert (await append(storage, draft(name))).first_seq == seq
+    counters = numbering.of(storage.writer.connection)
+    await storage.counters()
+    await storage.counters()  # what follows the first is behind it
+    assert len(counters) <= 6
+
+
+async def test_a_counter_that_is_ahead_of_its_log_is_remembered_however_many_come_after_it(
+    storage: store.Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def jump(connection: sqlite3.Connection) -> None:
+        numbering.of(connection).jump(connection, "jumped")
+
+    def undone(connection: sqlite3.Connection) -> None:
+        events.append(connection, draft("undone"))
+        raise LookupError("behind its row")
+
+    monkeypatch.setattr(numbering, "KEPT", 5)
+    await storage.writer.submit(jump)
+    with pytest.raises(LookupError):
+        await storage.writer.submit(undone)
+    for _ in range(30):
+        await append(storage, draft(ids.new_id()))
+    assert (await append(storage, draft("jumped"))).first_seq == 1 + SEQUENCE_JUMP
+    assert (await append(storage, draft("undone"))).first_seq > 1
+
+
+def test_after_one_batch_a_few_counters_are_dropped_at_most(
+    desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    appended(desk, *(draft(ids.new_id()) for _ in range(20)))
+    counters = numbering.of(desk.connection)
+    monkeypatch.setattr(numbering, "KEPT", 5)
+    monkeypatch.setattr(numbering, "DROPPED_AT_ONCE", 4)
+    lengths = []
+    for _ in range(5):
+        counters.shrink(desk.connection)
+        lengths.append(len(counters))
+    assert lengths == [16, 12, 8, 5, 5]
