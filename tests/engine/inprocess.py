@@ -35,6 +35,7 @@ import socket
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -80,6 +81,10 @@ LOADING = threading.Lock()
 Held while a worker imports the project: the modules are shared here, and importing them was not made for
 threads.
 """
+
+
+MAKING: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
+"""Held while services are made, for each loop: else a test that makes several at once mixes their workers."""
 
 
 # workers
@@ -352,15 +357,17 @@ async def opened(
     workers = workers or Workers()
     try:
         async with contextlib.AsyncExitStack() as stack:
-            with (  # in the place of the product's own while the services are made
-                mock.patch.object(writing, "Writer", writer),
-                mock.patch.object(
-                    supervisor, "Supervisor", partial(supervisor.Supervisor, begin=workers.begin)
-                ),
-            ):
-                services = await stack.enter_async_context(
-                    open_services(options, served, URL, partial(reply.run, api_url=URL))
-                )
+            turn = MAKING.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+            async with turn:
+                with (  # in the place of the product's own while the services are made
+                    mock.patch.object(writing, "Writer", writer),
+                    mock.patch.object(
+                        supervisor, "Supervisor", partial(supervisor.Supervisor, begin=workers.begin)
+                    ),
+                ):
+                    services = await stack.enter_async_context(
+                        open_services(options, served, URL, partial(reply.run, api_url=URL))
+                    )
             daemon = Daemon(services, workers)
             try:
                 await _loaded(services)
