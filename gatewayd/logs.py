@@ -23,12 +23,14 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, TextIO
 
@@ -323,8 +325,13 @@ def _traceback(info: _ExceptionInfo) -> str:
 
 
 def _timestamp(record: logging.LogRecord) -> str:
-    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-    return f"{seconds}.{int(record.msecs):03}Z"
+    return f"{_second(int(record.created))}.{int(record.msecs):03}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(created: int) -> str:
+    """Return a second of the clock; most records of a busy server are of the one before them."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created))
 
 
 def _one_paragraph(text: str) -> str:
@@ -332,9 +339,12 @@ def _one_paragraph(text: str) -> str:
     return text if text.isprintable() else text.translate(_ESCAPED).replace("\n", "\n    ")
 
 
+_NEEDS_QUOTES: Final = re.compile('[ "=]')
+
+
 def _word(value: Any) -> str:
     """Return a value as one word: as it is if it has no blanks or quotes, else quoted."""
     text = value if isinstance(value, str) else str(value)
-    if text and text.isprintable() and not any(character in text for character in ' "='):
+    if text and text.isprintable() and _NEEDS_QUOTES.search(text) is None:
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').translate(_ESCAPED).replace("\n", "\\n") + '"'

@@ -175,6 +175,7 @@ def _is_json(content_type: str) -> bool:
 # hosts
 
 
+@lru_cache(maxsize=256)
 def host_of(text: str) -> str:
     """
     Return the host of a Host header, or of a part of a URL: small letters, no port, no brackets, no dot at
@@ -209,6 +210,7 @@ def _refuse_host(header: str) -> Refusal:
 NO_NAME: Final = "The request's Host header names no host: send the server's address, a loopback name, or a name that GATEWAYD_HOSTS lists"
 
 
+@lru_cache(maxsize=256)
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(host)
