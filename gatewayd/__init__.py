@@ -12,9 +12,10 @@ Where things are, from the socket inwards (each package's docstring is its desig
     services             the composition root: which part gets which other, and how they start and stop
     health               what is wrong with the server, for probes and operators
     crons                what is due by the clock
+    maintenance          removing what is not kept any longer, and threads whose time is over
+    threads, assistants  what requests about them mean
     runs                 the life of a run: admission, starting, cancelling, ending, what a restart does
-    assistants, threads, items  what requests mean that are about neither runs nor HTTP
-    webhooks             telling the end of a run to a URL
+    webhooks, items      telling the end of a run to a URL; the long-term store
     serving              the project that is served now
     supervisor           the worker processes as the daemon sees them
     streams              the log of each thread and the cursors over it; how events look in a protocol

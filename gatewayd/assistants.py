@@ -7,6 +7,7 @@ The `config` and `context` of an assistant are two spellings of one thing: what 
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -16,11 +17,14 @@ import attrs
 from attrs import frozen
 
 from gatewayd import ids, project, serving
-from gatewayd.errors import Invalid, NotFound, Rejected
+from gatewayd.errors import Invalid, NotFound, Rejected, Unavailable
 from gatewayd.model.assistant import Assistant, AssistantChange
+from gatewayd.runs import manager
 from gatewayd.storage import store
 from gatewayd.supervisor import supervisor
 
+PAGE = 200
+"""Threads of an assistant that are looked up at once."""
 UNTITLED = "Untitled"
 BOTH = (
     "Cannot specify both configurable and context. Prefer setting context alone. Context was introduced in "
@@ -36,6 +40,7 @@ class Assistants:
     workers: supervisor.Supervisor
     graphs: Mapping[str, project.GraphSpec]
     """The project's graphs by id."""
+    runs: manager.RunManager
     now: Callable[[], int] = lambda: time.time_ns() // 1000
 
     def identifier(self, assistant: str) -> str:
@@ -130,6 +135,35 @@ class Assistants:
         if search.graph_id is not None:
             serving.require(self.graphs, search.graph_id)
         return await self.storage.assistants_count(search)
+
+    async def delete(self, assistant_id: str, *, delete_threads: bool) -> None:
+        """
+        Remove an assistant with its versions and crons; with `delete_threads` also the threads that it has
+        run on last.
+
+        That takes as many steps as there are threads. What is left after a crash can be deleted by the next
+        request. Runs that were made of the assistant stay otherwise. Raises `NotFound`.
+        """
+        work = self._delete(assistant_id, delete_threads)
+        await self.runs.carried(work, f"delete assistant {assistant_id}")
+
+    async def _delete(self, assistant_id: str, delete_threads: bool) -> None:
+        if await self.storage.assistant_get(assistant_id) is None:
+            raise NotFound(f"Assistant with ID {assistant_id} not found")
+        # The threads go first: if this is cut short, the client can ask for it again.
+        if delete_threads:
+            await self._delete_threads_of(assistant_id)
+        await self.storage.assistant_delete(assistant_id)
+
+    async def _delete_threads_of(self, assistant_id: str) -> None:
+        behind = ""
+        while thread_ids := await self.storage.assistant_threads(assistant_id, behind, PAGE):
+            for thread_id in thread_ids:
+                if self.runs.stopping:
+                    raise Unavailable("the server is stopping")
+                with contextlib.suppress(NotFound):  # it has been deleted since
+                    await self.runs.delete_thread(thread_id)
+            behind = thread_ids[-1]
 
     # their graphs
 

@@ -27,16 +27,18 @@ from gatewayd import loops as loops_
 from gatewayd import project as project_
 from gatewayd import serving as serving_
 from gatewayd import settings as settings_
-from gatewayd import threads as threads_
 from gatewayd.crons import registry, ticker
+from gatewayd.maintenance import expiry
+from gatewayd.maintenance import sweeper as sweeper_
 from gatewayd.model.run import Run
-from gatewayd.runs import claims, manager, recovery, retention, sweeper
-from gatewayd.runs import operations as operations_
+from gatewayd.runs import claims, manager, recovery
 from gatewayd.storage import quota, store
 from gatewayd.streams import holds as holds_
 from gatewayd.streams import hub as hub_
 from gatewayd.streams import log as stream_log
 from gatewayd.supervisor import plan, supervisor
+from gatewayd.threads import changes as changes_
+from gatewayd.threads import records
 from gatewayd.webhooks import policy, sender
 
 Show = Callable[[Run], dict[str, Any]]
@@ -65,8 +67,9 @@ class Services:
     holds: holds_.Holds = field(init=False)
     """Events that are kept back from streams of protocol v2 for a moment."""
     assistants: assistants_.Assistants = field(init=False)
-    threads: threads_.Threads = field(init=False)
-    operations: operations_.Operations = field(init=False)
+    threads: records.Threads = field(init=False)
+    changes: changes_.Changes = field(init=False)
+    sweeper: sweeper_.Sweeper = field(init=False)
     items: items_.Items = field(init=False)
     crons: registry.Crons = field(init=False)
     health: health_.Health = field(init=False)
@@ -77,15 +80,27 @@ class Services:
 
     @assistants.default
     def _assistants(self) -> assistants_.Assistants:
-        return assistants_.Assistants(storage=self.storage, workers=self.workers, graphs=self.serving)
+        return assistants_.Assistants(
+            storage=self.storage, workers=self.workers, graphs=self.serving, runs=self.runs
+        )
 
     @threads.default
-    def _threads(self) -> threads_.Threads:
-        return threads_.Threads(storage=self.storage, workers=self.workers, graphs=self.serving)
+    def _threads(self) -> records.Threads:
+        return records.Threads(storage=self.storage, workers=self.workers, graphs=self.serving)
 
-    @operations.default
-    def _operations(self) -> operations_.Operations:
-        return operations_.Operations(runs=self.runs, graphs=self.serving)
+    @changes.default
+    def _changes(self) -> changes_.Changes:
+        return changes_.Changes(
+            runs=self.runs,
+            storage=self.storage,
+            log=self.runs.log,
+            workers=self.workers,
+            graphs=self.serving,
+        )
+
+    @sweeper.default
+    def _sweeper(self) -> sweeper_.Sweeper:
+        return sweeper_.Sweeper(storage=self.storage, hub=self.hub)
 
     @items.default
     def _items(self) -> items_.Items:
@@ -221,17 +236,19 @@ def _start_loops(background: tasks.Group, services: Services) -> None:
     background.spawn_forever(
         lambda _: recovery.end_cancelled(runs), "end what was cancelled", until=stopping, once=True
     )
-    keeping = sweeper.Keeping(
+    keeping = sweeper_.Keeping(
         linger_s=options.linger_s,
         failed_crons_s=options.failed_cron_ttl_s,
         events_s=options.events_ttl_s,
         idempotency_s=options.idempotency_ttl_s,
         webhooks_s=options.webhook_log_s,
     )
-    background.spawn_forever(partial(sweeper.sweeper, runs, options.sweep_interval_s, keeping), "sweeper")
+    background.spawn_forever(partial(services.sweeper.run, options.sweep_interval_s, keeping), "sweeper")
     background.spawn_forever(services.webhooks.run, "webhooks")
-    expiring = retention.Expiring(services.operations, lambda: services.serving.retention)
-    background.spawn_forever(expiring.run, "expiry of threads")
+    expired = expiry.Expiry(
+        storage=services.storage, changes=services.changes, rules=lambda: services.serving.retention
+    )
+    background.spawn_forever(expired.run, "expiry of threads")
     clock = ticker.Ticker(crons=services.crons, runs=runs)
     background.spawn_forever(clock.run, "ticker", essential=True, until=stopping)
 

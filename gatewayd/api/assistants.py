@@ -85,9 +85,7 @@ async def delete_assistant(request: web.Request) -> web.Response:
     """Remove an assistant with its versions and crons; with `delete_threads` also the threads of its runs."""
     services = request.app[keys.SERVICES]
     assistant_id = services.assistants.identifier(_named(request))
-    await services.operations.delete_assistant(
-        assistant_id, delete_threads=parse.flag(request, "delete_threads")
-    )
+    await services.assistants.delete(assistant_id, delete_threads=parse.flag(request, "delete_threads"))
     return reply.empty()
 
 

@@ -40,7 +40,7 @@ async def update_state(request: web.Request) -> web.Response:
     """Change a state as if a node had returned values."""
     thread_id = parse.path_id(request, "thread")
     body = await parse.body(request, bodies.StateUpdate)
-    made = await request.app[keys.SERVICES].operations.update_state(
+    made = await request.app[keys.SERVICES].changes.update_state(
         thread_id,
         values=body.values,
         as_node=body.as_node,

@@ -84,7 +84,7 @@ async def count_threads(request: web.Request) -> web.Response:
 async def prune_threads(request: web.Request) -> web.Response:
     """Delete threads, or what is older than their latest states."""
     body = await parse.body(request, bodies.ThreadPrune)
-    pruned = await request.app[keys.SERVICES].operations.prune(body.thread_ids, body.strategy)
+    pruned = await request.app[keys.SERVICES].changes.prune(body.thread_ids, body.strategy)
     return reply.json({"pruned_count": pruned})
 
 
@@ -130,7 +130,7 @@ async def delete_thread(request: web.Request) -> web.Response:
 async def copy_thread(request: web.Request) -> web.Response:
     """Copy a thread with its states, not its runs."""
     thread_id = parse.path_id(request, "thread")
-    return reply.json(reply.thread(await request.app[keys.SERVICES].operations.copy(thread_id)))
+    return reply.json(reply.thread(await request.app[keys.SERVICES].changes.copy(thread_id)))
 
 
 @routes.get("/threads/{thread_id:[^/]+}/storage")

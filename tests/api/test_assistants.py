@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from gatewayd import ids
+from gatewayd import assistants, ids
 from gatewayd.errors import Unavailable
-from gatewayd.runs import operations
 
 CHAT = ids.system_assistant_id("chat")
 
@@ -106,7 +105,7 @@ async def test_a_service_worker_that_is_not_there_is_told_of(server):
 
 
 async def test_all_threads_of_an_assistant_go_with_it_if_that_is_asked_for(server, monkeypatch):
-    monkeypatch.setattr(operations, "PAGE", 2)
+    monkeypatch.setattr(assistants, "PAGE", 2)
     theirs = (await make(server))["assistant_id"]
     gone = [await server.thread() for _ in range(5)]
     for thread_id in gone[:-1]:

@@ -212,14 +212,12 @@ async def test_updates_of_one_thread_wait_for_each_other_in_their_order(server, 
     for number in range(4):
         updates.append(
             asyncio.create_task(
-                server.services.operations.update_state(
-                    thread_id, values={"n": number}, as_node=None, place={}
-                )
+                server.services.changes.update_state(thread_id, values={"n": number}, as_node=None, place={})
             )
         )
     await service.until_asked(1)
     elsewhere = asyncio.create_task(
-        server.services.operations.update_state(await known(server), values={}, as_node=None, place={})
+        server.services.changes.update_state(await known(server), values={}, as_node=None, place={})
     )
     await service.until_asked(2)  # another thread's does not wait
     assert [one["values"] for one in service.asked] == [{"n": 0}, {}]
@@ -228,7 +226,7 @@ async def test_updates_of_one_thread_wait_for_each_other_in_their_order(server, 
     assert [one["values"] for one in service.asked] == [{"n": 0}, {}, {"n": 1}, {"n": 2}, {"n": 3}]
     assert (await server.json("GET", f"/threads/{thread_id}"))["values"] == {"n": 3}
     assert await holders(server) == []
-    assert len(server.services.operations._turns) == 0
+    assert server.services.changes.changing == []
 
 
 async def test_an_update_of_a_thread_that_is_deleted_meanwhile_stores_nothing(server, service):

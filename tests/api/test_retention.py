@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
+import attrs
 import pytest
 
 from gatewayd.api import connections
-from gatewayd.runs import sweeper
 from tests.api.test_streams import frames
 
 
 async def forget(server: Any) -> None:
     """Have all events of runs that have ended removed."""
     await asyncio.sleep(0.002)  # past the millisecond of the last one
-    await sweeper.prune(server.services.runs, 0.0)
+    await server.services.sweeper.prune(0.0)
 
 
 async def read(server: Any, path: str, last_id: str, until: bytes) -> list[Any]:
@@ -129,10 +130,10 @@ async def test_a_thread_without_a_latest_run_is_read_from_now_on(serve):
     assert [data.get("run_id") for name, data, _ in frames(seen) if name == "metadata"] == [run_id, run_id]
 
 
-def later(server, seconds: float) -> None:
-    """Turn the clock by which it is decided what is old."""
-    now = server.services.runs.now
-    server.services.runs.now = lambda: now() + int(seconds * 1e6)
+async def prune_later(server: Any, seconds: float) -> None:
+    """Remove events that are older than 100 s at a later moment."""
+    now = time.time_ns() // 1000 + int(seconds * 1e6)
+    await attrs.evolve(server.services.sweeper, now=lambda: now).prune(100)
 
 
 async def test_events_under_the_eyes_of_a_reader_are_kept_as_long_again(server):
@@ -140,11 +141,9 @@ async def test_events_under_the_eyes_of_a_reader_are_kept_as_long_again(server):
     await server.completed(thread_id)
     await server.completed(thread_id)
     async with server.client.get(f"/threads/{thread_id}/stream"):
-        later(server, 150)
-        await sweeper.prune(server.services.runs, 100)
+        await prune_later(server, 150)
         assert await server.services.storage.events_gap(thread_id, 0) is None
-        later(server, 100)
-        await sweeper.prune(server.services.runs, 100)
+        await prune_later(server, 250)
         assert await server.services.storage.events_gap(thread_id, 0) == 8
 
 
@@ -165,8 +164,7 @@ class Held:
 
 async def age(server: Any) -> None:
     """Let so much time go by that events go under the eyes of their readers."""
-    later(server, 1000)
-    await sweeper.prune(server.services.runs, 100)
+    await prune_later(server, 1000)
 
 
 async def test_a_reader_of_a_thread_that_is_too_slow_is_told_of_what_went_meanwhile(server, monkeypatch):

@@ -13,7 +13,7 @@ import pytest
 from gatewayd import ids
 from gatewayd.api import keys
 from gatewayd.storage.sqlite import search
-from gatewayd.threads import NO_STATE
+from gatewayd.threads.records import NO_STATE
 
 THREAD = "01a2027b-0000-7000-8000-00000000abcd"
 

@@ -80,7 +80,7 @@ async def test_a_thread_is_read_and_updated_with_the_graph_that_its_assistants_c
         assert (await state(daemon, thread_id))["next"] == ["special"]
         history = wire.loads(await daemon.services.threads.history(thread_id, limit=10))
         assert [one["next"] for one in history] == [["special"], ["first"], ["__start__"]]
-        update = daemon.services.operations.update_state
+        update = daemon.services.changes.update_state
         await update(thread_id, values={"path": ["updated"]}, as_node="first", place={})
         found = await state(daemon, thread_id)
         assert (found["next"], found["metadata"]["second"]) == (["special"], "special")
@@ -93,7 +93,7 @@ async def test_an_update_beside_a_pending_run_is_refused(tmp_path: Path) -> None
         thread_id = ids.new_id()
         await daemon.finish(inprocess.request("seer", thread_id=thread_id, input={}))
         waiting = await daemon.create(inprocess.request("seer", thread_id=thread_id, input={}, after_s=600.0))
-        update = daemon.services.operations.update_state
+        update = daemon.services.changes.update_state
         with pytest.raises(Conflict, match=waiting.run.run_id):
             await update(thread_id, values={"path": ["no"]}, as_node=None, place={})
         await daemon.services.runs.cancel(thread_id, waiting.run.run_id, "interrupt")
@@ -108,7 +108,7 @@ async def test_the_metadata_of_a_checkpoint_name_its_thread_and_the_node_that_ha
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = ids.new_id()
         await daemon.finish(inprocess.request("outer", thread_id=thread_id, input={}))
-        copy = await daemon.services.operations.copy(thread_id)
+        copy = await daemon.services.changes.copy(thread_id)
         for each in (thread_id, copy.thread_id):
             root = (await state(daemon, each))["metadata"]
             assert root["thread_id"] == each

@@ -5,17 +5,21 @@ them.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gatewayd import ids, wire
 from gatewayd.errors import Unavailable
+from gatewayd.maintenance import expiry
 from gatewayd.model.retention import Retention
-from gatewayd.runs import retention
 from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
-HOUR = 3_600_000_000
+HOUR = 3_600_000_000_000
 
 
 async def walked(daemon: inprocess.Daemon, graph: str = "steps") -> str:
@@ -26,14 +30,20 @@ async def walked(daemon: inprocess.Daemon, graph: str = "steps") -> str:
     return thread_id
 
 
-def expiring(daemon: inprocess.Daemon) -> retention.Expiring:
-    return retention.Expiring(daemon.services.operations, Retention)
+def expiring(daemon: inprocess.Daemon) -> expiry.Expiry:
+    services = daemon.services
+    return expiry.Expiry(storage=services.storage, changes=services.changes, rules=Retention)
 
 
-def later(daemon: inprocess.Daemon, hours: int) -> None:
-    """Turn the clock on."""
-    now = daemon.services.runs.now
-    daemon.services.runs.now = lambda: now() + hours * HOUR
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Return a function that puts the clock forward by hours."""
+
+    def put_forward(hours: int) -> None:
+        now = time.time_ns
+        monkeypatch.setattr(time, "time_ns", lambda: now() + hours * HOUR)
+
+    return put_forward
 
 
 async def rows(daemon: inprocess.Daemon, table: str, thread_id: str) -> int:
@@ -52,7 +62,7 @@ async def history(daemon: inprocess.Daemon, thread_id: str) -> list[dict[str, An
 
 
 async def test_threads_are_deleted_or_cut_to_their_latest_states_when_their_time_is_over(
-    tmp_path: Path,
+    tmp_path: Path, later: Callable[[int], None]
 ) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         storage = daemon.services.storage
@@ -62,7 +72,7 @@ async def test_threads_are_deleted_or_cut_to_their_latest_states_when_their_time
         before = await history(daemon, cut)
         assert len(before) > 3
         assert await expiring(daemon).sweep(100) == 0
-        later(daemon, 2)
+        later(2)
         assert await expiring(daemon).sweep(100) == 2
         remaining = await storage.threads_search(search())
         assert {thread.thread_id for thread in remaining.threads} == {cut, kept}
@@ -79,29 +89,31 @@ def search() -> Any:
     return store.ThreadSearch(metadata={}, values={})
 
 
-async def test_a_cut_thread_goes_on_and_is_cut_again_after_its_next_activity(tmp_path: Path) -> None:
+async def test_a_cut_thread_goes_on_and_is_cut_again_after_its_next_activity(
+    tmp_path: Path, later: Callable[[int], None]
+) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await walked(daemon)
         await daemon.services.storage.thread_ttl_set(thread_id, "keep_latest", 60)
-        later(daemon, 2)
+        later(2)
         assert await expiring(daemon).sweep(100) == 1
-        later(daemon, 2)
+        later(2)
         assert await expiring(daemon).sweep(100) == 0
         request = inprocess.request("steps", thread_id=thread_id, input={"word": "v", "path": []})
         assert (await daemon.finish(request)).status == "success"
         assert len(await history(daemon, thread_id)) > 3
-        later(daemon, 2)
+        later(2)
         assert await expiring(daemon).sweep(100) == 1
         assert len(await history(daemon, thread_id)) == 1
 
 
 async def test_a_thread_that_waits_for_an_answer_can_still_be_answered_after_it_was_cut(
-    tmp_path: Path,
+    tmp_path: Path, later: Callable[[int], None]
 ) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await walked(daemon, "two_questions")
         await daemon.services.storage.thread_ttl_set(thread_id, "keep_latest", 60)
-        later(daemon, 2)
+        later(2)
         assert await expiring(daemon).sweep(100) == 1
         thread = await daemon.services.storage.thread_get(thread_id)
         assert thread.status == "interrupted"
@@ -109,23 +121,25 @@ async def test_a_thread_that_waits_for_an_answer_can_still_be_answered_after_it_
         assert (await daemon.finish(request)).status == "success"
 
 
-async def test_no_more_threads_are_dealt_with_in_a_sweep_than_its_limit(tmp_path: Path) -> None:
+async def test_no_more_threads_are_dealt_with_in_a_sweep_than_its_limit(
+    tmp_path: Path, later: Callable[[int], None]
+) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         storage = daemon.services.storage
         made = [await daemon.services.threads.create(None, {}, do_nothing=False) for _ in range(5)]
         for thread in made:
             await storage.thread_ttl_set(thread.thread_id, "delete", 1)
-        later(daemon, 1)
+        later(1)
         assert [await expiring(daemon).sweep(2) for _ in range(4)] == [2, 2, 1, 0]
 
 
 async def test_while_the_service_worker_is_away_nothing_is_lost_and_the_next_sweep_does_it(
-    tmp_path: Path, monkeypatch: Any
+    tmp_path: Path, monkeypatch: Any, later: Callable[[int], None]
 ) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await walked(daemon)
         await daemon.services.storage.thread_ttl_set(thread_id, "keep_latest", 60)
-        later(daemon, 2)
+        later(2)
         before = await rows(daemon, "checkpoints", thread_id)
 
         async def away(*_: Any) -> Any:

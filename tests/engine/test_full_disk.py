@@ -19,7 +19,6 @@ import pytest
 
 from gatewayd import ids
 from gatewayd.errors import InsufficientStorage
-from gatewayd.runs import sweeper
 from gatewayd.storage import pages
 from gatewayd.storage.sqlite import failures, invariants
 from tests.engine import inprocess
@@ -116,9 +115,7 @@ async def test_what_is_asked_for_on_a_full_disk_is_refused_and_stores_nothing(tm
             lambda: daemon.create(request(thread_id)),
             lambda: services.runs.create_all([request(ids.new_id(), "s"), request(ids.new_id())]),
             lambda: services.threads.create(None, {"large": LARGE}, do_nothing=False),
-            lambda: services.operations.update_state(
-                thread_id, values={"word": LARGE}, as_node=None, place={}
-            ),
+            lambda: services.changes.update_state(thread_id, values={"word": LARGE}, as_node=None, place={}),
         ]
         for ask in asked:
             with pytest.raises(InsufficientStorage, match="full"):
@@ -139,7 +136,7 @@ async def test_deleting_makes_room_on_a_full_disk(tmp_path: Path) -> None:
         with pytest.raises(failures.FullDisk):
             await daemon.create(request(thread_id))
         await daemon.services.runs.delete_thread(large)
-        assert await sweeper.sweep(daemon.services.runs, 0) == 1
+        assert await daemon.services.sweeper.sweep(0) == 1
         assert (await daemon.finish(request(thread_id, "y" * 1000))).status == "success"
         await sound(daemon)
 
@@ -160,13 +157,13 @@ async def test_at_its_limit_the_database_takes_nothing_new_lets_runs_end_and_rec
             lambda: daemon.create(request(thread_id, "s")),
             lambda: services.runs.create_all([request(thread_id, "s")]),
             lambda: services.threads.create(None, {}, do_nothing=False),
-            lambda: services.operations.copy(thread_id),
+            lambda: services.changes.copy(thread_id),
         ]
         for ask in asked:
             with pytest.raises(InsufficientStorage, match="max_db_size"):
                 await ask()
         await services.runs.delete_thread(large)
-        await sweeper.sweep(services.runs, 0)
+        await services.sweeper.sweep(0)
         assert room.store is not None
         room.max_db_size = services.storage.space.used + pages.of_file(room.store).used + 20 * PAGE
         assert (await daemon.finish(request(thread_id, "s"))).status == "success"
@@ -192,13 +189,13 @@ async def test_free_pages_go_back_to_the_file_system_in_steps(tmp_path: Path) ->
             await daemon.finish(request(large))
         storage = daemon.services.storage
         await daemon.services.runs.delete_thread(large)
-        await sweeper.sweep(daemon.services.runs, 0)
+        await daemon.services.sweeper.sweep(0)
         before = storage.space
         assert before.free > 100 * PAGE
         keep = 50 * PAGE
-        assert await sweeper.vacuum(daemon.services.runs, keep) > 1
+        assert await daemon.services.sweeper.vacuum(keep) > 1
         assert storage.space.free <= keep
         assert storage.space.pages < before.pages
         assert storage.space.used <= before.used
-        assert await sweeper.vacuum(daemon.services.runs, keep) == 0
+        assert await daemon.services.sweeper.vacuum(keep) == 0
         await sound(daemon)

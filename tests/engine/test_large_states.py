@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from gatewayd import ids, wire
-from gatewayd.runs import sweeper
 from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
@@ -38,7 +37,7 @@ async def walk(daemon: inprocess.Daemon, thread_id: str, seed: int) -> None:
 async def test_updates_and_copies_share_pieces_and_deletion_frees_them(tmp_path: Path) -> None:
     thread_id = ids.new_id()
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
-        operations, runs = daemon.services.operations, daemon.services.runs
+        operations, runs = daemon.services.changes, daemon.services.runs
         await walk(daemon, thread_id, 12)
         await operations.update_state(thread_id, values={"word": word(99)}, as_node=None, place={})
         # The list grows by what makes up a segment with what is there already.
@@ -53,19 +52,19 @@ async def test_updates_and_copies_share_pieces_and_deletion_frees_them(tmp_path:
         assert (await counts(daemon))[:3] == [blobs, 1, 2]
     # Another boot, other workers: what was stored is read, and what a new run adds is stored.
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
-        operations, runs = daemon.services.operations, daemon.services.runs
+        operations, runs = daemon.services.changes, daemon.services.runs
         await runs.delete_thread(thread_id)
-        await sweeper.sweep(runs, 0)
-        await sweeper.sweep_blobs(runs)
+        await daemon.services.sweeper.sweep(0)
+        await daemon.services.sweeper.sweep_blobs()
         assert await state(daemon, copied) == after
         await walk(daemon, copied, 13)
         assert (await state(daemon, copied))["word"] == word(13)
         assert await operations.prune([copied], "keep_latest") == 1
-        await sweeper.sweep_blobs(runs)
+        await daemon.services.sweeper.sweep_blobs()
         assert (await state(daemon, copied))["word"] == word(13)
         await runs.delete_thread(copied)
-        await sweeper.sweep(runs, 0)
-        assert await sweeper.sweep_blobs(runs) > 0
+        await daemon.services.sweeper.sweep(0)
+        assert await daemon.services.sweeper.sweep_blobs() > 0
         assert await counts(daemon) == [0, 0, 0, 0]
 
 
@@ -82,4 +81,4 @@ async def test_pieces_of_a_thread_at_work_stay(tmp_path: Path) -> None:
             connection.execute("DELETE FROM checkpoints")
 
         await daemon.writer.submit(mark)
-        assert await sweeper.sweep_blobs(runs) == 0
+        assert await daemon.services.sweeper.sweep_blobs() == 0

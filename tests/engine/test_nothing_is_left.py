@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 
 from gatewayd import datadir, ids
 from gatewayd.crons import registry
 from gatewayd.model.assistant import AssistantChange
 from gatewayd.model.idempotency import Idempotency
-from gatewayd.runs import sweeper
 from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
@@ -51,8 +51,8 @@ async def test_what_is_deleted_leaves_no_row(tmp_path: Path) -> None:
             made.append(ids.new_id())
             request = inprocess.request(graph, thread_id=made[-1], input={"path": []}, **given)
             await daemon.finish(request)
-        await services.operations.update_state(made[1], values={"path": ["z"]}, as_node="a", place={})
-        made.append((await services.operations.copy(made[2])).thread_id)
+        await services.changes.update_state(made[1], values={"path": ["z"]}, as_node="a", place={})
+        made.append((await services.changes.copy(made[2])).thread_id)
         steps = [{"updates": [{"values": {"path": []}, "as_node": "__start__"}]}]
         state = await services.threads.create(None, {"graph_id": "steps"}, do_nothing=False, supersteps=steps)
         made.append(state.thread_id)
@@ -69,10 +69,10 @@ async def test_what_is_deleted_leaves_no_row(tmp_path: Path) -> None:
 
         for thread_id in made:
             await services.runs.delete_thread(thread_id)
-        await services.operations.delete_assistant(theirs, delete_threads=True)
-        await sweeper.sweep(services.runs, 0.0)
+        await services.assistants.delete(theirs, delete_threads=True)
+        await services.sweeper.sweep(0.0)
         # What has been promised beyond a thread's end goes by its own clock.
-        later = services.runs.now() + LATER_US
+        later = time.time_ns() // 1000 + LATER_US
         await services.storage.writer.submit(settle_webhooks)
         await services.storage.idempotency_sweep_step(later, 1000)
         await services.storage.webhooks_sweep_step(later, 1000)

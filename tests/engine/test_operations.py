@@ -11,7 +11,6 @@ import pytest
 from gatewayd import ids, wire
 from gatewayd.checkpointing import sql
 from gatewayd.errors import Conflict
-from gatewayd.runs import sweeper
 from gatewayd.storage.sqlite import operations
 from tests.engine import inprocess
 
@@ -30,7 +29,7 @@ async def walked(daemon: inprocess.Daemon, graph: str, thread_id: str | None = N
 
 async def update(daemon: inprocess.Daemon, thread_id: str, values: Any, **asked: Any) -> dict[str, Any]:
     params: dict[str, Any] = {"as_node": None, "place": {}, **asked}
-    return await daemon.services.operations.update_state(thread_id, values=values, **params)
+    return await daemon.services.changes.update_state(thread_id, values=values, **params)
 
 
 async def state(daemon: inprocess.Daemon, thread_id: str) -> dict[str, Any]:
@@ -159,7 +158,7 @@ async def test_a_copy_goes_on_by_itself_with_the_answers_to_its_own_questions(
     monkeypatch.setattr(sql, "STEP_ROWS", 3)
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await walked(daemon, graph)
-        copied = await daemon.services.operations.copy(thread_id)
+        copied = await daemon.services.changes.copy(thread_id)
         source = await daemon.services.storage.thread_get(thread_id)
         assert copied.thread_id != thread_id
         for name in ("status", "values", "interrupts", "error", "metadata"):
@@ -187,12 +186,12 @@ async def test_a_pruned_thread_has_its_latest_states_and_goes_on(
         thread_id = await walked(daemon, graph)
         before, thread = await state(daemon, thread_id), await daemon.services.storage.thread_get(thread_id)
         assert len(await history(daemon, thread_id)) > 1
-        assert await daemon.services.operations.prune([thread_id], "keep_latest") == 1
+        assert await daemon.services.changes.prune([thread_id], "keep_latest") == 1
         assert len(await history(daemon, thread_id)) == 1
         assert await state(daemon, thread_id) == before
         assert await daemon.services.storage.thread_get(thread_id) == thread
         pruned = await dump(daemon, "checkpoints", "writes")
-        assert await daemon.services.operations.prune([thread_id], "keep_latest") == 1
+        assert await daemon.services.changes.prune([thread_id], "keep_latest") == 1
         assert await dump(daemon, "checkpoints", "writes") == pruned
         going_on = {"command": {"resume": "yes"}} if thread.interrupts else {"input": {"word": "v"}}
         ended = await daemon.finish(inprocess.request(graph, thread_id=thread_id, **going_on))
@@ -209,7 +208,7 @@ async def test_a_thread_is_not_copied_while_it_is_updated_but_right_after_it(
         gate = Gate(daemon, monkeypatch)
         updating = asyncio.create_task(update(daemon, thread_id, {"path": ["updated"]}))
         await gate.reached.wait()
-        copying = asyncio.create_task(daemon.services.operations.copy(thread_id))
+        copying = asyncio.create_task(daemon.services.changes.copy(thread_id))
         await daemon.services.storage.counters()
         assert not copying.done()
         gate.open.set()
@@ -223,7 +222,7 @@ async def test_a_thread_that_is_deleted_while_it_is_pruned_is_gone_and_not_count
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await walked(daemon, "steps")
         gate = Gate(daemon, monkeypatch)
-        pruning = asyncio.create_task(daemon.services.operations.prune([thread_id], "keep_latest"))
+        pruning = asyncio.create_task(daemon.services.changes.prune([thread_id], "keep_latest"))
         await gate.reached.wait()
         await daemon.services.runs.delete_thread(thread_id)
         gate.open.set()
@@ -271,14 +270,14 @@ async def test_a_crash_in_a_copy_leaves_no_half_thread(
             return seen[-1] == step and seen.count("thread_copy_step") > 1
 
         daemon.writer.crash_when(fatal)
-        copying = asyncio.create_task(daemon.services.operations.copy(thread_id))
+        copying = asyncio.create_task(daemon.services.changes.copy(thread_id))
         await daemon.writer.crashed.wait()
         await die(daemon, copying)
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         assert await dump(daemon, *TABLES) != before
-        await sweeper.sweep(daemon.services.runs, 0)
+        await daemon.services.sweeper.sweep(0)
         assert await dump(daemon, *TABLES) == before
-        await daemon.services.operations.copy(thread_id)
+        await daemon.services.changes.copy(thread_id)
 
 
 async def test_a_run_in_flight_refuses_operations_until_it_has_ended(tmp_path: Path) -> None:
@@ -290,7 +289,7 @@ async def test_a_run_in_flight_refuses_operations_until_it_has_ended(tmp_path: P
         )
         with pytest.raises(Conflict, match=admission.run.run_id):
             await update(daemon, thread_id, {})
-        assert await daemon.services.operations.prune([thread_id], "keep_latest") == 0
+        assert await daemon.services.changes.prune([thread_id], "keep_latest") == 0
         daemon.services.runs.workers.pause(False)
         assert admission.ended is not None
         assert (await admission.ended).status == "success"

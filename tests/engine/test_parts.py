@@ -14,7 +14,6 @@ from gatewayd import ids, wire
 from gatewayd.checkpointing import commands
 from gatewayd.model import event
 from gatewayd.model.state import Parts
-from gatewayd.runs import sweeper
 from gatewayd.storage import states, store
 from gatewayd.storage.sqlite import blobs
 from gatewayd.streams import hub
@@ -207,19 +206,19 @@ async def test_after_everything_is_deleted_no_piece_is_left(tmp_path: Path) -> N
                 await daemon.finish(asked(thread_id, length))
             params: dict[str, Any] = {"as_node": None, "place": {}}
             update = {"word": "w", "path": path(20)}
-            await daemon.services.operations.update_state(thread_id, values=update, **params)
+            await daemon.services.changes.update_state(thread_id, values=update, **params)
             await daemon.finish(asked(thread_id, 1))
-        threads.append((await daemon.services.operations.copy(threads[0])).thread_id)
+        threads.append((await daemon.services.changes.copy(threads[0])).thread_id)
         assert (await daemon.services.storage.thread_get(threads[-1])).values
         for thread_id in threads[::2]:
             await runs.delete_thread(thread_id)
-        await sweeper.sweep(runs, 0.0)
-        await sweeper.sweep_blobs(runs)
+        await daemon.services.sweeper.sweep(0.0)
+        await daemon.services.sweeper.sweep_blobs()
         assert await count(daemon, "blobs") > 0
         assert len(await daemon.log(threads[1])) > 10
         await runs.delete_thread(threads[1])
-        await sweeper.sweep(runs, 0.0)
-        await sweeper.sweep_blobs(runs)
+        await daemon.services.sweeper.sweep(0.0)
+        await daemon.services.sweeper.sweep_blobs()
         for table in ("blobs", "families", "thread_families"):
             assert await count(daemon, table) == 0
 
@@ -229,9 +228,7 @@ async def test_an_update_tells_of_a_large_state_and_stores_it_once(tmp_path: Pat
         thread_id = ids.new_id()
         await daemon.finish(asked(thread_id, 60))
         params: dict[str, Any] = {"as_node": None, "place": {}}
-        await daemon.services.operations.update_state(
-            thread_id, values={"word": "v", "path": path(1)}, **params
-        )
+        await daemon.services.changes.update_state(thread_id, values={"word": "v", "path": path(1)}, **params)
         (record,) = [each for each in await daemon.log(thread_id) if each.kind == "state_update"]
         data = wire.loads(record.data)
         state = wire.loads(await daemon.services.threads.state(thread_id))

@@ -121,7 +121,7 @@ class Both:
         ]
         refusals: list[str] = ["", ""]
         try:
-            await self.daemon.services.operations.update_state(
+            await self.daemon.services.changes.update_state(
                 self.thread_id, values=values, as_node=as_node, place=places[0]
             )
         except Rejected as error:
@@ -138,7 +138,7 @@ class Both:
         """Ask only gatewayd for what is not possible: in memory a part of it would stay behind."""
         before = await self.history()
         with pytest.raises(Rejected, match="TypeError"):
-            await self.daemon.services.operations.update_state(
+            await self.daemon.services.changes.update_state(
                 self.thread_id, values=values, as_node=as_node, place={}
             )
         assert await self.history() == before

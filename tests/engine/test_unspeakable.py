@@ -38,7 +38,7 @@ async def test_a_stored_value_without_a_json_form_is_shown_as_its_text(tmp_path:
         thread = await daemon.services.storage.thread_get(thread_id)
         assert isinstance(thread.values, bytes)
         assert wire.loads(thread.values) == state["values"]
-        update = daemon.services.operations.update_state
+        update = daemon.services.changes.update_state
         await update(thread_id, values={"kind": "told"}, as_node="keep", place={})
         state = wire.loads(await threads.state(thread_id))
         assert state["values"] == {"kind": "told", "kept": SHOWN[kind]}
@@ -114,7 +114,7 @@ async def test_a_factory_that_makes_no_graph_is_told_to_who_asks_for_its_states(
         assert (
             await daemon.finish(inprocess.request(graph, thread_id=thread_id, input={}))
         ).status == "error"
-        threads, operations = daemon.services.threads, daemon.services.operations
+        threads, operations = daemon.services.threads, daemon.services.changes
         for asked in (
             threads.state(thread_id),
             threads.history(thread_id, limit=1),

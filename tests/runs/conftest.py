@@ -19,6 +19,7 @@ from attrs import define, field
 from gatewayd import ids, tasks
 from gatewayd.checkpointing import commands
 from gatewayd.errors import Unavailable
+from gatewayd.maintenance import sweeper
 from gatewayd.model import event
 from gatewayd.model.event import Record
 from gatewayd.model.run import Run, RunRequest
@@ -293,6 +294,10 @@ class Engine:
 
     def clock(self) -> int:
         return self.now
+
+    @property
+    def sweeper(self) -> sweeper.Sweeper:
+        return sweeper.Sweeper(storage=self.storage, hub=self.hub, now=self.clock)
 
     def claim(self) -> None:
         """Start the loop that starts what is due."""

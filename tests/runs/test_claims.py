@@ -10,7 +10,8 @@ import pytest
 
 from gatewayd import loops
 from gatewayd.errors import Unavailable
-from gatewayd.runs import claims, manager, sweeper
+from gatewayd.maintenance import sweeper
+from gatewayd.runs import claims, manager
 from gatewayd.streams import hub
 
 
@@ -164,12 +165,12 @@ async def test_the_thread_of_a_stateless_run_is_swept_after_a_while_but_not_unde
     engine.worker.checkpoint(run.run_id, "0001")
     engine.worker.end(run.run_id, result=b"1")
     await engine.landed()
-    assert await sweeper.sweep(engine.runs, linger_s=120.0) == 0
+    assert await engine.sweeper.sweep(linger_s=120.0) == 0
     engine.now += 121_000_000
     with hub.Cursor(engine.hub, run.thread_id, 0):
-        assert await sweeper.sweep(engine.runs, linger_s=120.0) == 0
+        assert await engine.sweeper.sweep(linger_s=120.0) == 0
         assert (await engine.runs.wait(run.thread_id, run.run_id)).result == b"1"
-    assert await sweeper.sweep(engine.runs, linger_s=120.0) == 1
+    assert await engine.sweeper.sweep(linger_s=120.0) == 1
     for table in ("threads", "runs", "events", "checkpoints", "writes", "slots"):
         assert await engine.fetch(f"SELECT * FROM {table}") == [], table
 
@@ -185,10 +186,10 @@ async def test_a_sweep_takes_all_that_may_go_in_steps(engine: Any, monkeypatch: 
     await engine.landed()
     for run in runs[:7]:
         await engine.runs.delete_thread(run.thread_id)
-    assert await sweeper.sweep(engine.runs, linger_s=120.0) == 7
+    assert await engine.sweeper.sweep(linger_s=120.0) == 7
     assert await engine.fetch("SELECT DISTINCT thread_id FROM events") == [(runs[7].thread_id,)]
     assert len(await engine.fetch("SELECT * FROM threads")) == 1
-    assert await sweeper.sweep(engine.runs, linger_s=120.0) == 0
+    assert await engine.sweeper.sweep(linger_s=120.0) == 0
 
 
 async def test_the_sweeper_goes_on_after_whatever_failed(
@@ -197,16 +198,16 @@ async def test_the_sweeper_goes_on_after_whatever_failed(
     failures: list[Exception] = [Unavailable("no room"), IndexError("a damaged row")]
     over = asyncio.Event()
 
-    async def failing(runs: manager.RunManager) -> int:
+    async def failing(_: sweeper.Sweeper) -> int:
         if failures:
             raise failures.pop()
         over.set()
         return 0
 
-    monkeypatch.setattr(sweeper, "convert_rows", failing)
+    monkeypatch.setattr(sweeper.Sweeper, "convert_rows", failing)
     keeping = sweeper.Keeping(linger_s=0, failed_crons_s=0, events_s=0, idempotency_s=0, webhooks_s=0)
     monkeypatch.setattr(loops, "FIRST_PAUSE_S", 0.0)
-    engine.tasks.spawn_forever(partial(sweeper.sweeper, engine.runs, 0.0, keeping), "sweeper")
+    engine.tasks.spawn_forever(partial(engine.sweeper.run, 0.0, keeping), "sweeper")
     async with asyncio.timeout(20):
         await over.wait()
     assert caplog.text.count("'test: sweeper' failed") == 2

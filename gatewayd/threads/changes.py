@@ -18,10 +18,6 @@ Prune
     latest checkpoint of each namespace; threads that a run is working on are left as they are, and not
     counted.
 
-Delete an assistant
-    With its threads it takes as many steps as there are threads; what a crash leaves can be deleted by the
-    next request.
-
 What happens on each failure
     The worker fails, or does not answer in time: the slot is freed, nothing was stored.
     The client leaves: the operation is carried through.
@@ -36,9 +32,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import weakref
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 from attrs import define, field
@@ -51,6 +48,9 @@ from gatewayd.model.run import RunOutcome
 from gatewayd.model.state import Parts
 from gatewayd.model.thread import Thread
 from gatewayd.runs import manager
+from gatewayd.storage import store
+from gatewayd.streams import log as stream_log
+from gatewayd.supervisor import supervisor
 
 log = logging.getLogger(__name__)
 
@@ -58,20 +58,28 @@ NO_GRAPH = (
     "Thread '{}' has no assigned graph ID: no run has been made on it yet. Make a run, or set 'graph_id' in the "
     "thread's metadata, before its state is updated."
 )
-PAGE = 200
-"""Threads of an assistant that are looked up at once."""
 
 
-@define(eq=False)
-class Operations:
-    """The use cases."""
+@define(eq=False, kw_only=True)
+class Changes:
+    """Changes threads, one change of a thread after the other."""
 
     runs: manager.RunManager
+    storage: store.Storage
+    log: stream_log.Log
+    workers: supervisor.Supervisor
     graphs: Mapping[str, project.GraphSpec]
+    """The project's graphs by id."""
+    now: Callable[[], int] = lambda: time.time_ns() // 1000
     _turns: weakref.WeakValueDictionary[str, asyncio.Lock] = field(
         factory=weakref.WeakValueDictionary, init=False
     )
-    """By thread; a lock lives as long as somebody has it or waits for it."""
+    """By thread; a lock lives as long as it is held or waited for."""
+
+    @property
+    def changing(self) -> list[str]:
+        """The threads that a change is being made to."""
+        return list(self._turns)
 
     # state updates
 
@@ -90,16 +98,14 @@ class Operations:
     async def _update_state(self, thread_id: str, asked: dict[str, Any]) -> dict[str, Any]:
         operation_id = ids.new_id()
         async with self._turn(thread_id, operation_id):
-            thread = await self.runs.storage.slot_take_for_operation(
-                thread_id, operation_id, unless_pending=True
-            )
+            thread = await self.storage.slot_take_for_operation(thread_id, operation_id, unless_pending=True)
             graph_id = thread.metadata.get("graph_id")
             if graph_id is None:
                 raise Rejected(NO_GRAPH.format(thread_id))
             serving.require(self.graphs, str(graph_id))
             settings = thread.config.get("configurable") or {}
             params = {"thread_id": thread_id, "graph_id": str(graph_id), "settings": settings, **asked}
-            answer = await self.runs.workers.call("update", params)
+            answer = await self.workers.call("update", params)
             await self._store(thread_id, operation_id, answer)
             made: dict[str, Any] = answer["place"]
             return made
@@ -108,7 +114,7 @@ class Operations:
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def done(chunk: Chunk) -> None:  # in the order of the commits, as all who publish
-            self.runs.log.publish(chunk)
+            self.log.publish(chunk)
             settle(None)
 
         def settle(error: BaseException | None) -> None:
@@ -119,13 +125,13 @@ class Operations:
             else:
                 stored.set_exception(error)
 
-        self.runs.storage.state_update_if_held(
+        self.storage.state_update_if_held(
             thread_id,
             operation_id,
             answer["operations"],
             RunOutcome.of_state(answer["projection"]),
             self._told(thread_id, *answer["told"]),
-            self.runs.now(),
+            self.now(),
             done,
             settle,
         )
@@ -136,9 +142,9 @@ class Operations:
     ) -> Draft:
         """Return the event of an update; with `size`, the data is the manifest of a state in parts."""
         if size is None:
-            return self.runs.log.items(thread_id, "", [(event.STATE_UPDATE, "", event.THREAD, data)])
+            return self.log.items(thread_id, "", [(event.STATE_UPDATE, "", event.THREAD, data)])
         packed = event.pack([(event.STATE_UPDATE, "", event.THREAD, 0)])
-        return self.runs.log.draft(thread_id, "", 1, packed, [Parts(data, size)], blobs)
+        return self.log.draft(thread_id, "", 1, packed, [Parts(data, size)], blobs)
 
     # copies
 
@@ -151,15 +157,21 @@ class Operations:
         return await self.runs.carried(self._copy(thread_id), f"copy {thread_id}")
 
     async def _copy(self, thread_id: str) -> Thread:
-        storage, operation_id, target = self.runs.storage, ids.new_id(), ids.new_id()
+        storage, operation_id, target = self.storage, ids.new_id(), ids.new_id()
         async with self._turn(thread_id, operation_id):
-            if (copy := await storage.thread_copy_beside_run(thread_id, target, self.runs.now())) is not None:
+            if (copy := await storage.thread_copy_beside_run(thread_id, target, self.now())) is not None:
                 return copy
-            await storage.thread_copy_begin(thread_id, target, operation_id, self.runs.now())
+            await storage.thread_copy_begin(thread_id, target, operation_id, self.now())
             position = None
             while position := await storage.thread_copy_step(thread_id, target, operation_id, position):
                 pass
-            return await storage.thread_copy_end(thread_id, target, operation_id, self.runs.now())
+            return await storage.thread_copy_end(thread_id, target, operation_id, self.now())
+
+    # deletion
+
+    async def delete_if_expired(self, expired: store.Expired) -> bool:
+        """Delete a thread whose time is over, unless it is in use; return whether it was deleted."""
+        return await self.runs.delete_thread_if_expired(expired)
 
     # prunes
 
@@ -193,44 +205,13 @@ class Operations:
         """
         operation_id = ids.new_id()
         async with self._turn(thread_id, operation_id):
-            await self.runs.storage.slot_take_for_operation(thread_id, operation_id)
-            kept = await self.runs.workers.call("kept", {"thread_id": thread_id})
+            await self.storage.slot_take_for_operation(thread_id, operation_id)
+            kept = await self.workers.call("kept", {"thread_id": thread_id})
             while True:
-                done = await self.runs.storage.thread_prune_step(thread_id, operation_id, kept)
+                done = await self.storage.thread_prune_step(thread_id, operation_id, kept)
                 if done == len(kept):
                     break
                 kept = kept[done:]
-
-    # assistants
-
-    async def delete_assistant(self, assistant_id: str, *, delete_threads: bool) -> None:
-        """
-        Remove an assistant with its versions and crons; with `delete_threads` also the threads it has run on
-        last.
-
-        Runs that were made of it stay otherwise. Raises `NotFound`.
-        """
-        work = self._delete_assistant(assistant_id, delete_threads)
-        await self.runs.carried(work, f"delete assistant {assistant_id}")
-
-    async def _delete_assistant(self, assistant_id: str, delete_threads: bool) -> None:
-        storage = self.runs.storage
-        if await storage.assistant_get(assistant_id) is None:
-            raise NotFound(f"Assistant with ID {assistant_id} not found")
-        # The threads go first: if this is cut short, the client can ask for it again.
-        if delete_threads:
-            await self._delete_threads_of(assistant_id)
-        await storage.assistant_delete(assistant_id)
-
-    async def _delete_threads_of(self, assistant_id: str) -> None:
-        behind = ""
-        while found := await self.runs.storage.assistant_threads(assistant_id, behind, PAGE):
-            for thread_id in found:
-                if self.runs.stopping:
-                    raise Unavailable("the server is stopping")
-                with suppress(NotFound):  # somebody has deleted it meanwhile
-                    await self.runs.delete_thread(thread_id)
-            behind = found[-1]
 
     # the slot
 
@@ -261,6 +242,6 @@ class Operations:
             asyncio.get_running_loop().call_later(self.runs.retry_end_s, self._release, operation_id)
 
         try:
-            self.runs.storage.slots_release(operation_id, lambda _: self.runs.thread_freed(), failed)
+            self.storage.slots_release(operation_id, lambda _: self.runs.thread_freed(), failed)
         except Unavailable:
             pass  # storage is closed; the next boot frees it
