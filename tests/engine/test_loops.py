@@ -124,9 +124,10 @@ async def test_a_task_goes_on_after_an_error(
 
 
 def _waiter(task: asyncio.Task[Any]) -> asyncio.Future[Any] | None:
-    """Return the plain future that a task waits for at the moment, if it is one."""
+    """Return the plain future that a task waits for at the moment, if it is one and nothing has come yet."""
     waiter = task._fut_waiter  # type: ignore[attr-defined]
-    return waiter if type(waiter) is type(asyncio.get_running_loop().create_future()) else None
+    plain = type(waiter) is type(asyncio.get_running_loop().create_future())
+    return waiter if plain and not waiter.done() else None
 
 
 @pytest.mark.parametrize("name", sorted(THREADS))
