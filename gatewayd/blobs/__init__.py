@@ -6,7 +6,7 @@ the bytes mean: no serialiser, no langgraph, no connection of our own. Whoever s
 may be cut.
 
     sender (worker)                                   storage (the writer's transaction)
-    pieces ─ cut.Cutter ─▶ manifest + new blobs ────▶ sql.store(blobs), then the row with the manifest
+    pieces ─ cut.Cutter ─▶ manifest + new blobs ────▶ tables.store(blobs), then the row with the manifest
     bytes  ◀─ join.Joiner ◀─ manifest ◀── row         sweep: what no manifest reaches goes
 
 - `cut`    pieces → manifest and blobs, and what a sender may leave out because storage has it.
@@ -16,8 +16,7 @@ may be cut.
 - `dictionary` what such bodies have in common.
 - `seal`   encrypting the bodies of both.
 - `join`   manifest → bytes, with few queries for many manifests.
-- `sql`    the tables `blobs`, `families` and `thread_families`: storing, adopting, marking.
-- `sweep`  freeing what nothing refers to, in small steps.
+- `sqlite` the tables: storing, reading, adopting, marking, and the sweep that frees what nothing refers to.
 - `cache`  what was joined lately, for readers.
 
 Manifests are in checkpoints and writes (`checkpointing`), and in events, threads' values and runs' results
@@ -49,7 +48,7 @@ newline as backslash and n). Whether that gives the very bytes is tried when it 
 the element. Where texts are only the sender knows, who gives the cutter a function that finds them; it is
 called only for elements that storage has not got. What it takes for a text and is none may be stored apart
 just as well. A text is never cut itself, so below a compound there is one level and no more. It is fetched
-with its compound (`sql.select`): a state of 4,000 messages takes as many queries as without texts, and a
+with its compound (`tables.select`): a state of 4,000 messages takes as many queries as without texts, and a
 quarter more time.
 
 **An address** is a BLAKE2b hash of the plain content, 16 bytes, with a key if there is one: two equal pieces
@@ -78,6 +77,6 @@ and sends what is not among them; storing one twice does no harm. This can't bec
 - a run that removes rows itself, or works on threads other than its own, forgets what it knows or never knew
   it;
 - a sweep is told by its mark on the family that something was stored meanwhile, and starts again.
-And if it were wrong after all, `sql.store` refuses the operation: every hash in a manifest, a new segment or
-a new compound is looked up.
+And if it were wrong after all, `tables.store` refuses the operation: every hash in a manifest, a new segment
+or a new compound is looked up.
 """

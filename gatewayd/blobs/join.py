@@ -1,4 +1,4 @@
-"""From manifests back to bytes, with one query for each level of the trees and `sql.BATCH` blobs."""
+"""From manifests back to bytes, with one query for each level of the trees and `tables.BATCH` blobs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import ormsgpack
 import zstandard
 from attrs import define, field
 
-from gatewayd.blobs import codec, cut, sql, texts
+from gatewayd.blobs import codec, cut, texts
 from gatewayd.blobs.seal import Seal, opened
+from gatewayd.blobs.sqlite import tables
 from gatewayd.errors import Unreadable
 
 Fetch = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
@@ -75,8 +76,8 @@ class Joiner:
         met = set[bytes]()
         while wanted:
             absent = [one for one in wanted if one not in content and one not in compounds]
-            for start in range(0, len(absent), sql.BATCH):
-                self._fetch(absent[start : start + sql.BATCH], sealed=sealed)
+            for start in range(0, len(absent), tables.BATCH):
+                self._fetch(absent[start : start + tables.BATCH], sealed=sealed)
             # Also below what was there already: blobs that are not stored yet may stand on stored ones.
             opened = (wanted & self.segments) - self._opened
             self._opened |= opened
@@ -88,7 +89,7 @@ class Joiner:
         self._put_together(met)
 
     def _fetch(self, hashes: Sequence[bytes], *, sealed: bool) -> None:
-        found = self.fetch(sql.select(len(hashes)), (self.thread_id, *hashes))
+        found = self.fetch(tables.select(len(hashes)), (self.thread_id, *hashes))
         self._take([row[:3] for row in found], sealed=sealed)
         with_text = [row for row in found if row[3] and row[0] in self._compounds]
         self._take({row[3]: row[3:] for row in with_text}.values(), sealed=sealed)
@@ -233,8 +234,8 @@ def reached(thread_id: str, fetch: Fetch, manifest: bytes) -> set[bytes]:
 def _segments(thread_id: str, fetch: Fetch, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
     """Return the segments among these blobs."""
     segments: dict[bytes, bytes] = {}
-    for start in range(0, len(hashes), sql.BATCH):
-        some = hashes[start : start + sql.BATCH]
-        rows = fetch(sql.select_segments(len(some)), (thread_id, *some))
+    for start in range(0, len(hashes), tables.BATCH):
+        some = hashes[start : start + tables.BATCH]
+        rows = fetch(tables.select_segments(len(some)), (thread_id, *some))
         segments.update((address, body) for address, body in rows)
     return segments

@@ -17,7 +17,7 @@ from attrs import frozen
 
 from gatewayd import loops
 from gatewayd.blobs import cut
-from gatewayd.checkpointing import convert
+from gatewayd.checkpointing.sqlite import convert
 from gatewayd.storage import store
 from gatewayd.streams import hub
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gatewayd.checkpointing import sql as checkpoint_sql
+from gatewayd.checkpointing.sqlite import steps
 from gatewayd.model.event import Chunk, Draft
 from gatewayd.model.run import RunOutcome
 from gatewayd.model.thread import Thread
@@ -91,8 +91,8 @@ class Operations(desk.Desk):
         return None if copy is None else await self._shown(copy)
 
     async def thread_copy_step(
-        self, source: str, target: str, operation_id: str, after: checkpoint_sql.Position | None
-    ) -> checkpoint_sql.Position | None:
+        self, source: str, target: str, operation_id: str, after: steps.Position | None
+    ) -> steps.Position | None:
         """
         Copy some rows behind `after` and return how far it went; None when nothing is left. Raises
         `NotFound`.

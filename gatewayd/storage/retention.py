@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gatewayd.blobs import cut, sweep
-from gatewayd.checkpointing import convert
+from gatewayd.blobs import cut
+from gatewayd.blobs.sqlite import sweep
+from gatewayd.checkpointing.sqlite import convert
 from gatewayd.model.retention import ThreadTtl, TtlStrategy
 from gatewayd.storage import desk
 from gatewayd.storage.sqlite import blobs, retention, space

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
-from gatewayd.checkpointing import sql as checkpoint_sql
+from gatewayd.checkpointing.sqlite import changes as checkpoint_changes
 from gatewayd.model.event import Chunk, Draft
 from gatewayd.model.run import QueuePlace, Run, RunOutcome, RunRequest
 from gatewayd.storage import desk
@@ -215,7 +215,7 @@ class Runs(desk.Desk):
 
     async def run_checkpoints_delete(self, run_id: str) -> None:
         """Remove the checkpoints and writes that a run has made (the first half of a rollback)."""
-        await self.writer.submit(checkpoint_sql.run_delete, run_id, promise=True)
+        await self.writer.submit(checkpoint_changes.run_delete, run_id, promise=True)
 
 
 async def _records(rows: Sequence[tuple[Any, ...]]) -> list[Run]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from attrs import define
 
-from gatewayd.checkpointing import sql as checkpoint_sql
+from gatewayd.checkpointing.sqlite import steps
 from gatewayd.errors import GatewaydError
 from gatewayd.storage import assistants as assistants_
 from gatewayd.storage import boots as boots_
@@ -57,7 +57,7 @@ RunSearch = runs.Search
 FiredCron = crons.FiredCron
 Queue = queue.Queue
 Chain = writing.Chain
-CopyPosition = checkpoint_sql.Position
+CopyPosition = steps.Position
 Expired = retention.Expired
 Space = space.Space
 

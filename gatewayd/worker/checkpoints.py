@@ -46,7 +46,8 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from gatewayd import wire
 from gatewayd.blobs import cut, join
-from gatewayd.checkpointing import commands, pieces, rows, search, split, sql
+from gatewayd.checkpointing import commands, pieces, rows, split
+from gatewayd.checkpointing.sqlite import search, statements
 from gatewayd.errors import GatewaydError
 from gatewayd.worker import encoding, faults
 from gatewayd.worker import reader as reading
@@ -498,15 +499,15 @@ class Saver(BaseCheckpointSaver[str]):
         thread = (str(place["thread_id"]), place.get("checkpoint_ns", ""))
         if checkpoint_id := place.get("checkpoint_id"):
             return self._row_by_id(*thread, checkpoint_id)
-        found = self._reader.fetch(sql.TUPLE_LATEST, thread)
+        found = self._reader.fetch(statements.TUPLE_LATEST, thread)
         return rows.CheckpointRow._make(found[0]) if found else None
 
     def _row_by_id(self, thread_id: str, checkpoint_ns: str, checkpoint_id: str) -> rows.CheckpointRow | None:
-        found = self._reader.fetch(sql.TUPLE_BY_ID, (thread_id, checkpoint_ns, checkpoint_id))
+        found = self._reader.fetch(statements.TUPLE_BY_ID, (thread_id, checkpoint_ns, checkpoint_id))
         return rows.CheckpointRow._make(found[0]) if found else None
 
     def _write_rows(self, row: rows.CheckpointRow) -> Iterator[rows.WriteRow]:
-        return map(rows.WriteRow._make, self._reader.fetch(sql.WRITES, row[:3]))
+        return map(rows.WriteRow._make, self._reader.fetch(statements.WRITES, row[:3]))
 
     def _tuple(self, row: rows.CheckpointRow, config: RunnableConfig | None = None) -> CheckpointTuple:
         joiner = self._joiner(row.thread_id)
@@ -640,12 +641,12 @@ class Saver(BaseCheckpointSaver[str]):
 
     def kept(self, thread_id: str) -> Iterator[tuple[str, str, Sequence[str]]]:
         """Yield (namespace, latest checkpoint, ancestors that its delta channels are rebuilt from)."""
-        for (checkpoint_ns,) in self._reader.fetch(sql.NAMESPACES, (thread_id,)):
+        for (checkpoint_ns,) in self._reader.fetch(statements.NAMESPACES, (thread_id,)):
             latest = self._row(_config(thread_id, checkpoint_ns))
             if latest is None:
                 continue
             once_delta = {
-                key for (key,) in self._reader.fetch(sql.DELTA_CHANNELS, (thread_id, checkpoint_ns))
+                key for (key,) in self._reader.fetch(statements.DELTA_CHANNELS, (thread_id, checkpoint_ns))
             }
             # What is only missing because it is empty makes the walk longer, never shorter than it must be.
             joiner = self._joiner(thread_id)

@@ -20,7 +20,7 @@ from attrs import define, field, frozen
 from gatewayd import tasks, wire
 from gatewayd.blobs import codec
 from gatewayd.channel import orders
-from gatewayd.checkpointing import sql
+from gatewayd.checkpointing.sqlite import statements
 from gatewayd.errors import BadConfiguration, Conflict, GatewaydError, Invalid, NotFound, Rejected, Unanswered
 from gatewayd.worker import (
     descriptions,
@@ -288,7 +288,7 @@ class Core:
         anyway.
         """
         assert self._around is not None
-        found = self._around.reader.fetch(sql.RUN_ARGUMENTS, (order.run_id,)) if order.stored else []
+        found = self._around.reader.fetch(statements.RUN_ARGUMENTS, (order.run_id,)) if order.stored else []
         if not found:
             return order
         kwargs: dict[str, Any] = wire.opened(wire.unpacked(codec.content(found[0][0])))

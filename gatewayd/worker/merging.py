@@ -22,7 +22,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 
 from gatewayd import wire
 from gatewayd.blobs import codec
-from gatewayd.checkpointing import sql
+from gatewayd.checkpointing.sqlite import statements
 from gatewayd.worker import reader
 
 TASK_ID = "__pregel_task_id"
@@ -44,7 +44,7 @@ class Waiting:
 
 def find(storage: reader.Reader, thread_id: str, into_run: str) -> Waiting | None:
     """Return the run that waits to be merged into another, if there is one."""
-    found = storage.fetch(sql.RUN_TO_MERGE, (thread_id, into_run))
+    found = storage.fetch(statements.RUN_TO_MERGE, (thread_id, into_run))
     if not found:
         return None
     run_id, stamp, packed = found[0]

@@ -16,7 +16,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from gatewayd.blobs.seal import Seal
-from gatewayd.checkpointing import sql
+from gatewayd.checkpointing.sqlite import statements
 
 BUSY_MS = 5_000
 """How long a read waits for a lock (recovery after a crash) before it fails, in milliseconds."""
@@ -70,7 +70,7 @@ class Reader:
         )
         self._connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
         self._connection.execute("PRAGMA query_only = ON")
-        sql.prepare(self._connection)
+        statements.prepare(self._connection)
         self._connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
 
     def fetch(self, statement: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

@@ -31,7 +31,8 @@ from langgraph.types import Command, Interrupt, Send, StateSnapshot
 
 from gatewayd.blobs import join
 from gatewayd.channel import orders
-from gatewayd.checkpointing import pieces, rows, sql
+from gatewayd.checkpointing import pieces, rows
+from gatewayd.checkpointing.sqlite import statements
 from gatewayd.model.run import RESUMING
 from gatewayd.worker import checkpoints, graphs, reader
 
@@ -69,7 +70,9 @@ async def plan(
     storage: reader.Reader,
 ) -> Plan:
     """Decide how this attempt begins."""
-    begun = order.attempt > 1 and bool(storage.fetch(sql.RUN_HAS_BEGUN, (order.run_id, order.run_id))[0][0])
+    begun = order.attempt > 1 and bool(
+        storage.fetch(statements.RUN_HAS_BEGUN, (order.run_id, order.run_id))[0][0]
+    )
     if not begun:
         return await _first(order, graph, await _forked(order, config, saver), storage)
     newest = latest(config)
@@ -166,7 +169,7 @@ def _is_over(
 ) -> bool:
     place = snapshot.config["configurable"]
     key = (order.thread_id, "", place.get("checkpoint_id", ""))
-    found = storage.fetch(sql.TUPLE_BY_ID, key)
+    found = storage.fetch(statements.TUPLE_BY_ID, key)
     own = bool(found) and rows.CheckpointRow._make(found[0]).run_id == order.run_id
     if own and not snapshot.tasks:
         return True
@@ -180,7 +183,7 @@ def _is_over(
 def _writes(
     storage: reader.Reader, thread_id: str, namespace: str, checkpoint_id: str
 ) -> list[rows.WriteRow]:
-    found = map(rows.WriteRow._make, storage.fetch(sql.WRITES, (thread_id, namespace, checkpoint_id)))
+    found = map(rows.WriteRow._make, storage.fetch(statements.WRITES, (thread_id, namespace, checkpoint_id)))
     return _readable(storage, thread_id, found)
 
 
@@ -262,7 +265,7 @@ def open_questions(thread_id: str, snapshot: StateSnapshot, storage: reader.Read
     checkpoint_id = snapshot.config["configurable"].get("checkpoint_id")
     if checkpoint_id is None:
         return
-    namespaces = [row[0] for row in storage.fetch(sql.NAMESPACES, (thread_id,))]
+    namespaces = [row[0] for row in storage.fetch(statements.NAMESPACES, (thread_id,))]
     tasks = {task.id: task.name for task in snapshot.tasks}
     tasks = dict.fromkeys(tasks_that_ask(thread_id, checkpoint_id, storage), "") | tasks
     yield from _open_in(thread_id, "", checkpoint_id, list(tasks.items()), namespaces, storage)
@@ -296,11 +299,11 @@ def _updated_below(
     says to what its thread still shows is meant for that, as it is after an update of the root.
     """
     asking = [task for task in snapshot.tasks if any(one.id in answers for one in task.interrupts)]
-    namespaces = [row[0] for row in storage.fetch(sql.NAMESPACES, (thread_id,))]
+    namespaces = [row[0] for row in storage.fetch(statements.NAMESPACES, (thread_id,))]
     inner = [each for each in namespaces for task in asking if _is_below(each, "", task.id, task.name)]
     for place in namespaces:
         if any(place == one or place.startswith(f"{one}|") for one in inner):
-            latest = rows.CheckpointRow._make(storage.fetch(sql.TUPLE_LATEST, (thread_id, place))[0])
+            latest = rows.CheckpointRow._make(storage.fetch(statements.TUPLE_LATEST, (thread_id, place))[0])
             if latest.run_id == rows.OPERATION and not _writes(
                 storage, thread_id, place, latest.checkpoint_id
             ):
@@ -330,7 +333,7 @@ def _open_in(
             repeated = _asked_below(thread_id, inner, namespaces, storage)
             yield from (each for each in _ids(question, storage.serde) if each not in repeated)
         for each in inner:
-            latest = storage.fetch(sql.TUPLE_LATEST, (thread_id, each))
+            latest = storage.fetch(statements.TUPLE_LATEST, (thread_id, each))
             inner_id = rows.CheckpointRow._make(latest[0]).checkpoint_id
             inner_tasks = {
                 write.task_id: _name(write) for write in _writes(storage, thread_id, each, inner_id)
@@ -349,7 +352,7 @@ def _asked_below(
         (
             rows.WriteRow._make(row)
             for place in places
-            for row in storage.fetch(sql.QUESTIONS, (thread_id, place))
+            for row in storage.fetch(statements.QUESTIONS, (thread_id, place))
         ),
     )
     return frozenset(interrupt_id for write in asked for interrupt_id in _ids(write, storage.serde))

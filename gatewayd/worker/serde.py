@@ -14,7 +14,8 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from gatewayd.blobs.seal import VARIABLE, Locked, Seal
 from gatewayd.channel import orders
-from gatewayd.checkpointing import pieces, sql
+from gatewayd.checkpointing import pieces
+from gatewayd.checkpointing.sqlite import statements
 from gatewayd.errors import BadConfiguration
 from gatewayd.worker import encoding, reader
 
@@ -28,7 +29,7 @@ def opened(configuration: orders.Configuration, environ: Mapping[str, str]) -> r
     seal = Seal(key) if key else None
     made = reader.Reader(configuration.database, serde=serialiser(configuration.serde), seal=seal)
     try:
-        for statement in sql.NEWEST.values():
+        for statement in statements.NEWEST.values():
             for kind, version, column in made.fetch(statement):
                 pieces.prove(kind, version, column, seal)
     except Locked as error:

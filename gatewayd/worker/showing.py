@@ -16,7 +16,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import Checkpoint, CheckpointTuple, DeltaChannelHistory, empty_checkpoint
 
 from gatewayd.blobs import join
-from gatewayd.checkpointing import rows, search
+from gatewayd.checkpointing import rows
+from gatewayd.checkpointing.sqlite import search
 from gatewayd.errors import Unreadable
 from gatewayd.worker import checkpoints, faults
 

@@ -29,7 +29,8 @@ from langgraph.graph import START, StateGraph
 from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
-from gatewayd.checkpointing import commands, pieces, rows, sql
+from gatewayd.checkpointing import commands, pieces, rows
+from gatewayd.checkpointing.sqlite import changes, steps
 from gatewayd.storage.sqlite import database, migrate, writing
 from gatewayd.worker import checkpoints, reader
 
@@ -105,7 +106,7 @@ class Sink:
 
     def _apply(self, connection: sqlite3.Connection, operation: commands.Operation) -> None:
         started = time.thread_time()  # here the graph executes beside it, in the server it is another process
-        sql.apply(connection, operation, "run")
+        changes.apply(connection, operation, "run")
         self.cost.writer_s += time.thread_time() - started
 
     async def committed(self) -> None:
@@ -247,10 +248,10 @@ async def copying(writer: writing.Writer) -> None:
     """Measure a copy of the thread in the server's steps."""
     started, longest, position, steps = time.perf_counter(), 0.0, None, 0
 
-    def step(connection: sqlite3.Connection, after: sql.Position | None) -> sql.Position | None:
+    def step(connection: sqlite3.Connection, after: steps.Position | None) -> steps.Position | None:
         nonlocal longest
         begun = time.perf_counter()
-        done = sql.thread_copy_step(connection, "thread", "copy", after)
+        done = steps.thread_copy_step(connection, "thread", "copy", after)
         longest = max(longest, time.perf_counter() - begun)
         return done
 

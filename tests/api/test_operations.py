@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from gatewayd.checkpointing import commands, sql
+from gatewayd.checkpointing import commands
+from gatewayd.checkpointing.sqlite import changes
 from gatewayd.errors import Rejected, Unanswered
 from gatewayd.storage.sqlite import failures, slots
 
@@ -354,7 +355,7 @@ async def test_a_prune_to_the_latest_states_passes_over_threads_in_flight(server
     for number in range(3):
         for thread_id in (idle, busy):
             put = commands.put(thread_id, "", f"{number:04}", None, "msgpack", b"state", "{}")
-            await server.services.storage.writer.submit(sql.apply, put, "")
+            await server.services.storage.writer.submit(changes.apply, put, "")
     service.answer = [["", "0002", []]]
     body = {"thread_ids": [busy, idle, UNKNOWN], "strategy": "keep_latest"}
     assert await server.json("POST", "/threads/prune", body) == {"pruned_count": 1}

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
-from gatewayd.blobs import cut, join, sql, sweep, texts
+from gatewayd.blobs import cut, join, texts
+from gatewayd.blobs.sqlite import sweep, tables
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations" / "sqlite"
 SOURCES = [sweep.Source("held", ("name",), ("",), "manifest", "manifest IS NOT NULL")]
@@ -29,7 +30,7 @@ class Shelf:
         cutter = cut.Cutter(self.known, find=self.find)
         manifest = cutter.manifest(pieces)
         blobs = list(cutter.blobs.values())
-        sql.store(self.connection, thread_id, blobs, [manifest])
+        tables.store(self.connection, thread_id, blobs, [manifest])
         self.connection.execute("INSERT INTO held VALUES (?, ?, ?)", (thread_id, name, manifest))
         self.known.update(cutter.blobs)
         return blobs
@@ -47,11 +48,11 @@ class Shelf:
         return join.Joiner(thread_id, lambda query, values: self.connection.execute(query, values).fetchall())
 
     def drop(self, thread_id: str, name: str) -> None:
-        sql.mark(self.connection, thread_id)
+        tables.mark(self.connection, thread_id)
         self.connection.execute("DELETE FROM held WHERE thread_id = ? AND name = ?", (thread_id, name))
 
     def copy(self, source: str, target: str) -> None:
-        sql.adopt(self.connection, source, target)
+        tables.adopt(self.connection, source, target)
         self.connection.execute(
             "INSERT INTO held SELECT ?, name, manifest FROM held WHERE thread_id = ?", (target, source)
         )

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gatewayd.blobs import cut, join, sql
+from gatewayd.blobs import cut, join
 from gatewayd.blobs.seal import Locked, Seal
+from gatewayd.blobs.sqlite import tables
 from gatewayd.errors import BadConfiguration, Rejected
 
 SIZES = st.sampled_from([0, 1, 40, 199, 200, 255, 256, 257, 512, 3000])
@@ -99,7 +100,7 @@ def test_a_sender_that_is_wrong_about_what_is_stored_is_refused(shelf: Any, belo
     cutter = cut.Cutter(known=set(lost.blobs))
     manifest = cutter.manifest([elements])
     with pytest.raises(Rejected, match="1 of the blobs"):
-        sql.store(shelf.connection, "t", list(cutter.blobs.values()), [manifest])
+        tables.store(shelf.connection, "t", list(cutter.blobs.values()), [manifest])
 
 
 def test_what_is_not_stored_yet_may_stand_on_what_is(shelf: Any) -> None:
@@ -135,7 +136,7 @@ def test_sealed_pieces_come_back_and_nothing_of_them_is_stored_in_the_clear(shel
     blobs = list(cutter.blobs.values())
     assert len(blobs) > 100
     assert b"plain text" not in manifest + b"".join(blob.body for blob in blobs)
-    sql.store(shelf.connection, "t", blobs, [manifest])
+    tables.store(shelf.connection, "t", blobs, [manifest])
     joiner = join.Joiner("t", shelf.joiner("t").fetch, Seal(b"k" * 24))
     assert joiner.join(manifest) == b"head in plain text" + b"".join(elements) + b"end in plain text"
 
@@ -146,7 +147,7 @@ def test_what_was_stored_in_the_clear_is_read_beside_what_is_sealed(shelf: Any) 
     seal = Seal(b"k" * 16)
     cutter = cut.Cutter(shelf.known, seal)
     sealed = cutter.manifest([elements])
-    sql.store(shelf.connection, "t", list(cutter.blobs.values()), [sealed])
+    tables.store(shelf.connection, "t", list(cutter.blobs.values()), [sealed])
     joiner = join.Joiner("t", shelf.joiner("t").fetch, Seal(b"k" * 16))
     joiner.load([shelf.manifest("t", "a"), sealed])
     assert joiner.join(sealed) == joiner.join(shelf.manifest("t", "a")) == b"".join(elements)
@@ -156,7 +157,9 @@ def test_a_sealed_blob_that_stands_in_anothers_place_is_not_opened(shelf: Any) -
     cutter = cut.Cutter(seal=Seal(b"k" * 16))
     manifest = cutter.manifest([[message(1)], [message(2)]])
     one, two = cutter.blobs.values()
-    sql.store(shelf.connection, "t", [one._replace(body=two.body), two._replace(body=one.body)], [manifest])
+    tables.store(
+        shelf.connection, "t", [one._replace(body=two.body), two._replace(body=one.body)], [manifest]
+    )
     with pytest.raises(Locked):
         join.Joiner("t", shelf.joiner("t").fetch, Seal(b"k" * 16)).join(manifest)
 
@@ -167,7 +170,7 @@ def test_a_blob_that_was_sealed_or_opened_is_not_decrypted_again(
     seal, elements = Seal(b"k" * 16), [message(number) for number in range(50)]
     cutter = cut.Cutter(seal=seal)
     manifest = cutter.manifest([elements])
-    sql.store(shelf.connection, "t", list(cutter.blobs.values()), [manifest])
+    tables.store(shelf.connection, "t", list(cutter.blobs.values()), [manifest])
     other = Seal(b"k" * 16)
     join.Joiner("t", shelf.joiner("t").fetch, other).load([manifest])
     monkeypatch.setattr(Seal, "open", lambda *_: pytest.fail("decrypted again"))
@@ -205,5 +208,5 @@ def test_blobs_travel_as_plain_data(shelf: Any) -> None:
     cutter = cut.Cutter()
     manifest = cutter.manifest([[message(1)]])
     travelled = ormsgpack.unpackb(ormsgpack.packb([*map(list, cutter.blobs.values())]))
-    sql.store(shelf.connection, "t", travelled, [manifest])
+    tables.store(shelf.connection, "t", travelled, [manifest])
     assert shelf.joiner("t").join(manifest) == message(1)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gatewayd.blobs import cut, sweep
+from gatewayd.blobs import cut
+from gatewayd.blobs.sqlite import sweep
 from gatewayd.blobs.texts import Place
 from tests.blobs.conftest import SOURCES
 

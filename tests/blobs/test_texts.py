@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gatewayd.blobs import cut, join, sql, texts
+from gatewayd.blobs import cut, join, texts
 from gatewayd.blobs.seal import Locked, Seal
+from gatewayd.blobs.sqlite import tables
 from gatewayd.errors import Rejected
 
 SPECIAL = st.sampled_from(
@@ -48,7 +49,7 @@ def said(text: str, **more: Any) -> bytes:
 
 def store(shelf: Any, cutter: cut.Cutter, elements: list[bytes]) -> bytes:
     manifest = cutter.manifest([elements])
-    sql.store(shelf.connection, "t", list(cutter.blobs.values()), [manifest])
+    tables.store(shelf.connection, "t", list(cutter.blobs.values()), [manifest])
     return manifest
 
 
@@ -288,7 +289,7 @@ def test_a_sealed_compound_that_stands_in_anothers_place_is_not_opened(json_shel
     text, one, two = cutter.blobs.values()
     assert one.kind == two.kind == cut.COMPOUND
     changed = [text, one._replace(body=two.body), two._replace(body=one.body)]
-    sql.store(json_shelf.connection, "t", changed, [manifest])
+    tables.store(json_shelf.connection, "t", changed, [manifest])
     with pytest.raises(Locked):
         join.Joiner("t", json_shelf.joiner("t").fetch, Seal(b"k" * 16)).join(manifest)
 

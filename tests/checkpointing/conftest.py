@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 
-from gatewayd.blobs import cut, sweep
+from gatewayd.blobs import cut
 from gatewayd.blobs.seal import Seal
-from gatewayd.checkpointing import commands, pieces, sql
+from gatewayd.blobs.sqlite import sweep
+from gatewayd.checkpointing import commands, pieces
+from gatewayd.checkpointing.sqlite import changes, statements
 from gatewayd.errors import GatewaydError
 from gatewayd.worker import checkpoints, reader
 
@@ -52,7 +54,7 @@ class Writer:
 
     def _work(self) -> None:
         connection = sqlite3.connect(self.path, isolation_level=None)
-        sql.prepare(connection)
+        statements.prepare(connection)
         try:
             while (first := self._waiting.get()) is not None:
                 self.open_gate.wait()
@@ -70,7 +72,7 @@ class Writer:
         for sink, packed in batch:
             connection.execute("SAVEPOINT operation")
             try:
-                sql.apply(connection, commands.unpack(packed), sink.run_id)
+                changes.apply(connection, commands.unpack(packed), sink.run_id)
             except GatewaydError as error:
                 connection.execute("ROLLBACK TO operation")
                 outcomes.append((sink, error.detail))
@@ -171,7 +173,7 @@ class Bench:
         with contextlib.closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
             for family_id in sweep.families(connection, 0, 1000):
                 begun = sweep.begin(connection, family_id)
-                while begun is not None and not sweep.step(connection, begun, sql.SOURCES):
+                while begun is not None and not sweep.step(connection, begun, statements.SOURCES):
                     pass
         return before - self.count("blobs")
 

@@ -13,7 +13,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
-from gatewayd.checkpointing import sql
+from gatewayd.checkpointing.sqlite import changes
 from gatewayd.worker import checkpoints
 
 pytestmark = pytest.mark.usefixtures("cutting")
@@ -90,7 +90,7 @@ async def test_a_run_on_an_old_checkpoint_branches_and_both_branches_stay_readab
     assert (await graph.aget_state(CONFIG)).values["log"] == ["a0", ".", "a1", ".", "b2", "."]
     assert (await graph.aget_state(old_leaf)).values["log"] == ["a0", ".", "a1", ".", "a2", "."]
 
-    bench.change(sql.run_delete, "run-3")
+    bench.change(changes.run_delete, "run-3")
     assert (await graph.aget_state(CONFIG)).values["log"] == ["a0", ".", "a1", ".", "a2", "."]
 
 
@@ -138,7 +138,7 @@ async def test_a_checkpoint_put_while_pruning_was_decided_stays(bench: Any) -> N
     decided = list(saver.kept("t"))
     await walker.run(saver, {"log": [], "turn": 1})
     count = len(bench.dump("checkpoints"))
-    bench.change(sql.apply, ["prune", "t", decided], "")
+    bench.change(changes.apply, ["prune", "t", decided], "")
     assert (await walker.on(saver).aget_state(CONFIG)).values["log"] == ["a0", ".", "a1", "."]
     assert len(bench.dump("checkpoints")) == count - 3
 

@@ -9,7 +9,8 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from gatewayd.blobs import codec, cut
-from gatewayd.checkpointing import convert, pieces, rows, sql
+from gatewayd.checkpointing import pieces, rows
+from gatewayd.checkpointing.sqlite import changes, convert
 from tests.checkpointing.test_shared_pieces import THREAD, chat, text, turn, values
 
 
@@ -62,7 +63,7 @@ async def test_converted_rows_give_the_same_answers_and_a_fraction_of_the_bytes(
     assert list(old.saver().list(None)) == before
     assert size() < bytes_before / 2
     assert convert_all(old) == old.count("conversions") == 0
-    old.change(sql.thread_delete, "t")
+    old.change(changes.thread_delete, "t")
     old.sweep()
     assert old.count("blobs") == 0
 
@@ -90,7 +91,7 @@ async def test_a_row_that_changes_while_it_is_converted_keeps_its_new_value(old:
 
 async def test_a_thread_that_is_deleted_while_it_is_converted_leaves_nothing(old: Any) -> None:
     def meanwhile(found: convert.OldRow) -> None:
-        old.change(sql.thread_delete, "t")
+        old.change(changes.thread_delete, "t")
 
     convert_all(old, meanwhile)
     old.sweep()

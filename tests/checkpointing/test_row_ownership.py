@@ -9,7 +9,8 @@ from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
 
-from gatewayd.checkpointing import rows, sql
+from gatewayd.checkpointing import rows
+from gatewayd.checkpointing.sqlite import changes, statements
 from gatewayd.errors import Rejected
 from gatewayd.worker import checkpoints
 
@@ -45,7 +46,7 @@ def test_writes_on_another_runs_checkpoint_count_until_they_are_rolled_back(benc
         ("task", "y", "new"),
     ]
 
-    bench.change(sql.run_delete, "run-b")
+    bench.change(changes.run_delete, "run-b")
     assert (values(first), bench.dump("checkpoints"), bench.dump("writes")) == before
 
 
@@ -69,7 +70,7 @@ def test_within_a_run_regular_writes_stay_and_special_ones_are_replaced(bench: A
 def test_the_newest_run_wins_even_if_the_clock_was_set_back(bench: Any, monkeypatch: Any) -> None:
     place = bench.saver("run-a").put(THREAD, checkpoint(1), {}, {})
     for run_id, now in (("run-a", 2_000), ("run-b", 1_000)):
-        monkeypatch.setattr(sql.time, "time_ns", lambda now=now: now)
+        monkeypatch.setattr(changes.time, "time_ns", lambda now=now: now)
         saver = bench.saver(run_id)
         saver.put_writes(place, [("x", run_id)], "task")
         seen = values(saver)
@@ -104,11 +105,11 @@ def test_a_run_may_replace_its_own_checkpoint(bench: Any) -> None:
 def test_a_run_has_begun_when_any_namespace_holds_something_of_it(bench: Any) -> None:
     begun: list[bool] = []
     nested: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": "child:1", "checkpoint_id": "1"}}
-    bench.change(lambda c: begun.append(sql.run_has_begun(c, "run-a")))
+    bench.change(lambda c: begun.append(statements.run_has_begun(c, "run-a")))
     saver = bench.saver("run-a")
     saver.put_writes(nested, [("x", 1)], "task")
     saver.get_tuple(nested)
-    bench.change(lambda c: begun.extend(sql.run_has_begun(c, run) for run in ("run-a", "run-b")))
+    bench.change(lambda c: begun.extend(statements.run_has_begun(c, run) for run in ("run-a", "run-b")))
     assert begun == [False, True, False]
 
 
@@ -119,7 +120,7 @@ def test_writes_whose_checkpoint_never_came_are_swept_and_others_stay(bench: Any
     lost: Any = {"configurable": {**THREAD["configurable"], "checkpoint_id": "never"}}
     saver.put_writes(lost, [("x", "lost")], "task")
     assert values(saver) == [("task", "x", "kept")]
-    bench.change(sql.run_delete_orphans, "run-a")
+    bench.change(changes.run_delete_orphans, "run-a")
     assert [row[2] for row in bench.dump("writes")] == [place["configurable"]["checkpoint_id"]]
 
 
@@ -131,8 +132,8 @@ def test_a_copy_has_the_same_answers_and_survives_the_deletion_of_its_runs(bench
     second.put_writes(place, [("x", 2)], "task")
     second.copy_thread("t", "u")
     second.copy_thread("u", "v")
-    bench.change(sql.run_delete, "run-a")
-    bench.change(sql.run_delete, "run-b")
+    bench.change(changes.run_delete, "run-a")
+    bench.change(changes.run_delete, "run-b")
     assert second.get_tuple(THREAD) is None
     for thread_id in "uv":
         copied = second.get_tuple({"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}})
@@ -150,7 +151,7 @@ def test_a_copy_onto_a_thread_that_has_checkpoints_is_refused(bench: Any) -> Non
 
 def test_unknown_operations_are_refused_by_name(bench: Any) -> None:
     with pytest.raises(Rejected, match="vacuum"):
-        bench.change(sql.apply, ["vacuum"], "run-a")
+        bench.change(changes.apply, ["vacuum"], "run-a")
 
 
 def test_what_a_child_has_consumed_is_told_from_what_a_later_run_left() -> None:
@@ -182,7 +183,7 @@ async def test_rollback_of_an_answer_gives_the_question_back(bench: Any) -> None
     answering = builder.compile(checkpointer=bench.saver("run-b"))
     assert await answering.ainvoke(Command(resume="yes"), config) == {"answer": "yes"}
     assert (await answering.aget_state(config)).values == {"answer": "yes"}
-    bench.change(sql.run_delete, "run-b")
+    bench.change(changes.run_delete, "run-b")
     assert (bench.dump("checkpoints"), bench.dump("writes")) == before
     assert await asking.aget_state(config) == question
 

@@ -19,7 +19,8 @@ from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
 from gatewayd.blobs import cut
-from gatewayd.checkpointing import commands, pieces, rows, sql
+from gatewayd.checkpointing import commands, pieces, rows
+from gatewayd.checkpointing.sqlite import changes
 from gatewayd.worker import checkpoints
 from tests.checkpointing.conftest import everything_in_pieces
 
@@ -170,7 +171,7 @@ async def test_a_rollback_frees_what_only_its_run_had(bench: Any) -> None:
     await turn(bench.saver("first", thread_id="t"), 0)
     before = bench.dump("blobs"), bench.dump("checkpoints"), bench.dump("writes")
     await turn(bench.saver("second", thread_id="t"), 2)
-    bench.change(sql.run_delete, "second")
+    bench.change(changes.run_delete, "second")
     assert bench.sweep() > 0
     assert (bench.dump("blobs"), bench.dump("checkpoints"), bench.dump("writes")) == before
     # A run that begins now knows only what is there, and stores the same again.
@@ -221,7 +222,7 @@ async def test_what_follows_a_refused_operation_and_needs_its_blobs_is_refused(b
 async def test_blobs_that_were_sent_ahead_of_a_row_that_never_came_are_swept(bench: Any) -> None:
     cutter = cut.Cutter()
     cutter.manifest([[text(number).encode() for number in range(3)]])
-    bench.change(sql.apply, commands.blobs("t", cutter.blobs.values()), "run")
+    bench.change(changes.apply, commands.blobs("t", cutter.blobs.values()), "run")
     assert bench.count("blobs") == 3
     assert bench.sweep() == 3
 
@@ -315,7 +316,7 @@ def execute(bench: Any, call: tuple[Any, ...]) -> str | None:
             case ("prune", thread_id, strategy):
                 bench.saver("prunes").prune([thread_id], strategy=strategy)
             case ("rollback", run_id):
-                bench.change(sql.run_delete, run_id)
+                bench.change(changes.run_delete, run_id)
             case ("sweep",):
                 bench.sweep()
     except checkpoints.SinkFailed as error:
@@ -377,7 +378,7 @@ async def test_what_is_pruned_while_it_is_read_is_read_again(
     def late(statement: str, params: Any = ()) -> Any:
         if "FROM blobs" in statement and not pruned:
             pruned.append(commands.prune("t", list(bench.saver("prunes").kept("t"))))
-            bench.change(sql.apply, *pruned, "")
+            bench.change(changes.apply, *pruned, "")
             bench.sweep()
         return fetch(statement, params)
 

@@ -24,7 +24,7 @@ from aiohttp import web
 
 from gatewayd import api, ids, parsing, wire
 from gatewayd.api import parsers, server
-from gatewayd.checkpointing import sql
+from gatewayd.checkpointing.sqlite import statements
 from gatewayd.errors import Invalid, Unavailable
 from gatewayd.limits import Limits
 from gatewayd.worker import reader
@@ -195,7 +195,7 @@ async def test_a_run_whose_arguments_can_not_be_read_ends_by_that(
     fetch = reader.Reader.fetch
 
     def failing(reading: reader.Reader, statement: str, params: Any = ()) -> list[tuple[Any, ...]]:
-        if statement == sql.RUN_ARGUMENTS:
+        if statement == statements.RUN_ARGUMENTS:
             raise reader.Failed(broken)
         return fetch(reading, statement, params)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gatewayd import ids, wire
-from gatewayd.checkpointing import sql
+from gatewayd.checkpointing.sqlite import steps
 from gatewayd.errors import Conflict
 from gatewayd.storage.sqlite import operations
 from tests.engine import inprocess
@@ -155,7 +155,7 @@ async def test_a_state_updates_event_has_the_state_that_it_has_made(tmp_path: Pa
 async def test_a_copy_goes_on_by_itself_with_the_answers_to_its_own_questions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, graph: str
 ) -> None:
-    monkeypatch.setattr(sql, "STEP_ROWS", 3)
+    monkeypatch.setattr(steps, "STEP_ROWS", 3)
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await walked(daemon, graph)
         copied = await daemon.services.changes.copy(thread_id)
@@ -181,7 +181,7 @@ async def test_a_copy_goes_on_by_itself_with_the_answers_to_its_own_questions(
 async def test_a_pruned_thread_has_its_latest_states_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, graph: str
 ) -> None:
-    monkeypatch.setattr(sql, "STEP_ROWS", 3)
+    monkeypatch.setattr(steps, "STEP_ROWS", 3)
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await walked(daemon, graph)
         before, thread = await state(daemon, thread_id), await daemon.services.storage.thread_get(thread_id)
@@ -259,7 +259,7 @@ async def test_an_update_that_was_answered_survives_a_crash(tmp_path: Path) -> N
 async def test_a_crash_in_a_copy_leaves_no_half_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    monkeypatch.setattr(sql, "STEP_ROWS", 3)
+    monkeypatch.setattr(steps, "STEP_ROWS", 3)
     async with inprocess.opened(tmp_path, PROJECT, writer=inprocess.CrashingWriter) as daemon:
         thread_id = await walked(daemon, "steps")
         before = await dump(daemon, *TABLES)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gatewayd.checkpointing import convert
+from gatewayd.checkpointing.sqlite import convert
 from gatewayd.errors import BadConfiguration, InsufficientStorage
 from gatewayd.storage.sqlite import compact, database, migrate, space
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.base.id import uuid6
 
-from gatewayd.checkpointing import commands, convert
+from gatewayd.checkpointing import commands
+from gatewayd.checkpointing.sqlite import convert
 from gatewayd.commands import importing
 from gatewayd.errors import NotFound, Rejected
 from gatewayd.model.run import RunOutcome

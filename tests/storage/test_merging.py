@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gatewayd import wire
-from gatewayd.checkpointing import sql
+from gatewayd.checkpointing.sqlite import statements
 from gatewayd.errors import Conflict, NotFound
 from gatewayd.storage.sqlite import merging, runs
 from tests.storage.conftest import Desk
@@ -196,7 +196,7 @@ def refused_into(desk: Desk, thread_id: str) -> str:
 
 
 def waits_for(desk: Desk, thread_id: str, run_id: str) -> list[tuple[Any, ...]]:
-    return desk.fetch(sql.RUN_TO_MERGE, thread_id, run_id)
+    return desk.fetch(statements.RUN_TO_MERGE, thread_id, run_id)
 
 
 @pytest.mark.parametrize("requeued", [True, False])

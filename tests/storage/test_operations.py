@@ -11,7 +11,8 @@ import pytest
 
 from gatewayd import ids
 from gatewayd.checkpointing import commands as changes
-from gatewayd.checkpointing import sql
+from gatewayd.checkpointing.sqlite import changes as checkpoint_changes
+from gatewayd.checkpointing.sqlite import steps as checkpoint_steps
 from gatewayd.errors import Conflict, NotFound
 from gatewayd.model.run import RunOutcome
 from gatewayd.storage.sqlite import operations, slots, threads
@@ -205,7 +206,7 @@ def rows_as_of(desk: Any, table: str, thread_id: str) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 1000])
 def test_a_copy_in_steps_has_every_row_once(desk: Any, monkeypatch: Any, rows: int) -> None:
-    monkeypatch.setattr(sql, "STEP_ROWS", rows)
+    monkeypatch.setattr(checkpoint_steps, "STEP_ROWS", rows)
     thread_id, draw = desk.thread(), random.Random(rows)
     run_id = desk.create(thread_id, claim=True)
     for _ in range(40):
@@ -216,7 +217,7 @@ def test_a_copy_in_steps_has_every_row_once(desk: Any, monkeypatch: Any, rows: i
             put(thread_id, checkpoint_id, namespace),
             changes.writes(thread_id, namespace, checkpoint_id, *task, values),
         ):
-            sql.apply(
+            checkpoint_changes.apply(
                 desk.connection, operation, draw.choice(["", run_id]) if operation[0] == "writes" else run_id
             )
     desk.finish(run_id)
@@ -233,7 +234,9 @@ def test_a_copy_in_steps_has_every_row_once(desk: Any, monkeypatch: Any, rows: i
 def test_large_rows_are_copied_one_by_one(desk: Any) -> None:
     thread_id = desk.thread()
     for number in range(3):
-        sql.apply(desk.connection, put(thread_id, f"{number:04}", size=sql.STEP_BYTES), "")
+        checkpoint_changes.apply(
+            desk.connection, put(thread_id, f"{number:04}", size=checkpoint_steps.STEP_BYTES), ""
+        )
     assert copy(desk, thread_id, "target") == 3 + 2  # and the ends of both tables
 
 
@@ -269,7 +272,7 @@ def test_a_copy_of_a_thread_whose_run_waits_is_not_busy(desk: Any) -> None:
 
 
 def test_a_half_copy_is_gone_after_the_next_boot(desk: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(sql, "STEP_ROWS", 1)
+    monkeypatch.setattr(checkpoint_steps, "STEP_ROWS", 1)
     thread_id = settled(desk)
     operations.thread_copy_begin(desk.connection, thread_id, "target", OPERATION, desk.boot, desk.tick())
     position = operations.thread_copy_step(desk.connection, thread_id, "target", OPERATION, None)
@@ -301,7 +304,7 @@ def test_a_copy_of_a_thread_that_is_deleted_meanwhile_never_appears(desk: Any) -
 def test_a_thread_that_a_run_works_on_is_copied_up_to_the_runs_last_checkpoint(
     desk: Any, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(sql, "STEP_ROWS", 2)
+    monkeypatch.setattr(checkpoint_steps, "STEP_ROWS", 2)
     thread_id = settled(desk)
     run_id = desk.create(thread_id, claim=True)
     for number in range(3):
@@ -328,7 +331,7 @@ def test_a_thread_without_a_run_is_not_copied_at_once(desk: Any) -> None:
 
 
 def test_a_copy_beside_a_run_does_not_keep_the_writer_for_long(desk: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(sql, "STEP_ROWS", 1)
+    monkeypatch.setattr(checkpoint_steps, "STEP_ROWS", 1)
     monkeypatch.setattr(operations, "MOST_STEPS_AT_ONCE", 3)
     thread_id = desk.thread()
     run_id = desk.create(thread_id, claim=True)
@@ -356,12 +359,12 @@ def prune(desk: Any, thread_id: str, kept: list[list[Any]]) -> int:
 
 @pytest.mark.parametrize("rows", [2, 3, 1000])
 def test_a_prune_in_steps_leaves_what_is_to_be_kept(desk: Any, monkeypatch: Any, rows: int) -> None:
-    monkeypatch.setattr(sql, "STEP_ROWS", rows)
+    monkeypatch.setattr(checkpoint_steps, "STEP_ROWS", rows)
     thread_id, other = settled(desk, 8), settled(desk, 4)
     for number in range(3):
-        sql.apply(desk.connection, put(thread_id, f"{number:04}", "inner"), "")
+        checkpoint_changes.apply(desk.connection, put(thread_id, f"{number:04}", "inner"), "")
     orphan = changes.writes(thread_id, "", "0000a", "task", "", [(0, "channel", 1, "msgpack", b"v")])
-    sql.apply(desk.connection, orphan, "")
+    checkpoint_changes.apply(desk.connection, orphan, "")
     before = rows_as_of(desk, "checkpoints", other)
     steps = prune(desk, thread_id, [["", "0006", ["0002", "0004"]], ["inner", "0002", []], ["gone", "1", []]])
     places = "SELECT checkpoint_ns, checkpoint_id FROM {} WHERE thread_id = ? ORDER BY 1, 2"
@@ -382,8 +385,8 @@ def test_a_prune_of_a_thread_without_states_frees_it(desk: Any) -> None:
 def test_many_namespaces_are_looked_at_in_several_steps(desk: Any) -> None:
     thread_id = desk.thread()
     kept = []
-    for number in range(3 * sql.STEP_ROWS):
-        sql.apply(desk.connection, put(thread_id, "0000", f"inner:{number}"), "")
+    for number in range(3 * checkpoint_steps.STEP_ROWS):
+        checkpoint_changes.apply(desk.connection, put(thread_id, "0000", f"inner:{number}"), "")
         kept.append([f"inner:{number}", "0000", []])
     assert prune(desk, thread_id, kept) >= 3
     assert len(rows_as_of(desk, "checkpoints", thread_id)) == len(kept)

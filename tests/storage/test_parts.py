@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gatewayd import wire
 from gatewayd.blobs import cut, texts
-from gatewayd.blobs import sql as blobs_sql
+from gatewayd.blobs.sqlite import tables
 from gatewayd.errors import NotFound, Rejected
 from gatewayd.model.event import Chunk, Draft, pack
 from gatewayd.model.run import RunOutcome
@@ -84,7 +84,7 @@ def test_a_sweep_whose_step_was_taken_back_with_its_transaction_is_given_up(desk
     emit(desk, thread_id, desk.create(thread_id, claim=True), *sliced(9)[:2])
     for table in ("events", "slots"):
         desk.connection.execute(f"DELETE FROM {table}")
-    blobs_sql.mark(desk.connection, thread_id)
+    tables.mark(desk.connection, thread_id)
     stored = count(desk)
     begun = blobs.blobs_sweep_begin(desk.connection, 0)
     desk.connection.execute("BEGIN")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gatewayd import ids
-from gatewayd.blobs import sql as blobs_sql
+from gatewayd.blobs.sqlite import tables
 from gatewayd.errors import Conflict, Invalid, NotFound
 from gatewayd.model.run import RunOutcome
 from gatewayd.storage import store
@@ -29,7 +29,7 @@ def furnished(desk: Any, *, rows: int = 3) -> str:
     desk.checkpoint(running, "9999")
     desk.create(thread_id)
     desk.cron(thread_id)
-    blobs_sql.store(desk.connection, thread_id, (), ())
+    tables.store(desk.connection, thread_id, (), ())
     assert min(desk.rows_of(thread_id).values()) > 0
     return thread_id
 

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from gatewayd.blobs import join, sql
+from gatewayd.blobs import join
 from gatewayd.blobs.cut import COMPOUND, Cutter
+from gatewayd.blobs.sqlite import tables
 from gatewayd.checkpointing import split
 from gatewayd.model.state import FIRST, Cut, Parts, loaded, stored
 from gatewayd.worker import parts, serialise
@@ -55,7 +56,7 @@ class Shelf:
     def store(self, cut: bytes | Cut) -> bytes:
         """Store a state as the thread's values and return it joined."""
         if isinstance(cut, Cut):
-            sql.store(self.connection, "t", cut.blobs, [cut.manifest])
+            tables.store(self.connection, "t", cut.blobs, [cut.manifest])
         self.connection.execute('UPDATE threads SET "values" = ?', (parts.inline(cut),))
         ((column,),) = self.fetch('SELECT "values" FROM threads')
         found = loaded(column)
@@ -194,7 +195,7 @@ def test_the_text_of_a_message_is_stored_once_for_its_checkpoint_and_its_state(s
     kinds = [kind for (kind,) in shelf.fetch("SELECT kind FROM blobs ORDER BY kind")]
     cutter = Cutter(find=split.long_texts)
     manifest = cutter.manifest(split.pieces(JsonPlusSerializer().dumps_typed([said])[1]))
-    sql.store(shelf.connection, "t", list(cutter.blobs.values()), [manifest])
+    tables.store(shelf.connection, "t", list(cutter.blobs.values()), [manifest])
     again = [kind for (kind,) in shelf.fetch("SELECT kind FROM blobs ORDER BY kind")]
     assert (len(kinds), kinds.count(COMPOUND)) == (2, 1)
     assert (len(again), again.count(COMPOUND)) == (3, 2)

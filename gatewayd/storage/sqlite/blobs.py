@@ -6,13 +6,12 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from gatewayd.blobs import sql as blobs_sql
-from gatewayd.blobs import sweep
-from gatewayd.checkpointing import sql as checkpoint_sql
+from gatewayd.blobs.sqlite import sweep, tables
+from gatewayd.checkpointing.sqlite import statements
 from gatewayd.errors import NotFound
 from gatewayd.storage.sqlite import events, runs, threads
 
-SOURCES = (*checkpoint_sql.SOURCES, events.SOURCE, runs.SOURCE, threads.SOURCE)
+SOURCES = (*statements.SOURCES, events.SOURCE, runs.SOURCE, threads.SOURCE)
 
 
 def blobs_sweep_begin(connection: sqlite3.Connection, after: int) -> sweep.Sweep | None:
@@ -48,5 +47,5 @@ def parts_store_if_running(
     ).fetchone()
     if row is None:
         raise NotFound("the run is not running any more")
-    blobs_sql.store(connection, thread_id, blobs, ())
-    blobs_sql.mark(connection, thread_id)
+    tables.store(connection, thread_id, blobs, ())
+    tables.mark(connection, thread_id)

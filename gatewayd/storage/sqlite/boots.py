@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gatewayd import wire
-from gatewayd.checkpointing import sql as checkpoint_sql
+from gatewayd.checkpointing.sqlite import changes as checkpoint_changes
 from gatewayd.model.run import SUSPICIONS, Run
 from gatewayd.storage.sqlite import numbering, runs, slots
 
@@ -86,7 +86,7 @@ def _requeue(connection: sqlite3.Connection, run_id: str, now: int, *, begun: bo
 
 def _apply(connection: sqlite3.Connection, run_id: str, policy: str) -> None:
     if policy == "restart":
-        checkpoint_sql.run_delete(connection, run_id)
+        checkpoint_changes.run_delete(connection, run_id)
     elif policy != "resume":
         message = f"the server was restarted while the run was executing (on_restart={policy})"
         _mark(connection, run_id, policy, {"error": "ServerRestarted", "message": message})

@@ -9,7 +9,7 @@ import sqlite3
 from typing import Any
 
 from gatewayd.checkpointing import rows
-from gatewayd.checkpointing import sql as checkpoint_sql
+from gatewayd.checkpointing.sqlite import changes as checkpoint_changes
 from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.retention import NewTtl
 from gatewayd.model.thread import FirstState, Thread
@@ -40,7 +40,7 @@ def thread_create_with(
     if state is None:
         return thread
     for change in state.changes:
-        checkpoint_sql.apply(connection, change, rows.OPERATION)
+        checkpoint_changes.apply(connection, change, rows.OPERATION)
     threads.thread_project(connection, thread_id, state.projection, now)
     made = threads.thread_find(connection, thread_id)
     assert made is not None

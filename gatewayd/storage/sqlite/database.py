@@ -12,7 +12,7 @@ import aiosqlite
 from attrs import define, field
 
 from gatewayd import errors, permissions
-from gatewayd.checkpointing import sql as checkpoint_sql
+from gatewayd.checkpointing.sqlite import statements
 from gatewayd.storage.sqlite import failures, integrity, migrate, numbering, wal
 
 MINIMUM = (3, 38, 0)
@@ -61,7 +61,7 @@ def connect(path: Path) -> sqlite3.Connection:
         integrity.require(connection, path)
         for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
-        checkpoint_sql.prepare(connection)
+        statements.prepare(connection)
         connection.create_function(FOLDED, 1, str.casefold, deterministic=True)
     except BaseException:
         connection.close()

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 
 import ormsgpack
 
-from gatewayd.blobs import codec, sweep
-from gatewayd.blobs import sql as blobs_sql
+from gatewayd.blobs import codec
+from gatewayd.blobs.sqlite import sweep, tables
 from gatewayd.model.event import Chunk, Draft
 from gatewayd.model.state import Parts
 from gatewayd.storage.sqlite import numbering
@@ -117,7 +117,7 @@ def store(connection: sqlite3.Connection, chunk: Chunk) -> None:
     """Store records that have their numbers. Raises `Rejected` if blobs would be missing."""
     parts = None
     if chunk.parts:
-        blobs_sql.store(connection, chunk.thread_id, chunk.blobs, [each.manifest for each in chunk.parts])
+        tables.store(connection, chunk.thread_id, chunk.blobs, [each.manifest for each in chunk.parts])
         parts = ormsgpack.packb([tuple(each) for each in chunk.parts])
     records = _stored(chunk.packed)
     connection.execute(
@@ -176,7 +176,7 @@ def prune_step(connection: sqlite3.Connection, thread_id: str, before: int, rows
             done = False
             break
     if parts:
-        blobs_sql.mark(connection, thread_id)
+        tables.mark(connection, thread_id)
     if boundary:
         connection.execute("DELETE FROM events WHERE thread_id = ? AND last_seq <= ?", (thread_id, boundary))
         connection.executemany("UPDATE runs SET pruned = 1 WHERE run_id = ?", [(run_id,) for run_id in over])

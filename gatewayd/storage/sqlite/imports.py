@@ -12,9 +12,10 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from gatewayd.checkpointing import convert, rows
-from gatewayd.checkpointing import sql as checkpoint_sql
+from gatewayd.checkpointing import rows
 from gatewayd.checkpointing.commands import Operation
+from gatewayd.checkpointing.sqlite import changes as checkpoint_changes
+from gatewayd.checkpointing.sqlite import convert
 from gatewayd.errors import NotFound
 from gatewayd.model.run import RunOutcome
 from gatewayd.storage.sqlite import slots, threads
@@ -49,7 +50,7 @@ def thread_import_step(
     if not slots.slot_held(connection, thread_id, operation_id):
         raise NotFound(f"Thread with ID {thread_id} not found")
     for operation in changes:
-        checkpoint_sql.apply(connection, operation, rows.OPERATION)
+        checkpoint_changes.apply(connection, operation, rows.OPERATION)
     convert.expected(connection)
 
 

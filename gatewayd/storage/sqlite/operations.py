@@ -14,8 +14,9 @@ import sqlite3
 from typing import Any, Final
 
 from gatewayd.checkpointing import rows
-from gatewayd.checkpointing import sql as checkpoint_sql
 from gatewayd.checkpointing.commands import Operation
+from gatewayd.checkpointing.sqlite import changes as checkpoint_changes
+from gatewayd.checkpointing.sqlite import steps
 from gatewayd.errors import Conflict, NotFound
 from gatewayd.model.event import Chunk, Draft
 from gatewayd.model.run import RunOutcome
@@ -45,7 +46,7 @@ def state_update_if_held(
     """
     _require(connection, thread_id, operation_id)
     for operation in changes:
-        checkpoint_sql.apply(connection, operation, rows.OPERATION)
+        checkpoint_changes.apply(connection, operation, rows.OPERATION)
     threads.thread_project(connection, thread_id, projection, now)
     chunk = events.append(connection, event)
     slots.slots_release(connection, operation_id)
@@ -83,7 +84,7 @@ def thread_copy_beside_run(
     threads.thread_insert(connection, target, {}, now)
     position = None
     for _ in range(MOST_STEPS_AT_ONCE):
-        position = checkpoint_sql.thread_copy_step(connection, source, target, position)
+        position = steps.thread_copy_step(connection, source, target, position)
         if position is None:
             return _shown_copy(connection, source, target, now)
     raise Conflict(f"Thread {source} is too large to be copied while it has in-flight runs: [{run_id}]")
@@ -94,13 +95,13 @@ def thread_copy_step(
     source: str,
     target: str,
     operation_id: str,
-    after: checkpoint_sql.Position | None,
-) -> checkpoint_sql.Position | None:
+    after: steps.Position | None,
+) -> steps.Position | None:
     """
     Copy as many rows behind `after` as fit into a step; return the last row's position, None at the end.
     """
     _require(connection, source, operation_id)
-    return checkpoint_sql.thread_copy_step(connection, source, target, after)
+    return steps.thread_copy_step(connection, source, target, after)
 
 
 def thread_copy_end(
@@ -142,7 +143,7 @@ def thread_prune_step(
     frees the slot.
     """
     _require(connection, thread_id, operation_id)
-    done = checkpoint_sql.thread_prune_step(connection, thread_id, kept)
+    done = steps.thread_prune_step(connection, thread_id, kept)
     if done == len(kept):
         slots.slots_release(connection, operation_id)
     return done

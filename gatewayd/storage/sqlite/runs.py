@@ -13,9 +13,9 @@ from typing import Any
 from attrs import frozen
 
 from gatewayd import wire
-from gatewayd.blobs import codec, sweep
-from gatewayd.blobs import sql as blobs_sql
-from gatewayd.checkpointing import sql as checkpoint_sql
+from gatewayd.blobs import codec
+from gatewayd.blobs.sqlite import sweep, tables
+from gatewayd.checkpointing.sqlite import changes as checkpoint_changes
 from gatewayd.errors import NotFound
 from gatewayd.model import state, transitions
 from gatewayd.model.event import Chunk, Draft
@@ -316,7 +316,7 @@ def run_checkpoint_apply(connection: sqlite3.Connection, operation: list[Any], r
         _, merged, stamp, operation = operation
         if not _merge_if_unchanged(connection, merged, run_id, stamp):
             return
-    new = checkpoint_sql.apply(connection, operation, run_id)
+    new = checkpoint_changes.apply(connection, operation, run_id)
     if new and not row[0]:
         run_progress(connection, run_id)
 
@@ -386,17 +386,17 @@ def run_finish_if_active(
         return None
     thread_id, webhook = row
     if isinstance(outcome.result, state.Parts) and (outcome.quiet or outcome.result != outcome.values):
-        blobs_sql.store(connection, thread_id, outcome.blobs, [outcome.result.manifest])
+        tables.store(connection, thread_id, outcome.blobs, [outcome.result.manifest])
     events.store(connection, end)
     events.keep_from(connection, thread_id, now)
     if webhook is not None and (ended := run_find(connection, run_id)) is not None:
         webhooks.webhook_owe(connection, ended, webhook, outcome, now)
     if outcome.rollback:
-        checkpoint_sql.run_delete(connection, run_id)
-        blobs_sql.mark(connection, thread_id)
+        checkpoint_changes.run_delete(connection, run_id)
+        tables.mark(connection, thread_id)
         connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
     else:
-        checkpoint_sql.run_delete_orphans(connection, run_id)
+        checkpoint_changes.run_delete_orphans(connection, run_id)
     if not outcome.fenced:
         slots.slot_release(connection, thread_id, run_id)
     if outcome.quiet:
@@ -434,9 +434,9 @@ def run_delete(
     if run is None or run.thread_id != thread_id:
         return None
     if run.active:
-        checkpoint_sql.run_delete(connection, run_id)
+        checkpoint_changes.run_delete(connection, run_id)
     if run.active or isinstance(run.result, state.Parts):
-        blobs_sql.mark(connection, thread_id)
+        tables.mark(connection, thread_id)
     connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
     if run.status == "pending":
         slots.slot_release(connection, thread_id, run_id)

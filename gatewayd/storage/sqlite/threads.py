@@ -12,8 +12,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from gatewayd import wire
-from gatewayd.blobs import sql as blobs_sql
-from gatewayd.blobs import sweep
+from gatewayd.blobs.sqlite import sweep, tables
 from gatewayd.errors import Conflict, NotFound
 from gatewayd.model import state, transitions
 from gatewayd.model.idempotency import Idempotency
@@ -216,7 +215,7 @@ def thread_project(connection: sqlite3.Connection, thread_id: str, outcome: RunO
     interrupts = None if outcome.interrupts is None else wire.text(outcome.interrupts)
     next_nodes = None if outcome.next is None else wire.text(outcome.next)
     if isinstance(outcome.values, state.Parts):
-        blobs_sql.store(connection, thread_id, outcome.blobs, [outcome.values.manifest])
+        tables.store(connection, thread_id, outcome.blobs, [outcome.values.manifest])
     if outcome.values is not None:
         _mark_replaced(connection, thread_id, outcome.values)
     connection.execute(
@@ -249,7 +248,7 @@ def _mark_replaced(connection: sqlite3.Connection, thread_id: str, by: State) ->
         (state.stored(by), thread_id),
     ).fetchone()
     if row is not None and not any(row):
-        blobs_sql.mark(connection, thread_id)
+        tables.mark(connection, thread_id)
 
 
 def thread_status_derive(
@@ -323,7 +322,7 @@ def thread_sweep_step(connection: sqlite3.Connection, thread_id: str, rows: int)
             rows -= 1
         if rows <= 0:
             return False
-    blobs_sql.forget(connection, thread_id)
+    tables.forget(connection, thread_id)
     numbering.of(connection).forget(thread_id)
     connection.execute("DELETE FROM slots WHERE thread_id = ?", (thread_id,))
     connection.execute("DELETE FROM threads WHERE thread_id = ?", (thread_id,))

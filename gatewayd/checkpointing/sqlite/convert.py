@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gatewayd.blobs import cut
-from gatewayd.blobs import sql as blobs_sql
+from gatewayd.blobs.sqlite import tables
 from gatewayd.checkpointing import pieces, rows, split
 
 if TYPE_CHECKING:
@@ -90,12 +90,12 @@ def _portions(blobs: Sequence[cut.Blob]) -> Iterator[Sequence[cut.Blob]]:
 
 def store_some(connection: sqlite3.Connection, thread_id: str, blobs: Sequence[cut.Blob]) -> None:
     """Store a portion of a row's blobs."""
-    blobs_sql.store(connection, thread_id, blobs, ())
+    tables.store(connection, thread_id, blobs, ())
 
 
 def finish(connection: sqlite3.Connection, found: OldRow, manifest: bytes) -> None:
     """Change the row, unless it has changed or gone meanwhile; then what was stored for it is garbage."""
-    blobs_sql.store(connection, found.thread_id, (), [manifest])
+    tables.store(connection, found.thread_id, (), [manifest])
     body = _BODY[found.table]
     changed = connection.execute(
         f"""UPDATE {found.table} SET format = {rows.PIECES}, {body} = ?
@@ -103,7 +103,7 @@ def finish(connection: sqlite3.Connection, found: OldRow, manifest: bytes) -> No
         (manifest, found.rowid, found.thread_id, found.body),
     ).rowcount
     if not changed:
-        blobs_sql.mark(connection, found.thread_id)
+        tables.mark(connection, found.thread_id)
     _done(connection, found.table, found.rowid)
 
 

@@ -12,7 +12,8 @@ from typing import Any
 from attrs import field, frozen
 
 from gatewayd import wire
-from gatewayd.checkpointing import rows, sql
+from gatewayd.checkpointing import rows
+from gatewayd.checkpointing.sqlite import statements
 
 PAGE = 20
 """Checkpoints a page; each may be a whole state."""
@@ -48,7 +49,7 @@ class Search:
                 clauses.append(clause)
                 params.append(value)
         for key, value in self.filter.items():
-            clauses.append(f"json_extract({sql.METADATA}, ?) IS ?")
+            clauses.append(f"json_extract({statements.METADATA}, ?) IS ?")
             params += [_path(key), _comparable(value)]
         if after is not None:
             clauses.append("(checkpoint_id, thread_id, checkpoint_ns) < (?, ?, ?)")
