@@ -1,11 +1,11 @@
-"""From manifests back to bytes, with one query for each level of the trees and `tables.BATCH` blobs."""
+"""From manifests back to bytes, with few queries for each level of the trees."""
 
 from __future__ import annotations
 
 import contextlib
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import ormsgpack
 import zstandard
@@ -13,11 +13,30 @@ from attrs import define, field
 
 from gatewayd.blobs import codec, cut, texts
 from gatewayd.blobs.seal import Seal, opened
-from gatewayd.blobs.sqlite import tables
 from gatewayd.errors import Unreadable
 
-Fetch = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
-"""Executes a statement and returns all its rows."""
+
+class Blobs(Protocol):
+    """The blobs that are stored for the family of a thread."""
+
+    def blobs(self, thread_id: str, hashes: Sequence[bytes]) -> list[tuple[Any, ...]]:
+        """
+        Return those of the blobs that are stored: hash, kind and body, and with a compound its first text,
+        mostly the only one: hash, kind and body once more, None where there is none.
+        """
+
+    def segments(self, thread_id: str, hashes: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+        """Return those of the blobs that are segments: hash, and the hashes of the children."""
+
+
+class NoBlobs:
+    """Nothing is stored: a joiner that is given all that it joins needs no more."""
+
+    def blobs(self, thread_id: str, hashes: Sequence[bytes]) -> list[tuple[Any, ...]]:
+        return []
+
+    def segments(self, thread_id: str, hashes: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+        return []
 
 
 class Missing(Unreadable):
@@ -41,7 +60,7 @@ class Joiner:
     """
 
     thread_id: str
-    fetch: Fetch
+    stored: Blobs
     seal: Seal | None = None
     """Opens what was stored sealed; without it that raises `seal.Locked`."""
     content: dict[bytes, bytes] = field(factory=dict, init=False)
@@ -75,9 +94,9 @@ class Joiner:
         content, compounds = self.content, self._compounds
         met = set[bytes]()
         while wanted:
-            absent = [one for one in wanted if one not in content and one not in compounds]
-            for start in range(0, len(absent), tables.BATCH):
-                self._fetch(absent[start : start + tables.BATCH], sealed=sealed)
+            absent = [address for address in wanted if address not in content and address not in compounds]
+            if absent:
+                self._fetch(absent, sealed=sealed)
             # Also below what was there already: blobs that are not stored yet may stand on stored ones.
             opened = (wanted & self.segments) - self._opened
             self._opened |= opened
@@ -89,13 +108,17 @@ class Joiner:
         self._put_together(met)
 
     def _fetch(self, hashes: Sequence[bytes], *, sealed: bool) -> None:
-        found = self.fetch(tables.select(len(hashes)), (self.thread_id, *hashes))
-        self._take([row[:3] for row in found], sealed=sealed)
-        with_text = [row for row in found if row[3] and row[0] in self._compounds]
+        rows = self.stored.blobs(self.thread_id, hashes)
+        self._take([row[:3] for row in rows], sealed=sealed)
+        with_text = [row for row in rows if row[3] and row[0] in self._compounds]
         self._take({row[3]: row[3:] for row in with_text}.values(), sealed=sealed)
         self._put_together([row[0] for row in with_text if cut.has_one(row[2])])
-        if len(found) < len(hashes):
-            lost = next(one for one in hashes if one not in self.content and one not in self._compounds)
+        if len(rows) < len(hashes):
+            lost = next(
+                address
+                for address in hashes
+                if address not in self.content and address not in self._compounds
+            )
             raise Missing(f"Thread {self.thread_id} refers to a blob that is not stored: {lost.hex()}")
 
     def take(self, blobs: Iterable[cut.Blob | tuple[Any, ...]]) -> None:
@@ -212,7 +235,7 @@ def assembled(manifest: bytes, below: Callable[[bytes], Sequence[bytes]], seal: 
     return b"".join(out)
 
 
-def reached(thread_id: str, fetch: Fetch, manifest: bytes) -> set[bytes]:
+def reached(thread_id: str, stored: Blobs, manifest: bytes) -> set[bytes]:
     """
     Return all blobs that a manifest of a thread needs, without reading their contents: what a sender may
     leave out.
@@ -223,19 +246,9 @@ def reached(thread_id: str, fetch: Fetch, manifest: bytes) -> set[bytes]:
     found = set(cut.references(manifest))
     unread = list(found)
     while unread:
-        groups = [cut.split(body) for body in _segments(thread_id, fetch, unread).values()]
+        groups = [cut.split(body) for _, body in stored.segments(thread_id, unread)]
         for group in groups:
             found.update(group)
-        deeper = _segments(thread_id, fetch, [group[0] for group in groups])
-        unread = [one for group in groups if group[0] in deeper for one in group]
+        deeper = {address for address, _ in stored.segments(thread_id, [group[0] for group in groups])}
+        unread = [address for group in groups if group[0] in deeper for address in group]
     return found
-
-
-def _segments(thread_id: str, fetch: Fetch, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
-    """Return the segments among these blobs."""
-    segments: dict[bytes, bytes] = {}
-    for start in range(0, len(hashes), tables.BATCH):
-        some = hashes[start : start + tables.BATCH]
-        rows = fetch(tables.select_segments(len(some)), (thread_id, *some))
-        segments.update((address, body) for address, body in rows)
-    return segments

@@ -10,6 +10,7 @@ package, so that each exists once.
 
 - `commands`    the lists that travel: ``[name, argument…]`` of text, numbers, bytes and lists of them.
 - `rows`        the two kinds of rows as they are read, and which of several runs' writes count.
+- `reader`      the reads of a worker, by name.
 - `sqlite`      the tables: every statement, in SQLite's SQL.
 
 **Who owns a row.** An operation does not say which run sends it; the daemon knows that from the connection
@@ -55,4 +56,5 @@ way to know but to look. What it need not do is compress, send and store them ag
 
 - `split`    where an encoding may be cut, and where long texts stand in it.
 - `pieces`   between serialised values and the columns of a row.
+- `conversion`  rows of format 1 that are larger than that, turned into format 2 in the background.
 """

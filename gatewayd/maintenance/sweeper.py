@@ -17,7 +17,7 @@ from attrs import frozen
 
 from gatewayd import loops
 from gatewayd.blobs import cut
-from gatewayd.checkpointing.sqlite import convert
+from gatewayd.checkpointing import conversion
 from gatewayd.storage import store
 from gatewayd.streams import hub
 
@@ -121,7 +121,7 @@ class Sweeper:
                 continue
             if row.thread_id != thread_id:
                 known, thread_id = set(), row.thread_id
-            manifest, portions = await asyncio.to_thread(convert.cut_row, row, known)
+            manifest, portions = await asyncio.to_thread(conversion.cut_row, row, known)
             for blobs in portions:
                 await self.storage.conversion_store(thread_id, blobs)
             await self.storage.conversion_finish(row, manifest)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from gatewayd.blobs import cut
 from gatewayd.blobs.sqlite import sweep
+from gatewayd.checkpointing import conversion
 from gatewayd.checkpointing.sqlite import convert
 from gatewayd.model.retention import ThreadTtl, TtlStrategy
 from gatewayd.storage import desk
@@ -68,7 +69,7 @@ class Retention(desk.Desk):
         begun.unsettled = False
         return over
 
-    async def conversion_next(self) -> convert.OldRow | None:
+    async def conversion_next(self) -> conversion.OldRow | None:
         """Return the next row of an older version that is to be converted (see `checkpointing.convert`)."""
         return await self.writer.submit(convert.next_row)
 
@@ -76,6 +77,6 @@ class Retention(desk.Desk):
         """Store some of the blobs of a row that is being converted."""
         await self.writer.submit(convert.store_some, thread_id, some)
 
-    async def conversion_finish(self, found: convert.OldRow, manifest: bytes) -> None:
+    async def conversion_finish(self, found: conversion.OldRow, manifest: bytes) -> None:
         """Put the manifest into the row."""
         await self.writer.submit(convert.finish, found, manifest)

@@ -47,10 +47,9 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from gatewayd import wire
 from gatewayd.blobs import cut, join
 from gatewayd.checkpointing import commands, pieces, rows, split
-from gatewayd.checkpointing.sqlite import search, statements
+from gatewayd.checkpointing import reader as reading
 from gatewayd.errors import GatewaydError
 from gatewayd.worker import encoding, faults
-from gatewayd.worker import reader as reading
 
 ERROR, INTERRUPT = "__error__", "__interrupt__"
 """The channel of a task's exception."""
@@ -419,7 +418,7 @@ class Saver(BaseCheckpointSaver[str]):
             self._ledger.known.clear()
 
     def _joiner(self, thread_id: str) -> join.Joiner:
-        return join.Joiner(thread_id, self._reader.fetch, self._reader.seal)
+        return join.Joiner(thread_id, self._reader, self._reader.seal)
 
     def _load(self, joiner: join.Joiner, found: Iterable[rows.CheckpointRow | rows.WriteRow]) -> None:
         """Fetch at once what several rows need."""
@@ -499,15 +498,13 @@ class Saver(BaseCheckpointSaver[str]):
         thread = (str(place["thread_id"]), place.get("checkpoint_ns", ""))
         if checkpoint_id := place.get("checkpoint_id"):
             return self._row_by_id(*thread, checkpoint_id)
-        found = self._reader.fetch(statements.TUPLE_LATEST, thread)
-        return rows.CheckpointRow._make(found[0]) if found else None
+        return self._reader.latest(*thread)
 
     def _row_by_id(self, thread_id: str, checkpoint_ns: str, checkpoint_id: str) -> rows.CheckpointRow | None:
-        found = self._reader.fetch(statements.TUPLE_BY_ID, (thread_id, checkpoint_ns, checkpoint_id))
-        return rows.CheckpointRow._make(found[0]) if found else None
+        return self._reader.by_id(thread_id, checkpoint_ns, checkpoint_id)
 
-    def _write_rows(self, row: rows.CheckpointRow) -> Iterator[rows.WriteRow]:
-        return map(rows.WriteRow._make, self._reader.fetch(statements.WRITES, row[:3]))
+    def _write_rows(self, row: rows.CheckpointRow) -> Iterable[rows.WriteRow]:
+        return self._reader.writes(row.thread_id, row.checkpoint_ns, row.checkpoint_id)
 
     def _tuple(self, row: rows.CheckpointRow, config: RunnableConfig | None = None) -> CheckpointTuple:
         joiner = self._joiner(row.thread_id)
@@ -549,11 +546,11 @@ class Saver(BaseCheckpointSaver[str]):
         write = pieces.whole(write, joiner)
         return write.task_id, write.channel, self.serde.loads_typed((write.type, write.value))
 
-    def _list(self, wanted: search.Search, limit: int | None) -> Iterator[CheckpointTuple]:
+    def _list(self, wanted: reading.Search, limit: int | None) -> Iterator[CheckpointTuple]:
         last: rows.CheckpointRow | None = None
         left = limit
         while left is None or left > 0:
-            size = search.PAGE if left is None else min(left, search.PAGE)
+            size = reading.PAGE if left is None else min(left, reading.PAGE)
             page, found, joiners = self._page(wanted, last, size)
             for row, writes in found:
                 yield self._joined(row, writes, joiners[row.thread_id])
@@ -562,7 +559,7 @@ class Saver(BaseCheckpointSaver[str]):
             last = page[-1]
             left = None if left is None else left - size
 
-    def _page(self, wanted: search.Search, last: rows.CheckpointRow | None, size: int) -> Page:
+    def _page(self, wanted: reading.Search, last: rows.CheckpointRow | None, size: int) -> Page:
         """
         Read a page, again if some of it was removed meanwhile: then its pieces may have gone before they were
         read.
@@ -572,7 +569,7 @@ class Saver(BaseCheckpointSaver[str]):
         except join.Missing:
             return self._loaded(wanted, last, size)
 
-    def _loaded(self, wanted: search.Search, last: rows.CheckpointRow | None, size: int) -> Page:
+    def _loaded(self, wanted: reading.Search, last: rows.CheckpointRow | None, size: int) -> Page:
         """
         Return the rows of a page, with their writes, and what gives their pieces: those of a thread are read
         once.
@@ -584,9 +581,9 @@ class Saver(BaseCheckpointSaver[str]):
             self._load(joiner, [write for _, writes in mine for write in writes])
         return page, found, joiners
 
-    def _rows(self, wanted: search.Search, last: rows.CheckpointRow | None, size: int) -> Page:
+    def _rows(self, wanted: reading.Search, last: rows.CheckpointRow | None, size: int) -> Page:
         """Return the rows of a page, their pieces not read yet."""
-        page = [rows.CheckpointRow._make(row) for row in self._reader.fetch(*wanted.page(last, size))]
+        page = self._reader.page(wanted, last, size)
         found: list[Found] = [(row, rows.newest(self._write_rows(row))) for row in page]
         return (
             page,
@@ -641,13 +638,11 @@ class Saver(BaseCheckpointSaver[str]):
 
     def kept(self, thread_id: str) -> Iterator[tuple[str, str, Sequence[str]]]:
         """Yield (namespace, latest checkpoint, ancestors that its delta channels are rebuilt from)."""
-        for (checkpoint_ns,) in self._reader.fetch(statements.NAMESPACES, (thread_id,)):
+        for checkpoint_ns in self._reader.namespaces(thread_id):
             latest = self._row(_config(thread_id, checkpoint_ns))
             if latest is None:
                 continue
-            once_delta = {
-                key for (key,) in self._reader.fetch(statements.DELTA_CHANNELS, (thread_id, checkpoint_ns))
-            }
+            once_delta = self._reader.delta_channels(thread_id, checkpoint_ns)
             # What is only missing because it is empty makes the walk longer, never shorter than it must be.
             joiner = self._joiner(thread_id)
             missing = (
@@ -671,12 +666,12 @@ def _config(thread_id: Any, checkpoint_ns: str, checkpoint_id: str | None = None
 
 def _search(
     config: RunnableConfig | None, metadata: dict[str, Any] | None, before: RunnableConfig | None
-) -> search.Search:
+) -> reading.Search:
     place = config["configurable"] if config is not None else {}
     wanted = {**(metadata or {})}
     if config is not None and wanted.get("thread_id") == place["thread_id"]:
         del wanted["thread_id"]  # it is not stored, but told of all
-    return search.Search(
+    return reading.Search(
         thread_id=str(place["thread_id"]) if config is not None else None,
         checkpoint_ns=place.get("checkpoint_ns"),
         checkpoint_id=place.get("checkpoint_id") or None,

@@ -20,7 +20,7 @@ from attrs import define, field, frozen
 from gatewayd import tasks, wire
 from gatewayd.blobs import codec
 from gatewayd.channel import orders
-from gatewayd.checkpointing.sqlite import statements
+from gatewayd.checkpointing import reader
 from gatewayd.errors import BadConfiguration, Conflict, GatewaydError, Invalid, NotFound, Rejected, Unanswered
 from gatewayd.worker import (
     descriptions,
@@ -32,7 +32,6 @@ from gatewayd.worker import (
     link,
     missing,
     prints,
-    reader,
     serde,
     stacks,
     state,
@@ -288,16 +287,16 @@ class Core:
         anyway.
         """
         assert self._around is not None
-        found = self._around.reader.fetch(statements.RUN_ARGUMENTS, (order.run_id,)) if order.stored else []
-        if not found:
+        stored = self._around.reader.run_arguments(order.run_id) if order.stored else None
+        if stored is None:
             return order
-        kwargs: dict[str, Any] = wire.opened(wire.unpacked(codec.content(found[0][0])))
-        answers = None if found[0][1] is None else wire.opened(wire.unpacked(found[0][1]))
+        kwargs: dict[str, Any] = wire.opened(wire.unpacked(codec.content(stored.kwargs)))
+        answers = None if stored.answers is None else wire.opened(wire.unpacked(stored.answers))
         return attrs.evolve(order, kwargs=kwargs, answers=answers)
 
     def _read_failed(self, failed: reader.Failed) -> None:
         """Tell the daemon, which stops writing if it was damage: what a run meets is not told otherwise."""
-        self.link.control("read_failed", *failed.told)
+        self.link.control("read_failed", *failed.report)
 
     def _start(self, order: orders.RunOrder) -> None:
         assert self._around is not None
@@ -339,7 +338,7 @@ def _refusal(method: str, error: Exception) -> list[Any]:
     it.
     """
     if isinstance(error, reader.Failed):
-        return [503, error.told]
+        return [503, error.report]
     for kind, status in STATUSES:
         if isinstance(error, kind):
             if isinstance(error, GatewaydError | graphs.InvalidGraph):

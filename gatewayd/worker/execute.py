@@ -38,7 +38,7 @@ from langgraph.types import Command, StateSnapshot
 
 from gatewayd import logs
 from gatewayd.channel import orders
-from gatewayd.checkpointing import commands
+from gatewayd.checkpointing import commands, reader
 from gatewayd.errors import GatewaydError
 from gatewayd.model import event
 from gatewayd.model.state import Cut
@@ -55,7 +55,6 @@ from gatewayd.worker import (
     parts,
     projection,
     protocol,
-    reader,
     resume,
     serialise,
     stacks,

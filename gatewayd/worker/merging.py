@@ -22,8 +22,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 
 from gatewayd import wire
 from gatewayd.blobs import codec
-from gatewayd.checkpointing.sqlite import statements
-from gatewayd.worker import reader
+from gatewayd.checkpointing import reader
 
 TASK_ID = "__pregel_task_id"
 """langgraph's key of `configurable` for the task that calls a subgraph."""
@@ -44,12 +43,12 @@ class Waiting:
 
 def find(storage: reader.Reader, thread_id: str, into_run: str) -> Waiting | None:
     """Return the run that waits to be merged into another, if there is one."""
-    found = storage.fetch(statements.RUN_TO_MERGE, (thread_id, into_run))
-    if not found:
+    run = storage.run_to_merge(thread_id, into_run)
+    if run is None:
         return None
-    run_id, stamp, packed = found[0]
-    ((key, values),) = wire.opened(wire.unpacked(codec.content(packed))["input"]).items()
-    return Waiting(run_id, stamp, key, [_identified(each, run_id, n) for n, each in enumerate(values)])
+    ((key, values),) = wire.opened(wire.unpacked(codec.content(run.kwargs))["input"]).items()
+    identified = [_identified(value, run.run_id, position) for position, value in enumerate(values)]
+    return Waiting(run.run_id, run.updated_at, key, identified)
 
 
 def _identified(value: Any, run_id: str, position: int) -> Any:

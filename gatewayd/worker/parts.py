@@ -15,7 +15,6 @@ thread's values are made of; no run takes them away as long as it has the slot.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -23,9 +22,9 @@ from attrs import define, field
 
 from gatewayd.blobs import join, texts
 from gatewayd.blobs.cut import LONE, Cutter, Known, Piece
+from gatewayd.checkpointing import reader as reading
 from gatewayd.errors import GatewaydError
 from gatewayd.model import state
-from gatewayd.worker import reader as reading
 from gatewayd.worker import serialise
 
 SMALL: Final = 1024
@@ -41,8 +40,6 @@ GROUPS: Final = {**dict.fromkeys(SCALARS, 64), str: 8}
 """How many elements are serialised together, by the type of a list's first one; else each by itself."""
 KINDS: Final = frozenset({"values", "checkpoints", "debug", "tasks"})
 """Kinds of events that show whole states."""
-
-_VALUES = """SELECT "values" FROM threads WHERE thread_id = ? AND substr("values", 1, 1) = x'93'"""
 
 
 @define(eq=False)
@@ -89,9 +86,10 @@ class States:
         if self._known is None:
             self._known = set()
             try:
-                for (manifest,) in self.reader.fetch(_VALUES, (self.thread_id,)):
-                    self._known = join.reached(self.thread_id, self.reader.fetch, manifest)
-            except (GatewaydError, sqlite3.Error):  # then it sends what may be there already
+                manifest = self.reader.values_manifest(self.thread_id)
+                if manifest is not None:
+                    self._known = join.reached(self.thread_id, self.reader, manifest)
+            except GatewaydError:  # then it sends what may be there already
                 self._known = set()
         return self._known
 

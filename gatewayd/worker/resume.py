@@ -31,10 +31,9 @@ from langgraph.types import Command, Interrupt, Send, StateSnapshot
 
 from gatewayd.blobs import join
 from gatewayd.channel import orders
-from gatewayd.checkpointing import pieces, rows
-from gatewayd.checkpointing.sqlite import statements
+from gatewayd.checkpointing import pieces, reader, rows
 from gatewayd.model.run import RESUMING
-from gatewayd.worker import checkpoints, graphs, reader
+from gatewayd.worker import checkpoints, graphs
 
 ERROR, INTERRUPT, RESUME = "__error__", "__interrupt__", "__resume__"
 CONTROL = frozenset({ERROR, "__error_source_node__", INTERRUPT, RESUME})
@@ -70,9 +69,7 @@ async def plan(
     storage: reader.Reader,
 ) -> Plan:
     """Decide how this attempt begins."""
-    begun = order.attempt > 1 and bool(
-        storage.fetch(statements.RUN_HAS_BEGUN, (order.run_id, order.run_id))[0][0]
-    )
+    begun = order.attempt > 1 and storage.run_has_begun(order.run_id)
     if not begun:
         return await _first(order, graph, await _forked(order, config, saver), storage)
     newest = latest(config)
@@ -169,8 +166,8 @@ def _is_over(
 ) -> bool:
     place = snapshot.config["configurable"]
     key = (order.thread_id, "", place.get("checkpoint_id", ""))
-    found = storage.fetch(statements.TUPLE_BY_ID, key)
-    own = bool(found) and rows.CheckpointRow._make(found[0]).run_id == order.run_id
+    checkpoint = storage.by_id(*key)
+    own = checkpoint is not None and checkpoint.run_id == order.run_id
     if own and not snapshot.tasks:
         return True
     writes = _writes(storage, *key)
@@ -183,14 +180,13 @@ def _is_over(
 def _writes(
     storage: reader.Reader, thread_id: str, namespace: str, checkpoint_id: str
 ) -> list[rows.WriteRow]:
-    found = map(rows.WriteRow._make, storage.fetch(statements.WRITES, (thread_id, namespace, checkpoint_id)))
-    return _readable(storage, thread_id, found)
+    return _readable(storage, thread_id, storage.writes(thread_id, namespace, checkpoint_id))
 
 
-def _readable(storage: reader.Reader, thread_id: str, found: Iterable[rows.WriteRow]) -> list[rows.WriteRow]:
+def _readable(storage: reader.Reader, thread_id: str, writes: Iterable[rows.WriteRow]) -> list[rows.WriteRow]:
     """Return writes whose questions are in one piece; what else they have written is not looked at here."""
-    joiner = join.Joiner(thread_id, storage.fetch, storage.seal)
-    return [pieces.whole(write, joiner) if write.channel == INTERRUPT else write for write in found]
+    joiner = join.Joiner(thread_id, storage, storage.seal)
+    return [pieces.whole(write, joiner) if write.channel == INTERRUPT else write for write in writes]
 
 
 def _finished(writes: Sequence[rows.WriteRow], task_id: str) -> bool:
@@ -265,7 +261,7 @@ def open_questions(thread_id: str, snapshot: StateSnapshot, storage: reader.Read
     checkpoint_id = snapshot.config["configurable"].get("checkpoint_id")
     if checkpoint_id is None:
         return
-    namespaces = [row[0] for row in storage.fetch(statements.NAMESPACES, (thread_id,))]
+    namespaces = storage.namespaces(thread_id)
     tasks = {task.id: task.name for task in snapshot.tasks}
     tasks = dict.fromkeys(tasks_that_ask(thread_id, checkpoint_id, storage), "") | tasks
     yield from _open_in(thread_id, "", checkpoint_id, list(tasks.items()), namespaces, storage)
@@ -299,13 +295,15 @@ def _updated_below(
     says to what its thread still shows is meant for that, as it is after an update of the root.
     """
     asking = [task for task in snapshot.tasks if any(one.id in answers for one in task.interrupts)]
-    namespaces = [row[0] for row in storage.fetch(statements.NAMESPACES, (thread_id,))]
+    namespaces = storage.namespaces(thread_id)
     inner = [each for each in namespaces for task in asking if _is_below(each, "", task.id, task.name)]
     for place in namespaces:
         if any(place == one or place.startswith(f"{one}|") for one in inner):
-            latest = rows.CheckpointRow._make(storage.fetch(statements.TUPLE_LATEST, (thread_id, place))[0])
-            if latest.run_id == rows.OPERATION and not _writes(
-                storage, thread_id, place, latest.checkpoint_id
+            newest = storage.latest(thread_id, place)
+            if (
+                newest is not None
+                and newest.run_id == rows.OPERATION
+                and not _writes(storage, thread_id, place, newest.checkpoint_id)
             ):
                 return True
     return False
@@ -332,13 +330,15 @@ def _open_in(
         if question is not None:
             repeated = _asked_below(thread_id, inner, namespaces, storage)
             yield from (each for each in _ids(question, storage.serde) if each not in repeated)
-        for each in inner:
-            latest = storage.fetch(statements.TUPLE_LATEST, (thread_id, each))
-            inner_id = rows.CheckpointRow._make(latest[0]).checkpoint_id
+        for place in inner:
+            newest = storage.latest(thread_id, place)
+            if newest is None:  # deleted between the two reads
+                continue
+            called = newest.checkpoint_id
             inner_tasks = {
-                write.task_id: _name(write) for write in _writes(storage, thread_id, each, inner_id)
+                write.task_id: _name(write) for write in _writes(storage, thread_id, place, called)
             }
-            yield from _open_in(thread_id, each, inner_id, sorted(inner_tasks.items()), namespaces, storage)
+            yield from _open_in(thread_id, place, called, sorted(inner_tasks.items()), namespaces, storage)
 
 
 def _asked_below(
@@ -349,11 +349,7 @@ def _asked_below(
     asked = _readable(
         storage,
         thread_id,
-        (
-            rows.WriteRow._make(row)
-            for place in places
-            for row in storage.fetch(statements.QUESTIONS, (thread_id, place))
-        ),
+        (question for place in places for question in storage.questions(thread_id, place)),
     )
     return frozenset(interrupt_id for write in asked for interrupt_id in _ids(write, storage.serde))
 

@@ -15,23 +15,22 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from gatewayd.blobs.seal import VARIABLE, Locked, Seal
 from gatewayd.channel import orders
 from gatewayd.checkpointing import pieces
-from gatewayd.checkpointing.sqlite import statements
+from gatewayd.checkpointing.sqlite.reader import SqliteReader
 from gatewayd.errors import BadConfiguration
-from gatewayd.worker import encoding, reader
+from gatewayd.worker import encoding
 
 
-def opened(configuration: orders.Configuration, environ: Mapping[str, str]) -> reader.Reader:
+def opened(configuration: orders.Configuration, environ: Mapping[str, str]) -> SqliteReader:
     """
     Return the reader of the worker's database. Raises `BadConfiguration` if its states can't be read with the
     key.
     """
     key = environ.get(VARIABLE, "").encode()
     seal = Seal(key) if key else None
-    made = reader.Reader(configuration.database, serde=serialiser(configuration.serde), seal=seal)
+    made = SqliteReader(configuration.database, serde=serialiser(configuration.serde), seal=seal)
     try:
-        for statement in statements.NEWEST.values():
-            for kind, version, column in made.fetch(statement):
-                pieces.prove(kind, version, column, seal)
+        for kind, version, value in made.newest():
+            pieces.prove(kind, version, value, seal)
     except Locked as error:
         made.close()
         raise BadConfiguration(f"{configuration.database}: {error}") from error

@@ -8,7 +8,6 @@ savers raise.
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -16,8 +15,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import Checkpoint, CheckpointTuple, DeltaChannelHistory, empty_checkpoint
 
 from gatewayd.blobs import join
-from gatewayd.checkpointing import rows
-from gatewayd.checkpointing.sqlite import search
+from gatewayd.checkpointing import reader, rows
 from gatewayd.errors import Unreadable
 from gatewayd.worker import checkpoints, faults
 
@@ -45,14 +43,14 @@ class Saver(checkpoints.Saver):
     def _get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         try:
             return super()._get_tuple(config)
-        except sqlite3.Error:
+        except reader.Failed:
             raise
         except Exception as error:  # whatever the serialiser makes of damaged bytes
             row = self._row(config)
             named = config["configurable"].get("checkpoint_id")
             return None if row is None else self._empty(row, error, config if named else None)
 
-    def _page(self, wanted: search.Search, last: rows.CheckpointRow | None, size: int) -> checkpoints.Page:
+    def _page(self, wanted: reader.Search, last: rows.CheckpointRow | None, size: int) -> checkpoints.Page:
         try:
             return super()._page(wanted, last, size)
         except Unreadable:  # that of one of them; `_joined` finds out which
@@ -70,7 +68,7 @@ class Saver(checkpoints.Saver):
         for each in (joiner, self._joiner(row.thread_id)):
             try:
                 return super()._joined(row, writes, each, config)
-            except sqlite3.Error:
+            except reader.Failed:
                 raise
             except Exception as error:
                 failure = error
@@ -79,7 +77,7 @@ class Saver(checkpoints.Saver):
     def _history(self, config: RunnableConfig, channels: Sequence[str]) -> dict[str, DeltaChannelHistory]:
         try:
             return super()._history(config, channels)
-        except sqlite3.Error:
+        except reader.Failed:
             raise
         except Exception as error:
             row = self._row(config)

@@ -5,27 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import sqlite3
 from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
+import attrs
 from attrs import define
 from langchain_core.runnables import RunnableConfig
 from langgraph.store.base import BaseStore
 from langgraph.types import PregelTask, StateSnapshot
 
-from gatewayd.checkpointing import commands
+from gatewayd.checkpointing import commands, reader
 from gatewayd.errors import GatewaydError, Rejected
 from gatewayd.model import selection
-from gatewayd.worker import checkpoints, faults, graphs, parts, projection, reader, resume, serialise, showing
+from gatewayd.worker import checkpoints, faults, graphs, parts, projection, resume, serialise, showing
 
 log = logging.getLogger(__name__)
-
-CHECKPOINTS_SIZE = "SELECT count(*), coalesce(sum(length(checkpoint) + length(coalesce(metadata_packed, metadata))), 0) FROM checkpoints WHERE thread_id = ?"
-WRITES_SIZE = "SELECT count(*), coalesce(sum(length(value)), 0) FROM writes WHERE thread_id = ?"
-
 
 Settings = Mapping[str, Any]
 """The `configurable` with which a graph is made."""
@@ -119,10 +115,7 @@ class States:
         Return how many bytes a thread's states take: checkpoints and pending writes as they are stored, and
         beside them, part of the checkpoints, the values of channels, each of their versions once.
         """
-        stored, writes = (
-            dict(zip(("count", "bytes"), self.reader.fetch(statement, (thread_id,))[0], strict=True))
-            for statement in (CHECKPOINTS_SIZE, WRITES_SIZE)
-        )
+        stored, writes = self.reader.sizes(thread_id)
         saver, sizes = self._showing(), dict[tuple[str, str, Any], int]()
         async for each in saver.alist({"configurable": {"thread_id": thread_id}}):
             namespace = each.config["configurable"]["checkpoint_ns"]
@@ -138,14 +131,14 @@ class States:
             sums["versions"] += 1
             sums["bytes"] += size
         return {
-            "total_bytes": stored["bytes"] + writes["bytes"],
-            "checkpoints": stored,
+            "total_bytes": stored.bytes + writes.bytes,
+            "checkpoints": attrs.asdict(stored),
             "channel_values": {
                 "count": len(sizes),
                 "bytes": sum(sizes.values()),
                 "by_channel": channels,
             },
-            "pending_writes": writes,
+            "pending_writes": attrs.asdict(writes),
         }
 
     async def kept(self, thread_id: str) -> list[list[Any]]:
@@ -160,7 +153,7 @@ class States:
         """
         try:
             yield
-        except (GatewaydError, sqlite3.Error):
+        except GatewaydError:
             raise
         except Exception as error:
             log.warning("a state can't be shown: %s", faults.text(error), exc_info=error)

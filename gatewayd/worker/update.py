@@ -11,9 +11,8 @@ through the same saver), so the saver lays what is collected over what is stored
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -24,9 +23,9 @@ from langgraph.types import StateUpdate
 
 from gatewayd import wire
 from gatewayd.blobs import cut, join
-from gatewayd.checkpointing import commands, rows
+from gatewayd.checkpointing import commands, reader, rows
 from gatewayd.errors import GatewaydError, Rejected
-from gatewayd.worker import checkpoints, faults, graphs, parts, projection, reader, resume, state
+from gatewayd.worker import checkpoints, faults, graphs, parts, projection, resume, state
 
 Key = tuple[str, str, str]
 """Thread, namespace and id of a checkpoint."""
@@ -73,9 +72,9 @@ class Collected:
         mine = (row for key, row in self.checkpoints.items() if key[:2] == (thread_id, checkpoint_ns))
         return max(mine, key=lambda row: row.checkpoint_id, default=None)
 
-    def over(self, key: Key, stored: Iterator[rows.WriteRow]) -> Iterator[rows.WriteRow]:
+    def over(self, key: Key, stored: Iterable[rows.WriteRow]) -> Iterator[rows.WriteRow]:
         """
-        Yield a checkpoint's writes as they will be once these are stored: the rules are those of `sql.apply`.
+        Yield a checkpoint's writes as they will be once these are stored, by the rules of `changes.apply`.
         """
         mine = dict(self.writes.get(key, {}))
         merged = []
@@ -204,7 +203,7 @@ class Updates:
                 projected = projection.of_snapshot(await graph.aget_state(root), asking, states, output)
                 data = states.shown({"state": shown, "thread_id": thread_id})
                 told = [data] if isinstance(data, bytes) else list(data)
-            except (GatewaydError, sqlite3.Error):
+            except GatewaydError:
                 raise
             except Exception as error:
                 raise Rejected(faults.refusal(error, full=self.full_errors)) from error

@@ -29,10 +29,11 @@ from langgraph.graph import START, StateGraph
 from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
-from gatewayd.checkpointing import commands, pieces, rows
+from gatewayd.checkpointing import commands, pieces, reader
 from gatewayd.checkpointing.sqlite import changes, steps
+from gatewayd.checkpointing.sqlite.reader import SqliteReader
 from gatewayd.storage.sqlite import database, migrate, writing
-from gatewayd.worker import checkpoints, reader
+from gatewayd.worker import checkpoints, serde
 
 CONFIG: Any = {"configurable": {"thread_id": "thread"}}
 
@@ -154,7 +155,7 @@ async def ours(folder: Path, turns: Sequence[int], size: int) -> None:
     migrate.migrate(connection, path)
     writer = writing.Writer(connection)
     writer.start()
-    eyes = reader.Reader(path)
+    eyes = SqliteReader(path, serde=serde.serialiser({}))
     costs: dict[int, list[Cost]] = {20: [], max(turns): []}
     for number in range(1, max(turns) + 1):
         sink = Sink(writer)
@@ -212,7 +213,7 @@ def mean(costs: Sequence[Cost], name: str) -> float:
     return float(sum(getattr(cost, name) for cost in costs) / len(costs))
 
 
-async def reading(eyes: reader.Reader, turns: int, size: int, writer: writing.Writer) -> None:
+async def reading(eyes: SqliteReader, turns: int, size: int, writer: writing.Writer) -> None:
     """Measure reads at the end of the conversation."""
 
     def saver() -> checkpoints.Saver:
@@ -231,12 +232,7 @@ async def reading(eyes: reader.Reader, turns: int, size: int, writer: writing.Wr
 
     async def share() -> None:
         joiner = saver()._joiner("thread")
-        page = [
-            rows.CheckpointRow._make(row)
-            for row in eyes.fetch(
-                f"SELECT {rows.CHECKPOINT} FROM checkpoints WHERE thread_id = 'thread' ORDER BY checkpoint_id DESC LIMIT 10"
-            )
-        ]
+        page = eyes.page(reader.Search(thread_id="thread"), None, 10)
         saver()._load(joiner, page)
         for row in page:
             pieces.whole(row, joiner)

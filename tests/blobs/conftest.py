@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import define, field
@@ -45,7 +46,10 @@ class Shelf:
         return self.joiner(thread_id).join(self.manifest(thread_id, name))
 
     def joiner(self, thread_id: str) -> join.Joiner:
-        return join.Joiner(thread_id, lambda query, values: self.connection.execute(query, values).fetchall())
+        return join.Joiner(thread_id, tables.Blobs(self.fetch))
+
+    def fetch(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        return self.connection.execute(statement, values).fetchall()
 
     def drop(self, thread_id: str, name: str) -> None:
         tables.mark(self.connection, thread_id)

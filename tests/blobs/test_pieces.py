@@ -84,8 +84,8 @@ def test_manifests_that_share_blobs_are_loaded_together(shelf: Any) -> None:
     for length in range(590, 600):
         shelf.put("t", str(length), [elements[:length]])
     asked: list[int] = []
-    fetch = shelf.joiner("t").fetch
-    joiner = join.Joiner("t", lambda query, values: asked.append(len(values)) or fetch(query, values))
+    stored = tables.Blobs(lambda query, values: asked.append(len(values)) or shelf.fetch(query, values))
+    joiner = join.Joiner("t", stored)
     manifests = [shelf.manifest("t", str(length)) for length in range(590, 600)]
     joiner.load(manifests)
     assert [joiner.join(one) for one in manifests] == [b"".join(elements[:n]) for n in range(590, 600)]
@@ -137,7 +137,7 @@ def test_sealed_pieces_come_back_and_nothing_of_them_is_stored_in_the_clear(shel
     assert len(blobs) > 100
     assert b"plain text" not in manifest + b"".join(blob.body for blob in blobs)
     tables.store(shelf.connection, "t", blobs, [manifest])
-    joiner = join.Joiner("t", shelf.joiner("t").fetch, Seal(b"k" * 24))
+    joiner = join.Joiner("t", shelf.joiner("t").stored, Seal(b"k" * 24))
     assert joiner.join(manifest) == b"head in plain text" + b"".join(elements) + b"end in plain text"
 
 
@@ -148,7 +148,7 @@ def test_what_was_stored_in_the_clear_is_read_beside_what_is_sealed(shelf: Any) 
     cutter = cut.Cutter(shelf.known, seal)
     sealed = cutter.manifest([elements])
     tables.store(shelf.connection, "t", list(cutter.blobs.values()), [sealed])
-    joiner = join.Joiner("t", shelf.joiner("t").fetch, Seal(b"k" * 16))
+    joiner = join.Joiner("t", shelf.joiner("t").stored, Seal(b"k" * 16))
     joiner.load([shelf.manifest("t", "a"), sealed])
     assert joiner.join(sealed) == joiner.join(shelf.manifest("t", "a")) == b"".join(elements)
 
@@ -161,7 +161,7 @@ def test_a_sealed_blob_that_stands_in_anothers_place_is_not_opened(shelf: Any) -
         shelf.connection, "t", [one._replace(body=two.body), two._replace(body=one.body)], [manifest]
     )
     with pytest.raises(Locked):
-        join.Joiner("t", shelf.joiner("t").fetch, Seal(b"k" * 16)).join(manifest)
+        join.Joiner("t", shelf.joiner("t").stored, Seal(b"k" * 16)).join(manifest)
 
 
 def test_a_blob_that_was_sealed_or_opened_is_not_decrypted_again(
@@ -172,10 +172,10 @@ def test_a_blob_that_was_sealed_or_opened_is_not_decrypted_again(
     manifest = cutter.manifest([elements])
     tables.store(shelf.connection, "t", list(cutter.blobs.values()), [manifest])
     other = Seal(b"k" * 16)
-    join.Joiner("t", shelf.joiner("t").fetch, other).load([manifest])
+    join.Joiner("t", shelf.joiner("t").stored, other).load([manifest])
     monkeypatch.setattr(Seal, "open", lambda *_: pytest.fail("decrypted again"))
     for warm in (seal, other):
-        joiner = join.Joiner("t", shelf.joiner("t").fetch, warm)
+        joiner = join.Joiner("t", shelf.joiner("t").stored, warm)
         joiner.load([manifest])
         assert sorted(
             joiner.content[each] for each in joiner.content if each not in joiner.segments
@@ -189,7 +189,7 @@ def test_without_its_key_a_sealed_value_is_refused_by_the_variables_name(
     cutter = cut.Cutter(seal=Seal(b"k" * 16))
     manifest = cutter.manifest([b"short"])
     with pytest.raises(Locked, match="LANGGRAPH_AES_KEY is not"):
-        join.Joiner("t", shelf.joiner("t").fetch, other).join(manifest)
+        join.Joiner("t", shelf.joiner("t").stored, other).join(manifest)
 
 
 @pytest.mark.parametrize("size", [0, 15, 33])

@@ -77,7 +77,7 @@ def test_any_json_comes_back_as_the_very_bytes(
     seal = Seal(key) if key else None
     manifest = store(json_shelf, cut.Cutter(seal=seal, find=texts.in_json), [element])
     # With a key from a seal that remembers nothing.
-    joiner = join.Joiner("t", json_shelf.joiner("t").fetch, Seal(key) if key else None)
+    joiner = join.Joiner("t", json_shelf.joiner("t").stored, Seal(key) if key else None)
     assert joiner.join(manifest) == element
 
 
@@ -204,8 +204,8 @@ def test_texts_come_with_their_elements_and_not_by_a_query_each(json_shelf: Any)
     elements = [said(words(number), n=number) for number in range(400)]
     json_shelf.put("t", "a", [elements])
     asked: list[int] = []
-    fetch = json_shelf.joiner("t").fetch
-    joiner = join.Joiner("t", lambda query, values: asked.append(len(values)) or fetch(query, values))
+    counted = tables.Blobs(lambda query, values: asked.append(len(values)) or json_shelf.fetch(query, values))
+    joiner = join.Joiner("t", counted)
     assert joiner.join(json_shelf.manifest("t", "a")) == b"".join(elements)
     assert len(asked) <= 4
 
@@ -219,7 +219,7 @@ def test_what_a_sender_may_leave_out_is_found_without_reading_the_elements(json_
         read.append(len(rows))
         return rows
 
-    found = join.reached("t", fetch, json_shelf.manifest("t", "a"))
+    found = join.reached("t", tables.Blobs(fetch), json_shelf.manifest("t", "a"))
     of_kind = f"SELECT hash FROM blobs WHERE kind IN ({cut.SEGMENT}, {cut.COMPOUND})"
     assert found == {address for (address,) in json_shelf.connection.execute(of_kind)}
     assert sum(read) < 100
@@ -268,11 +268,11 @@ def test_sealed_texts_come_back_and_nothing_of_them_is_stored_in_the_clear(json_
     assert kinds(json_shelf)[cut.COMPOUND] == 30
     bodies = b"".join(body for (body,) in json_shelf.connection.execute("SELECT body FROM blobs"))
     assert not any(word in manifest + bodies for word in (SEALED.encode()[:8], b"content", b"human"))
-    fetch = json_shelf.joiner("t").fetch
-    assert join.Joiner("t", fetch, Seal(b"k" * 16)).join(manifest) == b"".join(elements)
+    stored = json_shelf.joiner("t").stored
+    assert join.Joiner("t", stored, Seal(b"k" * 16)).join(manifest) == b"".join(elements)
     for other in (None, Seal(b"x" * 16)):
         with pytest.raises(Locked):
-            join.Joiner("t", fetch, other).join(manifest)
+            join.Joiner("t", stored, other).join(manifest)
 
 
 def test_what_is_sealed_refers_to_what_is_sealed_only(json_shelf: Any) -> None:
@@ -291,7 +291,7 @@ def test_a_sealed_compound_that_stands_in_anothers_place_is_not_opened(json_shel
     changed = [text, one._replace(body=two.body), two._replace(body=one.body)]
     tables.store(json_shelf.connection, "t", changed, [manifest])
     with pytest.raises(Locked):
-        join.Joiner("t", json_shelf.joiner("t").fetch, Seal(b"k" * 16)).join(manifest)
+        join.Joiner("t", json_shelf.joiner("t").stored, Seal(b"k" * 16)).join(manifest)
 
 
 def test_a_compound_that_was_sealed_or_opened_is_not_decrypted_again(
@@ -299,10 +299,10 @@ def test_a_compound_that_was_sealed_or_opened_is_not_decrypted_again(
 ) -> None:
     seal, other = Seal(b"k" * 16), Seal(b"k" * 16)
     manifest, elements = sealed(json_shelf, seal)
-    fetch = json_shelf.joiner("t").fetch
-    join.Joiner("t", fetch, other).load([manifest])
+    stored = json_shelf.joiner("t").stored
+    join.Joiner("t", stored, other).load([manifest])
     monkeypatch.setattr(Seal, "open", lambda *_: pytest.fail("decrypted again"))
     for warm in (seal, other):
-        joiner = join.Joiner("t", fetch, warm)
+        joiner = join.Joiner("t", stored, warm)
         joiner.load([manifest])
         assert set(elements) <= set(joiner.content.values())

@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from gatewayd.blobs import cut
 from gatewayd.blobs.seal import Seal
 from gatewayd.blobs.sqlite import sweep
 from gatewayd.checkpointing import commands, pieces
 from gatewayd.checkpointing.sqlite import changes, statements
+from gatewayd.checkpointing.sqlite.reader import SqliteReader
 from gatewayd.errors import GatewaydError
-from gatewayd.worker import checkpoints, reader
+from gatewayd.worker import checkpoints
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations" / "sqlite"
 
@@ -147,7 +149,7 @@ class Bench:
     def __init__(self, path: Path, seal: Seal | None = None) -> None:
         self.path = path
         self.writer = Writer(path)
-        self.reader = reader.Reader(path, seal=seal)
+        self.reader = SqliteReader(path, serde=JsonPlusSerializer(), seal=seal)
 
     def saver(self, run_id: str = "run-a", durability: str = "async", **options: Any) -> checkpoints.Saver:
         sink = RunSink(self.writer, run_id)
@@ -160,12 +162,16 @@ class Bench:
         return self.path.read_bytes()
 
     def change(self, function: Callable[..., object], *args: object) -> None:
-        """Run one of `sql`'s functions in a transaction, as the daemon's own operations do."""
+        """Run one of the functions on the tables in a transaction, as the daemon's own operations do."""
         with contextlib.closing(sqlite3.connect(self.path)) as connection, connection:
             function(connection, *args)
 
+    def fetch(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with contextlib.closing(sqlite3.connect(self.path)) as connection:
+            return connection.execute(statement, values).fetchall()
+
     def dump(self, table: str) -> list[tuple[Any, ...]]:
-        return sorted(self.reader.fetch(f"SELECT * FROM {table}"), key=repr)
+        return sorted(self.fetch(f"SELECT * FROM {table}"), key=repr)
 
     def sweep(self) -> int:
         """Sweep every family that is at rest; return the number of blobs that are gone."""
@@ -178,7 +184,7 @@ class Bench:
         return before - self.count("blobs")
 
     def count(self, table: str) -> int:
-        return int(self.reader.fetch(f"SELECT count(*) FROM {table}")[0][0])
+        return int(self.fetch(f"SELECT count(*) FROM {table}")[0][0])
 
     def close(self) -> None:
         self.writer.stop()

@@ -9,7 +9,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from gatewayd.blobs import codec, cut
-from gatewayd.checkpointing import pieces, rows
+from gatewayd.checkpointing import conversion, pieces, rows
 from gatewayd.checkpointing.sqlite import changes, convert
 from tests.checkpointing.test_shared_pieces import THREAD, chat, text, turn, values
 
@@ -33,7 +33,7 @@ async def old(bench: Any, monkeypatch: Any) -> Any:
     return bench
 
 
-def convert_all(bench: Any, meanwhile: Callable[[convert.OldRow], None] = lambda found: None) -> int:
+def convert_all(bench: Any, meanwhile: Callable[[conversion.OldRow], None] = lambda found: None) -> int:
     """Do what the sweeper does."""
     count, known = 0, cut.Known()
     while True:
@@ -44,7 +44,7 @@ def convert_all(bench: Any, meanwhile: Callable[[convert.OldRow], None] = lambda
             return count
         if not found.body:
             continue
-        manifest, portions = convert.cut_row(found, known)
+        manifest, portions = conversion.cut_row(found, known)
         meanwhile(found)
         for blobs in portions:
             bench.change(convert.store_some, found.thread_id, blobs)
@@ -77,7 +77,7 @@ async def test_a_run_goes_on_from_rows_of_the_first_format(old: Any) -> None:
 async def test_a_row_that_changes_while_it_is_converted_keeps_its_new_value(old: Any) -> None:
     changed: list[int] = []
 
-    def meanwhile(found: convert.OldRow) -> None:
+    def meanwhile(found: conversion.OldRow) -> None:
         if not changed:
             changed.append(found.rowid)
             old.change(
@@ -85,12 +85,12 @@ async def test_a_row_that_changes_while_it_is_converted_keeps_its_new_value(old:
             )
 
     convert_all(old, meanwhile)
-    kept = old.reader.fetch("SELECT format, checkpoint FROM checkpoints WHERE rowid = ?", changed)
+    kept = old.fetch("SELECT format, checkpoint FROM checkpoints WHERE rowid = ?", *changed)
     assert kept == [(rows.WHOLE, b"\x01")]
 
 
 async def test_a_thread_that_is_deleted_while_it_is_converted_leaves_nothing(old: Any) -> None:
-    def meanwhile(found: convert.OldRow) -> None:
+    def meanwhile(found: conversion.OldRow) -> None:
         old.change(changes.thread_delete, "t")
 
     convert_all(old, meanwhile)

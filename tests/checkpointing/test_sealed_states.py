@@ -138,7 +138,7 @@ def test_what_is_stored_small_is_what_langgraphs_encrypting_serialiser_makes(new
     bench = new_bench(Seal(KEY))
     store(bench, {"a": "short"})
     theirs = EncryptedSerializer.from_pycryptodome_aes(key=KEY)
-    read = {channel: theirs.loads_typed((kind, value)) for channel, kind, value in bench.reader.fetch(
+    read = {channel: theirs.loads_typed((kind, value)) for channel, kind, value in bench.fetch(
         "SELECT channel, type, value FROM writes"
     )}  # fmt: skip
     assert read == {"state": {"a": "short"}, "other": None}

@@ -373,16 +373,16 @@ async def test_what_is_pruned_while_it_is_read_is_read_again(
     saver = bench.saver("reads")
     listed = list(saver.list(THREAD))
     latest = saver.get_tuple(THREAD)
-    fetch, pruned = bench.reader.fetch, []
+    blobs, pruned = bench.reader.blobs, []
 
-    def late(statement: str, params: Any = ()) -> Any:
-        if "FROM blobs" in statement and not pruned:
+    def late(*wanted: Any) -> Any:
+        if not pruned:
             pruned.append(commands.prune("t", list(bench.saver("prunes").kept("t"))))
             bench.change(changes.apply, *pruned, "")
             bench.sweep()
-        return fetch(statement, params)
+        return blobs(*wanted)
 
-    monkeypatch.setattr(bench.reader, "fetch", late)
+    monkeypatch.setattr(bench.reader, "blobs", late)
     if how == "list":
         assert list(saver.list(THREAD)) == [latest]
     else:

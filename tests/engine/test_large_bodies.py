@@ -24,10 +24,10 @@ from aiohttp import web
 
 from gatewayd import api, ids, parsing, wire
 from gatewayd.api import parsers, server
-from gatewayd.checkpointing.sqlite import statements
+from gatewayd.checkpointing import reader
+from gatewayd.checkpointing.sqlite.reader import SqliteReader
 from gatewayd.errors import Invalid, Unavailable
 from gatewayd.limits import Limits
-from gatewayd.worker import reader
 from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
@@ -192,16 +192,10 @@ async def test_a_repeat_of_a_large_request_makes_nothing_and_is_answered_alike(t
 async def test_a_run_whose_arguments_can_not_be_read_ends_by_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fetch = reader.Reader.fetch
+    def failing(*_: Any) -> None:
+        raise reader.Failed(sqlite3.SQLITE_IOERR_READ, "SQLITE_IOERR_READ", "disk I/O error")
 
-    def failing(reading: reader.Reader, statement: str, params: Any = ()) -> list[tuple[Any, ...]]:
-        if statement == statements.RUN_ARGUMENTS:
-            raise reader.Failed(broken)
-        return fetch(reading, statement, params)
-
-    broken = sqlite3.OperationalError("disk I/O error")
-    broken.sqlite_errorcode, broken.sqlite_errorname = sqlite3.SQLITE_IOERR_READ, "SQLITE_IOERR_READ"
-    monkeypatch.setattr(reader.Reader, "fetch", failing)
+    monkeypatch.setattr(SqliteReader, "run_arguments", failing)
     body = json.dumps({"assistant_id": "steps", "input": {"word": "w" * 2 * MIB, "path": []}}).encode()
     async with serving(tmp_path) as (daemon, _, port):
         thread_id = await new_thread(port)

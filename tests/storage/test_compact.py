@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gatewayd.checkpointing import conversion
 from gatewayd.checkpointing.sqlite import convert
 from gatewayd.errors import BadConfiguration, InsufficientStorage
 from gatewayd.storage.sqlite import compact, database, migrate, space
@@ -104,7 +105,7 @@ def test_rows_that_are_still_to_be_converted_keep_their_numbers(path: Path) -> N
     converted = 0
     while (found := convert.next_row(connection)) is not None:
         if found.body:
-            manifest, portions = convert.cut_row(found, set())
+            manifest, portions = conversion.cut_row(found, set())
             for portion in portions:
                 convert.store_some(connection, found.thread_id, portion)
             convert.finish(connection, found, manifest)

@@ -10,24 +10,26 @@ from typing import Any
 import pytest
 
 from gatewayd import errors
+from gatewayd.checkpointing import reader
+from gatewayd.checkpointing.sqlite.reader import SqliteReader
 from gatewayd.storage.sqlite import failures
-from gatewayd.worker import core, reader
+from gatewayd.worker import core, serde
 
 
 def test_only_the_readers_own_errors_are_told_with_their_code(tmp_path: Path) -> None:
     path = tmp_path / "db.sqlite"
     with sqlite3.connect(path) as made:
-        made.execute("CREATE TABLE t (x)")
-        made.executemany("INSERT INTO t VALUES (?)", [("x" * 1000,)] * 50)
+        made.execute("CREATE TABLE checkpoints (thread_id, checkpoint_ns)")
+        made.executemany("INSERT INTO checkpoints VALUES ('t', ?)", [("x" * 1000,)] * 50)
     made.close()
-    reading = reader.Reader(path)
+    reading = SqliteReader(path, serde=serde.serialiser({}))
     reported: list[reader.Failed] = []
     reading.on_failed = reported.append
     data = bytearray(path.read_bytes())
     data[4096:] = b"\xa5" * (len(data) - 4096)
     path.write_bytes(data)
     with pytest.raises(reader.Failed) as caught:
-        reading.fetch("SELECT * FROM t")
+        reading.namespaces("t")
     reading.close()
     assert reported == [caught.value]
     status, (code, name, text) = core._refusal("state", caught.value)

@@ -6,7 +6,7 @@ import datetime as dt
 import sqlite3
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
@@ -23,6 +23,7 @@ from gatewayd.blobs import join
 from gatewayd.blobs.cut import COMPOUND, Cutter
 from gatewayd.blobs.sqlite import tables
 from gatewayd.checkpointing import split
+from gatewayd.checkpointing.sqlite import statements
 from gatewayd.model.state import FIRST, Cut, Parts, loaded, stored
 from gatewayd.worker import parts, serialise
 
@@ -53,6 +54,16 @@ class Shelf:
     def fetch(self, statement: str, values: Any = ()) -> list[tuple[Any, ...]]:
         return self.connection.execute(statement, values).fetchall()
 
+    def values_manifest(self, thread_id: str) -> bytes | None:
+        rows = self.fetch(statements.VALUES_MANIFEST, (thread_id,))
+        return rows[0][0] if rows else None
+
+    def blobs(self, thread_id: str, hashes: Sequence[bytes]) -> list[tuple[Any, ...]]:
+        return tables.blobs(self.fetch, thread_id, hashes)
+
+    def segments(self, thread_id: str, hashes: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+        return tables.segments(self.fetch, thread_id, hashes)
+
     def store(self, cut: bytes | Cut) -> bytes:
         """Store a state as the thread's values and return it joined."""
         if isinstance(cut, Cut):
@@ -63,7 +74,7 @@ class Shelf:
         if isinstance(found, bytes):
             return found
         assert isinstance(found, Parts)
-        return join.Joiner("t", self.fetch).join(found.manifest)
+        return join.Joiner("t", self).join(found.manifest)
 
 
 @pytest.fixture
@@ -199,7 +210,7 @@ def test_the_text_of_a_message_is_stored_once_for_its_checkpoint_and_its_state(s
     again = [kind for (kind,) in shelf.fetch("SELECT kind FROM blobs ORDER BY kind")]
     assert (len(kinds), kinds.count(COMPOUND)) == (2, 1)
     assert (len(again), again.count(COMPOUND)) == (3, 2)
-    assert join.Joiner("t", shelf.fetch).join(manifest) == JsonPlusSerializer().dumps_typed([said])[1]
+    assert join.Joiner("t", shelf).join(manifest) == JsonPlusSerializer().dumps_typed([said])[1]
 
 
 def test_the_two_forms_are_told_apart_by_the_first_byte(shelf: Shelf) -> None:

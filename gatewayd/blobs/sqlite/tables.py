@@ -7,8 +7,10 @@ that has begun and could miss the row. Whoever removes rows with manifests calls
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
 
 from gatewayd.blobs import cut
 from gatewayd.errors import Rejected
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 BATCH: Final = 500
 """Blobs of one query."""
+
+Fetch = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+"""Executes a statement and returns all its rows."""
 
 _FAMILY = """
 SELECT family_id, sweep FROM thread_families JOIN families USING (family_id) WHERE thread_id = ?"""
@@ -62,6 +67,39 @@ def select_segments(count: int) -> str:
 @functools.cache
 def _marks(count: int) -> str:
     return ", ".join("?" * count)
+
+
+def blobs(fetch: Fetch, thread_id: str, hashes: Sequence[bytes]) -> list[tuple[Any, ...]]:
+    """Return those of the blobs that are stored, as `select` gives them."""
+    return _in_batches(select, fetch, thread_id, hashes)
+
+
+def segments(fetch: Fetch, thread_id: str, hashes: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+    """Return those of the blobs that are segments: (hash, children)."""
+    return _in_batches(select_segments, fetch, thread_id, hashes)
+
+
+def _in_batches(
+    statement: Callable[[int], str], fetch: Fetch, thread_id: str, hashes: Sequence[bytes]
+) -> list[Any]:
+    stored: list[Any] = []
+    for start in range(0, len(hashes), BATCH):
+        batch = hashes[start : start + BATCH]
+        stored += fetch(statement(len(batch)), (thread_id, *batch))
+    return stored
+
+
+@frozen
+class Blobs:
+    """The stored blobs, read by way of `fetch`."""
+
+    fetch: Fetch
+
+    def blobs(self, thread_id: str, hashes: Sequence[bytes]) -> list[tuple[Any, ...]]:
+        return blobs(self.fetch, thread_id, hashes)
+
+    def segments(self, thread_id: str, hashes: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+        return segments(self.fetch, thread_id, hashes)
 
 
 def store(

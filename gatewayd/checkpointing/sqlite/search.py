@@ -1,66 +1,47 @@
 """The listing of checkpoints: one page of `rows.CheckpointRow`, newest first, filtered in SQL.
 
-A page ends at a key and the next begins behind it, so nobody holds a cursor open while others write.
+A page ends at a key and the next begins behind it, so no cursor is open while others write.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
-
-from attrs import field, frozen
 
 from gatewayd import wire
 from gatewayd.checkpointing import rows
+from gatewayd.checkpointing.reader import Search
 from gatewayd.checkpointing.sqlite import statements
-
-PAGE = 20
-"""Checkpoints a page; each may be a whole state."""
 
 _BARE = re.compile(r"[a-zA-Z0-9_.-]+")
 
 
-@frozen(kw_only=True)
-class Search:
-    """What a listing asks for; None means "any"."""
-
-    thread_id: str | None = None
-    checkpoint_ns: str | None = None
-    checkpoint_id: str | None = None
-    before: str | None = None
-    """Only checkpoints whose id sorts before this one."""
-    filter: Mapping[str, Any] = field(factory=dict)
-    """
-    Metadata key → value that must be equal; a dot in a key steps into an object, None also matches absence.
-    """
-
-    def page(self, after: rows.CheckpointRow | None, limit: int) -> tuple[str, list[Any]]:
-        """Return statement and parameters of the `limit` checkpoints that come after row `after`."""
-        clauses: list[str] = []
-        params: list[Any] = []
-        for clause, value in (
-            ("thread_id = ?", self.thread_id),
-            ("checkpoint_ns = ?", self.checkpoint_ns),
-            ("checkpoint_id = ?", self.checkpoint_id),
-            ("checkpoint_id < ?", self.before),
-        ):
-            if value is not None:
-                clauses.append(clause)
-                params.append(value)
-        for key, value in self.filter.items():
-            clauses.append(f"json_extract({statements.METADATA}, ?) IS ?")
-            params += [_path(key), _comparable(value)]
-        if after is not None:
-            clauses.append("(checkpoint_id, thread_id, checkpoint_ns) < (?, ?, ?)")
-            params += [after.checkpoint_id, after.thread_id, after.checkpoint_ns]
-        where = f"WHERE {' AND '.join(clauses)}" if clauses else ""
-        # The page is chosen by rowid first: a sorter would otherwise carry every state of the thread.
-        statement = (
-            f"SELECT {rows.CHECKPOINT} FROM checkpoints WHERE rowid IN "
-            f"(SELECT rowid FROM checkpoints {where} {_ORDER} LIMIT ?) {_ORDER}"
-        )
-        return statement, [*params, limit]
+def page(wanted: Search, after: rows.CheckpointRow | None, limit: int) -> tuple[str, list[Any]]:
+    """Return statement and parameters of the `limit` checkpoints that come after row `after`."""
+    clauses: list[str] = []
+    params: list[Any] = []
+    for clause, value in (
+        ("thread_id = ?", wanted.thread_id),
+        ("checkpoint_ns = ?", wanted.checkpoint_ns),
+        ("checkpoint_id = ?", wanted.checkpoint_id),
+        ("checkpoint_id < ?", wanted.before),
+    ):
+        if value is not None:
+            clauses.append(clause)
+            params.append(value)
+    for key, value in wanted.filter.items():
+        clauses.append(f"json_extract({statements.METADATA}, ?) IS ?")
+        params += [_path(key), _comparable(value)]
+    if after is not None:
+        clauses.append("(checkpoint_id, thread_id, checkpoint_ns) < (?, ?, ?)")
+        params += [after.checkpoint_id, after.thread_id, after.checkpoint_ns]
+    where = f"WHERE {' AND '.join(clauses)}" if clauses else ""
+    # The page is chosen by rowid first: a sorter would otherwise carry every state of the thread.
+    statement = (
+        f"SELECT {rows.CHECKPOINT} FROM checkpoints WHERE rowid IN "
+        f"(SELECT rowid FROM checkpoints {where} {_ORDER} LIMIT ?) {_ORDER}"
+    )
+    return statement, [*params, limit]
 
 
 _ORDER = "ORDER BY checkpoint_id DESC, thread_id DESC, checkpoint_ns DESC"

@@ -65,6 +65,17 @@ WHERE thread_id = ? AND checkpoint_ns = ?"""
 RUN_HAS_BEGUN = """
 SELECT EXISTS (SELECT 1 FROM checkpoints WHERE run_id = ?) OR EXISTS (SELECT 1 FROM writes WHERE run_id = ?)"""
 
+# Number and bytes of a thread's rows. Parameter: thread_id.
+CHECKPOINTS_SIZE = """
+SELECT count(*), coalesce(sum(length(checkpoint) + length(coalesce(metadata_packed, metadata))), 0)
+FROM checkpoints WHERE thread_id = ?"""
+WRITES_SIZE = "SELECT count(*), coalesce(sum(length(value)), 0) FROM writes WHERE thread_id = ?"
+
+# A thread's values, if they are stored as a manifest (an array of three in MessagePack).
+# Parameter: thread_id.
+VALUES_MANIFEST = """
+SELECT "values" FROM threads WHERE thread_id = ? AND substr("values", 1, 1) = x'93'"""
+
 # What a run is called with, where that is too large to be sent. Parameter: run_id.
 RUN_ARGUMENTS = "SELECT kwargs_packed, answers FROM runs WHERE run_id = ?"
 
@@ -113,8 +124,3 @@ def _metadata_moved(packed: bytes, thread_id: str) -> bytes:
     return codec.column(
         json.dumps({**metadata, "thread_id": thread_id}, separators=(",", ":")).encode(), hasty=True
     )
-
-
-def run_has_begun(connection: sqlite3.Connection, run_id: str) -> bool:
-    """Tell whether storage holds a checkpoint or write of the run, in any namespace."""
-    return bool(connection.execute(RUN_HAS_BEGUN, (run_id, run_id)).fetchone()[0])

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from gatewayd.blobs import join
+from gatewayd.blobs.sqlite import tables
 from gatewayd.errors import Unreadable
 from gatewayd.model import state
 from gatewayd.model.state import State
@@ -72,4 +73,4 @@ def _joiner(connection: sqlite3.Connection, thread_id: str) -> join.Joiner:
     def fetch(statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         return connection.execute(statement, parameters).fetchall()
 
-    return join.Joiner(thread_id, fetch)
+    return join.Joiner(thread_id, tables.Blobs(fetch))
