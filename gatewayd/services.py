@@ -31,7 +31,7 @@ from gatewayd.crons import registry, ticker
 from gatewayd.maintenance import expiry
 from gatewayd.maintenance import sweeper as sweeper_
 from gatewayd.model.run import Run
-from gatewayd.runs import claims, manager, recovery
+from gatewayd.runs import engine, manager
 from gatewayd.storage import quota, store
 from gatewayd.streams import holds as holds_
 from gatewayd.streams import hub as hub_
@@ -93,7 +93,7 @@ class Services:
         return changes_.Changes(
             runs=self.runs,
             storage=self.storage,
-            log=self.runs.log,
+            log=self.runs.engine.log,
             workers=self.workers,
             graphs=self.serving,
         )
@@ -142,8 +142,7 @@ async def open_services(
         services = _make(options, served, url, show, storage)
         await storage.system_assistants_sync(served.descriptions, _now())
         await _sync_default_ttl(services)
-        await recovery.recover(
-            services.runs,
+        await services.runs.recover(
             {graph_id: spec.on_restart for graph_id, spec in served.graphs.items() if spec.on_restart},
             options.on_restart,
         )
@@ -196,14 +195,6 @@ def _make(
     hub = hub_.Hub(storage, budget=options.hub_memory)
     loops = storage.writer.loops
     workers = supervisor.Supervisor(plan.plan_of(options, served, url), storage.read_failed, loops=loops)
-    runs = manager.RunManager(
-        storage=storage,
-        log=stream_log.Log(storage, hub),
-        workers=workers,
-        max_retries=options.max_retries,
-        cancel_deadline_s=options.cancel_deadline_s,
-        job_timeout_s=options.job_timeout_s,
-    )
     webhooks = sender.Sender(
         storage=storage,
         policy=_policy(options, served),
@@ -211,7 +202,17 @@ def _make(
         secret=options.webhook_secret,
         timeout_s=options.webhook_timeout_s,
     )
-    runs.on_webhook_due = webhooks.hint.give
+    runs = manager.RunManager(
+        engine.Engine(
+            storage=storage,
+            log=stream_log.Log(storage, hub),
+            workers=workers,
+            max_retries=options.max_retries,
+            cancel_deadline_s=options.cancel_deadline_s,
+            job_timeout_s=options.job_timeout_s,
+            webhooks=webhooks.hint,
+        )
+    )
     return Services(
         settings=options,
         serving=serving_.Serving(options, served),
@@ -232,9 +233,9 @@ def _start_loops(background: tasks.Group, services: Services) -> None:
     def stopping() -> bool:
         return runs.stopping
 
-    background.spawn_forever(partial(claims.claimer, runs), "claimer", essential=True, until=stopping)
+    background.spawn_forever(runs.claimer, "claimer", essential=True, until=stopping)
     background.spawn_forever(
-        lambda _: recovery.end_cancelled(runs), "end what was cancelled", until=stopping, once=True
+        lambda _: runs.end_cancelled(), "end what was cancelled", until=stopping, once=True
     )
     keeping = sweeper_.Keeping(
         linger_s=options.linger_s,

@@ -21,7 +21,7 @@ from gatewayd import assistants, ids, logs
 from gatewayd.api import bodies, connections, keys, middleware, parse
 from gatewayd.errors import GatewaydError, Invalid, NotFound, Rejected
 from gatewayd.model.run import RunRequest
-from gatewayd.runs import manager
+from gatewayd.runs.admission import Admission
 from gatewayd.services import Services
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ LEFT: Final = {
 
 async def admit(
     request: web.Request, *, stateless: bool = False, follow: bool = False, tied: bool = False
-) -> tuple[manager.Admission, bool]:
+) -> tuple[Admission, bool]:
     """
     Create the run that the request describes; with `follow` the admission has the future of its end.
 
@@ -61,7 +61,7 @@ async def admit(
         raise
 
 
-async def admit_all(request: web.Request) -> list[manager.Admission]:
+async def admit_all(request: web.Request) -> list[Admission]:
     """Create the stateless runs of a batch, or none of them. Raises what `admit` raises."""
     items = await parse.json(request)
     if not isinstance(items, list):
@@ -117,7 +117,7 @@ def _request(request: web.Request, body: bodies.RunCreate, thread_id: str | None
         after_s=body.after_seconds,
         keep_thread=keep,
         request_id=request[middleware.REQUEST_ID],
-        received_at=services.runs.now(),
+        received_at=services.runs.engine.now(),
     )
 
 
@@ -175,7 +175,7 @@ def _left(request: web.Request, thread_id: str, run_id: str) -> None:
         request.app[keys.TASKS].spawn(_cancel(services, thread_id, run_id), f"cancel {run_id}")
 
 
-def _cancel_created(request: web.Request, creation: asyncio.Task[manager.Admission]) -> None:
+def _cancel_created(request: web.Request, creation: asyncio.Task[Admission]) -> None:
     if not creation.cancelled() and creation.exception() is None:
         run = creation.result().run
         _left(request, run.thread_id, run.run_id)

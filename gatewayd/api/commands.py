@@ -398,7 +398,7 @@ def _request(
         after_s=after_s,
         keep_thread=False,
         request_id=request[middleware.REQUEST_ID],
-        received_at=services.runs.now(),
+        received_at=services.runs.engine.now(),
         resumes=resumes,
         answering=answering,
     )

@@ -58,7 +58,7 @@ async def metrics(request: web.Request) -> web.Response:
     services, connection = request.app[keys.SERVICES], incoming.of(request)
     moment = Moment(
         counts=request.app[counting.COUNTS],
-        queue=await services.storage.runs_queue(services.runs.now()),
+        queue=await services.storage.runs_queue(services.runs.engine.now()),
         services=services,
         listener=None if connection is None else connection.listener,
     )
@@ -113,7 +113,7 @@ def _seconds(us: int | None) -> float | None:
 def own_numbers(moment: Moment) -> Iterator[tuple[str, str, float, str]]:
     """Yield the numbers that the reference does not have: name, kind, value, meaning."""
     services = moment.services
-    storage, hub, log = services.storage, services.hub, services.runs.log
+    storage, hub, log = services.storage, services.hub, services.runs.engine.log
     writer, path = storage.writer, storage.path
     yield "queue_pending", "gauge", moment.queue.pending, "Runs that wait for their start"
     yield "queue_running", "gauge", moment.queue.running, "Runs that execute"

@@ -43,7 +43,7 @@ async def begin(services: Services, reader: holds.Reader, since: int | None) -> 
 
 
 async def _from_the_beginning(services: Services, reader: holds.Reader) -> Beginning:
-    storage, thread_id, now = services.storage, reader.thread_id, services.runs.now()
+    storage, thread_id, now = services.storage, reader.thread_id, services.runs.engine.now()
     newest, through = None, 0
     if reader.front_end:
         newest = await storage.run_newest_if_recent(thread_id, now - int(earlier.RECENT_S * 1e6))

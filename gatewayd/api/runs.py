@@ -9,7 +9,8 @@ from aiohttp import hdrs, web
 from gatewayd.api import admission, bodies, keys, parse, reply, sse, waiting
 from gatewayd.errors import Invalid, NotFound
 from gatewayd.model.run import CancelAction, CancelReason, Run
-from gatewayd.runs import cancels, manager
+from gatewayd.runs import admission as admission_
+from gatewayd.runs import cancels
 from gatewayd.services import Services
 from gatewayd.storage import store
 
@@ -43,7 +44,7 @@ async def stream_run(request: web.Request) -> web.StreamResponse:
     return await sse.follow(request, creators_view(request, admitted, tied))
 
 
-def creators_view(request: web.Request, admitted: manager.Admission, tied: bool) -> sse.View:
+def creators_view(request: web.Request, admitted: admission_.Admission, tied: bool) -> sse.View:
     """Return the view of whoever has created a run by this request, or an earlier one that it repeats."""
     services = request.app[keys.SERVICES]
     run = admitted.run

@@ -111,7 +111,7 @@ async def _window(services: Services, thread_id: str) -> int | None:
     """
     Return the number behind which a thread's latest runs begin, for who wants to read from the beginning.
     """
-    since = services.runs.now() - int(services.settings.replay_window_s * 1e6)
+    since = services.runs.engine.now() - int(services.settings.replay_window_s * 1e6)
     first = await services.storage.events_replay_start(thread_id, since)
     return None if first is None else first - 1
 

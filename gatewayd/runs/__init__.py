@@ -3,16 +3,23 @@
 States, and who moves them: `model.transitions`. Each move is one conditional statement in storage
 (`storage.sqlite.runs`).
 
-`manager.RunManager` is where the others meet: it admits runs, gives them to workers, and stores what
-comes back. Beside it, each with one thing to do: `inflight` knows the runs that workers have; `endings`
-stores how they end; `cancels` stops and deletes them; `waiters` tells whoever waits; `operations` changes
-states beside the runs. `claims` starts what is due: it is woken by hints (a run created, a place freed) and
-by the clock, and believes only the table. `recovery` makes the orphans of earlier boots pending again before
-the first request is answered. `sweeper` removes what nobody needs any more, `retention` deals with threads
-whose time is over.
+Rooms, from top to bottom; each imports downwards only:
 
-What must be recorded is not bound to a request: ending a run is posted to the writer by the manager, whatever
-becomes of the client.
+- `manager`    the façade: all that is done with runs from above, each call in a line or two.
+- `admission`  new runs are stored, with what the multitask strategy does to others; why a run waits.
+- `intake`     what comes from workers: frames to be stored, deaths, and the limit of what waits for the
+  writer.
+- `recovery`   the orphans of earlier boots are made pending again before the first request is answered.
+- `dispatch`   which run starts next: what is due, free slots, giving a run to a worker, making it pending
+  again.
+- `cancels`    runs are cancelled, merged, deleted, and fenced off when they do not obey.
+- `endings`    how a run ends is stored, however it comes about; `trials`: the run that is tried alone.
+- `inflight`   the runs that workers have, and the phases of their lives.
+- `waiters`    the futures of those who wait for the end of a run.
+- `engine`     what all of them stand on: storage, log, workers, limits; `counts`: the numbers for metrics.
+
+Recording is not bound to a request: the end of a run is posted to the writer by the manager, whatever becomes
+of the client.
 
 What happens on each failure
     A worker dies: its runs are requeued and go on from their last checkpoint. A run whose worker died with it
@@ -22,9 +29,9 @@ What happens on each failure
     times without progress is tried alone (`trials`), and put aside if it dies once more. A cancel that had
     been stored is carried out then, the run is not resumed.
     A worker is killed because its loop was blocked: the run that blocked it goes on in a quarantine worker
-    until it has stored something new, the others among others; it is no strike.
+    until it has stored something new, the others go on as before; it is no strike.
     A cancel is not obeyed within `cancel_deadline_s`: the run is *fenced off*. It is recorded as cancelled
-    and whoever waits for its result gets it; what it still sends is refused, and the thread's slot stays its
+    and those who wait for its result get it; what it still sends is refused, and the thread's slot stays its
     own. Its worker is retired: it gets no new runs, hands its other runs back and is killed. Only then is the
     slot free for the next run, and a waiting cancel answered.
     Waiting runs are merged into the oldest and the daemon dies: all of it is stored or nothing, and the next
@@ -37,8 +44,8 @@ What happens on each failure
     made of it.
     What a run has sent can't be stored (disk full): the worker is told, and the run fails at its next saver
     call.
-    The end of a run can't be stored (disk full): it is tried again until it can; the run stays running
-    meanwhile.
+    The end of a run can't be stored (disk full): it is tried again until it can; until then the run stays
+    running.
     The daemon is told to stop: no new runs are admitted or started; running ones are handed back before their
     next step, those still in a step after `drain_s` are cancelled and handed back; they are pending in
     storage.

@@ -1,16 +1,15 @@
 """Cancelling and deleting runs: a stored wish, carried out where the run is, and made true when it is not
 obeyed.
 
-A cancel is stored before it is answered. The run's worker is told; until the run's last frame comes, its puts
-are accepted. One that does not obey within `deadline_s`, or whose worker does not end it at the job timeout,
-is *fenced off* (`endings`), and its worker is retired: so a bad graph costs its own process.
+A cancel is stored before it is answered. The run's worker is told; until the run's last frame comes, its
+puts are accepted. One that does not obey within `cancel_deadline_s`, or whose worker does not end it at the
+job timeout, is *fenced off* (`endings`), and its worker is retired: so a bad graph costs its own process.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 import attrs
 from attrs import define
@@ -19,11 +18,9 @@ from gatewayd import tasks
 from gatewayd.errors import NotFound
 from gatewayd.model.event import Item
 from gatewayd.model.run import CancelAction, CancelReason, Run
-from gatewayd.runs import endings, inflight, waiters
+from gatewayd.runs import endings, engine, inflight, waiters
 from gatewayd.storage import store
-from gatewayd.streams import log as stream_log
 from gatewayd.streams import v2
-from gatewayd.supervisor import supervisor
 
 log = logging.getLogger(__name__)
 
@@ -37,21 +34,12 @@ REQUESTED = "requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
 
 @define(eq=False)
 class Cancels:
-    """Whoever stops runs does it here."""
+    """Stops runs and deletes them."""
 
-    storage: store.Storage
-    log: stream_log.Log
-    workers: supervisor.Supervisor
+    engine: engine.Engine
     in_flight: inflight.InFlight
     waiting: waiters.Waiters
     ending: endings.Endings
-    tasks: tasks.Group
-    now: Callable[[], int]
-    freed: Callable[[], None]
-    deadline_s: float
-    """Seconds that a cancelled run has to end."""
-    job_timeout_s: float
-    """Seconds a run may execute, all its attempts together; 0: for ever."""
 
     async def cancel(
         self,
@@ -66,7 +54,7 @@ class Cancels:
 
         `why` is what the run tells of it instead of the request; a `reason` is put before the request.
         """
-        found = await self.storage.run_get(thread_id, run_id)
+        found = await self.engine.storage.run_get(thread_id, run_id)
         if found is None:
             raise NotFound(NO_RUNS)
         kind = "UserInterrupt" if action == "interrupt" else "UserRollback"
@@ -74,7 +62,7 @@ class Cancels:
         error = why or {"error": kind, "message": message if reason is None else f"{reason}: {message}"}
 
         try:
-            marked = await self.storage.run_cancel_if_active(run_id, action, error, self.now())
+            marked = await self.engine.storage.run_cancel_if_active(run_id, action, error, self.engine.now())
         except store.Unconfirmed as unconfirmed:
             if unconfirmed.result is not None:
                 self.carry_out(unconfirmed.result)
@@ -89,7 +77,9 @@ class Cancels:
         Merge a thread's waiting runs into the oldest, and end the others. Raises `NotFound`, `Conflict`.
         """
         try:
-            merged = await self.storage.runs_merge_if_alike(thread_id, self.now(), into_running=into_running)
+            merged = await self.engine.storage.runs_merge_if_alike(
+                thread_id, self.engine.now(), into_running=into_running
+            )
         except store.Unconfirmed as unconfirmed:
             self._follow_merge(unconfirmed.result)
             raise
@@ -102,15 +92,15 @@ class Cancels:
         active = None if merged.into is None else self.in_flight.active.get(merged.into)
         if active is not None:
             active.merging = True
-            if active.source is not None and not active.ended:
+            if active.source is not None and active.executing:
                 active.source.merge_run(active.run.run_id, active.run.attempt)
 
     async def merged(self, run_id: str) -> None:
         """A run has taken the input of one that waited, unless that had changed: end what was merged."""
         found = await tasks.until_done(
-            lambda: self.storage.run_get_anywhere(run_id),
+            lambda: self.engine.storage.run_get_anywhere(run_id),
             f"what became of run {run_id} could not be read",
-            self.ending.retry_s,
+            self.engine.retry_s,
         )
         if found is not None and found.active and found.cancel_action is not None:
             self.carry_out(found)
@@ -122,10 +112,10 @@ class Cancels:
             active.run = attrs.evolve(
                 active.run, cancel_action=run.cancel_action, cancel_error=run.cancel_error
             )
-            if active.source is not None and not active.ended:
+            if active.source is not None and active.executing:
                 self.stop_active(active)
         elif run.status == "pending":
-            self.tasks.spawn(self.ending.end_without_worker(run), f"end {run.run_id}")
+            self.engine.tasks.spawn(self.ending.end_without_worker(run), f"end {run.run_id}")
 
     def stop_active(self, active: inflight.ActiveRun) -> None:
         """Have a run's worker cancel it, and look after the deadline whether it has."""
@@ -133,26 +123,29 @@ class Cancels:
         active.source.cancel_run(active.run.run_id, active.run.attempt)
         if active.deadline is None:
             loop = asyncio.get_running_loop()
-            active.deadline = loop.call_later(self.deadline_s, self.overdue, active)
+            active.deadline = loop.call_later(self.engine.cancel_deadline_s, self.overdue, active)
 
     def watch_time(self, active: inflight.ActiveRun) -> None:
         """Look, after the run's time and as long as a cancel may take, whether its worker has ended it."""
-        if self.job_timeout_s:
-            left_s = max(0.0, self.job_timeout_s - active.run.executed_us / 1e6) + self.deadline_s
+        if self.engine.job_timeout_s:
+            left_s = (
+                max(0.0, self.engine.job_timeout_s - active.run.executed_us / 1e6)
+                + self.engine.cancel_deadline_s
+            )
             active.overtime = asyncio.get_running_loop().call_later(left_s, self.overtime, active)
 
     def overdue(self, active: inflight.ActiveRun) -> None:
         """A cancel was not obeyed in time."""
-        self._give_up(active, f"did not obey its cancel within {self.deadline_s:g} s")
+        self._give_up(active, f"did not obey its cancel within {self.engine.cancel_deadline_s:g} s")
 
     def overtime(self, active: inflight.ActiveRun) -> None:
         """The job timeout has passed and the worker has not ended the run by it: it does not turn."""
-        self._give_up(active, f"did not end at its timeout of {self.job_timeout_s:g} s")
+        self._give_up(active, f"did not end at its timeout of {self.engine.job_timeout_s:g} s")
 
     def _give_up(self, active: inflight.ActiveRun, why: str) -> None:
         """Fence a run off, and have its worker end."""
         source = active.source
-        if source is None or active.done.is_set() or (active.ended and not active.vanished):
+        if source is None or active.phase not in {inflight.Phase.EXECUTING, inflight.Phase.DELETED}:
             return
         log.error(
             "run %s %s: it is fenced off, and its worker %s is given up",
@@ -161,9 +154,9 @@ class Cancels:
             source.name,
             extra=endings.fields(active.run),
         )
-        if not active.vanished:
+        if active.executing:
             self.ending.fence_off(active)
-        self.workers.retire(
+        self.engine.workers.retire(
             source, f"run {active.run.run_id} {why}", abandoned=self.in_flight.lost_with(source)
         )
 
@@ -171,53 +164,54 @@ class Cancels:
 
     async def delete_run(self, thread_id: str, run_id: str) -> None:
         """Remove a run's record; if it executes, it is stopped. Raises `NotFound`."""
-        found = await self.storage.run_get(thread_id, run_id)
+        found = await self.engine.storage.run_get(thread_id, run_id)
         if found is None:
             raise NotFound("Run not found")
 
-        end = self.log.items(thread_id, run_id, _ended(found.graph_id))
+        end = self.engine.log.items(thread_id, run_id, _ended(found.graph_id))
         try:
-            deleted = await self.storage.run_delete(thread_id, run_id, self.now(), end, self.log.publish)
+            deleted = await self.engine.storage.run_delete(
+                thread_id, run_id, self.engine.now(), end, self.engine.log.publish
+            )
         except store.Unconfirmed as unconfirmed:
             if unconfirmed.result is not None:
-                self._vanished(thread_id, [run_id])
+                self._deleted(thread_id, [run_id])
             raise
         if deleted is None:
             raise NotFound("Run not found")
-        self._vanished(thread_id, [run_id])
+        self._deleted(thread_id, [run_id])
 
     async def delete_thread(self, thread_id: str) -> None:
         """Delete a thread with all its runs; those that execute are stopped. Raises `NotFound`."""
-        deleted = await self.storage.thread_delete(thread_id, self.now())
+        deleted = await self.engine.storage.thread_delete(thread_id, self.engine.now())
         last_event = None
         for run_id, graph_id in deleted.active.items():
             if graph_id is not None:  # stored nowhere, but readers need a number
-                last = self.log.items(thread_id, run_id, _ended(graph_id))
+                last = self.engine.log.items(thread_id, run_id, _ended(graph_id))
                 last_event = last.numbered(deleted.last_seq + 1, max(deleted.last_ms, last.time_ms))
-        self._vanished(thread_id, list(deleted.active))
-        self.log.hub.drop(thread_id, last_event)
+        self._deleted(thread_id, list(deleted.active))
+        self.engine.log.hub.drop(thread_id, last_event)
 
     async def delete_thread_if_expired(self, expired: store.Expired) -> bool:
         """
         Delete a thread whose time is over, unless somebody works on it or has done so since; tell whether.
         """
-        gone = await self.storage.thread_delete_if_expired(expired, self.now())
+        gone = await self.engine.storage.thread_delete_if_expired(expired, self.engine.now())
         if gone:
-            self._vanished(expired.thread_id, [])
-            self.log.hub.drop(expired.thread_id)
+            self._deleted(expired.thread_id, [])
+            self.engine.log.hub.drop(expired.thread_id)
         return gone
 
-    def _vanished(self, thread_id: str, run_ids: list[str]) -> None:
+    def _deleted(self, thread_id: str, run_ids: list[str]) -> None:
         for run_id in run_ids:
             if (active := self.in_flight.active.get(run_id)) is not None:
-                active.vanished = True
-                if not active.ended:
-                    active.ended = True
-                    if active.source is not None:
-                        self.stop_active(active)  # its place is free when nothing of it executes any more
+                executed = active.executing
+                active.advance(inflight.Event.DELETED)
+                if executed and active.source is not None:
+                    self.stop_active(active)  # its slot is free when nothing of it executes any more
             self.waiting.tell(run_id, waiters.DELETED)
-        self.log.hub.wake_readers(thread_id)
-        self.freed()
+        self.engine.log.hub.wake_readers(thread_id)
+        self.engine.queue.freed()
 
 
 def _ended(graph_id: str) -> list[Item]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -21,12 +20,8 @@ from gatewayd.errors import Damaged, GatewaydError, NotFound, Rejected, Unavaila
 from gatewayd.model import event, state
 from gatewayd.model.event import Chunk, Item
 from gatewayd.model.run import Run, RunOutcome
-from gatewayd.runs import counts as counts_
-from gatewayd.runs import inflight, waiters
-from gatewayd.storage import store
-from gatewayd.streams import log as stream_log
+from gatewayd.runs import engine, inflight, waiters
 from gatewayd.streams import v2
-from gatewayd.supervisor import supervisor
 
 log = logging.getLogger(__name__)
 
@@ -38,20 +33,11 @@ TIMEOUT = {"error": "TimeoutError", "message": ""}
 
 @define(eq=False)
 class Endings:
-    """Whoever ends runs does it here."""
+    """Stores how runs end."""
 
-    storage: store.Storage
-    log: stream_log.Log
-    workers: supervisor.Supervisor
+    engine: engine.Engine
     in_flight: inflight.InFlight
     waiting: waiters.Waiters
-    counts: counts_.Counts
-    tasks: tasks.Group
-    now: Callable[[], int]
-    on_webhook_due: Callable[[], None]
-    """Called when the end of a run has been stored that is to be told to a webhook."""
-    retry_s: float
-    """Pause before an end that could not be stored is tried again."""
     _ending: dict[str, Run] = field(factory=dict, init=False)
     """Runs without a worker that are being ended, as their latest cancel has left them."""
 
@@ -59,7 +45,7 @@ class Endings:
         """A run's last frame has said how it ended."""
         run = active.run
         if run.cancel_action == "rollback":
-            self.tasks.spawn(self._roll_back(active), f"roll back {run.run_id}")
+            self.engine.tasks.spawn(self._roll_back(active), f"roll back {run.run_id}")
         elif run.cancel_action is not None:  # the stored cancel counts, whatever the graph has made of it
             self.finish(run, as_cancelled(run, outcome_of(frame, "interrupted")), active)
         else:
@@ -97,41 +83,45 @@ class Endings:
         attempt = run.attempt if active is not None else 0
         tries = 0
 
-        def done(chunk: Chunk | None) -> None:
+        def on_commit(chunk: Chunk | None) -> None:
             if chunk is None:
-                self.tasks.spawn(self._refused(run, outcome, active), f"look what became of {run.run_id}")
+                self.engine.tasks.spawn(
+                    self._refused(run, outcome, active), f"look what became of {run.run_id}"
+                )
                 return
-            self.log.publish(chunk)
+            self.engine.log.publish(chunk)
             status = "deleted" if outcome.rollback else outcome.status
             self.waiting.tell(
                 run.run_id, waiters.Ended(status=status, result=outcome.result, error=outcome.error)
             )
-            self.counts.end(run, outcome.status, self.now())
+            self.engine.counts.end(run, outcome.status, self.engine.now())
             log.info("run %s ended: %s", run.run_id, outcome.status, extra=fields(run))
             if run.kwargs.get("webhook"):
-                self.on_webhook_due()
-            self.in_flight.over(active)
+                self.engine.webhooks.give()
+            self.in_flight.stored(active)
 
-        def failed(error: BaseException) -> None:
+        def on_error(error: BaseException) -> None:
             nonlocal tries
             if isinstance(error, Rejected):
                 again = self._again(run, outcome, active, computed=computed)
-                self.tasks.spawn(again, f"end {run.run_id}")
+                self.engine.tasks.spawn(again, f"end {run.run_id}")
                 return
             if isinstance(error, Damaged):  # nothing is stored any more before the next start
                 log.error("run %s ends at the next start: the database is damaged", run.run_id)
-                self.in_flight.over(active)
+                self.in_flight.stored(active)
                 return
             log.error("the end of run %s could not be stored, trying again: %s", run.run_id, error)
             # More and more seldom: a disk may be full for hours, and the log be on the same one.
-            pause_s = max(self.retry_s, min(self.retry_s * 2**tries, LONGEST_RETRY_S))
+            pause_s = max(self.engine.retry_s, min(self.engine.retry_s * 2**tries, LONGEST_RETRY_S))
             tries = min(tries + 1, 10)
             asyncio.get_running_loop().call_later(pause_s, post)
 
         def post() -> None:
-            end = self.log.items(run.thread_id, run.run_id, [*failure, *ends, last])
+            end = self.engine.log.items(run.thread_id, run.run_id, [*failure, *ends, last])
             try:
-                self.storage.run_finish_if_active(run.run_id, attempt, outcome, end, self.now(), done, failed)
+                self.engine.storage.run_finish_if_active(
+                    run.run_id, attempt, outcome, end, self.engine.now(), on_commit, on_error
+                )
             except Unavailable:
                 log.warning("run %s ends at the next start: storage is closed", run.run_id, extra=fields(run))
 
@@ -161,12 +151,12 @@ class Endings:
         A run's end was not taken: it has ended already or was deleted, or a cancel had been stored before.
         """
         latest = await tasks.until_done(
-            lambda: self.storage.run_get_anywhere(run.run_id),
+            lambda: self.engine.storage.run_get_anywhere(run.run_id),
             f"what became of run {run.run_id} could not be read",
-            self.retry_s,
+            self.engine.retry_s,
         )
         if latest is None or not latest.active or (active is not None and latest.attempt != run.attempt):
-            self.in_flight.over(active)
+            self.in_flight.stored(active)
             return
         cancelled = await self.cancelled(latest)
         self.finish(latest, attrs.evolve(cancelled, fenced=outcome.fenced), active)
@@ -178,9 +168,9 @@ class Endings:
 
     async def _undone(self, run: Run) -> RunOutcome:
         await tasks.until_done(
-            lambda: self.storage.run_checkpoints_delete(run.run_id),
+            lambda: self.engine.storage.run_checkpoints_delete(run.run_id),
             f"run {run.run_id} could not be undone",
-            self.retry_s,
+            self.engine.retry_s,
         )
         projection = await self._projection(run)
         return attrs.evolve(projection, status="interrupted", rollback=True, cancel_error=run.cancel_error)
@@ -188,7 +178,7 @@ class Endings:
     async def _projection(self, run: Run) -> RunOutcome:
         """Have the service worker compute the thread's state; if it can't, the old values stay."""
         try:
-            state = await self.workers.call("project", _place(run))
+            state = await self.engine.workers.call("project", _place(run))
         except GatewaydError as error:
             log.warning("the state of thread %s could not be computed: %s", run.thread_id, error.detail)
             return RunOutcome(status="interrupted")
@@ -230,7 +220,7 @@ class Endings:
         Return how a run ends that is undone before it has begun: who waits for it gets the thread's values.
         """
         try:
-            values = (await self.storage.thread_get(run.thread_id)).values
+            values = (await self.engine.storage.thread_get(run.thread_id)).values
         except NotFound:  # deleted meanwhile
             values = None
         return attrs.evolve(left, rollback=True, result=b"{}" if values is None else values)
@@ -247,9 +237,8 @@ class Endings:
         """
         Record a run as ended although something of it still executes; its frames are refused from now on.
         """
-        active.ended = active.fenced = True
-        active.recorded = False
-        self.tasks.spawn(self._record_fenced(active), f"fence off {active.run.run_id}")
+        active.advance(inflight.Event.FENCED_OFF)
+        self.engine.tasks.spawn(self._record_fenced(active), f"fence off {active.run.run_id}")
 
     async def _record_fenced(self, active: inflight.ActiveRun) -> None:
         if active.cancelling:

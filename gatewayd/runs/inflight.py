@@ -1,66 +1,125 @@
-"""Runs in flight: given to a worker in one attempt, and neither ended nor requeued yet."""
+"""Runs in flight: given to a worker in one attempt, and neither ended nor requeued yet.
+
+The life of a run in one attempt, as the manager sees it:
+
+    EXECUTING ── last frame, or its worker is gone ──▶ ENDING ── end stored, or requeued ──▶ DONE
+        │
+        ├─ a cancel not obeyed in time ──▶ FENCED ── end stored ──▶ RECORDED ── stopped ──▶ DONE
+        │                                     └───── stopped ─────▶ STOPPED ── end stored ──▶ DONE
+        └─ row deleted ──▶ DELETED ── stopped ──▶ DONE
+
+*Stopped* means that nothing of it executes any more. Only of a run that is EXECUTING is anything stored. A
+run that is deleted while it is FENCED or RECORDED is DELETED from then on; one that is ENDING or STOPPED
+ends as it would have, for nothing of it executes. The thread's lock is kept for a run that is fenced off or
+deleted until it is DONE, though storage has ended it already.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import logging
-from collections.abc import Callable
 
 from attrs import define, field
 
 from gatewayd.errors import Damaged, Unavailable
 from gatewayd.model.run import Run
+from gatewayd.runs import engine
 from gatewayd.storage import store
-from gatewayd.supervisor import supervisor, worker
+from gatewayd.supervisor import worker
 
 log = logging.getLogger(__name__)
 
 
+class Phase(enum.Enum):
+    """Where a run in flight is in its life."""
+
+    EXECUTING = "executing"
+    ENDING = "ending"
+    """It has ended in its worker, and what becomes of it is being stored."""
+    FENCED = "fenced"
+    """Its end is being stored although something of it may still execute."""
+    RECORDED = "recorded"
+    """Its end is stored; something of it may still execute."""
+    STOPPED = "stopped"
+    """It was fenced off; nothing of it executes any more, and its end is being stored."""
+    DELETED = "deleted"
+    """Its row is gone; something of it may still execute."""
+    DONE = "done"
+
+
+class Event(enum.Enum):
+    """What happens to a run in flight."""
+
+    ENDED = "its last frame has come, or its worker is gone or has given it back"
+    FENCED_OFF = "its end is to be stored although something of it may still execute"
+    STORED = "its end is stored"
+    STOPPED = "nothing of it executes any more"
+    DELETED = "its row is deleted"
+    REQUEUED = "it is pending again, or no worker could take it"
+
+
+_NEXT = {
+    (Phase.EXECUTING, Event.ENDED): Phase.ENDING,
+    (Phase.EXECUTING, Event.FENCED_OFF): Phase.FENCED,
+    (Phase.EXECUTING, Event.DELETED): Phase.DELETED,
+    (Phase.ENDING, Event.STORED): Phase.DONE,
+    (Phase.FENCED, Event.STORED): Phase.RECORDED,
+    (Phase.FENCED, Event.STOPPED): Phase.STOPPED,
+    (Phase.FENCED, Event.DELETED): Phase.DELETED,
+    (Phase.RECORDED, Event.STOPPED): Phase.DONE,
+    (Phase.RECORDED, Event.DELETED): Phase.DELETED,
+    (Phase.STOPPED, Event.STORED): Phase.DONE,
+    (Phase.DELETED, Event.STOPPED): Phase.DONE,
+}
+"""What is not in it leaves the phase as it is, but that any run may be requeued."""
+
+
 @define(eq=False)
 class ActiveRun:
-    """What the manager knows of a run that executes."""
+    """What the manager knows of a run in flight."""
 
     run: Run
     source: worker.Worker | None = None
     """The worker that has it; None while one is being found."""
-    ended: bool = False
-    """Its last frame has arrived or the worker is gone: later frames are refused."""
-    vanished: bool = False
-    """Its row was deleted: nothing of it is stored any more, its worker is only waited for."""
-    fenced: bool = False
-    """It is recorded as ended although something of it may still execute; its worker is only waited for."""
-    recorded: bool = True
-    """False while the end of a fenced run is being stored."""
-    gone: bool = False
-    """Nothing of a fenced run executes any more."""
-    merging: bool = False
+    phase: Phase = field(default=Phase.EXECUTING, init=False)
+    keeps_lock: bool = field(default=False, init=False)
+    """The thread's lock is to be freed when it is done: it was fenced off or deleted."""
+    merging: bool = field(default=False, init=False)
     """A run that waits is to be merged into it."""
-    deadline: asyncio.TimerHandle | None = None
+    deadline: asyncio.TimerHandle | None = field(default=None, init=False)
     """Fires when a cancel is not obeyed in time."""
-    overtime: asyncio.TimerHandle | None = None
+    overtime: asyncio.TimerHandle | None = field(default=None, init=False)
     """Fires when the job timeout has passed and the worker has not acted on it."""
-    chain: store.Chain = field(factory=store.Chain)
+    chain: store.Chain = field(factory=store.Chain, init=False)
     """Of this attempt's checkpoint operations: none is stored behind one that could not be."""
-    done: asyncio.Event = field(factory=asyncio.Event)
-    """Set when it is over in this attempt: ended or requeued."""
+    done: asyncio.Event = field(factory=asyncio.Event, init=False)
+    """Set when it is DONE."""
+
+    @property
+    def executing(self) -> bool:
+        """Whether what its worker sends is stored."""
+        return self.phase is Phase.EXECUTING
 
     @property
     def cancelling(self) -> bool:
         """Whether it is to end by a cancel."""
         return self.run.cancel_action is not None
 
+    def advance(self, event: Event) -> bool:
+        """Let something happen to it; tell whether it is DONE by that, and was not before."""
+        before = self.phase
+        self.phase = Phase.DONE if event is Event.REQUEUED else _NEXT.get((before, event), before)
+        self.keeps_lock |= event in {Event.FENCED_OFF, Event.DELETED}
+        return self.phase is Phase.DONE is not before
+
 
 @define(eq=False)
 class InFlight:
-    """All runs in flight. What ends one is reported here: `finish`, `left` or `over`."""
+    """All runs in flight. What happens to one is reported here."""
 
-    storage: store.Storage
-    workers: supervisor.Supervisor
-    freed: Callable[[], None]
-    """Called when a place or a thread is free."""
-    retry_s: float
-    """Pause before a slot that could not be freed is tried again."""
+    engine: engine.Engine
     active: dict[str, ActiveRun] = field(factory=dict, init=False)
 
     def start(self, run: Run) -> ActiveRun:
@@ -69,53 +128,53 @@ class InFlight:
         return active
 
     def lost_with(self, source: worker.Worker) -> set[str]:
-        """Return the runs of a worker for which nobody waits any more: fenced off or deleted."""
+        """Return the runs of a worker whose result is not waited for any more: fenced off or deleted."""
         return {
-            run_id
-            for run_id, each in self.active.items()
-            if each.source is source and (each.fenced or each.vanished)
+            run_id for run_id, active in self.active.items() if active.source is source and active.keeps_lock
         }
 
-    def over(self, active: ActiveRun | None) -> None:
+    def stored(self, active: ActiveRun | None) -> None:
         """The end of a run is stored; `active` is None for one that no worker had."""
-        if active is not None:
-            active.recorded = True
-            if active.gone or not active.fenced:
-                self.finish(active)
-        self.freed()
+        if active is not None and active.advance(Event.STORED):
+            self._finish(active)
+        self.engine.queue.freed()
 
-    def left(self, active: ActiveRun) -> None:
-        """Nothing more of a run executes that was deleted or fenced off."""
-        active.gone = True
-        if active.vanished or (active.fenced and active.recorded):
-            self.finish(active)
+    def stopped(self, active: ActiveRun) -> None:
+        """Nothing more of a run executes."""
+        if active.advance(Event.STOPPED):
+            self._finish(active)
 
-    def finish(self, active: ActiveRun) -> None:
-        """A run is not in flight any more: free its place."""
+    def requeued(self, active: ActiveRun) -> None:
+        """A run is pending again, or no worker could take it."""
+        if active.advance(Event.REQUEUED):
+            self._finish(active)
+
+    def _finish(self, active: ActiveRun) -> None:
+        """A run is not in flight any more: free its slot in the worker, and the thread."""
         run_id = active.run.run_id
-        active.ended = True
         for timer in (active.deadline, active.overtime):
             if timer is not None:
                 timer.cancel()
         if self.active.get(run_id) is active:
             del self.active[run_id]
         if active.source is not None:
-            self.workers.release(active.source, run_id)
-        if active.vanished or active.fenced:
-            self._release_slot(active.run)
+            self.engine.workers.release(active.source, run_id)
+        if active.keeps_lock:
+            self._release_lock(active.run)
         active.done.set()
 
-    def _release_slot(self, run: Run) -> None:
-        """Free the slot that was kept because something of the run still executed."""
+    def _release_lock(self, run: Run) -> None:
+        """Free the thread's lock, which was kept because something of the run still executed."""
 
         def failed(error: BaseException) -> None:
             if isinstance(error, Damaged):  # the next start frees it
                 return
             log.error("the slot of run %s could not be freed, trying again: %s", run.run_id, error)
-            asyncio.get_running_loop().call_later(self.retry_s, self._release_slot, run)
+            asyncio.get_running_loop().call_later(self.engine.retry_s, self._release_lock, run)
 
+        freed = self.engine.queue.freed
         with contextlib.suppress(Unavailable):  # storage is closed: the next start frees it
-            self.storage.slot_release(run.thread_id, run.run_id, lambda _: self.freed(), failed)
+            self.engine.storage.slot_release(run.thread_id, run.run_id, lambda _: freed(), failed)
 
     async def empty(self, within_s: float) -> bool:
         """Wait until nothing executes; False when it still does after that time."""

@@ -6,14 +6,12 @@ import logging
 from collections.abc import Mapping
 
 from gatewayd.model.run import SUSPICIONS
-from gatewayd.runs import manager
+from gatewayd.runs import endings, engine, trials
 
 log = logging.getLogger(__name__)
 
 
-async def recover(
-    runs: manager.RunManager, policies: Mapping[str, str] | None = None, default: str = "resume"
-) -> int:
+async def recover(on: engine.Engine, trial: trials.Trial, policies: Mapping[str, str], default: str) -> int:
     """
     Make orphans pending again; return how many there were.
 
@@ -21,25 +19,24 @@ async def recover(
     `storage.sqlite.boots.orphans_requeue`. Runs that were handed back at an orderly stop are no orphans: they
     go on whatever the policy.
 
-    What storage promises of active
-    runs and their threads is checked; what is derived and wrong is derived anew. Runs that were being
-    cancelled are not resumed: see `end_cancelled`, which needs a service worker. A run at which daemons have
-    died is tried first (`trials`).
+    What storage promises of active runs and their threads is checked; what is derived and wrong is derived
+    again. Runs that were being cancelled are not resumed: see `end_cancelled`, which needs a service
+    worker. A run at which daemons have died is tried first (`trials`).
     """
-    orphans = await runs.storage.orphans_requeue(runs.now(), policies or {}, default)
+    orphans = await on.storage.orphans_requeue(on.now(), policies, default)
     for run in orphans:
-        fate = policies.get(run.graph_id, default) if policies else default
+        fate = policies.get(run.graph_id, default)
         if run.suspicions > SUSPICIONS and run.cancel_error is not None:
             fate = run.cancel_error["message"]
         log.info("run %s was cut off: %s", run.run_id, fate, extra={"fields": {"run_id": run.run_id}})
-    if (suspect := await runs.storage.run_find_to_try()) is not None:
-        runs.trial.choose(suspect)
-    for violation in await runs.storage.invariants_repair(runs.now()):
+    if (suspect := await on.storage.run_find_to_try()) is not None:
+        trial.choose(suspect)
+    for violation in await on.storage.invariants_repair(on.now()):
         log.error("the database is not as it should be: %s", violation)
     return len(orphans)
 
 
-async def end_cancelled(runs: manager.RunManager) -> None:
+async def end_cancelled(on: engine.Engine, ending: endings.Endings) -> None:
     """
     End the runs whose cancel had been stored and not carried out, and those that the boot has marked.
 
@@ -47,9 +44,9 @@ async def end_cancelled(runs: manager.RunManager) -> None:
     does not keep the others waiting.
     """
     first: Exception | None = None
-    for run in await runs.storage.runs_cancelled_pending():
+    for run in await on.storage.runs_cancelled_pending():
         try:
-            await runs.ending.end_without_worker(run)
+            await ending.end_without_worker(run)
         except Exception as error:
             first = first or error
     if first is not None:

@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 from attrs import define, field
 
-from gatewayd import tasks
 from gatewayd.model.run import SUSPICIONS, Run
-from gatewayd.runs import inflight
+from gatewayd.runs import engine, inflight
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +29,9 @@ LONGEST_TRIAL_S = 300.0
 class Trial:
     """The one trial of this boot."""
 
-    tasks: tasks.Group
-    freed: Callable[[], None]
-    """Called when the others may start."""
+    engine: engine.Engine
     run_id: str | None = field(default=None, init=False)
-    """The run for which all others wait; None when nobody waits for one."""
+    """The run for which all others wait; None when there is none."""
 
     def choose(self, run: Run) -> None:
         """Have all others wait until this run, which is pending, has been tried."""
@@ -53,7 +49,7 @@ class Trial:
             within_s,
             extra={"fields": {"run_id": active.run.run_id, "thread_id": active.run.thread_id}},
         )
-        self.tasks.spawn(self._watch(active, within_s), f"try {active.run.run_id}")
+        self.engine.tasks.spawn(self._watch(active, within_s), f"try {active.run.run_id}")
 
     async def _watch(self, active: inflight.ActiveRun, within_s: float) -> None:
         try:
@@ -64,6 +60,6 @@ class Trial:
         self.end()
 
     def end(self) -> None:
-        """Have nobody wait any more."""
+        """Let the others start."""
         self.run_id = None
-        self.freed()
+        self.engine.queue.waits()

@@ -51,22 +51,22 @@ class Log:
     def append(
         self,
         draft: Draft,
-        committed: Callable[[], None],
-        failed: Callable[[BaseException], None],
+        on_commit: Callable[[], None] = lambda: None,
+        on_error: Callable[[BaseException], None] = lambda _: None,
         chain: store.Chain | None = None,
     ) -> None:
         """
-        Have events stored, then published; `committed` is called after both, or `failed` if they were not
+        Have events stored, then published; `on_commit` is called after both, or `on_error` if they were not
         stored.
 
         With `chain` they are not stored behind anything of their run that was not.
         """
 
-        def done(chunk: Chunk) -> None:
+        def publish(chunk: Chunk) -> None:
             self.publish(chunk)
-            committed()
+            on_commit()
 
-        self.storage.events_append(draft, done, failed, chain)
+        self.storage.events_append(draft, publish, on_error, chain)
 
     def publish(self, chunk: Chunk) -> None:
         """Show committed events to the thread's readers. To be called in the order of the commits."""

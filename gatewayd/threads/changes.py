@@ -239,7 +239,7 @@ class Changes:
 
         def failed(error: BaseException) -> None:
             log.error("a thread could not be freed, trying again: %s", error)
-            asyncio.get_running_loop().call_later(self.runs.retry_end_s, self._release, operation_id)
+            asyncio.get_running_loop().call_later(self.runs.engine.retry_s, self._release, operation_id)
 
         try:
             self.storage.slots_release(operation_id, lambda _: self.runs.thread_freed(), failed)

@@ -20,7 +20,7 @@ from gatewayd import api, project, serving, settings, tasks
 from gatewayd.api import addresses, incoming, keys, listening
 from gatewayd.model import event
 from gatewayd.model.webhook import WebhookRules
-from gatewayd.runs import claims, manager, waiters
+from gatewayd.runs import engine, manager, waiters
 from gatewayd.services import Services
 from gatewayd.storage import store
 from gatewayd.streams import hub, log
@@ -150,7 +150,7 @@ class PlayedSupervisor:
         pass
 
     def drain(self, reason: str) -> None:
-        for run_id in list(self.listener.active):
+        for run_id in list(self.listener.in_flight.active):
             if run_id in self.worker.orders:  # the others are requeued: nobody has them yet
                 self.worker.end(run_id, "drained")
 
@@ -268,11 +268,13 @@ async def serve(tmp_path: Path) -> AsyncIterator[Any]:
             await storage.system_assistants_sync(dict.fromkeys(graphs), now)
             published = hub.Hub(storage, chosen.hub_memory)
             runs = manager.RunManager(
-                storage=storage,
-                log=log.Log(storage, published),
-                workers=workers,
-                max_retries=3,
-                cancel_deadline_s=chosen.cancel_deadline_s,
+                engine.Engine(
+                    storage=storage,
+                    log=log.Log(storage, published),
+                    workers=workers,
+                    max_retries=3,
+                    cancel_deadline_s=chosen.cancel_deadline_s,
+                )
             )
             app[keys.SERVICES] = Services(
                 settings=chosen,
@@ -288,7 +290,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[Any]:
                 ),
             )
             group = tasks.Group("test")
-            claimer = group.spawn(claims.claimer(runs), "claimer")
+            claimer = group.spawn(runs.claimer(), "claimer")
             yield
             claimer.cancel()
             await group.stop()

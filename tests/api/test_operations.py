@@ -260,7 +260,7 @@ async def test_an_update_whose_client_leaves_is_carried_through(server, service)
 
 async def test_a_thread_is_freed_as_soon_as_that_can_be_stored(server, service, monkeypatch):
     thread_id = await known(server)
-    server.services.runs.retry_end_s = 0.001
+    server.services.runs.engine.retry_s = 0.001
     refusals = [failures.FullDisk("no room"), OSError("broken")]
     release = slots.slots_release
 

@@ -581,7 +581,7 @@ async def test_a_stop_cancels_nothing_and_cuts_the_connections(server):
     body = {"assistant_id": "chat", "on_disconnect": "cancel"}
     answers = [await server.client.post(path, json=body) for path in ("/runs/wait", "/runs/stream")]
     await server.worker.until(lambda: len(server.worker.orders) == 2)
-    server.services.runs.stopping = True
+    server.services.runs.dispatch.stopping = True
     server.services.shutdown.set()
     for answer in answers:
         with pytest.raises(Exception, match=r"payload is not completed|Connection"):

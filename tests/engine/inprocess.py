@@ -51,7 +51,7 @@ from gatewayd.api import reply
 from gatewayd.channel import orders
 from gatewayd.model.event import Record
 from gatewayd.model.run import RunRequest
-from gatewayd.runs import manager, waiters
+from gatewayd.runs import admission, waiters
 from gatewayd.services import Services, open_services
 from gatewayd.storage.sqlite import blobs, database, events, invariants, runs, writing
 from gatewayd.supervisor import process, supervisor
@@ -295,7 +295,7 @@ class Daemon:
         """The storage's writer: a `CrashingWriter` if it was opened with that."""
         return self.services.storage.writer
 
-    async def create(self, request: RunRequest) -> manager.Admission:
+    async def create(self, request: RunRequest) -> admission.Admission:
         """Admit a run; `ended` of the answer is the future of its end."""
         return await self.services.runs.create(request, follow=True)
 
@@ -330,7 +330,7 @@ class Daemon:
         if isinstance(self.writer, CrashingWriter):
             self.writer.crashed.set()
         self.abandoned = True
-        self.services.runs.stopping = True
+        self.services.runs.dispatch.stopping = True
         self.services.runs.active.clear()
         self.services.storage.boot = 0  # no orderly stop is recorded
         self.workers.kill()

@@ -283,14 +283,14 @@ async def test_a_crash_in_a_copy_leaves_no_half_thread(
 async def test_a_run_in_flight_refuses_operations_until_it_has_ended(tmp_path: Path) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await walked(daemon, "two_questions")
-        daemon.services.runs.workers.pause(True)  # nobody hears of its end
+        daemon.services.runs.engine.workers.pause(True)  # nobody hears of its end
         admission = await daemon.create(
             inprocess.request("parallel", thread_id=thread_id, input={"word": "v"})
         )
         with pytest.raises(Conflict, match=admission.run.run_id):
             await update(daemon, thread_id, {})
         assert await daemon.services.changes.prune([thread_id], "keep_latest") == 0
-        daemon.services.runs.workers.pause(False)
+        daemon.services.runs.engine.workers.pause(False)
         assert admission.ended is not None
         assert (await admission.ended).status == "success"
         await update(daemon, thread_id, {"word": "after"}, as_node="join")

@@ -9,7 +9,6 @@ import sqlite3
 import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,8 @@ from gatewayd.model import event
 from gatewayd.model.event import Record
 from gatewayd.model.run import Run, RunRequest
 from gatewayd.model.thread import Thread
-from gatewayd.runs import claims, manager, recovery
+from gatewayd.runs import engine as engine_
+from gatewayd.runs import manager
 from gatewayd.storage import store
 from gatewayd.streams import hub, log
 
@@ -301,9 +301,7 @@ class Engine:
 
     def claim(self) -> None:
         """Start the loop that starts what is due."""
-        self.tasks.spawn_forever(
-            partial(claims.claimer, self.runs), "claimer", until=lambda: self.runs.stopping
-        )
+        self.tasks.spawn_forever(self.runs.claimer, "claimer", until=lambda: self.runs.stopping)
 
     def request(self, thread_id: str | None, **changes: Any) -> RunRequest:
         self.now += 1000
@@ -357,8 +355,7 @@ class Engine:
 
     async def landed(self) -> None:
         """Wait until nothing is in the air and no task of the manager is under way."""
-        await self.workers.board.until(lambda: not self.runs.active)
-        await self.runs._tasks.join()
+        await self.runs.idle()
 
     async def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         return await self.storage.writer.submit(
@@ -407,12 +404,12 @@ class Boots:
         published = hub.Hub(storage)
         numbers = log.Log(storage, published)
         workers = Supervisor()
-        fields = {"max_retries": 3, "cancel_deadline_s": 600.0, "retry_end_s": 0.001} | options
-        runs = manager.RunManager(storage=storage, log=numbers, workers=workers, **fields)
-        made = self.engine = Engine(storage, published, numbers, workers, runs, now=self.now)
-        runs.now = made.clock
-        await recovery.recover(runs, {}, on_restart)
-        return made
+        limits = {"max_retries": 3, "cancel_deadline_s": 600.0, "retry_s": 0.001} | options
+        parts = engine_.Engine(storage=storage, log=numbers, workers=workers, now=lambda: boot.now, **limits)
+        runs = manager.RunManager(parts)
+        boot = self.engine = Engine(storage, published, numbers, workers, runs, now=self.now)
+        await runs.recover({}, on_restart)
+        return boot
 
     async def kill(self) -> None:
         """End the boot without handing anything back."""
@@ -424,8 +421,7 @@ class Boots:
                     if timer is not None:
                         timer.cancel()
             await engine.tasks.stop()
-            await engine.runs._requests.stop()
-            await engine.runs._tasks.stop()
+            await engine.runs.close()
             await engine.storage.writer.close()
             engine.storage.boot = 0
             await engine.storage.close(START)
@@ -446,7 +442,7 @@ async def engine(boots: Boots) -> Engine:
     await settle()
     await made.storage.counters()
     await settle()
-    assert made.runs.places() == 10
+    assert made.runs.dispatch.slots() == 10
     return made
 
 

@@ -45,7 +45,7 @@ async def test_a_run_that_has_not_started_is_ended_without_a_worker(
     ended = wait(engine, run)
     await cancel(engine, run, action)
     assert (await ended).status == ("deleted" if action == "rollback" else "interrupted")
-    await engine.runs._tasks.join()
+    await engine.runs.engine.tasks.join()
     after = await engine.thread(run)
     assert (after.error, after.values, after.state_updated_at) == (None, None, before.state_updated_at)
     assert after.status == ("idle" if why == "delayed" else "busy")
@@ -65,7 +65,7 @@ async def test_a_parked_run_is_ended_with_the_state_that_the_service_worker_comp
     await engine.landed()
     assert await engine.status(run) == "pending"
     await cancel(engine, run)
-    await engine.runs._tasks.join()
+    await engine.runs.engine.tasks.join()
     await engine.storage.counters()
     ((method, place),) = engine.workers.calls
     assert (method, place["thread_id"], place["graph_id"]) == ("project", run.thread_id, "chat")
@@ -103,7 +103,7 @@ async def test_a_second_stronger_cancel_counts_while_the_first_is_being_carried_
     await engine.workers.board.until(lambda: bool(engine.workers.calls))
     await cancel(engine, run, "rollback")
     engine.workers.call_gate.set()
-    await engine.runs._tasks.join()
+    await engine.runs.engine.tasks.join()
     await engine.storage.counters()
     assert await engine.status(run) is None
     assert await engine.fetch("SELECT * FROM checkpoints") == []
@@ -574,7 +574,7 @@ async def test_a_thread_deleted_while_a_run_of_it_is_being_ended_without_a_worke
     await engine.workers.board.until(lambda: bool(engine.workers.calls))
     await engine.runs.delete_thread(run.thread_id)
     engine.workers.call_gate.set()
-    await engine.runs._tasks.join()
+    await engine.runs.engine.tasks.join()
     await engine.storage.counters()
     assert await engine.kinds(run) == []
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
@@ -588,7 +588,7 @@ async def test_a_run_whose_worker_does_not_end_it_at_its_timeout_is_fenced_off(b
     run = await engine.executing()
     worker = engine.worker
     ended = wait(engine, run)
-    engine.runs.cancelling.job_timeout_s = 0.001  # only now: it would be over before it could be looked at
+    engine.runs.engine.job_timeout_s = 0.001  # only now: it would be over before it could be looked at
     engine.runs.cancelling.watch_time(engine.runs.active[run.run_id])
     assert await ended == waiters.Ended(
         status="timeout", result=None, error={"error": "TimeoutError", "message": ""}

@@ -11,13 +11,13 @@ import pytest
 from gatewayd import loops
 from gatewayd.errors import Unavailable
 from gatewayd.maintenance import sweeper
-from gatewayd.runs import claims, manager
+from gatewayd.runs import dispatch
 from gatewayd.streams import hub
 
 
 async def looked(engine: Any) -> float:
     """Let the table be looked at once, and return how long it need not be again."""
-    return await claims._claim(engine.runs)
+    return await engine.runs.dispatch.claim_due()
 
 
 async def test_a_delayed_run_starts_when_its_time_has_come_and_the_loop_waits_just_as_long(
@@ -34,29 +34,29 @@ async def test_a_delayed_run_starts_when_its_time_has_come_and_the_loop_waits_ju
     assert await looked(engine) == pytest.approx(20.0, abs=0.1)
     await engine.worker.started(soon.run_id)
     engine.now += 60_000_000
-    assert await looked(engine) == claims.LONGEST_WAIT_S
+    assert await looked(engine) == dispatch.LONGEST_WAIT_S
     await engine.worker.started(late.run_id)
 
 
 async def test_without_anything_due_the_loop_still_looks_once_in_a_while(boots: Any) -> None:
     engine = await boots.start()
-    assert await looked(engine) == claims.LONGEST_WAIT_S
+    assert await looked(engine) == dispatch.LONGEST_WAIT_S
     await engine.create(after_s=10_000.0)
-    assert await looked(engine) == claims.LONGEST_WAIT_S
+    assert await looked(engine) == dispatch.LONGEST_WAIT_S
 
 
 async def test_a_run_created_with_a_shorter_delay_than_the_loop_is_waiting_for_wakes_it(
     engine: Any, monkeypatch: Any
 ) -> None:
     waits: list[float] = []
-    look = claims._claim
+    look = dispatch.Dispatch.claim_due
 
-    async def noted(runs: manager.RunManager) -> float:
-        waits.append(await look(runs))
+    async def noted(starting: dispatch.Dispatch) -> float:
+        waits.append(await look(starting))
         engine.workers.board.changed()
         return waits[-1]
 
-    monkeypatch.setattr(claims, "_claim", noted)
+    monkeypatch.setattr(dispatch.Dispatch, "claim_due", noted)
     await engine.create(after_s=50.0)
     await engine.workers.board.until(lambda: len(waits) == 1)
     await engine.create(after_s=5.0)
@@ -69,7 +69,7 @@ async def test_the_loop_wakes_by_the_clock_when_a_delayed_run_is_due(boots: Any)
     run = await engine.create(after_s=10.0)
     engine.now += 9_990_000  # ten milliseconds are left, and pass
     engine.claim()
-    await engine.workers.board.until(lambda: engine.runs.hint is not None)
+    await engine.workers.board.until(lambda: engine.runs.engine.queue.hint is not None)
     engine.now += 10_000
     await engine.worker.started(run.run_id)
 
@@ -77,7 +77,7 @@ async def test_the_loop_wakes_by_the_clock_when_a_delayed_run_is_due(boots: Any)
 async def test_a_hint_given_while_the_table_is_being_looked_at_is_not_lost(engine: Any, settled: Any) -> None:
     first = await engine.executing()
     with engine.writer_held():
-        engine.runs._waits()
+        engine.runs.engine.queue.waits()
         await settled()  # the loop is looking
         engine.worker.end(first.run_id)
         second = asyncio.ensure_future(engine.create(first.thread_id))
@@ -106,7 +106,7 @@ async def test_nothing_is_claimed_for_want_of_places_and_the_first_free_one_is_u
     await engine.storage.counters()
     assert await engine.status(run) == "pending"
     engine.worker.capacity = 1
-    engine.runs.worker_ready()
+    engine.runs.intake.worker_ready()
     await engine.worker.started(run.run_id)
 
 
@@ -131,25 +131,25 @@ async def test_an_error_of_storage_is_logged_and_the_loop_goes_on(
     engine: Any, monkeypatch: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(loops, "FIRST_PAUSE_S", 0.0)
-    look = claims._claim
+    look = dispatch.Dispatch.claim_due
     failures = [Unavailable("no room")]
 
-    async def failing(runs: manager.RunManager) -> float:
+    async def failing(starting: dispatch.Dispatch) -> float:
         if failures:
             raise failures.pop()
-        return await look(runs)
+        return await look(starting)
 
-    monkeypatch.setattr(claims, "_claim", failing)
+    monkeypatch.setattr(dispatch.Dispatch, "claim_due", failing)
     engine.worker.capacity = 0
     run = await engine.create()
     engine.worker.capacity = 1
-    engine.runs.worker_ready()
+    engine.runs.intake.worker_ready()
     await engine.worker.started(run.run_id)
     assert "'test: claimer' failed: no room" in caplog.text
 
 
 async def test_the_loop_ends_when_the_manager_stops(engine: Any) -> None:
-    task = engine.tasks.spawn(claims.claimer(engine.runs), "second")
+    task = engine.tasks.spawn(engine.runs.claimer(), "second")
     await engine.runs.stop(20.0)
     await asyncio.wait_for(task, 20)
 

@@ -10,7 +10,7 @@ import pytest
 from gatewayd import ids
 from gatewayd.model import event
 from gatewayd.model.event import SEQUENCE_JUMP
-from gatewayd.runs import recovery, trials
+from gatewayd.runs import trials
 
 # workers
 
@@ -117,16 +117,16 @@ async def test_the_last_death_is_not_followed_by_another_start_while_the_end_is_
     await engine.workers.board.until(lambda: bool(engine.workers.calls))
     for _ in range(3):  # whoever wakes the claimer now
         other = await engine.create()
-        engine.runs._waits()
+        engine.runs.engine.queue.waits()
         await engine.worker.started(other.run_id)
         await engine.storage.counters()
     assert await engine.status(run) == "pending"
     assert len(engine.workers.quarantines) == 2
     engine.workers.call_gate.set()
-    await engine.runs._tasks.join()
+    await engine.runs.engine.tasks.join()
     await engine.storage.counters()
     assert (await engine.status(run), (await engine.run(run)).attempt) == ("error", 3)
-    assert engine.runs.settling == set()
+    assert engine.runs.dispatch.settling == set()
 
 
 async def test_a_run_is_put_aside_only_if_it_was_alone_at_its_last_death(engine: Any) -> None:
@@ -207,10 +207,10 @@ async def test_a_run_that_a_blocked_worker_has_not_begun_goes_to_another(engine:
     begun, waiting = await engine.executing(), await engine.executing()
     blocked, other = engine.worker, engine.workers.add()
     blocked.blocked_since = 1.0
-    engine.runs.worker_withdrew(blocked, waiting.run_id, 2)
-    engine.runs.worker_withdrew(other, waiting.run_id, 1)
+    engine.runs.intake.worker_withdrew(blocked, waiting.run_id, 2)
+    engine.runs.intake.worker_withdrew(other, waiting.run_id, 1)
     assert set(engine.runs.active) == {begun.run_id, waiting.run_id}
-    engine.runs.worker_withdrew(blocked, waiting.run_id, 1)
+    engine.runs.intake.worker_withdrew(blocked, waiting.run_id, 1)
     assert await other.started(waiting.run_id) == 2
     assert (await engine.run(waiting)).strikes == 0
     assert blocked.runs == {begun.run_id: 1}
@@ -219,7 +219,7 @@ async def test_a_run_that_a_blocked_worker_has_not_begun_goes_to_another(engine:
 async def test_a_run_that_was_cancelled_before_it_was_given_back_ends(engine: Any) -> None:
     run = await engine.executing()
     await engine.runs.cancel(run.thread_id, run.run_id, "interrupt")
-    engine.runs.worker_withdrew(engine.worker, run.run_id, 1)
+    engine.runs.intake.worker_withdrew(engine.worker, run.run_id, 1)
     await engine.landed()
     await engine.storage.counters()  # what was posted to the writer before is stored
     assert await engine.status(run) == "interrupted"
@@ -294,7 +294,7 @@ async def test_a_cancel_that_was_stored_is_carried_out_by_the_next_boot_and_the_
 
     second = await boots.start()
     second.claim()
-    await recovery.end_cancelled(second.runs)
+    await second.runs.end_cancelled()
     await second.storage.counters()
     assert await second.status(executing) == "interrupted"
     assert await second.status(rolled_back) is None
@@ -383,13 +383,13 @@ async def test_a_run_at_which_the_daemon_dies_while_it_is_tried_alone_is_put_asi
     await engine.fetch(
         "UPDATE runs SET executed_us = executed_us + 1000000000 WHERE run_id = ?", bystander.run_id
     )
-    engine.runs.trial.choose(await engine.storage.run_find_to_try())
+    engine.runs.dispatch.trial.choose(await engine.storage.run_find_to_try())
     engine.claim()
     quarantine = await quarantined(engine)
     assert list(quarantine.runs) == [run.run_id]
 
     engine = await boots.start()
-    await recovery.end_cancelled(engine.runs)
+    await engine.runs.end_cancelled()
     await engine.storage.counters()
     found = await engine.run(run)
     assert (found.status, found.error["error"], found.attempt) == ("error", "DaemonDied", 4)
@@ -426,7 +426,7 @@ async def test_recovering_says_how_many_runs_go_on(boots: Any, orphans: int) -> 
     await first.create(ids.new_id(), after_s=60.0)
     second = await boots.start()
     assert (await second.storage.counters())["n_pending"] == orphans + 1
-    assert await recovery.recover(second.runs) == 0
+    assert await second.runs.recover() == 0
 
 
 # on_restart
@@ -439,7 +439,7 @@ async def cut_off(boots: Any, policy: str) -> tuple[Any, Any]:
     await first.worker.committed(run.run_id, first.worker.checkpoint(run.run_id, "0001"))
     second = await boots.start(on_restart=policy)
     second.claim()
-    await recovery.end_cancelled(second.runs)
+    await second.runs.end_cancelled()
     await second.storage.counters()
     return second, run
 
@@ -477,7 +477,7 @@ async def test_a_policy_is_carried_out_by_a_later_boot_if_the_first_is_killed_to
     run = await first.executing()
     await boots.start(on_restart="error")
     third = await boots.start()
-    await recovery.end_cancelled(third.runs)
+    await third.runs.end_cancelled()
     await third.storage.counters()
     assert await third.status(run) == "error"
 
@@ -487,7 +487,7 @@ async def test_a_stored_rollback_is_carried_out_whatever_the_policy(boots: Any) 
     run = await first.executing()
     await first.runs.cancel(run.thread_id, run.run_id, "rollback")
     second = await boots.start(on_restart="error")
-    await recovery.end_cancelled(second.runs)
+    await second.runs.end_cancelled()
     await second.storage.counters()
     assert await second.status(run) is None
 
@@ -498,7 +498,7 @@ async def test_a_stored_cancel_keeps_what_the_run_has_stored_whatever_the_policy
     await first.worker.committed(run.run_id, first.worker.checkpoint(run.run_id, "0001"))
     await first.runs.cancel(run.thread_id, run.run_id, "interrupt")
     second = await boots.start(on_restart="restart")
-    await recovery.end_cancelled(second.runs)
+    await second.runs.end_cancelled()
     await second.storage.counters()
     assert await second.status(run) == "interrupted"
     assert await second.fetch("SELECT checkpoint_id FROM checkpoints") == [("0001",)]

@@ -10,7 +10,7 @@ import pytest
 from gatewayd import ids
 from gatewayd.errors import Conflict, NotFound, Unavailable
 from gatewayd.model import event
-from gatewayd.runs import manager, waiters
+from gatewayd.runs import intake, waiters
 from gatewayd.streams import hub
 
 RESULT = b'{"answer":42}'
@@ -265,7 +265,7 @@ async def test_a_refused_run_leaves_no_place_taken_and_nothing_in_the_log_of_err
             await engine.create(run.thread_id, multitask_strategy="reject")
         with pytest.raises(NotFound):
             await engine.create(assistant="nobody")
-    assert engine.runs.places() == 9
+    assert engine.runs.dispatch.slots() == 9
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
@@ -312,8 +312,8 @@ async def test_a_run_finds_its_worker_gone_at_the_last_moment_and_starts_in_the_
 async def test_workers_are_not_read_while_too_much_waits_for_the_writer(
     engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manager, "BACKLOG_HIGH", 3000)
-    monkeypatch.setattr(manager, "BACKLOG_LOW", 1000)
+    monkeypatch.setattr(intake, "BACKLOG_HIGH", 3000)
+    monkeypatch.setattr(intake, "BACKLOG_LOW", 1000)
     run = await engine.executing()
     with engine.writer_held():
         for _ in range(5):

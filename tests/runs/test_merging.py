@@ -10,7 +10,6 @@ import pytest
 from gatewayd.checkpointing import commands
 from gatewayd.errors import Conflict
 from gatewayd.model.run import Run
-from gatewayd.runs import recovery
 from gatewayd.storage import store
 from gatewayd.storage.sqlite import failures
 from tests.runs.conftest import Boots, Engine
@@ -70,8 +69,8 @@ async def test_what_was_merged_when_the_daemon_died_is_ended_by_the_next_boot(
     assert [await engine.status(run) for run in others] == ["pending"] * 2
     monkeypatch.undo()
     engine = await boots.start()
-    await recovery.end_cancelled(engine.runs)
-    await engine.runs._tasks.join()
+    await engine.runs.end_cancelled()
+    await engine.runs.engine.tasks.join()
     engine.claim()
     for run in others:
         await engine.runs.over(run.thread_id, run.run_id)

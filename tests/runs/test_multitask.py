@@ -69,7 +69,7 @@ async def test_of_runs_that_supersede_each_other_at_once_the_last_is_left(engine
     made = await sent_at_once(engine, thread_id, *["interrupt"] * 4)
     engine.worker.end(made[0].run_id, "cancelled")
     await engine.worker.started(made[-1].run_id)
-    await engine.runs._tasks.join()
+    await engine.runs.engine.tasks.join()
     await engine.storage.counters()
     assert [await engine.status(run) for run in made] == ["interrupted"] * 3 + ["running"]
     assert set(engine.worker.orders) == {made[0].run_id, made[-1].run_id}

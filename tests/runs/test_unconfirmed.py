@@ -14,7 +14,6 @@ import pytest
 
 from gatewayd import ids
 from gatewayd.errors import InsufficientStorage
-from gatewayd.runs import claims
 from gatewayd.storage.sqlite import syncing, writing
 from gatewayd.streams import hub
 
@@ -125,7 +124,7 @@ async def test_a_cancel_that_is_stored_together_with_the_start_of_its_run_reache
     run = await engine.create(after_s=1.0)
     engine.now += 2_000_000
     with engine.writer_held():
-        starting = asyncio.ensure_future(claims._claim(engine.runs))
+        starting = asyncio.ensure_future(engine.runs.dispatch.claim_due())
         await queued(engine, 1)
         cancelling = asyncio.ensure_future(engine.runs.cancel(run.thread_id, run.run_id, "interrupt"))
         await queued(engine, 2)
