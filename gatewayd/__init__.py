@@ -1,8 +1,8 @@
 """gatewayd: a self-hosted server for LangGraph agents on one box.
 
 Two kinds of processes on one SQLite file. The *daemon* speaks HTTP, admits runs, gives them to workers and
-stores what comes back; it imports neither langgraph nor anybody's code. *Workers* execute graphs and answer
-what needs them.
+stores what comes back; it imports neither langgraph nor code of the project. *Workers* execute graphs and
+answer what needs them.
 
 Where things are, from the socket inwards (each package's docstring is its design):
 
@@ -19,7 +19,7 @@ Where things are, from the socket inwards (each package's docstring is its desig
     serving              the project that is served now
     supervisor           the worker processes as the daemon sees them
     streams              the log of each thread and the cursors over it; how events look in a protocol
-    storage              one operation per state change; the only place above which nobody knows SQL
+    storage              one operation per state change; above it no SQL is known
     worker               the worker process: graphs, saver, state, store
     channel              what daemon and worker say to each other, frame by frame
     checkpointing        langgraph's checkpoints as rows, shared by writer and worker
@@ -37,9 +37,9 @@ Where things are, from the socket inwards (each package's docstring is its desig
     histogram            counting numbers by their size
 
 Imports go down this list, never up, and import-linter proves it (pyproject.toml); `worker` is imported by the
-command alone. The way of a run: `api.runs` → `api.admission` → `runs.manager` → `channel` → `worker.core` →
-`worker.execute` → `worker.outbox` → back over the channel → `streams.log` → `storage` → `streams.hub` →
-`api.sse`.
+command alone. The way of a run: `api.resources.runs` → `api.admission` → `runs.admission` → `storage` →
+`runs.dispatch` → `channel` → `worker.core` → `worker.runs.execute` → `worker.runs.outbox` → back over the
+channel → `runs.intake` → `streams.log` → `storage` → `streams.hub` → `api.streaming.sse`.
 
 Terms. *Assistant, thread, run, cron, checkpoint, interrupt* are the API's. What is ours:
 

@@ -39,9 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["worker"]:  # started by the daemon only, hence not in the help
-        from gatewayd.worker import process
+        from gatewayd.worker import main as worker_main
 
-        return process.main(arguments[1:])
+        return worker_main.main(arguments[1:])
     given = _parser().parse_args(arguments)
     try:
         return {"serve": _serve, "reload": _reload, "db": _db}[given.command](given)

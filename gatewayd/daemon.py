@@ -34,7 +34,8 @@ from typing import Any
 
 import gatewayd
 from gatewayd import api, datadir, descriptors, malloc, project, reload, sample, settings, tasks
-from gatewayd.api import addresses, listening, reply, server
+from gatewayd.api.responses import reply
+from gatewayd.api.sockets import addresses, listening, server
 from gatewayd.errors import BadConfiguration, GatewaydError
 from gatewayd.services import Services, open_services, reload_project
 

@@ -1,6 +1,6 @@
 """What can be done with the long-term store over HTTP: the store that graphs get by `get_store()`.
 
-The service worker owns its file, so everything is a call; see `worker.items` for how operations travel.
+The service worker owns its file, so everything is a call; see `worker.store.items` for how operations travel.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Tasks with an owner, a name and an end, and what they wait for.
 
 No other module starts tasks, with one exception: a worker's process starts its main task itself, on a loop
-that it drives (`worker.process`).
+that it drives (`worker.main`).
 """
 
 from __future__ import annotations

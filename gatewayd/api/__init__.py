@@ -1,21 +1,32 @@
 """HTTP: the only package that knows requests and responses of the API.
 
+Rooms
+    - `resources`    a module for each resource: handlers.
+    - `streaming`    responses and connections that last, of both protocols.
+    - `description`  the OpenAPI document, and the page that shows it.
+    - `admission`    what a body asks for, as a run that is to be created.
+    - `requests`     requests as values: bytes, JSON, the fields of each kind of body.
+    - `responses`    records as the wire shows them.
+    - `sockets`      below HTTP: the listening socket and its connections.
+    Beside them what concerns every request: `middleware`, `access`, `cors`, `counting`, `connections`,
+    `lifetime`, `keys`, and `faults`.
+
 Rules
     A handler is: parse, call one thing, reply. What a request means is decided below (`assistants`,
-    `threads`, `runs`); how it is spelt is decided here: `parse` (values from bodies and queries), `bodies`
-    (the fields of each body), `reply` (records as the wire shows them).
-    Which requests are answered at all is decided in `access`, before anything else: pages of strangers may do
-    nothing. No body holds the loop: `payload` reads in pieces and counts values before anything is parsed,
-    `parsers` parses what is large in processes of their own, and what nobody looks into goes on as bytes
-    (`wire.Raw`) to storage and worker. Errors become responses in one table, `faults`. Handlers catch
-    nothing. A client that leaves cancels its handler. What the handler has asked for happens all the same:
-    the run manager carries it through.
-    Responses that last (`sse`, `waiting`) send their head at once, then beat, each by its own clock. Once a
-    head is out no other response can be sent: what goes wrong later ends the connection without the
-    terminating chunk, and clients take that for what it is, a cut.
+    `threads`, `runs`); how it is spelt is decided here. Which requests are answered at all is decided in
+    `access`, before anything else: pages of other origins may do nothing that is not allowed to them. No
+    body holds the loop: `requests.payload` reads in pieces and counts values before anything is parsed,
+    `requests.parsers` parses what is large in processes of their own, and what the daemon does not look
+    into goes on as bytes (`wire.Raw`) to storage and worker. Errors become responses in one table,
+    `faults`. Handlers catch nothing. A client that leaves cancels its handler. What the handler has asked
+    for happens all the same: the run manager carries it through. Responses that last (`streaming.sse`,
+    `streaming.waiting`) send their head at once, then heartbeats, each by its own clock. Once a head is out
+    no other response can be sent: what goes wrong later ends the connection without the terminating chunk,
+    which clients take for a cut connection.
 
-The way of a run: `runs.create_run` (or `stream_run`, `wait_run`) → `bodies.RunCreate` → `admission.admit` →
-`runs.manager` … `streams.hub` → `sse.follow` → the socket.
+The way of a run: `resources.runs.create_run` (or `stream_run`, `wait_run`) →
+`requests.run_bodies.RunCreate` → `admission.admit` → `runs.manager` … `streams.hub` →
+`streaming.sse.follow` → the socket.
 
 Wiring: `build_app` makes the application; its routes and middleware find the services under `keys.SERVICES`.
 The runner must be made with ``handler_cancellation=True``: that is how a stream learns at once that its
@@ -26,26 +37,21 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gatewayd.api import (
+from gatewayd.api import counting, keys, lifetime, middleware
+from gatewayd.api.description import openapi
+from gatewayd.api.resources import (
     assistants,
-    commands,
-    counting,
     crons,
-    events,
     items,
-    keys,
-    lifetime,
     meta,
     metrics,
-    middleware,
-    openapi,
     runs,
     runs_stateless,
     state,
-    streams,
     threads,
     webhooks,
 )
+from gatewayd.api.streaming import commands, v1, v2
 from gatewayd.services import Services
 
 
@@ -70,9 +76,9 @@ def setup(app: web.Application) -> None:
         crons,  # /runs/crons before /runs/{run_id}
         runs,
         runs_stateless,
-        streams,
+        v1,
         commands,
-        events,
+        v2,
         threads,
         state,
         assistants,

@@ -18,7 +18,8 @@ import attrs
 from aiohttp import web
 
 from gatewayd import assistants, ids, logs
-from gatewayd.api import bodies, connections, keys, middleware, parse
+from gatewayd.api import connections, keys, middleware
+from gatewayd.api.requests import parse, run_bodies
 from gatewayd.errors import GatewaydError, Invalid, NotFound, Rejected
 from gatewayd.model.run import RunRequest
 from gatewayd.runs.admission import Admission
@@ -44,7 +45,7 @@ async def admit(
     """
     services = request.app[keys.SERVICES]
     thread_id = None if stateless else _thread_id(request)
-    body = await parse.body(request, bodies.RunCreate)
+    body = await parse.body(request, run_bodies.RunCreate)
     await check_webhook(request, body.webhook)
     wanted = attrs.evolve(_request(request, body, thread_id), once=await parse.once(request))
     await services.workers.until_loaded()
@@ -70,7 +71,7 @@ async def admit_all(request: web.Request) -> list[Admission]:
         raise parse.Wrong(items, "[] has less than 1 item", "minItems").invalid()
     once = await parse.once(request)
     wanted = []
-    for position, body in enumerate(parse.items_of(items, bodies.RunCreate)):
+    for position, body in enumerate(parse.items_of(items, run_bodies.RunCreate)):
         await check_webhook(request, body.webhook)
         wanted.append(
             attrs.evolve(_request(request, body, None), once=None if once is None else once.item(position))
@@ -93,7 +94,7 @@ def _thread_id(request: web.Request) -> str:
         raise Invalid("Invalid thread ID") from None
 
 
-def _request(request: web.Request, body: bodies.RunCreate, thread_id: str | None) -> RunRequest:
+def _request(request: web.Request, body: run_bodies.RunCreate, thread_id: str | None) -> RunRequest:
     services = request.app[keys.SERVICES]
     configurable = body.config.get("configurable") or {}
     if configurable and body.context:
@@ -121,7 +122,7 @@ def _request(request: web.Request, body: bodies.RunCreate, thread_id: str | None
     )
 
 
-def _on_completion(body: bodies.RunCreate) -> str:
+def _on_completion(body: run_bodies.RunCreate) -> str:
     try:
         return parse.choice(body.on_completion, ("delete", "keep"))
     except parse.Wrong as error:
@@ -136,7 +137,7 @@ def place(checkpoint: Mapping[str, Any], checkpoint_id: str | None) -> dict[str,
     return given if checkpoint_id is None else {**given, "checkpoint_id": checkpoint_id}
 
 
-def _kwargs(body: bodies.RunCreate, *, temporary: bool) -> dict[str, Any]:
+def _kwargs(body: run_bodies.RunCreate, *, temporary: bool) -> dict[str, Any]:
     during = body.checkpoint_during is not False
     return {
         "input": body.input,

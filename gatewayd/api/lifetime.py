@@ -9,7 +9,7 @@ from aiohttp import web
 from gatewayd import tasks
 from gatewayd.api import connections as connections_
 from gatewayd.api import keys
-from gatewayd.api import parsers as parsers_
+from gatewayd.api.requests import parsers as parsers_
 from gatewayd.limits import Limits
 
 

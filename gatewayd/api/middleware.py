@@ -14,7 +14,9 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gatewayd import logs
-from gatewayd.api import access, cors, counting, faults, incoming, keys, payload, unknown
+from gatewayd.api import access, cors, counting, faults, keys
+from gatewayd.api.requests import payload, unknown
+from gatewayd.api.sockets import incoming
 
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("gatewayd.access")

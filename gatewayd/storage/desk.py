@@ -15,10 +15,11 @@ from gatewayd.model.state import Parts, State
 from gatewayd.model.thread import Thread
 from gatewayd.storage import quota as quota_
 from gatewayd.storage import states as states_
-from gatewayd.storage.sqlite import database, idempotency, space, threads, writing
-from gatewayd.storage.sqlite import files as files_
-from gatewayd.storage.sqlite import snapshots as snapshots_
+from gatewayd.storage.sqlite import idempotency, threads
 from gatewayd.storage.sqlite import states as state_rows
+from gatewayd.storage.sqlite.engine import database, space, writing
+from gatewayd.storage.sqlite.engine import files as files_
+from gatewayd.storage.sqlite.engine import snapshots as snapshots_
 
 log = logging.getLogger(__name__)
 

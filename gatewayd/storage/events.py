@@ -8,7 +8,8 @@ from typing import Any
 from gatewayd import ids
 from gatewayd.model.event import Chunk, Draft
 from gatewayd.storage import desk
-from gatewayd.storage.sqlite import blobs, events, numbering, runs, writing
+from gatewayd.storage.sqlite import blobs, events, runs
+from gatewayd.storage.sqlite.engine import numbering, writing
 
 EVENT_PAGE_BYTES = 96 * 1024
 """What one reader of the log holds at most, beside a single larger chunk."""

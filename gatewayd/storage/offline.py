@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gatewayd.storage.sqlite import compact as compact_
-from gatewayd.storage.sqlite import langgraph_file, usage
+from gatewayd.storage.sqlite import langgraph_file
+from gatewayd.storage.sqlite.engine import compact as compact_
+from gatewayd.storage.sqlite.engine import usage
 
 compact = compact_.compact
 measure = usage.look

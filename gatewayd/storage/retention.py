@@ -10,7 +10,8 @@ from gatewayd.checkpointing import conversion
 from gatewayd.checkpointing.sqlite import convert
 from gatewayd.model.retention import ThreadTtl, TtlStrategy
 from gatewayd.storage import desk
-from gatewayd.storage.sqlite import blobs, retention, space
+from gatewayd.storage.sqlite import blobs, retention
+from gatewayd.storage.sqlite.engine import space
 
 
 class Retention(desk.Desk):

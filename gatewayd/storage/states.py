@@ -16,8 +16,8 @@ from gatewayd import tasks
 from gatewayd.blobs import cache, cut, join
 from gatewayd.model.event import Chunk
 from gatewayd.model.state import State
-from gatewayd.storage.sqlite import snapshots
 from gatewayd.storage.sqlite import states as rows
+from gatewayd.storage.sqlite.engine import snapshots
 
 PIECES_BYTES = 32 << 20
 """What is kept of pieces …"""

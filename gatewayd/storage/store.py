@@ -29,18 +29,15 @@ from gatewayd.storage.sqlite import (
     assistants,
     boots,
     crons,
-    database,
-    failures,
     invariants,
     merging,
     queue,
     retention,
     runs,
     search,
-    space,
-    writing,
 )
-from gatewayd.storage.sqlite import snapshots as snapshots_
+from gatewayd.storage.sqlite.engine import database, failures, space, writing
+from gatewayd.storage.sqlite.engine import snapshots as snapshots_
 
 log = logging.getLogger(__name__)
 

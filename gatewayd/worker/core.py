@@ -22,26 +22,13 @@ from gatewayd.blobs import codec
 from gatewayd.channel import orders
 from gatewayd.checkpointing import reader
 from gatewayd.errors import BadConfiguration, Conflict, GatewaydError, Invalid, NotFound, Rejected, Unanswered
-from gatewayd.worker import (
-    descriptions,
-    embeddings,
-    execute,
-    faults,
-    graphs,
-    items,
-    link,
-    missing,
-    prints,
-    serde,
-    stacks,
-    state,
-    threads,
-    update,
-    usercode,
-)
-from gatewayd.worker import (
-    loop as worker_loop,
-)
+from gatewayd.worker.process import link, prints, stacks, threads
+from gatewayd.worker.process import loop as worker_loop
+from gatewayd.worker.project import faults, graphs, missing, usercode
+from gatewayd.worker.runs import execute
+from gatewayd.worker.service import descriptions, state, update
+from gatewayd.worker.states import serde
+from gatewayd.worker.store import embeddings, items
 
 log = logging.getLogger(__name__)
 

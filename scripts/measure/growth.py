@@ -32,8 +32,8 @@ from typing_extensions import TypedDict
 from gatewayd.checkpointing import commands, pieces, reader
 from gatewayd.checkpointing.sqlite import changes, steps
 from gatewayd.checkpointing.sqlite.reader import SqliteReader
-from gatewayd.storage.sqlite import database, migrate, writing
-from gatewayd.worker import checkpoints, serde
+from gatewayd.storage.sqlite.engine import database, migrate, writing
+from gatewayd.worker.states import checkpoints, serde
 
 CONFIG: Any = {"configurable": {"thread_id": "thread"}}
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from gatewayd import ids, wire
 from gatewayd.storage import store
-from gatewayd.storage.sqlite import database, migrate
+from gatewayd.storage.sqlite.engine import database, migrate
 
 START = 1_700_000_000_000_000
 USERS = 5000

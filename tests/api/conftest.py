@@ -17,7 +17,8 @@ from attrs import define, field
 
 import gatewayd
 from gatewayd import api, project, serving, settings, tasks
-from gatewayd.api import addresses, incoming, keys, listening
+from gatewayd.api import keys
+from gatewayd.api.sockets import addresses, incoming, listening
 from gatewayd.model import event
 from gatewayd.model.webhook import WebhookRules
 from gatewayd.runs import engine, manager, waiters

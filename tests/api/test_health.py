@@ -18,7 +18,8 @@ import pytest
 
 from gatewayd import health, loops
 from gatewayd.errors import Unavailable
-from gatewayd.storage.sqlite import boots, writing
+from gatewayd.storage.sqlite import boots
+from gatewayd.storage.sqlite.engine import writing
 
 FINE = {"ok": True, "services": {}}
 

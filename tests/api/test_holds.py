@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from gatewayd.api import clients
+from gatewayd.api.streaming import clients
 from gatewayd.runs import manager
 from gatewayd.streams import earlier
 

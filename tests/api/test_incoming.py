@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from gatewayd import descriptors, logs
-from gatewayd.api import addresses, incoming, listening, parse
+from gatewayd.api.requests import parse
+from gatewayd.api.sockets import addresses, incoming, listening
 
 WAIT_S = 60
 OK = b"GET /ok HTTP/1.1\r\nHost: localhost\r\n\r\n"

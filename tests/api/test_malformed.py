@@ -16,7 +16,7 @@ import pytest
 from aiohttp import http_exceptions, web
 
 from gatewayd import api
-from gatewayd.api import server as serving
+from gatewayd.api.sockets import server as serving
 
 NO_HTTP = {
     "a word": b"GARBAGE\r\n\r\n",

@@ -7,7 +7,8 @@ from typing import Any, Literal, NotRequired, TypedDict
 import pytest
 from attrs import field, frozen
 
-from gatewayd.api import bodies, openapi, parse, reading, schemas
+from gatewayd.api.description import openapi, reading, schemas
+from gatewayd.api.requests import cron_bodies, kinds, parse
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ class Outer:
     inner: Inner | None = None
     many: list[Inner] = field(factory=list)
     choice: Literal["a", "b"] = "a"
-    limit: parse.Limit = bodies.TEN
+    limit: parse.Limit = kinds.TEN
     anything: Any = None
 
 
@@ -169,7 +170,7 @@ def test_a_typed_answer_may_hold_itself():
 def test_every_named_type_of_the_bodies_has_its_schema():
     named = {
         name
-        for module in (parse, bodies)
+        for module in (parse, kinds)
         for name, kind in vars(module).items()
         if hasattr(kind, "__supertype__") and not name.startswith("_")
     }
@@ -177,8 +178,8 @@ def test_every_named_type_of_the_bodies_has_its_schema():
 
 
 def test_what_a_handler_reads_is_found_through_what_it_calls():
-    from gatewayd.api import crons
+    from gatewayd.api.resources import crons
 
     read = reading.of(crons.create_thread_cron)
-    assert read.bodies == [(bodies.CronCreate, False)]
+    assert read.bodies == [(cron_bodies.CronCreate, False)]
     assert openapi.TAGS

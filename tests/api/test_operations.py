@@ -12,7 +12,8 @@ from attrs import define, field
 from gatewayd.checkpointing import commands
 from gatewayd.checkpointing.sqlite import changes
 from gatewayd.errors import Rejected, Unanswered
-from gatewayd.storage.sqlite import failures, slots
+from gatewayd.storage.sqlite import slots
+from gatewayd.storage.sqlite.engine import failures
 
 UNKNOWN = "11111111-2222-4333-8444-555555555555"
 MADE = {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": "1f1e0000-0000-6000-8000-000000000001"}

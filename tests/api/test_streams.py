@@ -15,7 +15,7 @@ from langgraph.checkpoint.base.id import uuid6
 
 from gatewayd.checkpointing import commands
 from gatewayd.model import event
-from gatewayd.storage.sqlite import writing
+from gatewayd.storage.sqlite.engine import writing
 
 NOBODY = "00000000-0000-0000-0000-000000007777"
 NOT_FOUND = b'event: error\r\ndata: {"error":"HTTPException","message":"404: Run not found"}\r\n\r\n'

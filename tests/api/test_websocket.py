@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from gatewayd import errors
-from gatewayd.api import commands, connections, websocket
+from gatewayd.api import connections
+from gatewayd.api.streaming import commands, websocket
 from gatewayd.model import event
 
 LARGE = "x" * 60_000
@@ -171,7 +172,7 @@ async def test_a_log_that_cant_be_read_is_told_and_one_who_does_not_listen_is_cu
             told = await reader.receive_json()
             assert (told["type"], told["id"], told["error"]) == ("error", None, "unknown_error")
             assert (await reader.receive()).data == 1011
-        monkeypatch.setattr("gatewayd.api.websocket.CLOSE_S", 0.1)
+        monkeypatch.setattr("gatewayd.api.streaming.websocket.CLOSE_S", 0.1)
         await stalled.cut()
 
 
@@ -268,7 +269,7 @@ async def test_nothing_that_a_command_raises_ends_the_session(server, monkeypatc
             answer = await asked(socket, 1, "run.start", assistant_id="chat")
             assert (answer["id"], answer["error"], answer["message"]) == (1, code, message)
         with monkeypatch.context() as patched:
-            patched.setattr("gatewayd.api.replay.begin", create)
+            patched.setattr("gatewayd.api.streaming.replay.begin", create)
             answer = await asked(socket, 2, "subscription.subscribe", channels=["values"])
             assert (answer["id"], answer["error"], answer["message"]) == (2, code, message)
         assert (await asked(socket, 3, "run.start", assistant_id="chat"))["type"] == "success"

@@ -25,7 +25,7 @@ from gatewayd.checkpointing import commands, pieces
 from gatewayd.checkpointing.sqlite import changes, statements
 from gatewayd.checkpointing.sqlite.reader import SqliteReader
 from gatewayd.errors import GatewaydError
-from gatewayd.worker import checkpoints
+from gatewayd.worker.states import checkpoints
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations" / "sqlite"
 

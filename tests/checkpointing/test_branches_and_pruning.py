@@ -14,7 +14,7 @@ from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
 from gatewayd.checkpointing.sqlite import changes
-from gatewayd.worker import checkpoints
+from gatewayd.worker.states import checkpoints
 
 pytestmark = pytest.mark.usefixtures("cutting")
 

@@ -12,7 +12,7 @@ from langgraph.types import Command, interrupt
 from gatewayd.checkpointing import rows
 from gatewayd.checkpointing.sqlite import changes
 from gatewayd.errors import Rejected
-from gatewayd.worker import checkpoints
+from gatewayd.worker.states import checkpoints
 
 pytestmark = pytest.mark.usefixtures("cutting")
 

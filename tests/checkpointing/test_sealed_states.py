@@ -21,7 +21,7 @@ from gatewayd.blobs.seal import Locked, Seal
 from gatewayd.channel import orders
 from gatewayd.checkpointing import commands, pieces, rows
 from gatewayd.errors import BadConfiguration
-from gatewayd.worker import serde
+from gatewayd.worker.states import serde
 from tests.checkpointing.test_shared_pieces import THREAD, long_thread, turn, values
 
 KEY = b"sixteen letters!"

@@ -21,7 +21,7 @@ from typing_extensions import TypedDict
 from gatewayd.blobs import cut
 from gatewayd.checkpointing import commands, pieces, rows
 from gatewayd.checkpointing.sqlite import changes
-from gatewayd.worker import checkpoints
+from gatewayd.worker.states import checkpoints
 from tests.checkpointing.conftest import everything_in_pieces
 
 THREAD: Any = {"configurable": {"thread_id": "t"}}

@@ -20,7 +20,7 @@ from typing import Any
 from unittest import mock
 
 from gatewayd import daemon, datadir, logs, project, settings
-from gatewayd.storage.sqlite import writing
+from gatewayd.storage.sqlite.engine import writing
 
 
 class CrashingWriter(writing.Writer):

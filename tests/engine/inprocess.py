@@ -47,16 +47,18 @@ import attrs
 from attrs import define, field
 
 from gatewayd import datadir, ids, project, settings, wire
-from gatewayd.api import reply
+from gatewayd.api.responses import reply
 from gatewayd.channel import orders
 from gatewayd.model.event import Record
 from gatewayd.model.run import RunRequest
 from gatewayd.runs import admission, waiters
 from gatewayd.services import Services, open_services
-from gatewayd.storage.sqlite import blobs, database, events, invariants, runs, writing
+from gatewayd.storage.sqlite import blobs, events, invariants, runs
+from gatewayd.storage.sqlite.engine import database, writing
 from gatewayd.supervisor import process, supervisor
-from gatewayd.worker import core, link
-from gatewayd.worker import loop as worker_loop
+from gatewayd.worker import core
+from gatewayd.worker.process import link
+from gatewayd.worker.process import loop as worker_loop
 
 T = TypeVar("T")
 
@@ -150,7 +152,7 @@ class Worker:
                 self._loop.call_soon_threadsafe(self._resolve, code)
 
     def _work(self, runner: asyncio.Runner) -> int:
-        """Do what `gatewayd.worker.process` does, without its process."""
+        """Do what `gatewayd.worker.main` does, without its process."""
         loop = runner.get_loop()
         working = self.core = Core(self.pid, loop)
         killed = threading.Event()

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from gatewayd import api, ids, wire
-from gatewayd.api import server
+from gatewayd.api.sockets import server
 from gatewayd.worker import core
 from tests.engine import inprocess
 

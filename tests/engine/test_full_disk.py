@@ -20,7 +20,8 @@ import pytest
 from gatewayd import ids
 from gatewayd.errors import InsufficientStorage
 from gatewayd.storage import pages
-from gatewayd.storage.sqlite import failures, invariants
+from gatewayd.storage.sqlite import invariants
+from gatewayd.storage.sqlite.engine import failures
 from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"

@@ -23,7 +23,8 @@ import pytest
 from aiohttp import web
 
 from gatewayd import api, ids, parsing, wire
-from gatewayd.api import parsers, server
+from gatewayd.api.requests import parsers
+from gatewayd.api.sockets import server
 from gatewayd.checkpointing import reader
 from gatewayd.checkpointing.sqlite.reader import SqliteReader
 from gatewayd.errors import Invalid, Unavailable

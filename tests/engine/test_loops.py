@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gatewayd import ids, loops
-from gatewayd.storage.sqlite import syncing, wal, writing
+from gatewayd.storage.sqlite.engine import syncing, wal, writing
 from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"

@@ -26,7 +26,8 @@ from gatewayd import datadir, ids, wire
 from gatewayd.model import event
 from gatewayd.model.event import Chunk, Draft, Record
 from gatewayd.model.run import Run, RunRequest
-from gatewayd.storage.sqlite import admission, database, events, runs, states, writing
+from gatewayd.storage.sqlite import admission, events, runs, states
+from gatewayd.storage.sqlite.engine import database, writing
 from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"

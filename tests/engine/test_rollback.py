@@ -12,7 +12,8 @@ import pytest
 
 from gatewayd import datadir, ids
 from gatewayd.model.run import Run, RunRequest
-from gatewayd.storage.sqlite import database, runs
+from gatewayd.storage.sqlite import runs
+from gatewayd.storage.sqlite.engine import database
 from tests.engine import inprocess
 from tests.engine.test_prefix import KINDS, PROJECT
 

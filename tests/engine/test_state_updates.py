@@ -16,7 +16,8 @@ from langgraph.types import Command
 
 from gatewayd import ids, wire
 from gatewayd.errors import Rejected
-from gatewayd.worker import serialise, state
+from gatewayd.worker.service import state
+from gatewayd.worker.states import serialise
 from tests.engine import inprocess
 from tests.engine.project import kinds_of_runs
 

@@ -77,7 +77,7 @@ async def test_a_question_without_a_json_form_is_asked(tmp_path: Path, kind: str
 async def test_a_run_whose_error_has_no_valid_text_ends(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.CRITICAL, "gatewayd.worker.execute")  # xdist can't send such a text either
+    caplog.set_level(logging.CRITICAL, "gatewayd.worker.runs.execute")  # xdist can't send such a text either
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = ids.new_id()
         ended = await daemon.finish(inprocess.request("failing", thread_id=thread_id, input={"kind": "x"}))
@@ -128,7 +128,7 @@ async def test_a_factory_that_makes_no_graph_is_told_to_who_asks_for_its_states(
 async def test_a_long_text_of_an_exception_is_cut_in_events_and_rows(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.CRITICAL, "gatewayd.worker.execute")
+    caplog.set_level(logging.CRITICAL, "gatewayd.worker.runs.execute")
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = ids.new_id()
         modes = ("values", "updates", "tasks", "debug")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gatewayd import ids
-from gatewayd.api import reply
+from gatewayd.api.responses import reply
 from gatewayd.crons import registry
 from gatewayd.model.cron import Firing
 from gatewayd.runs import manager

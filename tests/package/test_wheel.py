@@ -50,7 +50,11 @@ def test_the_wheel_contains_the_migrations_the_sample_and_nothing_of_the_tests(
         for path in (checkout / "gatewayd").rglob("*")
         if path.suffix in (".py", ".typed")
     }
-    data = {"gatewayd/api/docs.html", "gatewayd/sample/langgraph.json", "gatewayd/sample/next_steps.txt"}
+    data = {
+        "gatewayd/api/description/docs.html",
+        "gatewayd/sample/langgraph.json",
+        "gatewayd/sample/next_steps.txt",
+    }
 
     assert migrations
     assert {name for name in names if ".dist-info/" not in name} == migrations | source | data

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gatewayd.storage import store
-from gatewayd.storage.sqlite import failures
+from gatewayd.storage.sqlite.engine import failures
 
 
 def fail_once(monkeypatch: pytest.MonkeyPatch, operation: str) -> None:

@@ -11,7 +11,7 @@ from gatewayd.checkpointing import commands
 from gatewayd.errors import Conflict
 from gatewayd.model.run import Run
 from gatewayd.storage import store
-from gatewayd.storage.sqlite import failures
+from gatewayd.storage.sqlite.engine import failures
 from tests.runs.conftest import Boots, Engine
 
 

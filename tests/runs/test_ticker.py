@@ -16,7 +16,7 @@ from gatewayd.crons import registry, requests, schedule, ticker
 from gatewayd.errors import Invalid, NotFound, Rejected
 from gatewayd.model.cron import Cron, Firing
 from gatewayd.storage import store
-from gatewayd.storage.sqlite import failures, writing
+from gatewayd.storage.sqlite.engine import failures, writing
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND

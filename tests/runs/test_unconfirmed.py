@@ -14,7 +14,7 @@ import pytest
 
 from gatewayd import ids
 from gatewayd.errors import InsufficientStorage
-from gatewayd.storage.sqlite import syncing, writing
+from gatewayd.storage.sqlite.engine import syncing, writing
 from gatewayd.streams import hub
 
 

@@ -19,17 +19,8 @@ from gatewayd.model.event import Chunk, Draft, draft
 from gatewayd.model.run import Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Thread
 from gatewayd.storage import store
-from gatewayd.storage.sqlite import (
-    admission,
-    assistants,
-    boots,
-    crons,
-    database,
-    events,
-    migrate,
-    runs,
-    threads,
-)
+from gatewayd.storage.sqlite import admission, assistants, boots, crons, events, runs, threads
+from gatewayd.storage.sqlite.engine import database, migrate
 
 START = 1_700_000_000_000_000
 """The desk's clock at its beginning, in µs."""

@@ -11,7 +11,7 @@ import pytest
 from gatewayd.checkpointing import conversion
 from gatewayd.checkpointing.sqlite import convert
 from gatewayd.errors import BadConfiguration, InsufficientStorage
-from gatewayd.storage.sqlite import compact, database, migrate, space
+from gatewayd.storage.sqlite.engine import compact, database, migrate, space
 
 
 def old_file(path: Path) -> list[Any]:

@@ -18,7 +18,7 @@ import pytest
 
 from gatewayd import errors
 from gatewayd.storage import store
-from gatewayd.storage.sqlite import database, failures, snapshots, writing
+from gatewayd.storage.sqlite.engine import database, failures, snapshots, writing
 
 
 @contextmanager

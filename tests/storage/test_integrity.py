@@ -15,7 +15,7 @@ import pytest
 
 from gatewayd import errors
 from gatewayd.storage import store
-from gatewayd.storage.sqlite import database, integrity
+from gatewayd.storage.sqlite.engine import database, integrity
 
 START = 1_700_000_000_000_000
 PAGE = 4096

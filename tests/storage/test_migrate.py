@@ -16,7 +16,7 @@ import pytest
 import gatewayd
 from gatewayd import errors
 from gatewayd.storage import store
-from gatewayd.storage.sqlite import database, migrate
+from gatewayd.storage.sqlite.engine import database, migrate
 
 FOLDER = Path(__file__).parents[2] / "migrations" / "sqlite"
 
@@ -221,8 +221,8 @@ def test_a_file_whose_tables_another_process_is_just_making_is_not_taken_for_for
 def test_of_two_processes_each_script_is_applied_by_one_and_both_go_on(path: Path) -> None:
     text = (
         "import sys, pathlib\n"
-        "from gatewayd.storage.sqlite import migrate\n"
-        "from gatewayd.storage.sqlite import database\n"
+        "from gatewayd.storage.sqlite.engine import migrate\n"
+        "from gatewayd.storage.sqlite.engine import database\n"
         "path = pathlib.Path(sys.argv[1])\n"
         "print('ready', flush=True)\n"
         "sys.stdin.readline()\n"

@@ -16,7 +16,8 @@ from gatewayd import ids
 from gatewayd.errors import InsufficientStorage
 from gatewayd.model.event import SEQUENCE_JUMP, Chunk, Draft, pack
 from gatewayd.storage import store
-from gatewayd.storage.sqlite import boots, database, events, numbering, runs, threads
+from gatewayd.storage.sqlite import boots, events, runs, threads
+from gatewayd.storage.sqlite.engine import database, numbering
 
 THREAD = "thread"
 

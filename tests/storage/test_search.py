@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings, strategies
 from gatewayd import ids, wire
 from gatewayd.errors import Invalid
 from gatewayd.model.thread import Thread
-from gatewayd.storage.sqlite import database, migrate, search, states, threads
+from gatewayd.storage.sqlite import search, states, threads
+from gatewayd.storage.sqlite.engine import database, migrate
 from tests.storage import test_filters as model
 
 KEYS = ("thread_id", "status", "created_at", "updated_at", "state_updated_at")

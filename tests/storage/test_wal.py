@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from gatewayd import loops
-from gatewayd.storage.sqlite import database, wal, writing
+from gatewayd.storage.sqlite.engine import database, wal, writing
 
 KIB = 1024
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gatewayd.errors import InsufficientStorage, Unavailable
-from gatewayd.storage.sqlite import database, failures, syncing, writing
+from gatewayd.storage.sqlite.engine import database, failures, syncing, writing
 
 PAGE = 4096
 

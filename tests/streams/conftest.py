@@ -13,7 +13,7 @@ from attrs import define, field
 
 from gatewayd.model.event import Chunk, pack
 from gatewayd.storage import store
-from gatewayd.storage.sqlite import numbering
+from gatewayd.storage.sqlite.engine import numbering
 from gatewayd.streams import hub, log
 
 THREAD = "thread"

@@ -17,7 +17,7 @@ import pytest
 from attrs import define, field
 
 from gatewayd.channel import frames
-from gatewayd.storage.sqlite import failures
+from gatewayd.storage.sqlite.engine import failures
 from gatewayd.supervisor import plan as plans
 from gatewayd.supervisor import process, supervisor, worker
 

@@ -12,8 +12,9 @@ import pytest
 from gatewayd import errors
 from gatewayd.checkpointing import reader
 from gatewayd.checkpointing.sqlite.reader import SqliteReader
-from gatewayd.storage.sqlite import failures
-from gatewayd.worker import core, serde
+from gatewayd.storage.sqlite.engine import failures
+from gatewayd.worker import core
+from gatewayd.worker.states import serde
 
 
 def test_only_the_readers_own_errors_are_told_with_their_code(tmp_path: Path) -> None:

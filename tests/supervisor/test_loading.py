@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gatewayd.storage.sqlite import failures
+from gatewayd.storage.sqlite.engine import failures
 from gatewayd.supervisor import replicas, supervisor
 from tests.supervisor import conftest
 

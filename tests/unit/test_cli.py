@@ -13,7 +13,7 @@ import pytest
 import gatewayd
 from gatewayd import cli, reload
 from gatewayd.errors import BadConfiguration, DataDirBusy
-from gatewayd.storage.sqlite import database, migrate
+from gatewayd.storage.sqlite.engine import database, migrate
 
 
 @pytest.fixture
@@ -130,12 +130,12 @@ def test_any_other_error_is_a_bug_and_not_hidden(folder, served):
 
 def test_the_hidden_worker_command_hands_its_arguments_over_untouched(monkeypatch):
     got = []
-    process = types.ModuleType("gatewayd.worker.process")
+    process = types.ModuleType("gatewayd.worker.main")
     process.main = lambda argv: got.append(argv) or 3
     package = types.ModuleType("gatewayd.worker")
     package.process = process
     monkeypatch.setitem(sys.modules, "gatewayd.worker", package)
-    monkeypatch.setitem(sys.modules, "gatewayd.worker.process", process)
+    monkeypatch.setitem(sys.modules, "gatewayd.worker.main", process)
     assert cli.main(["worker", "--fd", "3", "--version"]) == 3
     assert got == [["--fd", "3", "--version"]]
 

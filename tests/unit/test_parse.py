@@ -9,7 +9,8 @@ from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatewayd.api import access, bodies, parse
+from gatewayd.api import access
+from gatewayd.api.requests import parse, run_bodies, thread_bodies
 from gatewayd.errors import Invalid
 from gatewayd.project import Cors
 
@@ -37,11 +38,11 @@ JSON = st.recursive(
 def test_any_json_is_either_structured_or_refused_in_words(value):
     for kind in (
         Sample,
-        bodies.RunCreate,
-        bodies.ThreadSearch,
-        bodies.History,
-        bodies.CancelRuns,
-        bodies.ThreadCreate,
+        run_bodies.RunCreate,
+        thread_bodies.ThreadSearch,
+        thread_bodies.History,
+        run_bodies.CancelRuns,
+        thread_bodies.ThreadCreate,
     ):
         try:
             parse.structure(value, kind)
@@ -51,13 +52,13 @@ def test_any_json_is_either_structured_or_refused_in_words(value):
 
 
 @given(
-    st.sampled_from([field.name for field in bodies.RunCreate.__attrs_attrs__]),
+    st.sampled_from([field.name for field in run_bodies.RunCreate.__attrs_attrs__]),
     JSON,
 )
 def test_any_value_of_any_field_is_either_taken_or_refused_by_the_fields_name(name, value):
     refused = None
     try:
-        parse.structure({"assistant_id": "chat", name: value}, bodies.RunCreate)
+        parse.structure({"assistant_id": "chat", name: value}, run_bodies.RunCreate)
     except Invalid as error:
         refused = error.detail.lower()
     named = "checkpoint" if name == "checkpoint_id" else name
@@ -123,7 +124,7 @@ def test_a_word_that_is_not_offered_is_answered_with_the_offer(words, named):
 def test_a_filter_with_too_many_values_is_refused_wherever_they_are():
     nested = {"a": {"b": {str(n): n for n in range(parse.MOST_TERMS)}}}
     with pytest.raises(Invalid, match="more than 200 values"):
-        parse.structure({"metadata": nested}, bodies.ThreadSearch)
+        parse.structure({"metadata": nested}, thread_bodies.ThreadSearch)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_a_filter_with_too_many_values_is_refused_wherever_they_are():
 )
 def test_cancel_takes_a_status_or_named_runs(body, fits):
     try:
-        parse.structure(body, bodies.CancelRuns)
+        parse.structure(body, run_bodies.CancelRuns)
     except Invalid:
         assert not fits
     else:
@@ -154,4 +155,4 @@ def test_credentials_are_never_allowed_together_with_any_origin():
 
 def test_an_integer_beyond_64_bits_that_came_as_a_float_is_refused_and_shown():
     with pytest.raises(Invalid, match="greater than the maximum"):
-        parse.structure({"assistant_id": "a", "config": {"recursion_limit": 1e300}}, bodies.RunCreate)
+        parse.structure({"assistant_id": "a", "config": {"recursion_limit": 1e300}}, run_bodies.RunCreate)

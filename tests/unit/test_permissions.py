@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from gatewayd import datadir, permissions
-from gatewayd.storage.sqlite import database
-from gatewayd.worker import itemfile
+from gatewayd.storage.sqlite.engine import database
+from gatewayd.worker.store import itemfile
 
 
 @pytest.fixture(autouse=True)

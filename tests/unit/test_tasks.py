@@ -14,7 +14,7 @@ from gatewayd import tasks
 LONG_S = 3600.0
 ROOT = Path(gatewayd.__file__).parent
 STARTERS = {"create_task", "ensure_future"}
-ALLOWED = {"tasks.py", "worker/process.py"}
+ALLOWED = {"tasks.py", "worker/main.py"}
 
 
 async def test_a_hint_wakes_who_waits_and_is_taken_by_it() -> None:

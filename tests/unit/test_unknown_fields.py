@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gatewayd.api import unknown
+from gatewayd.api.requests import unknown
 
 KNOWN = ("stream_mode", "stream_subgraphs", "if_not_exists", "ids", "limit", "metadata", "multitask_strategy")
 

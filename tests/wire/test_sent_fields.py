@@ -12,7 +12,8 @@ import httpx
 import pytest
 from langgraph_sdk import get_client
 
-from gatewayd.api import bodies, commands, unknown
+from gatewayd.api.requests import run_bodies, unknown
+from gatewayd.api.streaming import commands
 
 pytestmark = pytest.mark.xdist_group("clients")
 
@@ -129,7 +130,7 @@ async def test_no_field_that_the_python_sdk_sends_is_refused_or_ignored(
     ("kind", "fields"),
     [
         (
-            bodies.RunCreate,  # @langchain/langgraph-sdk 1.11.0 and 1.15.0, client.runs
+            run_bodies.RunCreate,  # @langchain/langgraph-sdk 1.11.0 and 1.15.0, client.runs
             (
                 "assistant_id input command config context metadata stream_mode stream_subgraphs stream_resumable feedback_keys "
                 "interrupt_before interrupt_after checkpoint checkpoint_id checkpoint_during durability webhook "

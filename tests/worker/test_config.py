@@ -15,7 +15,7 @@ from pydantic import BaseModel
 import gatewayd
 from gatewayd.channel import orders
 from gatewayd.model.run import CONTEXT_GIVEN
-from gatewayd.worker import config
+from gatewayd.worker.runs import config
 
 SERVER = {
     "langgraph_auth_user": None,

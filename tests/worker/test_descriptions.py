@@ -17,7 +17,8 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from gatewayd.errors import NotFound, Rejected
-from gatewayd.worker import descriptions, factories, graphs
+from gatewayd.worker.project import factories, graphs
+from gatewayd.worker.service import descriptions
 
 
 class Handle:

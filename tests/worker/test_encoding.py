@@ -18,7 +18,7 @@ from langchain_core.messages import ToolMessage
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Interrupt, Send
 
-from gatewayd.worker import encoding, serde
+from gatewayd.worker.states import encoding, serde
 
 
 @attrs.frozen

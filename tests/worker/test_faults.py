@@ -8,7 +8,7 @@ from langgraph.errors import EmptyInputError, GraphRecursionError, InvalidUpdate
 from pydantic import BaseModel, ValidationError
 
 from gatewayd.errors import Conflict
-from gatewayd.worker import faults, graphs
+from gatewayd.worker.project import faults, graphs
 
 
 class Model(BaseModel):

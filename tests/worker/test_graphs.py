@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from gatewayd.errors import NotFound
-from gatewayd.worker import graphs, usercode
+from gatewayd.worker.project import graphs, usercode
 
 PROJECT = Path(__file__).parent / "projects" / "kinds"
 FILE = "./src/agent/kinds.py"

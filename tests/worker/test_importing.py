@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gatewayd.worker import importing, usercode
+from gatewayd.worker.project import importing, usercode
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +106,7 @@ def test_a_handler_of_a_signal_that_workers_ignore_is_removed(
         signal.signal(signal.SIGUSR1, previous)
     assert caplog.record_tuples == [
         (
-            "gatewayd.worker.importing",
+            "gatewayd.worker.project.importing",
             logging.WARNING,
             "./takes_signals.py:x: its handler of SIGTERM is removed: workers ignore it",
         )

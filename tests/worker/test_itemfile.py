@@ -19,7 +19,8 @@ from langgraph.store.sqlite import SqliteStore
 
 from gatewayd.errors import Rejected, Unanswered
 from gatewayd.model import items
-from gatewayd.worker import embeddings, itemfile, itemfilter, usercode, vectors
+from gatewayd.worker.project import usercode
+from gatewayd.worker.store import embeddings, itemfile, itemfilter, vectors
 
 
 @define(eq=False)
@@ -334,7 +335,7 @@ def test_sqlite_vec_is_spoken_of_once_and_only_if_there_is_an_index(
     def refuse(_: Any) -> None:
         raise sqlite3.OperationalError("not authorized")
 
-    monkeypatch.setattr("gatewayd.worker.vectors.sqlite_vec.load", refuse)
+    monkeypatch.setattr("gatewayd.worker.store.vectors.sqlite_vec.load", refuse)
     caplog.set_level("INFO")
     store(**({"embedder": embedder(lambda texts: [[1.0, 0.0] for _ in texts])} if indexed else {}))
     assert [message.split()[0] for message in caplog.messages] == (["sqlite-vec"] if indexed else [])

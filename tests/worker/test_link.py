@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gatewayd.channel import frames
-from gatewayd.worker import link
+from gatewayd.worker.process import link
 
 SOON_S = 60
 

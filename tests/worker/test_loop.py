@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 
-from gatewayd.worker import loop as worker_loop
+from gatewayd.worker.process import loop as worker_loop
 
 
 @pytest.fixture

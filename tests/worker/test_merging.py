@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
-from gatewayd.worker import merging
+from gatewayd.worker.runs import merging
 
 CALLS: Any = [{"name": "look", "args": {}, "id": each, "type": "tool_call"} for each in ("one", "two")]
 HUMAN, AI, CALLING = HumanMessage("a"), AIMessage("b"), AIMessage("", tool_calls=CALLS)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gatewayd.worker import missing, usercode
+from gatewayd.worker.project import missing, usercode
 
 
 def failure(module: str) -> usercode.LoadError:

@@ -10,7 +10,7 @@ from langgraph.graph import START, StateGraph
 
 from gatewayd import ids, wire
 from gatewayd.errors import GatewaydError
-from gatewayd.worker import callbacks, modes
+from gatewayd.worker.runs import callbacks, modes
 
 CHECKPOINT = {
     "type": "checkpoint",

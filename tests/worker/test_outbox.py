@@ -16,7 +16,8 @@ import pytest
 from gatewayd.channel import frames
 from gatewayd.checkpointing import commands
 from gatewayd.model.event import Item
-from gatewayd.worker import checkpoints, outbox
+from gatewayd.worker.runs import outbox
+from gatewayd.worker.states import checkpoints
 
 WINDOW, BACKLOG = 1000, 5000
 

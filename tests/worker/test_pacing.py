@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessageChunk
 
-from gatewayd.worker import loop as worker_loop
-from gatewayd.worker import outbox, pacing, stacks, threads
+from gatewayd.worker.process import loop as worker_loop
+from gatewayd.worker.process import pacing, stacks, threads
+from gatewayd.worker.runs import outbox
 
 LIMIT = 80_000
 SIZE = 1_000

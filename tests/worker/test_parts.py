@@ -25,7 +25,7 @@ from gatewayd.blobs.sqlite import tables
 from gatewayd.checkpointing import split
 from gatewayd.checkpointing.sqlite import statements
 from gatewayd.model.state import FIRST, Cut, Parts, loaded, stored
-from gatewayd.worker import parts, serialise
+from gatewayd.worker.states import parts, serialise
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations" / "sqlite"
 

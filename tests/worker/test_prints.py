@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gatewayd.worker import prints, threads
+from gatewayd.worker.process import prints, threads
 
 LOGGER = logging.getLogger("gatewayd.stdout")
 

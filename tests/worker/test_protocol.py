@@ -13,8 +13,8 @@ from langgraph.types import Interrupt
 from gatewayd import wire
 from gatewayd.model import event
 from gatewayd.model.state import Cut
-from gatewayd.worker.protocol import Protocol
-from gatewayd.worker.transformers import Transformers
+from gatewayd.worker.runs.protocol import Protocol
+from gatewayd.worker.runs.transformers import Transformers
 
 PLACE = {"configurable": {"checkpoint_id": "c1", "checkpoint_ns": ""}}
 

@@ -15,7 +15,7 @@ import pytest
 from langgraph.store.memory import InMemoryStore
 
 from gatewayd.model import items as store_items
-from gatewayd.worker import items
+from gatewayd.worker.store import items
 
 NOTHING = orjson.dumps([None])
 

@@ -12,7 +12,8 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import Command, Interrupt, Send
 
 from gatewayd.checkpointing import rows
-from gatewayd.worker import resume
+from gatewayd.worker.runs import resume
+from gatewayd.worker.states import commands, questions
 
 SERDE = JsonPlusSerializer()
 
@@ -31,11 +32,11 @@ SERDE = JsonPlusSerializer()
     ],
 )
 def test_namespaces_of_graphs_that_a_task_calls_are_below_it(candidate: str, namespace: str) -> None:
-    assert resume._is_below(candidate, namespace, "task", "ask")
+    assert questions.is_below(candidate, namespace, "task", "ask")
 
 
 def test_a_task_without_a_name_has_not_the_root_below_it() -> None:
-    assert not resume._is_below("", "", "task", "")
+    assert not questions.is_below("", "", "task", "")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_a_task_without_a_name_has_not_the_root_below_it() -> None:
     ],
 )
 def test_other_namespaces_are_not_below_it(candidate: str, namespace: str) -> None:
-    assert not resume._is_below(candidate, namespace, "task", "ask")
+    assert not questions.is_below(candidate, namespace, "task", "ask")
 
 
 def write(channel: str, stamp: int, *, run_id: str = "run", value: Any = None) -> rows.WriteRow:
@@ -61,37 +62,39 @@ def write(channel: str, stamp: int, *, run_id: str = "run", value: Any = None) -
 
 
 def test_a_question_is_open_until_a_newer_answer() -> None:
-    asked = write(resume.INTERRUPT, 5, value=(Interrupt(value="?", id="q"),))
-    assert resume._question([asked], "task") == asked
-    assert resume._question([asked, write(resume.RESUME, 5)], "task") == asked  # the answer to the one before
-    assert resume._question([asked, write(resume.RESUME, 6)], "task") is None
-    assert list(resume._ids(asked, SERDE)) == ["q"]
+    asked = write(questions.INTERRUPT, 5, value=(Interrupt(value="?", id="q"),))
+    assert questions.open_question([asked], "task") == asked
+    assert (
+        questions.open_question([asked, write(questions.RESUME, 5)], "task") == asked
+    )  # the answer to the one before
+    assert questions.open_question([asked, write(questions.RESUME, 6)], "task") is None
+    assert list(questions.ids(asked, SERDE)) == ["q"]
 
 
 def test_of_several_runs_questions_the_newest_counts() -> None:
-    old, new = write(resume.INTERRUPT, 5, run_id="old"), write(resume.INTERRUPT, 7, run_id="new")
-    assert resume._question([old, write(resume.RESUME, 6), new], "task") == new
-    assert resume._asks([old, new], "task", "new")
-    assert not resume._asks([old, new], "task", "old")
+    old, new = write(questions.INTERRUPT, 5, run_id="old"), write(questions.INTERRUPT, 7, run_id="new")
+    assert questions.open_question([old, write(questions.RESUME, 6), new], "task") == new
+    assert questions.asks([old, new], "task", "new")
+    assert not questions.asks([old, new], "task", "old")
 
 
 def test_a_task_with_a_result_asks_nothing() -> None:
-    asked = write(resume.INTERRUPT, 5)
-    assert resume._question([asked, write("path", 6)], "task") is None
+    asked = write(questions.INTERRUPT, 5)
+    assert questions.open_question([asked, write("path", 6)], "task") is None
 
 
 def test_marks_of_failure_are_no_result() -> None:
-    assert not resume._finished([write(resume.ERROR, 1), write(resume.INTERRUPT, 2)], "task")
-    assert resume._finished([write("path", 1)], "task")
+    assert not questions.finished([write(questions.ERROR, 1), write(questions.INTERRUPT, 2)], "task")
+    assert questions.finished([write("path", 1)], "task")
 
 
 def test_the_wires_command_becomes_langgraphs() -> None:
-    command = resume.command_of(
+    command = commands.command_of(
         {"update": [["path", ["a"]]], "resume": 1, "goto": ["b", {"node": "c", "input": {"word": "w"}}]}
     )
     assert command == Command(update=[("path", ["a"])], resume=1, goto=["b", Send("c", {"word": "w"})])
-    assert resume.command_of({"goto": "b"}) == Command(goto="b")
-    assert resume.command_of({"goto": {"node": "b"}}) == Command(goto=Send("b", None))
+    assert commands.command_of({"goto": "b"}) == Command(goto="b")
+    assert commands.command_of({"goto": {"node": "b"}}) == Command(goto=Send("b", None))
 
 
 def test_the_latest_checkpoint_is_addressed_by_the_thread_alone() -> None:

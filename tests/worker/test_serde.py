@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gatewayd.worker import encoding, serde
+from gatewayd.worker.states import encoding, serde
 
 
 @dataclass

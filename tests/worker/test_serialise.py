@@ -29,7 +29,7 @@ from langgraph.types import Command, Interrupt, Send
 from pydantic import BaseModel
 
 from gatewayd import wire
-from gatewayd.worker import serialise
+from gatewayd.worker.states import serialise
 
 UTC = dt.UTC
 

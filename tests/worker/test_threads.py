@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gatewayd.worker import threads
+from gatewayd.worker.process import threads
 
 
 @pytest.fixture

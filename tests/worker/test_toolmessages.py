@@ -14,8 +14,8 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
 from gatewayd import wire
-from gatewayd.worker import toolmessages
-from gatewayd.worker.protocol import Protocol
+from gatewayd.worker.runs import toolmessages
+from gatewayd.worker.runs.protocol import Protocol
 
 CallId = Annotated[str, InjectedToolCallId]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gatewayd.errors import BadConfiguration
-from gatewayd.worker import usercode
+from gatewayd.worker.project import usercode
 
 
 @pytest.fixture(autouse=True)

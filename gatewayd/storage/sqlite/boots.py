@@ -9,7 +9,8 @@ from typing import Any
 from gatewayd import wire
 from gatewayd.checkpointing.sqlite import changes as checkpoint_changes
 from gatewayd.model.run import SUSPICIONS, Run
-from gatewayd.storage.sqlite import numbering, runs, slots
+from gatewayd.storage.sqlite import runs, slots
+from gatewayd.storage.sqlite.engine import numbering
 
 DIED = "DaemonDied"
 """The error of a run that is put aside because the daemon died while executing it."""

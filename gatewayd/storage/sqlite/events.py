@@ -22,7 +22,7 @@ from gatewayd.blobs import codec
 from gatewayd.blobs.sqlite import sweep, tables
 from gatewayd.model.event import Chunk, Draft
 from gatewayd.model.state import Parts
-from gatewayd.storage.sqlite import numbering
+from gatewayd.storage.sqlite.engine import numbering
 
 COLUMNS = "thread_id, run_id, first_seq, last_seq, time_ms, records, parts"
 

@@ -19,8 +19,9 @@ from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.run import RunOutcome
 from gatewayd.model.state import State
 from gatewayd.model.thread import Thread
-from gatewayd.storage.sqlite import idempotency, numbering
+from gatewayd.storage.sqlite import idempotency
 from gatewayd.storage.sqlite import states as state_rows
+from gatewayd.storage.sqlite.engine import numbering
 
 COLUMNS = (
     "thread_id, status, created_at, updated_at, state_updated_at, metadata, config, "

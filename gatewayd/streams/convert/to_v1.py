@@ -2,7 +2,7 @@
 
 A delta of a message becomes a tuple of a chunk and its metadata, as in the mode ``messages-tuple``. Every v2
 event of a message carries the message's id, so no state is needed. Interrupts are also written in the form of
-v1 when they are raised (`worker.protocol`).
+v1 when they are raised (`worker.runs.protocol`).
 """
 
 from __future__ import annotations

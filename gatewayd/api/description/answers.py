@@ -1,0 +1,315 @@
+"""What answers look like: the wire's records as types, and which operation answers with which."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, NotRequired, TypedDict
+
+from attrs import frozen
+
+from gatewayd.api.requests.parse import Object
+
+ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
+RunStatus = Literal["pending", "running", "error", "success", "timeout", "interrupted"]
+
+
+class Error(TypedDict):
+    """What is wrong."""
+
+    detail: str
+
+
+class Assistant(TypedDict, total=False):
+    """A graph with a configuration; a search may have asked for some fields only."""
+
+    assistant_id: str
+    graph_id: str
+    config: Object
+    context: Object
+    metadata: Object
+    name: str
+    created_at: str
+    updated_at: str
+    version: int
+    description: str | None
+
+
+class Thread(TypedDict, total=False):
+    """A conversation; a search may have asked for some fields only."""
+
+    thread_id: str
+    created_at: str
+    updated_at: str
+    state_updated_at: str
+    metadata: Object
+    status: ThreadStatus
+    config: Object
+    values: Any
+    error: Object | None
+    interrupts: dict[str, list[Object]]
+
+
+class Checkpoint(TypedDict, total=False):
+    """The address of a checkpoint."""
+
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str | None
+    checkpoint_map: Object | None
+
+
+class Task(TypedDict):
+    """A step of a node that is next, or that has been done since the checkpoint."""
+
+    id: str
+    name: str
+    path: list[Any]
+    error: str | None
+    interrupts: list[Object]
+    checkpoint: Checkpoint | None
+    state: ThreadState | None
+    result: Any
+
+
+class ThreadState(TypedDict):
+    """A thread's state at a checkpoint."""
+
+    values: Any
+    next: list[str]
+    tasks: list[Task]
+    metadata: Object | None
+    created_at: str | None
+    checkpoint: Checkpoint | None
+    parent_checkpoint: Checkpoint | None
+    interrupts: list[Object]
+    checkpoint_id: str | None
+    parent_checkpoint_id: str | None
+
+
+class StateUpdated(TypedDict):
+    """The checkpoint that an update has made."""
+
+    checkpoint: Checkpoint
+    configurable: Checkpoint
+    checkpoint_id: str
+
+
+class Run(TypedDict, total=False):
+    """A run; a list may have asked for some fields only."""
+
+    run_id: str
+    thread_id: str
+    assistant_id: str
+    metadata: Object
+    status: RunStatus
+    error: Object | None
+    kwargs: Object
+    multitask_strategy: str
+    cancel_reason: str | None
+    created_at: str
+    updated_at: str
+    langsmith_session_name: str | None
+
+
+class MergedRun(Run, total=False):
+    """The run into which others were merged."""
+
+    merged: list[str]
+
+
+class QueuePlace(TypedDict):
+    """Where a run stands in the queue."""
+
+    status: RunStatus
+    position: int | None
+    reason: str | None
+    due_at: str
+    holder: str | None
+    blocked_at: str | None
+
+
+class LastRun(TypedDict):
+    """The run that a cron made last."""
+
+    run_id: str
+    thread_id: str
+    fired_at: str
+    status: RunStatus | None
+    error: Object | None
+
+
+class Cron(TypedDict, total=False):
+    """A schedule; a search may have asked for some fields only."""
+
+    cron_id: str
+    assistant_id: str
+    thread_id: str | None
+    user_id: str
+    end_time: str | None
+    schedule: str
+    timezone: str | None
+    payload: Object
+    next_run_date: str | None
+    metadata: Object
+    on_run_completed: str | None
+    enabled: bool
+    created_at: str
+    updated_at: str
+    last_run: LastRun | None
+    failures: int
+
+
+class WebhookAttempt(TypedDict):
+    """One try to deliver a webhook."""
+
+    attempt: int
+    started_at: str
+    took_ms: int
+    status: int | None
+    error: str | None
+
+
+class WebhookDelivery(TypedDict):
+    """A webhook and what was tried to deliver it."""
+
+    delivery_id: str
+    run_id: str
+    thread_id: str
+    url: str
+    status: str
+    state: str
+    created_at: str
+    next_attempt_at: str | None
+    attempts: list[WebhookAttempt]
+
+
+class Item(TypedDict):
+    """An item of the long-term store."""
+
+    namespace: list[str]
+    key: str
+    value: Object
+    created_at: str
+    updated_at: str
+    score: NotRequired[float | None]
+
+
+class Items(TypedDict):
+    """Items that were found."""
+
+    items: list[Item]
+
+
+class Namespaces(TypedDict):
+    """Namespaces that have items."""
+
+    namespaces: list[list[str]]
+
+
+class Pruned(TypedDict):
+    """How many threads were pruned."""
+
+    pruned_count: int
+
+
+class Health(TypedDict):
+    """That the server answers."""
+
+    ok: bool
+    services: NotRequired[Object]
+    trouble: NotRequired[str]
+
+
+class Info(TypedDict):
+    """Versions, and what is supported."""
+
+    version: str
+    langgraph_py_version: str
+    flags: dict[str, bool]
+    host: Object
+
+
+@frozen
+class Answer:
+    """A successful answer: its status, what its body is (None: empty), and the body's content type."""
+
+    kind: Any
+    status: int = 200
+    content_type: str = "application/json"
+
+
+NOTHING: Final = Answer(None, 204)
+STREAM: Final = Answer(str, content_type="text/event-stream")
+
+ANSWERS: Final[dict[str, tuple[Answer, ...]]] = {
+    "GET /": (Answer(Health),),
+    "GET /ok": (Answer(Health),),
+    "GET /info": (Answer(Info),),
+    "GET /metrics": (Answer(str, content_type="text/plain"), Answer(Object)),
+    "GET /docs": (Answer(str, content_type="text/html"),),
+    "GET /openapi.json": (Answer(Object),),
+    "POST /assistants": (Answer(Assistant),),
+    "POST /assistants/search": (Answer(list[Assistant]),),
+    "POST /assistants/count": (Answer(int),),
+    "GET /assistants/{assistant_id}": (Answer(Assistant),),
+    "PATCH /assistants/{assistant_id}": (Answer(Assistant),),
+    "DELETE /assistants/{assistant_id}": (NOTHING,),
+    "GET /assistants/{assistant_id}/graph": (Answer(Object),),
+    "GET /assistants/{assistant_id}/schemas": (Answer(Object),),
+    "GET /assistants/{assistant_id}/subgraphs": (Answer(Object),),
+    "GET /assistants/{assistant_id}/subgraphs/{namespace}": (Answer(Object),),
+    "POST /assistants/{assistant_id}/versions": (Answer(list[Assistant]),),
+    "POST /assistants/{assistant_id}/latest": (Answer(Assistant),),
+    "POST /threads": (Answer(Thread),),
+    "POST /threads/search": (Answer(list[Thread]),),
+    "POST /threads/count": (Answer(int),),
+    "POST /threads/prune": (Answer(Pruned),),
+    "GET /threads/{thread_id}": (Answer(Thread),),
+    "PATCH /threads/{thread_id}": (Answer(Thread), NOTHING),
+    "PATCH /threads/{thread_id}/state": (NOTHING,),
+    "DELETE /threads/{thread_id}": (NOTHING,),
+    "POST /threads/{thread_id}/copy": (Answer(Thread),),
+    "GET /threads/{thread_id}/storage": (Answer(Object),),
+    "GET /threads/{thread_id}/state": (Answer(ThreadState),),
+    "POST /threads/{thread_id}/state": (Answer(StateUpdated),),
+    "GET /threads/{thread_id}/state/{checkpoint_id}": (Answer(ThreadState),),
+    "POST /threads/{thread_id}/state/checkpoint": (Answer(ThreadState),),
+    "GET /threads/{thread_id}/history": (Answer(list[ThreadState]),),
+    "POST /threads/{thread_id}/history": (Answer(list[ThreadState]),),
+    "GET /threads/{thread_id}/runs": (Answer(list[Run]),),
+    "POST /threads/{thread_id}/runs": (Answer(Run),),
+    "POST /runs": (Answer(Run),),
+    "POST /runs/batch": (Answer(list[Run]),),
+    "POST /runs/cancel": (NOTHING,),
+    "GET /runs/{run_id}": (Answer(Run),),
+    "GET /threads/{thread_id}/runs/{run_id}": (Answer(Run),),
+    "DELETE /threads/{thread_id}/runs/{run_id}": (NOTHING,),
+    "GET /threads/{thread_id}/runs/{run_id}/queue": (Answer(QueuePlace),),
+    "POST /threads/{thread_id}/runs/{run_id}/cancel": (Answer(Object), Answer(None, 202)),
+    "POST /runs/crons": (Answer(Cron),),
+    "POST /threads/{thread_id}/runs/crons": (Answer(Cron),),
+    "POST /threads/{thread_id}/runs/merge": (Answer(MergedRun),),
+    "POST /runs/search": (Answer(list[Run]),),
+    "POST /runs/crons/search": (Answer(list[Cron]),),
+    "POST /runs/crons/count": (Answer(int),),
+    "GET /runs/crons/{cron_id}": (Answer(Cron),),
+    "PATCH /runs/crons/{cron_id}": (Answer(Cron),),
+    "DELETE /runs/crons/{cron_id}": (NOTHING,),
+    "PUT /store/items": (NOTHING,),
+    "GET /store/items": (Answer(Item | None),),
+    "DELETE /store/items": (NOTHING,),
+    "POST /store/items/search": (Answer(Items),),
+    "POST /store/namespaces": (Answer(Namespaces),),
+    "GET /threads/{thread_id}/runs/{run_id}/webhooks": (Answer(list[WebhookDelivery]),),
+    "GET /webhooks/{delivery_id}": (Answer(WebhookDelivery),),
+    "POST /webhooks/{delivery_id}/redeliver": (Answer(None, 202),),
+}
+"""By method and path. What is not here answers with any JSON, or with events if its path says so."""
+
+
+def of(method: str, path: str) -> tuple[Answer, ...]:
+    """Return an operation's successful answers."""
+    if found := ANSWERS.get(f"{method} {path}"):
+        return found
+    if path.endswith(("/stream", "/stream/events")):
+        return (STREAM,)
+    return (NOTHING,) if method == "DELETE" else (Answer(Any),)

@@ -1,0 +1,164 @@
+"""``/openapi.json`` and ``/docs``: the API's description, made from the routes, and a page that shows it.
+
+Each route is an operation: its id is the handler's name, its description the handler's docstring, its
+parameters and body what the handler's code reads (`reading`), its answers those of `answers`. So a new route
+is in the document without anybody's doing. The page is our own and loads nothing from elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+from collections.abc import Iterator
+from importlib import resources
+from typing import Any, Final
+
+from aiohttp import hdrs, web
+
+import gatewayd
+from gatewayd.api import keys
+from gatewayd.api.description import answers, reading, schemas
+from gatewayd.api.requests import protocol_bodies
+from gatewayd.api.responses import reply
+
+routes = web.RouteTableDef()
+
+TAGS: Final = (
+    ("Assistants", "Graphs with a configuration"),
+    ("Threads", "Conversations, their states and histories"),
+    ("Thread Runs", "Runs on a thread"),
+    ("Stateless Runs", "Runs on a thread of their own, which goes with them"),
+    ("Crons", "Runs by the clock"),
+    ("Store", "The long-term store"),
+    ("Streaming", "Protocol v2"),
+    ("Webhooks", "What was sent when runs ended"),
+    ("System", "What the server says about itself"),
+)
+PARAMETER: Final = re.compile(r"\{([^}]+)\}")
+DOCUMENTS: Final = web.AppKey("documents", dict)
+"""The documents that were made, by the graphs they name."""
+
+
+@routes.get("/openapi.json")
+async def get_openapi(request: web.Request) -> web.Response:
+    """Describe the API as OpenAPI 3.1."""
+    graphs = tuple(sorted(request.app[keys.SERVICES].project.graphs))
+    made = request.app[DOCUMENTS]
+    if graphs not in made:
+        made.clear()  # those of projects from before a reload
+        made[graphs] = await asyncio.to_thread(document, request.app, list(graphs))
+    return reply.json(made[graphs])
+
+
+@routes.get("/docs")
+async def get_docs(_: web.Request) -> web.Response:
+    """Show the description of the API to people."""
+    page = resources.files("gatewayd.api.description").joinpath("docs.html").read_text("utf-8")
+    return web.Response(text=page, content_type="text/html", charset="utf-8")
+
+
+def document(app: web.Application, graphs: list[str]) -> dict[str, Any]:
+    """Return the description of an application's routes."""
+    made = schemas.Schemas(graphs)
+    paths: dict[str, dict[str, Any]] = {}
+    ids: set[str] = set()
+    for method, path, handler in operations(app):
+        operation = _operation(made, method, path, handler)
+        while operation["operationId"] in ids:
+            operation["operationId"] += "_"
+        ids.add(operation["operationId"])
+        paths.setdefault(path, {})[method.lower()] = operation
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "gatewayd",
+            "version": gatewayd.__version__,
+            "description": inspect.getdoc(gatewayd),
+        },
+        "tags": [{"name": name, "description": description} for name, description in TAGS],
+        "paths": dict(sorted(paths.items())),
+        "components": {"schemas": dict(sorted(made.components.items()))},
+    }
+
+
+def operations(app: web.Application) -> Iterator[tuple[str, str, Any]]:
+    """Yield method, path and handler of every route; HEAD is what GET is."""
+    for route in app.router.routes():
+        if route.method != hdrs.METH_HEAD and route.resource is not None:
+            yield route.method, route.resource.canonical, route.handler
+
+
+def _operation(made: schemas.Schemas, method: str, path: str, handler: Any) -> dict[str, Any]:
+    read = reading.of(handler)
+    text = inspect.getdoc(handler) or handler.__name__
+    summary, _, more = text.partition("\n\n")
+    operation: dict[str, Any] = {
+        "operationId": handler.__name__,
+        "tags": [_tag(path)],
+        "summary": summary.replace("\n", " "),
+        "parameters": [*_parameters(path, read)],
+        "responses": _responses(made, method, path, read),
+    }
+    if more:
+        operation["description"] = more
+    bodies = [(protocol_bodies.BODIES[path], False)] if path in protocol_bodies.BODIES else read.bodies
+    if method != hdrs.METH_GET and bodies:
+        kind, many = bodies[0]
+        schema = made.of(list[kind] if many else kind)  # type: ignore[valid-type]  # a class found in code
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return operation
+
+
+def _parameters(path: str, read: reading.Reads) -> Iterator[dict[str, Any]]:
+    for name in PARAMETER.findall(path):
+        is_uuid = name in {"thread_id", "run_id", "cron_id", "delivery_id"}
+        schema = schemas.UUID if is_uuid else {"type": "string", "minLength": 1}
+        yield {"name": name, "in": "path", "required": True, "schema": schema}
+    for name, schema in read.query.items():
+        yield {"name": name, "in": "query", "required": False, "schema": schema}
+    for name in sorted(read.headers):
+        yield {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
+
+
+def _responses(made: schemas.Schemas, method: str, path: str, read: reading.Reads) -> dict[str, Any]:
+    responses: dict[str, Any] = {}
+    for answer in answers.of(method, path):
+        response = responses.setdefault(str(answer.status), {"description": "Done"})
+        if answer.kind is not None:
+            content = response.setdefault("content", {})
+            content[answer.content_type] = {"schema": made.of(answer.kind)}
+    error = {"content": {"application/json": {"schema": made.of(answers.Error)}}}
+    reads_body = method != hdrs.METH_GET and bool(read.bodies)
+    for status, description, when in (
+        ("400", "Well-formed, but refused for what it means", bool(reads_body or read.query)),
+        ("404", "What the request names does not exist", bool("{" in path or read.bodies)),
+        ("409", "Clashes with the present state", reads_body or path.endswith("/copy")),
+        ("413", "The body is too large", reads_body),
+        ("422", "A field is wrong; the detail names it", bool(reads_body or read.query or "{" in path)),
+        ("503", "Not now; try again", True),
+        ("504", "A worker did not answer in time; the detail names what hung", True),
+    ):
+        if when and status == "400" and path in protocol_bodies.REFUSALS:
+            refusal = made.of(protocol_bodies.REFUSALS[path])
+            responses[status] = {
+                "description": description,
+                "content": {"application/json": {"schema": refusal}},
+            }
+        elif when:
+            responses[status] = {"description": description, **error}
+    return responses
+
+
+def _tag(path: str) -> str:
+    first, _, rest = path.removeprefix("/").partition("/")
+    if "crons" in path.split("/"):
+        return "Crons"
+    if "webhooks" in path.split("/"):
+        return "Webhooks"
+    if first == "threads":
+        if rest.endswith(("/stream/events", "/commands")):
+            return "Streaming"
+        return "Thread Runs" if "/runs" in rest else "Threads"
+    known = {"assistants": "Assistants", "runs": "Stateless Runs", "store": "Store"}
+    return known.get(first, "System")

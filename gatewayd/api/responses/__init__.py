@@ -1,0 +1,1 @@
+"""Records as the wire shows them, and the responses that carry them."""
