@@ -11,6 +11,7 @@
     ├── Unavailable           503: not now (stopping, service worker absent, database locked); retry later
     │   └── Damaged           the database is damaged: 503 with what to do; at the start exit code 65
     ├── InsufficientStorage   507: a limit of the operator's or the disk leaves no room for it
+    │   └── Unconfirmed       it is stored, but the disk has not confirmed it
     ├── Unanswered            504: a worker did not answer in time; the detail names what hung
     ├── Unreadable            500: something stored is damaged, incomplete or sealed with another key
     ├── BadConfiguration      exit code 78: langgraph.json, settings or the project itself
@@ -20,6 +21,8 @@ Errors of libraries (sqlite3, OSError) never leave the layer that met them unles
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class GatewaydError(Exception):
@@ -72,6 +75,16 @@ class Damaged(Unavailable):
 
 class InsufficientStorage(GatewaydError):
     """There is no room for what should be stored; when some has been made, the client may retry."""
+
+
+class Unconfirmed(InsufficientStorage):
+    """
+    The write is stored, but the disk has not confirmed it; `result` is what the operation returned.
+    """
+
+    def __init__(self, detail: str, result: Any) -> None:
+        super().__init__(detail)
+        self.result = result
 
 
 class Unanswered(GatewaydError):

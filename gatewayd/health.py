@@ -170,7 +170,7 @@ class Health:
         """What is known without asking anything."""
         yield from of_integrity(self.storage.damage)
         yield from of_lock(self.storage.locked_s())
-        yield from of_files(self.storage.files.changed())
+        yield from of_files(self.storage.changed_files())
         yield from of_room(self.storage.lacking_room())
         yield from of_loops(self.loops)
         yield from of_workers(self.workers, time.monotonic())

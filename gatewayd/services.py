@@ -32,7 +32,7 @@ from gatewayd.maintenance import expiry
 from gatewayd.maintenance import sweeper as sweeper_
 from gatewayd.model.run import Run
 from gatewayd.runs import engine, manager
-from gatewayd.storage import quota, store
+from gatewayd.storage import opening, quota, store
 from gatewayd.streams import holds as holds_
 from gatewayd.streams import hub as hub_
 from gatewayd.streams import log as stream_log
@@ -172,7 +172,7 @@ async def reload_project(services: Services, served: project_.Project) -> None:
 
 async def open_storage(options: settings_.Settings) -> store.Storage:
     """Open the database of the data directory. Raises `BadConfiguration`, `InsufficientStorage`."""
-    return await store.Storage.open(
+    return await opening.open_storage(
         options.data_dir / datadir.DATABASE,
         _now(),
         os.getpid(),
@@ -193,7 +193,7 @@ def _make(
 ) -> Services:
     """Make the parts over an open storage; nothing is started."""
     hub = hub_.Hub(storage, budget=options.hub_memory)
-    loops = storage.writer.loops
+    loops = storage.loops
     workers = supervisor.Supervisor(plan.plan_of(options, served, url), storage.read_failed, loops=loops)
     webhooks = sender.Sender(
         storage=storage,

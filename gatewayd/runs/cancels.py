@@ -15,7 +15,7 @@ import attrs
 from attrs import define
 
 from gatewayd import tasks
-from gatewayd.errors import NotFound
+from gatewayd.errors import NotFound, Unconfirmed
 from gatewayd.model.event import Item
 from gatewayd.model.run import CancelAction, CancelReason, Run
 from gatewayd.runs import endings, engine, inflight, waiters
@@ -63,7 +63,7 @@ class Cancels:
 
         try:
             marked = await self.engine.storage.run_cancel_if_active(run_id, action, error, self.engine.now())
-        except store.Unconfirmed as unconfirmed:
+        except Unconfirmed as unconfirmed:
             if unconfirmed.result is not None:
                 self.carry_out(unconfirmed.result)
             raise
@@ -80,7 +80,7 @@ class Cancels:
             merged = await self.engine.storage.runs_merge_if_alike(
                 thread_id, self.engine.now(), into_running=into_running
             )
-        except store.Unconfirmed as unconfirmed:
+        except Unconfirmed as unconfirmed:
             self._follow_merge(unconfirmed.result)
             raise
         self._follow_merge(merged)
@@ -173,7 +173,7 @@ class Cancels:
             deleted = await self.engine.storage.run_delete(
                 thread_id, run_id, self.engine.now(), end, self.engine.log.publish
             )
-        except store.Unconfirmed as unconfirmed:
+        except Unconfirmed as unconfirmed:
             if unconfirmed.result is not None:
                 self._deleted(thread_id, [run_id])
             raise

@@ -72,7 +72,7 @@ class Intake:
                 storage.checkpoint_apply(operation, run_id, size, settled, active.chain)
             case ["ended", _, _, _, outcome]:
                 self._ended(active, outcome)
-        if not self._paused and storage.writer.backlog > BACKLOG_HIGH:
+        if not self._paused and storage.backlog > BACKLOG_HIGH:
             self._paused = True
             self.engine.workers.pause(True)
 
@@ -163,6 +163,6 @@ class Intake:
     def backlog_changed(self) -> None:
         """The writer has settled a batch: tell workers what is stored, and read their data again."""
         self.engine.workers.flush_acks()
-        if self._paused and self.engine.storage.writer.backlog < BACKLOG_LOW:
+        if self._paused and self.engine.storage.backlog < BACKLOG_LOW:
             self._paused = False
             self.engine.workers.pause(False)

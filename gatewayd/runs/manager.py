@@ -54,7 +54,7 @@ class RunManager:
         )
         self.intake = intake.Intake(engine, self.in_flight, self.ending, self.cancelling, self.dispatch)
         engine.workers.listener = self.intake
-        engine.storage.writer.on_settled(self.intake.backlog_changed)
+        engine.storage.on_settled(self.intake.backlog_changed)
 
     @property
     def active(self) -> Mapping[str, inflight.ActiveRun]:

@@ -1,128 +1,132 @@
-"""`Storage`: the operations that the rest of the daemon may ask for, on one SQLite file.
+"""`Storage`: all that the rest of the daemon may ask of what is stored. What a second backend has to offer.
 
-Each write is one function run by the writer's thread (see the package); each read is one short statement.
-Above this module nobody knows SQL or the driver; a second backend offers the same names and passes the same
-tests.
+One Protocol for each noun has the operations with their promises and the records that they take and return;
+here they are put together, with what is asked about storage as a whole. `opening` knows which backend there
+is. The tests of storage hold for every backend.
 """
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
-from attrs import define
+from attrs import frozen
 
-from gatewayd.checkpointing.sqlite import steps
-from gatewayd.errors import GatewaydError
-from gatewayd.storage import assistants as assistants_
-from gatewayd.storage import boots as boots_
-from gatewayd.storage import crons as crons_
-from gatewayd.storage import events as events_
-from gatewayd.storage import operations as operations_
-from gatewayd.storage import quota as quota_
-from gatewayd.storage import retention as retention_
-from gatewayd.storage import runs as runs_
-from gatewayd.storage import threads as threads_
-from gatewayd.storage import webhooks as webhooks_
-from gatewayd.storage.sqlite import (
-    admission,
-    assistants,
-    boots,
-    crons,
-    invariants,
-    merging,
-    queue,
-    retention,
-    runs,
-    search,
-)
-from gatewayd.storage.sqlite.engine import database, failures, space, writing
-from gatewayd.storage.sqlite.engine import snapshots as snapshots_
+from gatewayd import loops as loops_
+from gatewayd.model.event import Chunk
+from gatewayd.model.state import State
+from gatewayd.storage.assistants import Assistants, AssistantSearch
+from gatewayd.storage.boots import Boots, Violation
+from gatewayd.storage.crons import Crons, CronSearch, FiredCron
+from gatewayd.storage.events import Chain, Events
+from gatewayd.storage.operations import CopyPosition, Operations
+from gatewayd.storage.retention import Expired, Retention, Space
+from gatewayd.storage.runs import ClaimedRuns, CreatedRun, DeletedRun, Merged, Queue, Runs, RunSearch
+from gatewayd.storage.threads import DeletedThread, ThreadPage, Threads, ThreadSearch
+from gatewayd.storage.webhooks import Webhooks
 
-log = logging.getLogger(__name__)
-
-CreatedRun = admission.CreatedRun
-Unconfirmed = failures.Unconfirmed
-ClaimedRuns = runs.ClaimedRuns
-Merged = merging.Merged
-ThreadSearch = search.Search
-ThreadPage = search.ThreadPage
-AssistantSearch = assistants.Search
-Violation = invariants.Violation
-CronSearch = crons.Search
-RunSearch = runs.Search
-FiredCron = crons.FiredCron
-Queue = queue.Queue
-Chain = writing.Chain
-CopyPosition = steps.Position
-Expired = retention.Expired
-Space = space.Space
+__all__ = [
+    "AssistantSearch",
+    "Chain",
+    "ClaimedRuns",
+    "CopyPosition",
+    "CreatedRun",
+    "CronSearch",
+    "DeletedRun",
+    "DeletedThread",
+    "Expired",
+    "FiredCron",
+    "Merged",
+    "Queue",
+    "RunSearch",
+    "Space",
+    "Storage",
+    "ThreadPage",
+    "ThreadSearch",
+    "Violation",
+    "Writes",
+]
 
 
-@define(eq=False)
+@frozen(kw_only=True)
+class Writes:
+    """What was written since the start."""
+
+    transactions: int
+    operations: int
+    """In these transactions."""
+    busy_s: float
+    """Seconds that all transactions took."""
+    longest_s: float
+    """Seconds that the longest of them took."""
+    syncs: int
+    """How often the disk was asked to confirm."""
+    sync_s: float
+    """Seconds that this took."""
+
+
 class Storage(
-    boots_.Boots,
-    assistants_.Assistants,
-    threads_.Threads,
-    retention_.Retention,
-    operations_.Operations,
-    runs_.Runs,
-    crons_.Crons,
-    webhooks_.Webhooks,
-    events_.Events,
+    Boots,
+    Assistants,
+    Threads,
+    Retention,
+    Operations,
+    Runs,
+    Crons,
+    Webhooks,
+    Events,
+    Protocol,
 ):
-    """
-    One open file and all that can be asked of it. `open` migrates and records the boot; `close` writes what
-    is queued.
-    """
+    """What is stored, opened by one start of the daemon."""
 
-    @classmethod
-    async def open(
-        cls,
-        path: Path,
-        now: int,
-        pid: int,
-        version: str,
-        quota: quota_.Quota | None = None,
-    ) -> Storage:
-        """
-        Open the file, bring it to the newest version and record the start. Raises `BadConfiguration`,
-        `InsufficientStorage`.
+    opened_at: int
+    """Moment of this start, in µs."""
 
-        `quota` are the limits (default: none).
+    @property
+    def space(self) -> Space:
+        """What is taken of the file, as of the last write."""
+
+    @property
+    def files(self) -> Sequence[tuple[str, Path, str]]:
+        """The files in which things are stored: name, path, and what is in it."""
+
+    @property
+    def backlog(self) -> int:
+        """Bytes of what waits to be stored."""
+
+    @property
+    def writes(self) -> Writes:
+        """What was written since the start."""
+
+    @property
+    def loops(self) -> list[loops_.Loop]:
+        """The loops that store, which health looks at; others may be added."""
+
+    def on_settled(self, call: Callable[[], None]) -> None:
+        """Call `call` in the event loop whenever some of the backlog has been stored."""
+
+    async def room_require(self) -> None:
+        """Raise `InsufficientStorage` when there is no room for anything new."""
+
+    def read_failed(self, code: int, name: str, text: str) -> BaseException:
         """
-        writer = writing.Writer(database.opened(path))
-        storage = cls(
-            path=path,
-            writer=writer,
-            readers=database.Readers(writer.damage),
-            scanner=snapshots_.SnapshotReader(writer.damage),
-            boot=0,
-            opened_at=now,
-            quota=quota or quota_.Quota(path.parent),
-        )
-        storage.writer.start()
-        try:
-            await storage.readers.open()
-            storage.boot = await storage.writer.submit(boots.boot_begin, now, pid, version, promise=True)
-        except BaseException:
-            await storage.close(now)
-            raise
-        return storage
+        Return our error for what a worker has met when it read: the driver's code, name and text.
+
+        Damage is remembered, as if this process had met it.
+        """
+
+    async def state_joined(self, thread_id: str, state: State | None) -> bytes | None:
+        """
+        Return the JSON of a state of this thread; None if there is none, or it can't be read, which is
+        logged.
+        """
+
+    def changed_files(self) -> list[str]:
+        """Return what has happened to the files behind storage's back, a sentence each."""
+
+    def states_take(self, chunk: Chunk) -> None:
+        """Keep the pieces of whole states that came with a chunk: readers will ask for them."""
 
     async def close(self, now: int) -> None:
-        """Record the orderly stop and close everything. Later calls of `close` do nothing."""
-        boot, self.boot = self.boot, 0
-        try:
-            if boot:
-                await self.writer.submit(boots.boot_end, boot, now)
-        except GatewaydError as error:  # the boot will look like one that was killed, which harms nothing
-            log.warning("the stop was not recorded: %s", error.detail)
-        finally:
-            if self.damage is not None:
-                await self.writer.close()  # while others have it open, SQLite copies nothing into the file
-            await self.scanner.close()
-            await self.states.close()
-            await self._snapshots.close()
-            await self.readers.close()
-            await self.writer.close()
+        """Record the orderly stop, store what waits, and close. Later calls do nothing."""

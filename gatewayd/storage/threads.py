@@ -2,20 +2,64 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
-from gatewayd.errors import NotFound
+from attrs import field, frozen
+
 from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.retention import NewTtl
 from gatewayd.model.thread import FirstState, Thread
-from gatewayd.storage import desk
-from gatewayd.storage.sqlite import creation, search, threads
 
 
-class Threads(desk.Desk):
+@frozen(kw_only=True)
+class ThreadSearch:
+    """What `threads_search` and `threads_count` look for; None means any."""
+
+    metadata: dict[str, Any] = field(factory=dict)
+    excluded: list[dict[str, Any]] = field(factory=list)
+    """Threads whose metadata contain any of these are left out."""
+    values: dict[str, Any] = field(factory=dict)
+    status: str | None = None
+    ids: list[str] | None = None
+    limit: int = 10
+    offset: int = 0
+    sort_by: str = "updated_at"
+    descending: bool = True
+    scan: int = 50_000
+    """The most candidates to scan."""
+    values_shown: bool = True
+    """False: the caller does not need the values of the threads."""
+
+
+@frozen(kw_only=True)
+class ThreadPage:
+    """The result of a search."""
+
+    threads: list[Thread]
+    """Up to `limit` + 1 of them: one more tells that there are more."""
+    scanned: int | None = None
+    """
+    The number of candidates read, if the scan stopped before the page was full; None if nothing is missing.
+    """
+
+
+@frozen(kw_only=True)
+class DeletedThread:
+    """What is left to be done when a thread was deleted."""
+
+    active: dict[str, str | None]
+    """
+    Its active runs, which are to be stopped where they execute: run ids and graph ids, which are None for
+    runs that were never started.
+    """
+    last_seq: int
+    """The number that its log has given last."""
+    last_ms: int
+    """The time of its last event."""
+
+
+class Threads(Protocol):
     """Operations on threads."""
-
-    __slots__ = ()
 
     async def thread_create(
         self,
@@ -33,57 +77,31 @@ class Threads(desk.Desk):
 
         Raises `Conflict`, `Invalid`, `InsufficientStorage`.
         """
-        await self._require_room(once)
-        return await self._shown(
-            await self._where_deleted(
-                lambda: self.writer.submit(
-                    creation.thread_create_with, thread_id, metadata, do_nothing, now, once, ttl, state
-                )
-            )
-        )
 
     async def thread_get(self, thread_id: str) -> Thread:
         """Return the thread, with its values joined. Raises `NotFound`."""
-        found = await self._snapshots.read(threads.thread_shown, thread_id)
-        if found is None:
-            raise NotFound(f"Thread with ID {thread_id} not found")
-        return found
 
     async def thread_find(self, thread_id: str) -> Thread:
         """
         Return the thread for those who do not look at its values: they may be in parts. Raises `NotFound`.
         """
-        rows = await self.readers.rows(threads.READ, (thread_id,))
-        if not rows:
-            raise NotFound(f"Thread with ID {thread_id} not found")
-        return threads.record(rows[0])
 
     async def thread_patch(
         self, thread_id: str, metadata: dict[str, Any], now: int, ttl: NewTtl | None = None
     ) -> Thread:
         """Merge metadata, and set the time to live if there is one. Raises `NotFound`, `Invalid`."""
-        if ttl is not None:
-            return await self._shown(
-                await self.writer.submit(creation.thread_patch_with, thread_id, metadata, now, ttl)
-            )
-        return await self._shown(await self.writer.submit(threads.thread_patch, thread_id, metadata, now))
 
-    async def thread_delete(self, thread_id: str, now: int) -> threads.DeletedThread:
+    async def thread_delete(self, thread_id: str, now: int) -> DeletedThread:
         """Mark the thread deleted and return what is left to be done. Raises `NotFound`."""
-        return await self.writer.submit(threads.thread_delete, thread_id, now)
 
-    async def threads_search(self, wanted: search.Search) -> search.ThreadPage:
+    async def threads_search(self, wanted: ThreadSearch) -> ThreadPage:
         """Find threads; see `sqlite.search`. Raises `Invalid`."""
-        return await self.scanner.read(search.threads_search, wanted)
 
-    async def threads_count(self, wanted: search.Search) -> int:
+    async def threads_count(self, wanted: ThreadSearch) -> int:
         """Return how many threads a search finds, whatever its limits. Raises `Invalid`."""
-        return await self.scanner.read(search.threads_count, wanted)
 
     async def threads_to_sweep(self, hidden_before: int, limit: int, kept_before: int) -> list[str]:
         """Return ids of threads whose rows may be removed; see `threads.sweep_candidates`."""
-        return await self.writer.submit(threads.sweep_candidates, hidden_before, limit, kept_before)
 
     async def thread_sweep_step(self, thread_id: str, rows: int) -> bool:
         """Remove some rows of a thread that is gone; True when nothing is left."""
-        return await self.writer.submit(threads.thread_sweep_step, thread_id, rows)

@@ -113,7 +113,7 @@ class Hub:
         if topic is None:
             return
         if chunk.blobs:
-            self.storage.states.take(chunk)
+            self.storage.states_take(chunk)
             chunk.blobs = ()
         if topic.covered_from is None:
             topic.covered_from = chunk.first_seq - 1

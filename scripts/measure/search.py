@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewayd import ids, wire
-from gatewayd.storage import store
+from gatewayd.storage import opening, store
 from gatewayd.storage.sqlite.engine import database, migrate
 
 START = 1_700_000_000_000_000
@@ -142,7 +142,7 @@ COUNTS: dict[str, dict[str, Any]] = {
 
 async def measure(path: Path, rounds: int) -> None:
     """Ask every kind of search and print the table."""
-    storage = await store.Storage.open(path, START, 1, "measure")
+    storage = await opening.open_storage(path, START, 1, "measure")
     chance = random.Random(2)
     known = [row[0] for row in await storage.readers.rows("SELECT thread_id FROM threads LIMIT 5000")]
     told(f"{'kind':<52}{'p50 ms':>9}{'p95 ms':>9}  found")

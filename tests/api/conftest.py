@@ -23,7 +23,7 @@ from gatewayd.model import event
 from gatewayd.model.webhook import WebhookRules
 from gatewayd.runs import engine, manager, waiters
 from gatewayd.services import Services
-from gatewayd.storage import store
+from gatewayd.storage import opening
 from gatewayd.streams import hub, log
 from gatewayd.webhooks import policy, sender
 
@@ -265,7 +265,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[Any]:
 
         async def parts(app: web.Application) -> AsyncIterator[None]:
             now = 1_700_000_000_000_000
-            storage = await store.Storage.open(tmp_path / "db", now, os.getpid(), gatewayd.__version__)
+            storage = await opening.open_storage(tmp_path / "db", now, os.getpid(), gatewayd.__version__)
             await storage.system_assistants_sync(dict.fromkeys(graphs), now)
             published = hub.Hub(storage, chosen.hub_memory)
             runs = manager.RunManager(

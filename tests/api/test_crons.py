@@ -13,7 +13,7 @@ from langgraph_sdk import get_client
 
 from gatewayd import ids
 from gatewayd.crons import ticker
-from gatewayd.storage import store
+from gatewayd.storage.sqlite.store import SqliteStore
 
 UNKNOWN = "01a20283-0000-7000-8000-000000000000"
 DAILY = {"assistant_id": "chat", "schedule": "0 3 * * *"}
@@ -334,14 +334,14 @@ async def test_a_client_that_leaves_while_its_cron_is_stored_has_woken_the_ticke
     server, monkeypatch
 ):
     entered, leave = asyncio.Event(), asyncio.Event()
-    stored = store.Storage.cron_create
+    stored = SqliteStore.cron_create
 
     async def held(storage, cron):
         entered.set()
         await leave.wait()
         return await stored(storage, cron)
 
-    monkeypatch.setattr(store.Storage, "cron_create", held)
+    monkeypatch.setattr(SqliteStore, "cron_create", held)
     asking = asyncio.ensure_future(server.client.post("/runs/crons", data=json.dumps(DAILY)))
     await entered.wait()
     asking.cancel()

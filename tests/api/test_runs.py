@@ -10,7 +10,7 @@ import pytest
 
 from gatewayd import ids, wire
 from gatewayd.runs import waiters
-from gatewayd.storage import store
+from gatewayd.storage.sqlite.store import SqliteStore
 
 NOBODY = "00000000-0000-0000-0000-000000007777"
 BOTH = (
@@ -406,7 +406,7 @@ async def test_a_join_says_that_it_waits_only_when_it_can_miss_no_end(server, mo
     run_id = await server.run(thread_id)
     await server.worker.started(run_id)
     follow, asked, gate = waiters.Waiters.follow, asyncio.Event(), asyncio.Event()
-    look = store.Storage.run_get
+    look = SqliteStore.run_get
 
     def following(waiting, *ids):
         asked.set()
@@ -418,7 +418,7 @@ async def test_a_join_says_that_it_waits_only_when_it_can_miss_no_end(server, mo
         return await look(storage, *ids)
 
     monkeypatch.setattr(waiters.Waiters, "follow", following)
-    monkeypatch.setattr(store.Storage, "run_get", slowly)
+    monkeypatch.setattr(SqliteStore, "run_get", slowly)
     joining = asyncio.ensure_future(server.client.get(f"/threads/{thread_id}/runs/{run_id}/join"))
     await asked.wait()
     for _ in range(3):

@@ -14,8 +14,9 @@ from gatewayd import ids, wire
 from gatewayd.checkpointing import commands
 from gatewayd.model import event
 from gatewayd.model.state import Parts
-from gatewayd.storage import states, store
-from gatewayd.storage.sqlite import blobs
+from gatewayd.storage import store
+from gatewayd.storage.sqlite import blobs, joined
+from gatewayd.storage.sqlite.store import SqliteStore
 from gatewayd.streams import hub
 from tests.engine import inprocess
 
@@ -98,7 +99,7 @@ async def test_a_state_that_cannot_be_read_is_null_with_a_line_in_the_log_and_ta
         ended = {thread_id: await daemon.finish(asked(thread_id, 40)) for thread_id in (bad, good)}
         (run,) = await storage.runs_list(bad, status=None, limit=1, offset=0)
         await daemon.writer.submit(lambda connection: connection.execute(DAMAGES[damage], (bad,)) and None)
-        storage.states = states.States(storage.states.scanner)  # nothing is left in memory
+        storage.states = joined.States(storage.states.scanner)  # nothing is left in memory
         caplog.clear()
 
         found = await storage.threads_search(store.ThreadSearch())
@@ -178,14 +179,14 @@ async def test_a_reader_that_is_cut_off_while_a_state_is_joined_gets_it_afterwar
         await daemon.finish(asked(thread_id, 50))
         storage = daemon.services.storage
         gate, arrived = asyncio.Event(), asyncio.Event()
-        joined = states.States.joined
+        join = joined.States.joined
 
         async def slowly(*args: Any) -> bytes:
             arrived.set()
             await gate.wait()
-            return await joined(*args)
+            return await join(*args)
 
-        monkeypatch.setattr(states.States, "joined", slowly)
+        monkeypatch.setattr(joined.States, "joined", slowly)
         with hub.Cursor(daemon.services.hub, thread_id, 0) as cursor:
             page = asyncio.ensure_future(cursor.page())
             await arrived.wait()
@@ -245,15 +246,15 @@ async def test_a_run_whose_pieces_are_not_there_ends_with_its_state_computed_ane
     Pieces go with an event that was not stored; the end that relies on them must not wait for them for ever.
     """
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
-        real, lost = store.Storage.events_append, []
+        real, lost = SqliteStore.events_append, []
 
-        def lose(storage: store.Storage, chunk: Any, *rest: Any) -> None:
+        def lose(storage: SqliteStore, chunk: Any, *rest: Any) -> None:
             if chunk.parts:
                 lost.append(chunk)
                 chunk.packed, chunk.parts, chunk.blobs = event.pack([]), (), ()
             real(storage, chunk, *rest)
 
-        monkeypatch.setattr(store.Storage, "events_append", lose)
+        monkeypatch.setattr(SqliteStore, "events_append", lose)
         thread_id = ids.new_id()
         async with asyncio.timeout(20):
             ended = await daemon.finish(asked(thread_id, 50))

@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from gatewayd import api, ids, wire
 from gatewayd.storage import store
+from gatewayd.storage.sqlite.store import SqliteStore
 from gatewayd.streams import hub, v2
 from tests.engine import inprocess
 
@@ -426,7 +427,7 @@ async def test_nothing_of_a_deleted_thread_is_shown_to_who_waits_for_the_next_on
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over: str
 ) -> None:
     """Interleaving: the stream looks into the log after the deletion, and before the thread is made again."""
-    read, forget = store.Storage.events_page, hub.Hub.drop
+    read, forget = SqliteStore.events_page, hub.Hub.drop
     deleted, looked = asyncio.Event(), asyncio.Event()
 
     def parting(self: hub.Hub, *about: Any) -> None:
@@ -445,7 +446,7 @@ async def test_nothing_of_a_deleted_thread_is_shown_to_who_waits_for_the_next_on
         first = await client.start("steps", given)
         while not is_end(await anext(events), first):
             pass
-        monkeypatch.setattr(store.Storage, "events_page", watched)
+        monkeypatch.setattr(SqliteStore, "events_page", watched)
         monkeypatch.setattr(hub.Hub, "drop", parting)
         async with client.http.delete(f"/threads/{client.thread_id}") as answer:
             assert answer.status == 204

@@ -25,7 +25,7 @@ from gatewayd.model.run import Run, RunRequest
 from gatewayd.model.thread import Thread
 from gatewayd.runs import engine as engine_
 from gatewayd.runs import manager
-from gatewayd.storage import store
+from gatewayd.storage import opening, store
 from gatewayd.streams import hub, log
 
 START = 1_700_000_000_000_000
@@ -399,7 +399,7 @@ class Boots:
         flushed.
         """
         await self.kill()
-        storage = await store.Storage.open(self.path, START, os.getpid(), "test")
+        storage = await opening.open_storage(self.path, START, os.getpid(), "test")
         await storage.system_assistants_sync({"chat": None}, START)
         published = hub.Hub(storage)
         numbers = log.Log(storage, published)

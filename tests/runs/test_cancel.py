@@ -12,7 +12,7 @@ import pytest
 from gatewayd.errors import NotFound
 from gatewayd.model import event
 from gatewayd.runs import waiters
-from gatewayd.storage import store
+from gatewayd.storage.sqlite.store import SqliteStore
 from gatewayd.streams import hub
 
 REQUESTED = "interrupt requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
@@ -220,7 +220,7 @@ async def test_a_natural_end_that_arrives_while_the_cancel_is_being_stored_ends_
     await engine.worker.committed(run.run_id, engine.worker.checkpoint(run.run_id, "0001"))
     ended = wait(engine, run)
     submitted = asyncio.Event()
-    submit = store.Storage.run_cancel_if_active
+    submit = SqliteStore.run_cancel_if_active
 
     async def noted(*args: Any, **options: Any) -> Any:
         storing = asyncio.ensure_future(submit(*args, **options))
@@ -228,7 +228,7 @@ async def test_a_natural_end_that_arrives_while_the_cancel_is_being_stored_ends_
         submitted.set()
         return await storing
 
-    monkeypatch.setattr(store.Storage, "run_cancel_if_active", noted)
+    monkeypatch.setattr(SqliteStore, "run_cancel_if_active", noted)
     with engine.writer_held():
         cancelling = asyncio.ensure_future(cancel(engine, run, action))
         await submitted.wait()

@@ -6,21 +6,21 @@ from typing import Any
 
 import pytest
 
-from gatewayd.storage import store
 from gatewayd.storage.sqlite.engine import failures
+from gatewayd.storage.sqlite.store import SqliteStore
 
 
 def fail_once(monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
     """Have a storage operation find the disk full the next time."""
     refusals = [failures.FullDisk("the disk is full")]
-    real = getattr(store.Storage, operation)
+    real = getattr(SqliteStore, operation)
 
     async def failing(*arguments: Any, **options: Any) -> Any:
         if refusals:
             raise refusals.pop()
         return await real(*arguments, **options)
 
-    monkeypatch.setattr(store.Storage, operation, failing)
+    monkeypatch.setattr(SqliteStore, operation, failing)
 
 
 async def test_a_run_whose_worker_died_on_a_full_disk_goes_on_when_there_is_room(

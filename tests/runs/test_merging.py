@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from gatewayd.checkpointing import commands
-from gatewayd.errors import Conflict
+from gatewayd.errors import Conflict, Unconfirmed
 from gatewayd.model.run import Run
 from gatewayd.storage import store
-from gatewayd.storage.sqlite.engine import failures
 from tests.runs.conftest import Boots, Engine
 
 
@@ -88,12 +87,12 @@ async def test_a_merge_that_the_disk_does_not_confirm_is_carried_out_all_the_sam
     merge = engine.storage.runs_merge_if_alike
 
     async def unconfirmed(*args: Any, **options: Any) -> store.Merged:
-        raise failures.Unconfirmed("the disk does not confirm", await merge(*args, **options))
+        raise Unconfirmed("the disk does not confirm", await merge(*args, **options))
 
     monkeypatch.setattr(
         type(engine.storage), "runs_merge_if_alike", lambda _, *args, **options: unconfirmed(*args, **options)
     )
-    with pytest.raises(failures.Unconfirmed):
+    with pytest.raises(Unconfirmed):
         await engine.runs.merge(holder.thread_id)
     async with asyncio.timeout(20):
         ends = [await engine.runs.wait(run.thread_id, run.run_id) for run in others]

@@ -15,8 +15,8 @@ from gatewayd import loops, tasks, wire
 from gatewayd.crons import registry, requests, schedule, ticker
 from gatewayd.errors import Invalid, NotFound, Rejected
 from gatewayd.model.cron import Cron, Firing
-from gatewayd.storage import store
 from gatewayd.storage.sqlite.engine import failures, writing
+from gatewayd.storage.sqlite.store import SqliteStore
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -363,15 +363,15 @@ async def test_a_change_that_races_with_a_firing_is_made_after_it(boots: Any, mo
     made = ticking(engine)
     cron = await create(made)
     engine.now = FIRST
-    find = store.Storage.cron_find
+    find = SqliteStore.cron_find
 
-    async def then_fire(storage: store.Storage, cron_id: str) -> Any:
+    async def then_fire(storage: SqliteStore, cron_id: str) -> Any:
         found = await find(storage, cron_id)
-        monkeypatch.setattr(store.Storage, "cron_find", find)
+        monkeypatch.setattr(SqliteStore, "cron_find", find)
         await made.tick()
         return found
 
-    monkeypatch.setattr(store.Storage, "cron_find", then_fire)
+    monkeypatch.setattr(SqliteStore, "cron_find", then_fire)
     changed = await update(made, cron, metadata={"a": 1})
 
     assert changed.next_run_date == FIRST + MINUTE
@@ -387,15 +387,15 @@ async def test_a_cron_that_is_changed_between_reading_and_firing_fires_as_it_is_
     made = ticking(engine)
     cron = await create(made)
     engine.now = FIRST
-    due = store.Storage.crons_due
+    due = SqliteStore.crons_due
 
     async def then_change(*arguments: Any) -> list[Cron]:
         found: list[Cron] = await due(*arguments)
-        monkeypatch.setattr(store.Storage, "crons_due", due)
+        monkeypatch.setattr(SqliteStore, "crons_due", due)
         await update(made, cron, metadata={"changed": True})
         return found
 
-    monkeypatch.setattr(store.Storage, "crons_due", then_change)
+    monkeypatch.setattr(SqliteStore, "crons_due", then_change)
     made.crons.changed.take()
     await made.tick()
     assert await count_runs(engine) == 0
@@ -473,21 +473,21 @@ async def test_a_date_that_could_not_be_stored_is_tried_again_and_others_do_not_
     engine = await boots.start()
     made = ticking(engine)
     unlucky, lucky = await create(made), await create(made)
-    fire = store.Storage.cron_fire_if_current
+    fire = SqliteStore.cron_fire_if_current
 
-    async def full(storage: store.Storage, firing: Firing, **options: Any) -> Any:
+    async def full(storage: SqliteStore, firing: Firing, **options: Any) -> Any:
         if firing.cron_id == unlucky.cron_id:
             raise failures.FullDisk("the disk is full")
         return await fire(storage, firing, **options)
 
-    monkeypatch.setattr(store.Storage, "cron_fire_if_current", full)
+    monkeypatch.setattr(SqliteStore, "cron_fire_if_current", full)
     engine.now = FIRST
     assert await made.tick() == pytest.approx(ticker.AFTER_ERROR_S)
     assert await made.tick() == pytest.approx(ticker.AFTER_ERROR_S)
     assert (await fired(engine, lucky), await fired(engine, unlucky)) == ([0], [])
     assert caplog.text.count("the disk is full") == 1
 
-    monkeypatch.setattr(store.Storage, "cron_fire_if_current", fire)
+    monkeypatch.setattr(SqliteStore, "cron_fire_if_current", fire)
     engine.now += SECOND
     await made.tick()
 
@@ -501,13 +501,13 @@ async def test_the_loop_survives_a_table_that_can_not_be_read(
     made = ticking(engine)
     await create(made)
     engine.now = FIRST
-    due = store.Storage.crons_due
+    due = SqliteStore.crons_due
 
     async def unreadable(*_: Any) -> list[Cron]:
-        monkeypatch.setattr(store.Storage, "crons_due", due)
+        monkeypatch.setattr(SqliteStore, "crons_due", due)
         raise sqlite3.OperationalError("unable to open database file")
 
-    monkeypatch.setattr(store.Storage, "crons_due", unreadable)
+    monkeypatch.setattr(SqliteStore, "crons_due", unreadable)
     monkeypatch.setattr(loops, "FIRST_PAUSE_S", 0.0)
     engine.tasks.spawn_forever(made.run, "ticker")
 
@@ -737,12 +737,12 @@ async def test_a_fault_of_ours_costs_no_date_and_is_tried_again_more_and_more_se
     engine = await boots.start()
     made = ticking(engine)
     cron = await create(made)
-    fire = store.Storage.cron_fire_if_current
+    fire = SqliteStore.cron_fire_if_current
 
     async def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("what nobody thought of")
 
-    monkeypatch.setattr(store.Storage, "cron_fire_if_current", broken)
+    monkeypatch.setattr(SqliteStore, "cron_fire_if_current", broken)
     engine.now = FIRST
     pauses = []
     for _ in range(8):
@@ -754,7 +754,7 @@ async def test_a_fault_of_ours_costs_no_date_and_is_tried_again_more_and_more_se
     assert made.crons.counts.firings_failed == 8
     assert (await made.crons.get(cron.cron_id)).next_run_date == FIRST
 
-    monkeypatch.setattr(store.Storage, "cron_fire_if_current", fire)
+    monkeypatch.setattr(SqliteStore, "cron_fire_if_current", fire)
     await made.tick()
     assert await fired(engine, cron) == [0]
     assert made._failed == {}
@@ -766,14 +766,14 @@ async def test_a_run_that_is_refused_for_what_it_is_costs_its_date(
     engine = await boots.start()
     made = ticking(engine)
     cron = await create(made)
-    fire = store.Storage.cron_fire_if_current
+    fire = SqliteStore.cron_fire_if_current
 
-    async def refusing(storage: store.Storage, firing: Firing, **options: Any) -> Any:
+    async def refusing(storage: SqliteStore, firing: Firing, **options: Any) -> Any:
         if firing.request is not None:
             raise Invalid("no such checkpoint")
         return await fire(storage, firing, **options)
 
-    monkeypatch.setattr(store.Storage, "cron_fire_if_current", refusing)
+    monkeypatch.setattr(SqliteStore, "cron_fire_if_current", refusing)
     engine.now = FIRST
     await made.tick()
     assert (await made.crons.get(cron.cron_id)).next_run_date == FIRST + MINUTE
@@ -786,14 +786,14 @@ async def test_a_date_that_comes_while_another_fires_is_not_overlooked(boots: An
     engine = await boots.start()
     made = ticking(engine)
     slow, other = await create(made), await create(made, schedule="* * * * * 5")
-    fire = store.Storage.cron_fire_if_current
+    fire = SqliteStore.cron_fire_if_current
 
-    async def slowly(storage: store.Storage, firing: Firing, **options: Any) -> Any:
+    async def slowly(storage: SqliteStore, firing: Firing, **options: Any) -> Any:
         if firing.cron_id == slow.cron_id and engine.now < FIRST + 9 * SECOND:
             engine.now = FIRST + 9 * SECOND  # it has taken that long
         return await fire(storage, firing, **options)
 
-    monkeypatch.setattr(store.Storage, "cron_fire_if_current", slowly)
+    monkeypatch.setattr(SqliteStore, "cron_fire_if_current", slowly)
     engine.now = FIRST
     assert await made.tick() == 0.0
     await made.tick()

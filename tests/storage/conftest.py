@@ -18,7 +18,7 @@ from gatewayd.model.cron import Cron, Firing
 from gatewayd.model.event import Chunk, Draft, draft
 from gatewayd.model.run import Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Thread
-from gatewayd.storage import store
+from gatewayd.storage import opening, store
 from gatewayd.storage.sqlite import admission, assistants, boots, crons, events, runs, threads
 from gatewayd.storage.sqlite.engine import database, migrate
 
@@ -222,7 +222,7 @@ def desk(path: Path) -> Iterator[Desk]:
 
 @pytest.fixture
 async def storage(path: Path) -> AsyncIterator[store.Storage]:
-    opened = await store.Storage.open(path, START, os.getpid(), "test")
+    opened = await opening.open_storage(path, START, os.getpid(), "test")
     await opened.system_assistants_sync({"chat": None, "other": None}, START)
     yield opened
     await opened.close(START)

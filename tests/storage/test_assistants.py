@@ -123,7 +123,7 @@ def test_assistants_of_a_graph_that_is_gone_are_hidden_until_it_is_back(desk: An
     assistants.system_assistants_sync(desk.connection, {"other": None}, desk.tick())
     assert assistants.assistant_find(desk.connection, THEIRS) is None
     assert assistants.assistant_find(desk.connection, "chat") is None
-    sql, parameters = assistants.count_statement(assistants.Search(metadata={}))
+    sql, parameters = assistants.count_statement(assistants.AssistantSearch(metadata={}))
     assert desk.connection.execute(sql, parameters).fetchone() == (1,)
     with pytest.raises(NotFound):
         desk.create(desk.thread(), assistant=THEIRS)

@@ -13,6 +13,7 @@ from gatewayd.errors import Invalid, NotFound
 from gatewayd.model.cron import Cron
 from gatewayd.storage import store
 from gatewayd.storage.sqlite import crons, threads
+from gatewayd.storage.sqlite.store import SqliteStore
 
 MINUTE = 60_000_000
 
@@ -237,7 +238,7 @@ def test_a_cron_tells_its_last_run_how_it_ended_and_how_often_in_a_row_it_failed
 
 @pytest.mark.parametrize(("status", "kept"), [("error", True), ("timeout", True), ("success", False)])
 async def test_the_thread_of_a_crons_failed_run_is_kept_for_longer_and_found_by_its_id_only(
-    storage: store.Storage, desk: Any, status: str, kept: bool
+    storage: SqliteStore, desk: Any, status: str, kept: bool
 ) -> None:
     cron = desk.cron(metadata={"nightly": True})
     fired = desk.fire(cron, claim=True)
@@ -337,7 +338,7 @@ def test_the_table_holds_no_enabled_cron_without_a_date(desk: Any) -> None:
 
 
 async def test_what_is_due_comes_in_the_order_of_its_dates_in_pages_and_without_those_named(
-    storage: store.Storage, desk: Any
+    storage: SqliteStore, desk: Any
 ) -> None:
     late, early, later = (desk.cron(next_run_date=at) for at in (2000, 1000, 3000))
     desk.cron(next_run_date=500, enabled=False)
@@ -353,7 +354,7 @@ async def test_what_is_due_comes_in_the_order_of_its_dates_in_pages_and_without_
 
 
 async def test_a_search_finds_by_all_its_terms_and_a_count_counts_the_same(
-    storage: store.Storage, desk: Any
+    storage: SqliteStore, desk: Any
 ) -> None:
     thread_id = desk.thread()
     a = desk.cron(metadata={"n": 1, "deep": {"x": 1, "y": 2}})

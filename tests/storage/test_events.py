@@ -12,11 +12,12 @@ import pytest
 from gatewayd.model.event import Chunk, pack
 from gatewayd.storage import events, store
 from gatewayd.storage.sqlite import events as events_
+from gatewayd.storage.sqlite.store import SqliteStore
 
 THREAD, OTHER = "thread", "other"
 
 
-async def fill(storage: store.Storage, chunks: list[Chunk]) -> None:
+async def fill(storage: SqliteStore, chunks: list[Chunk]) -> None:
     """Store chunks with the numbers that they have."""
     for chunk in chunks:
         await storage.writer.submit(events_.store, chunk)
@@ -27,7 +28,7 @@ def chunk(seq: int, size: int, run_id: str = "run", thread_id: str = THREAD, rec
     return Chunk(thread_id, run_id, seq, seq + records - 1, seq, packed)
 
 
-async def pages(storage: store.Storage, run_id: str | None = None, after: int = 0) -> list[list[Chunk]]:
+async def pages(storage: SqliteStore, run_id: str | None = None, after: int = 0) -> list[list[Chunk]]:
     found = []
     while page := await storage.events_page(THREAD, after, run_id):
         after = page[-1].last_seq
@@ -47,7 +48,7 @@ SIZES = {
 
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
 async def test_a_page_is_never_larger_than_its_bound_except_for_a_single_chunk(
-    storage: store.Storage, sizes: list[int]
+    storage: SqliteStore, sizes: list[int]
 ) -> None:
     stored = [chunk(seq, size) for seq, size in enumerate(sizes, 1)]
     await fill(storage, stored)
@@ -111,7 +112,7 @@ def token(seq: int) -> Chunk:
 
 
 async def test_tokens_are_stored_in_a_fraction_of_their_bytes_and_read_as_they_were(
-    storage: store.Storage, path: Path
+    storage: SqliteStore, path: Path
 ) -> None:
     sent = [token(seq) for seq in range(1, 51)]
     await fill(storage, sent)

@@ -19,6 +19,7 @@ import pytest
 from gatewayd import errors
 from gatewayd.storage import store
 from gatewayd.storage.sqlite.engine import database, failures, snapshots, writing
+from gatewayd.storage.sqlite.store import SqliteStore
 
 
 @contextmanager
@@ -255,7 +256,7 @@ def test_every_extended_code_of_these_families_is_translated() -> None:
 
 
 async def test_readers_and_scanners_raise_errors_of_ours_and_go_on_when_it_has_passed(
-    storage: store.Storage, monkeypatch: pytest.MonkeyPatch
+    storage: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing = [True]
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gatewayd import errors
-from gatewayd.storage import store
+from gatewayd.storage import opening, store
 from gatewayd.storage.sqlite.engine import database, integrity
 
 START = 1_700_000_000_000_000
@@ -45,7 +45,7 @@ async def test_a_start_on_a_damaged_page_is_refused_with_the_file_and_what_to_do
     overwrite(path, table)
     before = content(path)
     with pytest.raises(errors.Damaged) as raised:
-        await store.Storage.open(path, START, os.getpid(), "test")
+        await opening.open_storage(path, START, os.getpid(), "test")
     said = raised.value.detail
     assert said.startswith(f"the database {path} is damaged (")
     assert f"restore {path.name} from a backup" in said
@@ -97,7 +97,7 @@ def test_a_row_that_breaks_a_rule_of_its_table_is_no_damage(path: Path) -> None:
 async def test_the_first_sign_of_damage_ends_writing_not_reading(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    storage = await store.Storage.open(path, START, os.getpid(), "test")
+    storage = await opening.open_storage(path, START, os.getpid(), "test")
     await storage.system_assistants_sync({"chat": None}, START)
     overwrite(path, "crons_by_creation")
     written = content(path)
@@ -122,7 +122,7 @@ async def test_the_first_sign_of_damage_ends_writing_not_reading(
 async def test_what_is_in_one_transaction_with_the_first_sign_of_damage_is_not_stored(
     path: Path, second: Any
 ) -> None:
-    storage = await store.Storage.open(path, START, os.getpid(), "test")
+    storage = await opening.open_storage(path, START, os.getpid(), "test")
     overwrite(path, "crons")
 
     def find(connection: sqlite3.Connection) -> None:

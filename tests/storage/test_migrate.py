@@ -15,7 +15,7 @@ import pytest
 
 import gatewayd
 from gatewayd import errors
-from gatewayd.storage import store
+from gatewayd.storage import opening
 from gatewayd.storage.sqlite.engine import database, migrate
 
 FOLDER = Path(__file__).parents[2] / "migrations" / "sqlite"
@@ -195,7 +195,7 @@ async def test_opening_a_refused_file_leaves_no_connection_behind(path: Path) ->
     connection.execute("UPDATE migration SET sha256 = 'other'")
     connection.close()
     with pytest.raises(errors.BadConfiguration):
-        await store.Storage.open(path, 0, os.getpid(), "test")
+        await opening.open_storage(path, 0, os.getpid(), "test")
     alone = sqlite3.connect(path)
     alone.execute("PRAGMA locking_mode = EXCLUSIVE")
     alone.execute("PRAGMA journal_mode = DELETE")  # needs the file for itself

@@ -15,9 +15,10 @@ import pytest
 from gatewayd import ids
 from gatewayd.errors import InsufficientStorage
 from gatewayd.model.event import SEQUENCE_JUMP, Chunk, Draft, pack
-from gatewayd.storage import store
+from gatewayd.storage import opening, store
 from gatewayd.storage.sqlite import boots, events, runs, threads
 from gatewayd.storage.sqlite.engine import database, numbering
+from gatewayd.storage.sqlite.store import SqliteStore
 
 THREAD = "thread"
 
@@ -26,14 +27,14 @@ def draft(thread_id: str = THREAD, count: int = 1, time_ms: int = 1, size: int =
     return Draft(thread_id, "run", count, time_ms, pack([("values", "", 1, b"x" * size)] * count))
 
 
-async def append(storage: store.Storage, made: Draft) -> Chunk:
+async def append(storage: SqliteStore, made: Draft) -> Chunk:
     stored: asyncio.Future[Chunk] = asyncio.get_running_loop().create_future()
     storage.events_append(made, stored.set_result, stored.set_exception)
     return await stored
 
 
 async def reopened(path: Path) -> store.Storage:
-    return await store.Storage.open(path, 0, os.getpid(), "test")
+    return await opening.open_storage(path, 0, os.getpid(), "test")
 
 
 def appended(desk: Any, *drafts: Draft) -> list[tuple[int, int]]:
@@ -161,7 +162,7 @@ def test_an_end_that_is_refused_leaves_a_gap(desk: Any) -> None:
 # later
 
 
-async def test_the_next_start_goes_on_behind_what_is_stored(storage: store.Storage, path: Path) -> None:
+async def test_the_next_start_goes_on_behind_what_is_stored(storage: SqliteStore, path: Path) -> None:
     for count in (7, 3):
         await append(storage, draft(count=count))
     await storage.close(0)
@@ -171,7 +172,7 @@ async def test_the_next_start_goes_on_behind_what_is_stored(storage: store.Stora
 
 
 async def test_a_thread_whose_log_was_removed_goes_on_with_its_numbers(
-    storage: store.Storage, path: Path
+    storage: SqliteStore, path: Path
 ) -> None:
     for _ in range(5):
         await append(storage, draft())
@@ -225,7 +226,7 @@ def test_the_end_of_a_deleted_run_is_numbered_behind_all_before_it(desk: Any) ->
 
 
 async def test_many_threads_are_not_remembered_for_ever_and_go_on_all_the_same(
-    storage: store.Storage, monkeypatch: pytest.MonkeyPatch
+    storage: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(numbering, "KEPT", 5)
     names = [ids.new_id() for _ in range(30)]
@@ -239,7 +240,7 @@ async def test_many_threads_are_not_remembered_for_ever_and_go_on_all_the_same(
 
 
 async def test_a_counter_that_is_ahead_of_its_log_is_remembered_however_many_come_after_it(
-    storage: store.Storage, monkeypatch: pytest.MonkeyPatch
+    storage: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def jump(connection: sqlite3.Connection) -> None:
         numbering.of(connection).jump(connection, "jumped")

@@ -21,6 +21,7 @@ from gatewayd.model.run import RunOutcome
 from gatewayd.model.state import Parts
 from gatewayd.storage import store
 from gatewayd.storage.sqlite import blobs, events, operations, runs, states, threads
+from gatewayd.storage.sqlite.store import SqliteStore
 
 
 def said(number: int) -> bytes:
@@ -110,7 +111,7 @@ def removed(desk: Any, thread_id: str) -> None:
         pass
 
 
-async def test_states_in_parts_are_read_as_they_were(storage: store.Storage, desk: Any) -> None:
+async def test_states_in_parts_are_read_as_they_were(storage: SqliteStore, desk: Any) -> None:
     thread_id = desk.thread()
     run_id = finished(desk, thread_id, 90)
     _, _, data = sliced(90)
@@ -137,7 +138,7 @@ async def test_states_in_parts_are_read_as_they_were(storage: store.Storage, des
 
 
 async def test_what_has_come_by_with_its_texts_is_not_read_from_storage(
-    storage: store.Storage, desk: Any
+    storage: SqliteStore, desk: Any
 ) -> None:
     thread_id = desk.thread()
     parts, needed, data = sliced(7)  # no segment: every element is asked for by itself
@@ -153,9 +154,7 @@ async def test_what_has_come_by_with_its_texts_is_not_read_from_storage(
     assert storage.states.reads == 0
 
 
-async def test_what_has_come_by_without_a_text_is_read_from_storage(
-    storage: store.Storage, desk: Any
-) -> None:
+async def test_what_has_come_by_without_a_text_is_read_from_storage(storage: SqliteStore, desk: Any) -> None:
     thread_id = desk.thread()
     run_id = finished(desk, thread_id, 7)
     parts, needed, data = sliced(7)
@@ -166,7 +165,7 @@ async def test_what_has_come_by_without_a_text_is_read_from_storage(
     assert storage.states.reads == 1
 
 
-async def test_closing_waits_for_a_state_that_is_being_joined(storage: store.Storage, desk: Any) -> None:
+async def test_closing_waits_for_a_state_that_is_being_joined(storage: SqliteStore, desk: Any) -> None:
     thread_id = desk.thread()
     finished(desk, thread_id, 7)
     parts, _, data = sliced(7)
@@ -190,7 +189,7 @@ async def test_closing_waits_for_a_state_that_is_being_joined(storage: store.Sto
 
 
 async def test_a_result_outlives_its_run_in_webhooks_as_the_threads_values(
-    storage: store.Storage, desk: Any
+    storage: SqliteStore, desk: Any
 ) -> None:
     thread_id = desk.thread()
     run = desk.run(finished(desk, thread_id, 20))
@@ -199,7 +198,7 @@ async def test_a_result_outlives_its_run_in_webhooks_as_the_threads_values(
     assert await storage.webhook_values(run) == sliced(20)[2]
 
 
-async def test_searches_by_values_find_them_in_parts(storage: store.Storage, desk: Any) -> None:
+async def test_searches_by_values_find_them_in_parts(storage: SqliteStore, desk: Any) -> None:
     in_parts, inline, other = desk.thread(), desk.thread(), desk.thread()
     finished(desk, in_parts, 9)
     finished(desk, other, 9, seed=5)

@@ -15,6 +15,7 @@ from gatewayd import ids
 from gatewayd.model.run import RunOutcome
 from gatewayd.storage import store
 from gatewayd.storage.sqlite import boots, crons, events, idempotency, runs, search, states, threads, webhooks
+from gatewayd.storage.sqlite.store import SqliteStore
 
 GROWING = {
     "threads",
@@ -143,7 +144,7 @@ def test_no_trigger_reads_a_whole_table(desk: Any, analysed: bool) -> None:
 
 
 async def test_no_read_of_a_request_reads_a_whole_table(
-    storage: store.Storage, desk: Any, monkeypatch: Any
+    storage: SqliteStore, desk: Any, monkeypatch: Any
 ) -> None:
     states.prepare(desk.connection)  # its plans are looked at
     thread_id = crowd(desk)
@@ -250,12 +251,12 @@ def reading() -> set[str]:
     """Return the names of all that `Storage` reads with, the assistants' apart: there are few of them."""
     return {
         name
-        for name, function in inspect.getmembers(store.Storage, inspect.isfunction)
+        for name, function in inspect.getmembers(SqliteStore, inspect.isfunction)
         if not name.startswith("_")
         and (
             "self.readers.rows(" in (source := inspect.getsource(function))
             or "self.scanner.read(" in source
-            or "self._snapshots.read(" in source
+            or "self.snapshots.read(" in source
         )
         and not name.startswith("assistant")
     }
@@ -270,7 +271,7 @@ def test_a_page_of_threads_is_read_in_its_order_and_never_sorted(desk: Any, anal
     desk.connection.set_trace_callback(traced.append)
     for fields in searches("thread"):
         if not {"metadata", "values", "ids", "excluded"} & fields.keys():
-            search.threads_search(desk.connection, search.Search(**fields))
+            search.threads_search(desk.connection, search.ThreadSearch(**fields))
     desk.connection.set_trace_callback(None)
     walks = [sql for sql in traced if "ORDER BY" in sql]
     assert len(walks) == 50

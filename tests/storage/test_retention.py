@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gatewayd.model.event import Draft, pack
-from gatewayd.storage import store
 from gatewayd.storage.sqlite import events, runs
+from gatewayd.storage.sqlite.store import SqliteStore
 
 
 def told(desk: Any, thread_id: str, *, steps: int = 1) -> str:
@@ -160,7 +160,7 @@ def test_what_is_kept_is_always_a_tail_with_all_that_must_be_kept(desk: Any, see
 
 
 async def test_readers_are_told_of_what_they_have_lost_and_of_nothing_else(
-    storage: store.Storage, desk: Any
+    storage: SqliteStore, desk: Any
 ) -> None:
     thread_id = desk.thread()
     first, second = told(desk, thread_id, steps=3), told(desk, thread_id, steps=3)
@@ -181,7 +181,7 @@ async def test_readers_are_told_of_what_they_have_lost_and_of_nothing_else(
 
 
 async def test_threads_with_old_events_are_found_in_pages_in_the_order_of_age(
-    storage: store.Storage, desk: Any
+    storage: SqliteStore, desk: Any
 ) -> None:
     expected = []
     for _ in range(5):
@@ -197,9 +197,7 @@ async def test_threads_with_old_events_are_found_in_pages_in_the_order_of_age(
     assert found == expected
 
 
-async def test_the_beginning_of_a_thread_is_that_of_its_latest_runs(
-    storage: store.Storage, desk: Any
-) -> None:
+async def test_the_beginning_of_a_thread_is_that_of_its_latest_runs(storage: SqliteStore, desk: Any) -> None:
     thread_id = desk.thread()
     assert await storage.events_replay_start(thread_id, 0) is None
     told(desk, thread_id)
@@ -221,7 +219,7 @@ async def test_the_beginning_of_a_thread_is_that_of_its_latest_runs(
 
 
 async def test_to_the_latest_runs_belongs_the_one_whose_questions_wait(
-    storage: store.Storage, desk: Any
+    storage: SqliteStore, desk: Any
 ) -> None:
     thread_id = desk.thread()
     told(desk, thread_id)
@@ -236,7 +234,7 @@ async def test_to_the_latest_runs_belongs_the_one_whose_questions_wait(
     assert await storage.events_replay_start(thread_id, desk.tick()) is None
 
 
-async def test_a_step_does_not_hold_the_writer_for_long(storage: store.Storage, path: Path) -> None:
+async def test_a_step_does_not_hold_the_writer_for_long(storage: SqliteStore, path: Path) -> None:
     thread = await storage.thread_create("11111111-2222-4333-8444-555555555555", {}, do_nothing=False, now=1)
     large = pack([("values", "", 1, b"x" * 200_000)])
     for _ in range(100):

@@ -12,6 +12,7 @@ from gatewayd.errors import Conflict, NotFound
 from gatewayd.model.run import Run
 from gatewayd.storage import store
 from gatewayd.storage.sqlite import boots, runs, threads
+from gatewayd.storage.sqlite.store import SqliteStore
 
 STATES = ("pending", "delayed", "marked", "running", "requeued", "success", "error", "interrupted", "gone")
 WAITING = frozenset({"pending", "delayed", "marked", "requeued"})
@@ -790,9 +791,7 @@ def test_writes_whose_checkpoint_never_came_go_with_the_end_of_their_run_and_oth
     )
 
 
-async def test_runs_of_all_threads_are_found_by_status_latest_first(
-    storage: store.Storage, desk: Any
-) -> None:
+async def test_runs_of_all_threads_are_found_by_status_latest_first(storage: SqliteStore, desk: Any) -> None:
     made = [desk.create(thread_id, claim=True) for thread_id in (desk.thread(), None, desk.thread(), None)]
     for run_id, status in zip(made, ("error", "error", "success", "timeout"), strict=True):
         desk.finish(run_id, status=status, error={"error": "E", "message": "m"}, trace="Traceback: 🌍")

@@ -83,7 +83,7 @@ def empty(connection: sqlite3.Connection) -> None:
     assert connection.execute("SELECT count(*) FROM thread_tags").fetchone() == (0,)
 
 
-def matches(thread: Thread, wanted: search.Search) -> bool:
+def matches(thread: Thread, wanted: search.ThreadSearch) -> bool:
     values = None if thread.values is None else wire.loads(thread.values)
     return (
         (not wanted.ids or thread.thread_id in wanted.ids)
@@ -94,7 +94,7 @@ def matches(thread: Thread, wanted: search.Search) -> bool:
     )
 
 
-def expected(made: list[Thread], wanted: search.Search) -> list[str]:
+def expected(made: list[Thread], wanted: search.ThreadSearch) -> list[str]:
     """Return the ids that a search of everything finds, in its order."""
     found = [thread for thread in made if matches(thread, wanted)]
     found.sort(
@@ -159,10 +159,10 @@ def test_the_pages_of_a_search_together_are_what_the_contract_finds(
         made = put(file, *rows)
         fields = data.draw(searches(made))
         limit = data.draw(strategies.integers(1, 4))
-        everything = expected(made, search.Search(**fields))
+        everything = expected(made, search.ThreadSearch(**fields))
         pages: list[str] = []
         while True:
-            found = search.threads_search(file, search.Search(**fields, limit=limit, offset=len(pages)))
+            found = search.threads_search(file, search.ThreadSearch(**fields, limit=limit, offset=len(pages)))
             assert found.scanned is None
             shown = [thread.thread_id for thread in found.threads]
             assert len(shown) == min(limit + 1, len(everything) - len(pages))
@@ -170,7 +170,7 @@ def test_the_pages_of_a_search_together_are_what_the_contract_finds(
             if len(shown) <= limit:
                 break
         assert pages == everything
-        assert search.threads_count(file, search.Search(**fields)) == len(everything)
+        assert search.threads_count(file, search.ThreadSearch(**fields)) == len(everything)
 
 
 @relaxed
@@ -201,9 +201,9 @@ def test_texts_too_long_for_a_tag_are_found_all_the_same(file: sqlite3.Connectio
         file, ({"a": long, long: 1}, None, "idle", (0, 0, 0)), ({"a": long[1:]}, None, "idle", (0, 0, 0))
     )
     for metadata, right in (({"a": long}, made[0]), ({long: 1}, made[0]), ({"a": long[1:]}, made[1])):
-        found = search.threads_search(file, search.Search(metadata=metadata))
+        found = search.threads_search(file, search.ThreadSearch(metadata=metadata))
         assert [thread.thread_id for thread in found.threads] == [right.thread_id]
-        assert search.threads_count(file, search.Search(metadata=metadata)) == 1
+        assert search.threads_count(file, search.ThreadSearch(metadata=metadata)) == 1
     assert search.tags_of({"a": long, long: 1}) == []
 
 
@@ -213,32 +213,36 @@ def test_a_search_that_gives_up_answers_what_it_has_found_and_says_so(
     monkeypatch.setattr(search, "CHUNK", 2)
     deep = [desk.thread(nest={"n": n % 5}) for n in range(10)]
     wanted = {"metadata": {"nest": {"n": 4}}, "limit": 2, "sort_by": "created_at", "descending": False}
-    found = search.threads_search(desk.connection, search.Search(**wanted, scan=6))
+    found = search.threads_search(desk.connection, search.ThreadSearch(**wanted, scan=6))
     assert [thread.thread_id for thread in found.threads] == [deep[4]]
     assert found.scanned == 6
-    found = search.threads_search(desk.connection, search.Search(**wanted, scan=10))
+    found = search.threads_search(desk.connection, search.ThreadSearch(**wanted, scan=10))
     assert [thread.thread_id for thread in found.threads] == [deep[4], deep[9]]
     assert found.scanned is None  # exactly all were looked at
-    found = search.threads_search(desk.connection, search.Search(**{**wanted, "limit": 1, "scan": 6}))
+    found = search.threads_search(desk.connection, search.ThreadSearch(**{**wanted, "limit": 1, "scan": 6}))
     assert found.scanned == 6  # whether there is a next page is not known
-    found = search.threads_search(desk.connection, search.Search(**wanted, scan=7))
+    found = search.threads_search(desk.connection, search.ThreadSearch(**wanted, scan=7))
     assert found.scanned == 7  # no more than that, though it looks at two at a time
     with pytest.raises(Invalid, match="more than 6 threads would have to be looked at"):
-        search.threads_count(desk.connection, search.Search(metadata={"nest": {"n": 4}}, scan=6))
-    assert search.threads_count(desk.connection, search.Search(metadata={"nest": {"n": 4}}, scan=10)) == 2
+        search.threads_count(desk.connection, search.ThreadSearch(metadata={"nest": {"n": 4}}, scan=6))
+    assert (
+        search.threads_count(desk.connection, search.ThreadSearch(metadata={"nest": {"n": 4}}, scan=10)) == 2
+    )
     others = {**wanted, "metadata": {}, "excluded": [{"nest": {"n": n}} for n in range(4)]}
-    found = search.threads_search(desk.connection, search.Search(**others, scan=6))
+    found = search.threads_search(desk.connection, search.ThreadSearch(**others, scan=6))
     assert ([thread.thread_id for thread in found.threads], found.scanned) == ([deep[4]], 6)
     with pytest.raises(Invalid, match="more than 6 threads would have to be looked at"):
-        search.threads_count(desk.connection, search.Search(excluded=others["excluded"], scan=6))
-    assert search.threads_count(desk.connection, search.Search(excluded=others["excluded"], scan=10)) == 2
+        search.threads_count(desk.connection, search.ThreadSearch(excluded=others["excluded"], scan=6))
+    assert (
+        search.threads_count(desk.connection, search.ThreadSearch(excluded=others["excluded"], scan=10)) == 2
+    )
 
 
 def test_a_search_that_takes_too_long_gives_up(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "CHUNK", 2)
     for n in range(5):
         desk.thread(nest={"n": n})
-    wanted = search.Search(metadata={"nest": {}})
+    wanted = search.ThreadSearch(metadata={"nest": {}})
     assert len(search.threads_search(desk.connection, wanted).threads) == 5
     monkeypatch.setattr(search, "SCAN_S", -1.0)
     assert search.threads_search(desk.connection, wanted) == search.ThreadPage(threads=[], scanned=0)
@@ -256,9 +260,9 @@ def test_what_answers_from_an_index_looks_at_no_more_than_it_shows(desk: Any) ->
         {"sort_by": "state_updated_at"},
         {"metadata": {"all": "x"}, "limit": 1},
     ):
-        assert search.threads_search(desk.connection, search.Search(**fields, scan=1)).scanned is None
+        assert search.threads_search(desk.connection, search.ThreadSearch(**fields, scan=1)).scanned is None
     for metadata, number in (({"rare": 3}, 1), ({"all": "x"}, 30), ({}, 30)):
-        assert search.threads_count(desk.connection, search.Search(metadata=metadata, scan=1)) == number
+        assert search.threads_count(desk.connection, search.ThreadSearch(metadata=metadata, scan=1)) == number
 
 
 def test_an_older_file_gets_its_tags_with_the_migration(path: Any) -> None:

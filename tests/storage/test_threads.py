@@ -14,6 +14,7 @@ from gatewayd.errors import Conflict, Invalid, NotFound
 from gatewayd.model.run import RunOutcome
 from gatewayd.storage import store
 from gatewayd.storage.sqlite import runs, search, threads
+from gatewayd.storage.sqlite.store import SqliteStore
 
 
 def furnished(desk: Any, *, rows: int = 3) -> str:
@@ -96,9 +97,9 @@ def test_a_deleted_thread_is_gone_for_every_question_before_anything_is_swept(de
     assert threads.thread_find(desk.connection, thread_id) is None
     assert desk.holder(thread_id) is None
     for wanted in (
-        search.Search(),
-        search.Search(ids=[thread_id]),
-        search.Search(metadata={"name": "furnished"}),
+        search.ThreadSearch(),
+        search.ThreadSearch(ids=[thread_id]),
+        search.ThreadSearch(metadata={"name": "furnished"}),
     ):
         assert search.threads_search(desk.connection, wanted).threads == []
         assert search.threads_count(desk.connection, wanted) == 0
@@ -150,7 +151,7 @@ def test_an_id_can_be_used_again_at_once_and_nothing_of_the_old_thread_is_in_the
 
 
 async def test_an_id_of_a_large_deleted_thread_is_used_again_in_steps_between_which_others_are_served(
-    storage: store.Storage, desk: Any
+    storage: SqliteStore, desk: Any
 ) -> None:
     thread_id = furnished(desk, rows=1)
     run_id = desk.create(thread_id)
@@ -208,7 +209,7 @@ def test_threads_of_ended_stateless_runs_stay_for_a_while_and_deleted_ones_do_no
     assert len(threads.sweep_candidates(desk.connection, hidden[1][1], 2)) == 2
 
 
-async def test_the_ended_runs_of_a_deleted_thread_are_gone_too(storage: store.Storage, desk: Any) -> None:
+async def test_the_ended_runs_of_a_deleted_thread_are_gone_too(storage: SqliteStore, desk: Any) -> None:
     thread_id = desk.thread()
     run_id = desk.create(thread_id, claim=True)
     desk.finish(run_id)
@@ -247,7 +248,7 @@ def library(desk: Any, count: int = 30) -> list[str]:
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("sort_by", ["thread_id", "status", "created_at", "updated_at", "state_updated_at"])
 async def test_pages_of_a_search_are_sorted_and_show_every_thread_once(
-    storage: store.Storage, desk: Any, sort_by: str, descending: bool
+    storage: SqliteStore, desk: Any, sort_by: str, descending: bool
 ) -> None:
     made = library(desk)
     found = []
@@ -269,7 +270,7 @@ async def test_pages_of_a_search_are_sorted_and_show_every_thread_once(
 
 
 async def test_a_search_by_ids_and_status_returns_those_that_have_both(
-    storage: store.Storage, desk: Any
+    storage: SqliteStore, desk: Any
 ) -> None:
     made = library(desk)
     chosen = [*made[:10], ids.new_id()]
@@ -283,9 +284,7 @@ async def test_a_search_by_ids_and_status_returns_those_that_have_both(
     assert len(everything.threads) == len(made)
 
 
-async def test_a_search_takes_more_ids_than_sqlite_takes_parameters(
-    storage: store.Storage, desk: Any
-) -> None:
+async def test_a_search_takes_more_ids_than_sqlite_takes_parameters(storage: SqliteStore, desk: Any) -> None:
     thread_id = desk.thread()
     chosen = [ids.new_id() for _ in range(40_000)] + [thread_id]
     found = await storage.threads_search(store.ThreadSearch(metadata={}, values={}, ids=chosen))
@@ -324,7 +323,7 @@ async def test_a_filter_that_is_too_large_is_refused_by_name(storage: store.Stor
     ],
 )
 async def test_saved_values_contain_what_is_looked_for(
-    storage: store.Storage, desk: Any, wanted: dict[str, Any], matches: bool
+    storage: SqliteStore, desk: Any, wanted: dict[str, Any], matches: bool
 ) -> None:
     desk.thread()  # without values: it must simply not match
     thread_id = desk.thread()

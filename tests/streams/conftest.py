@@ -12,7 +12,7 @@ import pytest
 from attrs import define, field
 
 from gatewayd.model.event import Chunk, pack
-from gatewayd.storage import store
+from gatewayd.storage import opening, store
 from gatewayd.storage.sqlite.engine import numbering
 from gatewayd.streams import hub, log
 
@@ -123,7 +123,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    storage = await store.Storage.open(tmp_path / "gatewayd.sqlite", 0, os.getpid(), "test")
+    storage = await opening.open_storage(tmp_path / "gatewayd.sqlite", 0, os.getpid(), "test")
     gated = Gated(storage)
     made = hub.Hub(gated)  # type: ignore[arg-type]
     yield Bench(storage, gated, made, log.Log(storage, made))

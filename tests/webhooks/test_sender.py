@@ -20,7 +20,7 @@ from gatewayd import ids, logs, tasks
 from gatewayd.model.event import draft
 from gatewayd.model.run import RunOutcome, RunRequest
 from gatewayd.model.webhook import Delivery, WebhookRules
-from gatewayd.storage import store
+from gatewayd.storage import opening, store
 from gatewayd.webhooks import policy, sender
 
 START = 1_700_000_000_000_000
@@ -133,7 +133,7 @@ async def bench(tmp_path: Path, receiver: Receiver) -> AsyncIterator[Callable[..
     benches: list[Bench] = []
 
     async def start(*, now: int = START, rules: WebhookRules | None = None, **options: Any) -> Bench:
-        storage = await store.Storage.open(tmp_path / "db", now, 1, "test")
+        storage = await opening.open_storage(tmp_path / "db", now, 1, "test")
         await storage.system_assistants_sync({"chat": None}, now)
         made = sender.Sender(
             storage=storage,

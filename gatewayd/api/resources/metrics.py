@@ -116,7 +116,7 @@ def own_numbers(moment: Moment) -> Iterator[tuple[str, str, float, str]]:
     """Yield the numbers that the reference does not have: name, kind, value, meaning."""
     services = moment.services
     storage, hub, log = services.storage, services.hub, services.runs.engine.log
-    writer, path = storage.writer, storage.path
+    writes = storage.writes
     yield "queue_pending", "gauge", moment.queue.pending, "Runs that wait for their start"
     yield "queue_running", "gauge", moment.queue.running, "Runs that execute"
     yield (
@@ -132,19 +132,16 @@ def own_numbers(moment: Moment) -> Iterator[tuple[str, str, float, str]]:
     yield "event_bytes", "counter", log.event_bytes, "Bytes of the events"
     yield "hub_bytes", "gauge", hub.held, "Bytes of memory that live tails of streams hold"
     yield "hub_readers", "gauge", hub.readers, "Readers of streams"
-    yield "writer_batches", "counter", writer.batches, "Transactions that were committed"
-    yield "writer_operations", "counter", writer.operations, "Operations in them"
-    yield "writer_seconds", "counter", writer.busy_s, "Seconds that transactions took"
-    yield "syncs", "counter", writer.syncer.syncs, "Syncs of the write-ahead log, beside the writer"
-    yield "sync_seconds", "counter", writer.syncer.busy_s, "Seconds that they took"
-    yield "writer_longest_seconds", "gauge", writer.longest_s, "The longest transaction since the start"
+    yield "writer_batches", "counter", writes.transactions, "Transactions that were committed"
+    yield "writer_operations", "counter", writes.operations, "Operations in them"
+    yield "writer_seconds", "counter", writes.busy_s, "Seconds that transactions took"
+    yield "syncs", "counter", writes.syncs, "Syncs of the write-ahead log, beside the writer"
+    yield "sync_seconds", "counter", writes.sync_s, "Seconds that they took"
+    yield "writer_longest_seconds", "gauge", writes.longest_s, "The longest transaction since the start"
     yield "writer_locked_seconds", "gauge", storage.locked_s(), "How long another process has held the lock"
     yield "database_damaged", "gauge", storage.damage is not None, "1: the database is damaged and only read"
     yield "loops_down", "gauge", sum(each.down for each in services.loops), "Loops that fail or have ended"
-    yield "writer_backlog_bytes", "gauge", writer.backlog, "Bytes of events that wait to be stored"
-    files = [("database", path, "the database")]
-    if storage.quota.store is not None:
-        files.append(("store", storage.quota.store, "the long-term store"))
+    yield "writer_backlog_bytes", "gauge", storage.backlog, "Bytes of events that wait to be stored"
     sent, planned = services.webhooks, services.crons.counts
     yield (
         "webhook_attempts_failed",
@@ -161,7 +158,7 @@ def own_numbers(moment: Moment) -> Iterator[tuple[str, str, float, str]]:
     )
     yield "cron_dates_passed", "counter", planned.dates_passed, "Dates of crons whose run was refused"
     yield "cron_runs_failed", "counter", services.runs.counts.cron_runs_failed, "Runs of crons that failed"
-    for name, file, what in files:
+    for name, file, what in storage.files:
         wal = file.with_name(f"{file.name}-wal")
         yield f"{name}_bytes", "gauge", pages.bytes_of(file), f"Size of {what}"
         yield f"{name}_wal_bytes", "gauge", pages.bytes_of(wal), f"Size of the write-ahead log of {what}"

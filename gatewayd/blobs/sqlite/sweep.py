@@ -13,9 +13,10 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, field, frozen
+from attrs import frozen
 
 from gatewayd.blobs import cut
+from gatewayd.blobs.sweeping import Sweep
 
 if TYPE_CHECKING:
     import sqlite3
@@ -57,31 +58,6 @@ class Source:
             f"SELECT {key}, {self.manifest} FROM {self.table} WHERE thread_id = ? AND ({key}) > ({marks}) "
             f"AND {self.where} ORDER BY {key} LIMIT ?"
         )
-
-
-@define
-class Sweep:
-    """How far a sweep has come; changed by its steps."""
-
-    family_id: int
-    token: str
-    garbage: int
-    threads: list[str]
-    """Those that are still to be looked at."""
-    empty: list[str] = field(factory=list)
-    """Those that have no manifest."""
-    place: tuple[int, tuple[str | int, ...]] | None = None
-    """Source and key of the last row of the first of `threads`, None: it is to be begun."""
-    met: bool = False
-    """Whether the first of `threads` has a manifest."""
-    reached: set[bytes] = field(factory=set)
-    unread: list[bytes] = field(factory=list)
-    """Reached, and not looked at: may be segments or compounds."""
-    after: bytes = b""
-    """Blobs up to this hash are done."""
-    removed: int = 0
-    unsettled: bool = False
-    """A step has been executed, and it is not known whether its transaction was kept."""
 
 
 def families(connection: sqlite3.Connection, after: int, limit: int) -> list[int]:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
-from attrs import frozen
 
 from gatewayd import ids, wire
 from gatewayd.blobs import codec
@@ -20,6 +19,7 @@ from gatewayd.errors import Conflict, NotFound, UnknownInterrupt
 from gatewayd.model.assistant import Assistant
 from gatewayd.model.run import CONTEXT_GIVEN, RESUMING, Run, RunRequest
 from gatewayd.model.thread import Thread
+from gatewayd.storage.runs import CreatedRun
 from gatewayd.storage.sqlite import assistants, events, idempotency, runs, slots, threads
 
 INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
@@ -29,19 +29,6 @@ NOT_FOUND = "Thread or assistant not found: there is no {} '{}'."
 ALREADY_RUNNING = (
     "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
 )
-
-
-@frozen(kw_only=True)
-class CreatedRun:
-    """What `run_create` did."""
-
-    run: Run
-    started: bool
-    """The run was claimed in the same transaction and is to be dispatched."""
-    cancelled: list[Run]
-    """Active runs that its multitask strategy cancels; they are to be ended."""
-    repeated: bool = False
-    """The request is a repeat: `run` is what the first one created, and nothing was changed."""
 
 
 def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, claim: bool) -> CreatedRun:

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
-from attrs import frozen
 
 from gatewayd import ids, wire
 from gatewayd.errors import Conflict, NotFound
 from gatewayd.model.assistant import Assistant, AssistantChange
+from gatewayd.storage.assistants import AssistantSearch
 from gatewayd.storage.sqlite import filters
 
 COLUMNS = (
@@ -36,20 +36,6 @@ SELECT tag.thread_id FROM thread_tags AS tag JOIN threads AS t ON t.thread_id = 
 WHERE tag.name = 'assistant_id' AND tag.value = 's' || ? AND tag.thread_id > ?
 AND t.deleted_at IS NULL AND t.hidden_at IS NULL
 ORDER BY tag.thread_id LIMIT ?"""
-
-
-@frozen(kw_only=True)
-class Search:
-    """What `assistants_search` looks for; None means any."""
-
-    metadata: dict[str, Any]
-    graph_id: str | None = None
-    name: str | None = None
-    """Part of the name, compared without regard to case."""
-    limit: int = 10
-    offset: int = 0
-    sort_by: str = "created_at"
-    descending: bool = True
 
 
 def record(row: tuple[Any, ...]) -> Assistant:
@@ -182,7 +168,7 @@ def _version_insert(connection: sqlite3.Connection, assistant: Assistant) -> Non
 # reading
 
 
-def search_statement(search: Search) -> tuple[str, list[Any]]:
+def search_statement(search: AssistantSearch) -> tuple[str, list[Any]]:
     """Return the SELECT of a search and its parameters. It reads one row more than the limit."""
     conditions = _conditions(search)
     column = "folded(name)" if search.sort_by == "name" else search.sort_by
@@ -194,7 +180,7 @@ def search_statement(search: Search) -> tuple[str, list[Any]]:
     return sql, [*conditions.parameters, search.limit + 1, search.offset]
 
 
-def count_statement(search: Search) -> tuple[str, list[Any]]:
+def count_statement(search: AssistantSearch) -> tuple[str, list[Any]]:
     """Return the statement that counts all results of a search, and its parameters."""
     conditions = _conditions(search)
     return f"SELECT count(*) FROM assistants WHERE {' AND '.join(conditions.terms)}", conditions.parameters
@@ -213,7 +199,7 @@ def versions_statement(
     return sql, [*conditions.parameters, limit, offset]
 
 
-def _conditions(search: Search) -> filters.Conditions:
+def _conditions(search: AssistantSearch) -> filters.Conditions:
     conditions = filters.matches("metadata", search.metadata)
     conditions.add("NOT hidden")
     if search.graph_id is not None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gatewayd.blobs.sqlite import sweep, tables
+from gatewayd.blobs.sweeping import Sweep
 from gatewayd.checkpointing.sqlite import statements
 from gatewayd.errors import NotFound
 from gatewayd.storage.sqlite import events, runs, threads
@@ -14,7 +15,7 @@ from gatewayd.storage.sqlite import events, runs, threads
 SOURCES = (*statements.SOURCES, events.SOURCE, runs.SOURCE, threads.SOURCE)
 
 
-def blobs_sweep_begin(connection: sqlite3.Connection, after: int) -> sweep.Sweep | None:
+def blobs_sweep_begin(connection: sqlite3.Connection, after: int) -> Sweep | None:
     """
     Begin to sweep the first family behind `after` that has garbage and no thread with a taken slot, or return
     None.
@@ -24,7 +25,7 @@ def blobs_sweep_begin(connection: sqlite3.Connection, after: int) -> sweep.Sweep
     return None
 
 
-def blobs_sweep_step(connection: sqlite3.Connection, begun: sweep.Sweep) -> bool:
+def blobs_sweep_step(connection: sqlite3.Connection, begun: Sweep) -> bool:
     """
     Sweep for a few milliseconds; True when this family is done. The caller settles it after the commit.
     """

@@ -12,11 +12,11 @@ import sqlite3
 from typing import Any
 
 import attrs
-from attrs import frozen
 
 from gatewayd import wire
 from gatewayd.errors import Conflict, NotFound
 from gatewayd.model.cron import Cron, Firing, LastRun
+from gatewayd.storage.crons import CronSearch, FiredCron
 from gatewayd.storage.sqlite import admission, assistants, filters, firings, threads
 
 COLUMNS = (
@@ -40,33 +40,6 @@ KEPT_FIRINGS = 100
 """Firings that are kept for each cron."""
 
 NO_THREAD = "Thread with ID '{}' not found. Please verify the ID is correct and the thread hasn't been deleted or expired."
-
-
-@frozen(kw_only=True)
-class Search:
-    """What `crons_search` looks for; None means any."""
-
-    assistant_id: str | None = None
-    thread_id: str | None = None
-    enabled: bool | None = None
-    metadata: dict[str, Any]
-    limit: int = 10
-    offset: int = 0
-    sort_by: str = "created_at"
-    descending: bool = True
-
-
-@frozen(kw_only=True)
-class FiredCron:
-    """What `cron_fire_if_current` did."""
-
-    current: bool
-    """False: the cron had changed since it was read; nothing was done."""
-    created: admission.CreatedRun | None = None
-    refusal: str | None = None
-    """Why the run could not be created."""
-    deleted: bool = False
-    """The cron was deleted, because its assistant or thread no longer exists."""
 
 
 def record(row: tuple[Any, ...]) -> Cron:
@@ -224,7 +197,7 @@ def _take_date(connection: sqlite3.Connection, firing: Firing) -> bool:
 # reading
 
 
-def crons_search(connection: sqlite3.Connection, search: Search) -> list[Cron]:
+def crons_search(connection: sqlite3.Connection, search: CronSearch) -> list[Cron]:
     """Return the page that a search asks for, and one cron more if there are more."""
     conditions = _conditions(search)
     direction = "DESC" if search.descending else "ASC"
@@ -236,7 +209,7 @@ def crons_search(connection: sqlite3.Connection, search: Search) -> list[Cron]:
     return [record(row) for row in rows]
 
 
-def crons_count(connection: sqlite3.Connection, search: Search) -> int:
+def crons_count(connection: sqlite3.Connection, search: CronSearch) -> int:
     """Return the number of all results of a search."""
     conditions = _conditions(search)
     (number,) = connection.execute(
@@ -245,7 +218,7 @@ def crons_count(connection: sqlite3.Connection, search: Search) -> int:
     return int(number)
 
 
-def _conditions(search: Search) -> filters.Conditions:
+def _conditions(search: CronSearch) -> filters.Conditions:
     conditions = filters.matches("metadata", search.metadata)
     for column in ("assistant_id", "thread_id", "enabled"):
         wanted = getattr(search, column)

@@ -11,23 +11,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from attrs import frozen
-
+from gatewayd.storage.boots import Violation
 from gatewayd.storage.sqlite import slots, threads
-
-
-@frozen
-class Violation:
-    """A row that breaks an invariant."""
-
-    invariant: str
-    """Name of the invariant, a key of `ACTIVE` or `WHOLE`."""
-    subject: str
-    """Id of the thread or run."""
-
-    def __str__(self) -> str:
-        return f"{self.invariant}: {self.subject}"
-
 
 BUSY_WITHOUT_RUN: Final = "a thread is busy without an active run"
 NOT_BUSY: Final = "a thread with an active run is not busy"

@@ -17,12 +17,11 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, Final
 
-from attrs import frozen
-
 from gatewayd import wire
 from gatewayd.blobs import codec
 from gatewayd.errors import Conflict, NotFound
 from gatewayd.model.run import Run
+from gatewayd.storage.runs import Merged
 from gatewayd.storage.sqlite import runs, threads
 
 LARGEST: Final = 8 << 20
@@ -35,18 +34,6 @@ OF_REQUEST: Final = frozenset(
 
 OF_THREAD: Final = frozenset({"graph_id"})
 """Keys of the metadata that a thread gets with its first run; only later runs have them."""
-
-
-@frozen(kw_only=True)
-class Merged:
-    """What `runs_merge_if_alike` did."""
-
-    run: Run
-    """The oldest run, with all inputs."""
-    ended: list[Run]
-    """The other runs, oldest first; they are to be ended."""
-    into: str | None = None
-    """The executing run that is to take over the oldest run's input."""
 
 
 def runs_merge_if_alike(

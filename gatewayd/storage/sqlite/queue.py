@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from attrs import frozen
+from gatewayd.storage.runs import Queue
 
 QUEUE: Final = """
 WITH waiting AS (
@@ -19,18 +19,6 @@ SELECT count(*), max(us), max(CASE WHEN blocked THEN NULL ELSE us END),
          WHERE runs.status = 'running' AND threads.deleted_at IS NULL)
   FROM waiting
 """
-
-
-@frozen
-class Queue:
-    """Numbers and waiting times of runs. Times are µs since the run was due; None if no run waits."""
-
-    pending: int
-    longest: int | None
-    longest_unblocked: int | None
-    """Of the runs whose thread is free."""
-    median: int | None
-    running: int
 
 
 def of_row(row: tuple[Any, ...]) -> Queue:

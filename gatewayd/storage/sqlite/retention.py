@@ -16,10 +16,9 @@ import math
 import sqlite3
 from typing import Any
 
-from attrs import frozen
-
 from gatewayd.errors import Invalid, NotFound
 from gatewayd.model.retention import MOST_MINUTES, ThreadTtl, TtlStrategy
+from gatewayd.storage.retention import Expired
 from gatewayd.storage.sqlite import threads
 
 MINUTE_US = 60_000_000
@@ -40,17 +39,6 @@ WHERE ttl IS NOT NULL AND deleted_at IS NULL AND hidden_at IS NULL AND ttl_done_
 ORDER BY updated_at + ttl, thread_id LIMIT ?"""
 
 TTL = f"SELECT ttl_strategy, ttl, updated_at FROM threads WHERE thread_id = ? AND {threads.VISIBLE} AND ttl IS NOT NULL"
-
-
-@frozen
-class Expired:
-    """A thread whose time to live is over."""
-
-    expired_at: int
-    thread_id: str
-    strategy: TtlStrategy
-    updated_at: int
-    """Its last activity; the thread is touched only if there has been none since."""
 
 
 def record(row: tuple[Any, ...]) -> ThreadTtl:

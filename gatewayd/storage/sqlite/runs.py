@@ -10,8 +10,6 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
-from attrs import frozen
-
 from gatewayd import wire
 from gatewayd.blobs import codec
 from gatewayd.blobs.sqlite import sweep, tables
@@ -20,6 +18,7 @@ from gatewayd.errors import NotFound
 from gatewayd.model import state, transitions
 from gatewayd.model.event import Chunk, Draft
 from gatewayd.model.run import SUSPICIONS, Run, RunOutcome
+from gatewayd.storage.runs import ClaimedRuns, DeletedRun, RunSearch
 from gatewayd.storage.sqlite import events, firings, slots, threads, webhooks
 
 COLUMNS = (
@@ -75,18 +74,6 @@ SOURCE = sweep.Source(
 def _in(transition: transitions.Transition) -> str:
     """Return the condition that a run is in a status in which the transition is possible."""
     return f"status IN ({', '.join(repr(status) for status in sorted(transition.before))})"
-
-
-@frozen(kw_only=True)
-class ClaimedRuns:
-    """What `runs_claim_due` did."""
-
-    taken: list[Run]
-    """Started runs; they are to be dispatched."""
-    left: bool
-    """Other due runs wait for capacity or for their thread."""
-    next_due: int | None
-    """Due time of the next delayed run."""
 
 
 def record(row: tuple[Any, ...]) -> Run:
@@ -148,18 +135,7 @@ def list_statement(thread_id: str, status: str | None, limit: int, offset: int) 
     return sql, [*parameters, limit, offset]
 
 
-@frozen(kw_only=True)
-class Search:
-    """What `runs_search` looks for; None means any."""
-
-    status: str | None = None
-    assistant_id: str | None = None
-    thread_id: str | None = None
-    limit: int = 10
-    offset: int = 0
-
-
-def runs_search(connection: sqlite3.Connection, search: Search) -> list[Run]:
+def runs_search(connection: sqlite3.Connection, search: RunSearch) -> list[Run]:
     """Return up to `limit` + 1 runs of all threads that match, latest request first."""
     terms, parameters = ["threads.deleted_at IS NULL"], list[Any]()
     for column in ("status", "assistant_id", "thread_id"):
@@ -405,16 +381,6 @@ def run_finish_if_active(
         threads.thread_project(connection, thread_id, outcome, now)
     firings.firing_end(connection, run_id, thread_id, outcome)
     return end
-
-
-@frozen(kw_only=True)
-class DeletedRun:
-    """What `run_delete` did."""
-
-    run: Run
-    """As it was."""
-    end: Chunk | None
-    """The last events that its readers get, if it had begun and not ended."""
 
 
 def run_delete(

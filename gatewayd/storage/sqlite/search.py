@@ -22,12 +22,13 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from gatewayd import wire
 from gatewayd.errors import Invalid
 from gatewayd.model.thread import Thread
 from gatewayd.storage.sqlite import filters, states, threads
+from gatewayd.storage.threads import ThreadPage, ThreadSearch
 
 FEW: Final = 2000
 """If no more threads have a tag, they are all fetched and sorted, instead of scanned in order."""
@@ -57,40 +58,8 @@ Candidate = tuple[int, Any, str]
 """Row number, what it is sorted by, id."""
 
 
-@frozen(kw_only=True)
-class Search:
-    """What `threads_search` and `threads_count` look for; None means any."""
-
-    metadata: dict[str, Any] = field(factory=dict)
-    excluded: list[dict[str, Any]] = field(factory=list)
-    """Threads whose metadata contain any of these are left out."""
-    values: dict[str, Any] = field(factory=dict)
-    status: str | None = None
-    ids: list[str] | None = None
-    limit: int = 10
-    offset: int = 0
-    sort_by: str = "updated_at"
-    descending: bool = True
-    scan: int = 50_000
-    """The most candidates to scan."""
-    values_shown: bool = True
-    """False: the caller does not need the values of the threads."""
-
-
-@frozen(kw_only=True)
-class ThreadPage:
-    """The result of a search."""
-
-    threads: list[Thread]
-    """Up to `limit` + 1 of them: one more tells that there are more."""
-    scanned: int | None = None
-    """
-    The number of candidates read, if the scan stopped before the page was full; None if nothing is missing.
-    """
-
-
-def threads_search(connection: sqlite3.Connection, search: Search) -> ThreadPage:
-    """Search threads. Raises `Invalid` if the filter is too large."""
+def threads_search(connection: sqlite3.Connection, search: ThreadSearch) -> ThreadPage:
+    """ThreadSearch threads. Raises `Invalid` if the filter is too large."""
     terms = _terms(search)
     if not search.ids and not terms.terms:
         page = _walk(connection, search, None, search.limit + 1, search.offset)
@@ -103,7 +72,7 @@ def threads_search(connection: sqlite3.Connection, search: Search) -> ThreadPage
     )
 
 
-def threads_count(connection: sqlite3.Connection, search: Search) -> int:
+def threads_count(connection: sqlite3.Connection, search: ThreadSearch) -> int:
     """Count threads, regardless of limits. Raises `Invalid` if too many would have to be scanned."""
     terms = _terms(search)
     if not search.ids and not terms.terms:
@@ -141,7 +110,7 @@ def tags_of(metadata: dict[str, Any]) -> list[tuple[str, str | float]]:
     return tags
 
 
-def _terms(search: Search) -> filters.Conditions:
+def _terms(search: ThreadSearch) -> filters.Conditions:
     terms = filters.matches("metadata", search.metadata)
     for excluded in search.excluded:
         terms.add_none_of(filters.matches("metadata", excluded))
@@ -150,7 +119,7 @@ def _terms(search: Search) -> filters.Conditions:
     return terms
 
 
-def _records(connection: sqlite3.Connection, search: Search, page: list[Candidate]) -> list[Thread]:
+def _records(connection: sqlite3.Connection, search: ThreadSearch, page: list[Candidate]) -> list[Thread]:
     sql = f"SELECT {threads.COLUMNS} FROM threads WHERE rowid IN (SELECT value FROM json_each(?))"
     rows = connection.execute(sql, (wire.text([row for row, _, _ in page]),))
     by_id = {row[0]: threads.record(row) for row in rows}
@@ -160,14 +129,14 @@ def _records(connection: sqlite3.Connection, search: Search, page: list[Candidat
     return [evolve(thread, values=None) for thread in listed]
 
 
-def _order(search: Search) -> str:
+def _order(search: ThreadSearch) -> str:
     direction = "DESC" if search.descending else "ASC"
     first = "" if search.sort_by == "thread_id" else f"2 {direction}, "
     return f"ORDER BY {first}3 {direction}"
 
 
 def _walk(
-    connection: sqlite3.Connection, search: Search, after: Candidate | None, limit: int, offset: int = 0
+    connection: sqlite3.Connection, search: ThreadSearch, after: Candidate | None, limit: int, offset: int = 0
 ) -> list[Candidate]:
     """Return the next threads of the search's status, or of all statuses, behind `after` in its order."""
     arms, parameters = [], []
@@ -185,7 +154,7 @@ def _walk(
     return connection.execute(sql, [*parameters, limit, offset]).fetchall()
 
 
-def _behind(search: Search, after: Candidate | None, status: str) -> tuple[str | None, list[Any]]:
+def _behind(search: ThreadSearch, after: Candidate | None, status: str) -> tuple[str | None, list[Any]]:
     """Return the condition for the threads of a status behind `after`; None if there can't be any."""
     if after is None:
         return "", []
@@ -207,7 +176,7 @@ def _sizes(most: int) -> Iterator[int]:
         size = min(2 * size, most)
 
 
-def _walked(connection: sqlite3.Connection, search: Search, most: int) -> Iterator[list[Candidate]]:
+def _walked(connection: sqlite3.Connection, search: ThreadSearch, most: int) -> Iterator[list[Candidate]]:
     """Yield all threads of the search's status in its order, in chunks of at most `most`."""
     after = None
     for size in _sizes(most):
@@ -220,7 +189,7 @@ def _walked(connection: sqlite3.Connection, search: Search, most: int) -> Iterat
 
 
 def _sorted(
-    connection: sqlite3.Connection, search: Search, source: str, given: tuple[Any, ...], most: int
+    connection: sqlite3.Connection, search: ThreadSearch, source: str, given: tuple[Any, ...], most: int
 ) -> Iterator[list[Candidate]]:
     """Yield the threads of a table of ids in the search's order."""
     with_status = "" if search.status is None else "AND +threads.status = ?"
@@ -264,7 +233,7 @@ class _Scan:
     """A scan: candidates are compared with the filters until there are enough results."""
 
     connection: sqlite3.Connection
-    search: Search
+    search: ThreadSearch
     terms: filters.Conditions
     enough: int | None
     """Number of threads to find; None: all."""

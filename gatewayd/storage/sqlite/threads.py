@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from gatewayd import wire
 from gatewayd.blobs.sqlite import sweep, tables
@@ -22,6 +22,7 @@ from gatewayd.model.thread import Thread
 from gatewayd.storage.sqlite import idempotency
 from gatewayd.storage.sqlite import states as state_rows
 from gatewayd.storage.sqlite.engine import numbering
+from gatewayd.storage.threads import DeletedThread
 
 COLUMNS = (
     "thread_id, status, created_at, updated_at, state_updated_at, metadata, config, "
@@ -170,21 +171,6 @@ def thread_patch(
         (merged, now, thread_id),
     ).fetchone()
     return record(row)
-
-
-@frozen(kw_only=True)
-class DeletedThread:
-    """What is left to be done when a thread was deleted."""
-
-    active: dict[str, str | None]
-    """
-    Its active runs, which are to be stopped where they execute: run ids and graph ids, which are None for
-    runs that were never started.
-    """
-    last_seq: int
-    """The number that its log has given last."""
-    last_ms: int
-    """The time of its last event."""
 
 
 def thread_delete(connection: sqlite3.Connection, thread_id: str, now: int) -> DeletedThread:

@@ -16,6 +16,7 @@ from attrs import frozen
 
 from gatewayd import errors
 from gatewayd.storage.quota import free_disk, size
+from gatewayd.storage.retention import Space
 from gatewayd.storage.sqlite.engine import migrate, space
 
 SPARE = 16 << 20
@@ -59,7 +60,7 @@ def compact(path: Path, free: Callable[[Path], int] = free_disk) -> Compacted:
     return Compacted(before=before, after=after, converted=not pages.incremental)
 
 
-def _rebuild(path: Path, draft: Path, free: Callable[[Path], int]) -> space.Space:
+def _rebuild(path: Path, draft: Path, free: Callable[[Path], int]) -> Space:
     """Make and check the new file; remove the old one's write-ahead log."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:

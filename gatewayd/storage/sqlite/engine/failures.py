@@ -20,7 +20,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from attrs import define, field
 
@@ -52,16 +52,6 @@ UNUSABLE: Final = frozenset(
 )
 PRIMARY: Final = 0xFF
 """Masks an extended result code to its primary code."""
-
-
-class Unconfirmed(errors.InsufficientStorage):
-    """
-    The write is stored, but the disk has not confirmed it; `result` is what the operation returned.
-    """
-
-    def __init__(self, detail: str, result: Any) -> None:
-        super().__init__(detail)
-        self.result = result
 
 
 class FullDisk(errors.InsufficientStorage):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -34,9 +35,12 @@ class SnapshotReader:
     def _make_pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.count, thread_name_prefix="scanner")
 
-    async def read(self, function: Callable[..., T], *args: Any) -> T:
-        """Return `function(connection, *args)`. Raises `Unavailable` if the database can't be read now."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, function, *args)
+    async def read(self, function: Callable[..., T], *args: Any, **named: Any) -> T:
+        """
+        Return `function(connection, *args, **named)`. Raises `Unavailable` if the database can't be read now.
+        """
+        work = functools.partial(function, **named) if named else function
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, work, *args)
 
     def _read(self, function: Callable[..., T], *args: Any) -> T:
         with self.damage.translating():

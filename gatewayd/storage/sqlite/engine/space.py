@@ -9,35 +9,15 @@ from __future__ import annotations
 
 import sqlite3
 
-from attrs import evolve, frozen
+from attrs import evolve
+
+from gatewayd.storage.retention import Space
 
 INCREMENTAL = 2
 """The value of `PRAGMA auto_vacuum` with which free pages can be given back in steps."""
 
 STEP_PAGES = 100
 """Pages given back in one step: a few milliseconds of the writer's time."""
-
-
-@frozen(kw_only=True)
-class Space:
-    """The pages of the file."""
-
-    page_size: int
-    pages: int
-    free_pages: int
-    """Pages without content."""
-    incremental: bool
-    """Free pages can be given back in steps."""
-
-    @property
-    def used(self) -> int:
-        """Bytes of the pages with content."""
-        return (self.pages - self.free_pages) * self.page_size
-
-    @property
-    def free(self) -> int:
-        """Bytes of the free pages."""
-        return self.free_pages * self.page_size
 
 
 def measure(connection: sqlite3.Connection, before: Space | None = None) -> Space:

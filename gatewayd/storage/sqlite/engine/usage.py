@@ -19,6 +19,7 @@ from attrs import define, fields, frozen
 
 from gatewayd import errors
 from gatewayd.storage import pages
+from gatewayd.storage.retention import Space
 from gatewayd.storage.sqlite.engine import migrate, space
 
 PIECE_ROWS = 2_000
@@ -47,7 +48,7 @@ class File:
     path: Path
     file_bytes: int
     wal_bytes: int
-    space: space.Space
+    space: Space
     tables: list[Table]
     """The largest first."""
 

@@ -6,6 +6,7 @@ rules.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import sqlite3
 import threading
@@ -19,6 +20,8 @@ from attrs import define, field
 
 from gatewayd import errors
 from gatewayd import loops as loops_
+from gatewayd.storage.events import Chain
+from gatewayd.storage.retention import Space
 from gatewayd.storage.sqlite.engine import failures, numbering, space, syncing, wal
 
 log = logging.getLogger(__name__)
@@ -45,14 +48,6 @@ class _Entangled(Exception):
 
 
 @define(eq=False)
-class Chain:
-    """Operations of which none is stored behind one that failed; the writer's thread alone looks at it."""
-
-    error: BaseException | None = field(default=None, init=False)
-    """Of the first that failed."""
-
-
-@define(eq=False)
 class Operation:
     """One that waits for its transaction, and what is to be called when it is stored."""
 
@@ -69,16 +64,22 @@ class Operation:
     error: BaseException | None = None
     asked_at: float = field(factory=time.monotonic)
 
+    @property
+    def name(self) -> str:
+        """The name of its function, for the log."""
+        function = self.function
+        return function.func.__name__ if isinstance(function, functools.partial) else function.__name__
+
     def settle(self, loop_closed: bool) -> None:
         """Give the result to its caller; runs in the event loop."""
-        committed = self.error is None or isinstance(self.error, failures.Unconfirmed)
+        committed = self.error is None or isinstance(self.error, errors.Unconfirmed)
         if self.done is not None and committed and not loop_closed:
             self.done(self.result)
         if self.future is None:
             if self.error is not None and self.failed is not None:
                 self.failed(self.error)
             elif self.error is not None:
-                log.error("an unattended operation failed: %s", self.function.__name__, exc_info=self.error)
+                log.error("an unattended operation failed: %s", self.name, exc_info=self.error)
         elif not self.future.done():
             if self.error is not None:
                 self.future.set_exception(self.error)
@@ -113,7 +114,7 @@ class Writer:
     _settled: list[Callable[[], None]] = field(factory=list, init=False)
     _trimmer: wal.Trimmer = field(init=False)
     syncer: syncing.Syncer[list[Operation]] = field(init=False)
-    space: space.Space = field(init=False)
+    space: Space = field(init=False)
     """What the file takes, as of the last batch."""
 
     @damage.default
@@ -298,7 +299,7 @@ class Writer:
         self.busy_s += taken
         self.longest_s = max(self.longest_s, taken)
         if taken > SLOW_BATCH_S:
-            names = sorted({operation.function.__name__ for operation in batch})
+            names = sorted({operation.name for operation in batch})
             log.warning("a batch of %d operations took %.3f s: %s", len(batch), taken, ", ".join(names))
         return failure
 
@@ -407,7 +408,7 @@ class Writer:
             # find it done, and tell nobody), only who waits for the promise itself does not get it.
             for operation in batch:
                 if operation.promise and operation.future is not None and operation.error is None:
-                    operation.error = failures.Unconfirmed(detail, operation.result)
+                    operation.error = errors.Unconfirmed(detail, operation.result)
         self._deliver(batch)
 
     def _tell_early(self, batch: list[Operation]) -> None:
@@ -416,7 +417,7 @@ class Writer:
             try:
                 operation.early(operation.result)
             except Exception:
-                log.exception("what follows the operation %s failed", operation.function.__name__)
+                log.exception("what follows the operation %s failed", operation.name)
 
     def _deliver(self, batch: list[Operation]) -> None:
         self._tell(self._settle, batch)
@@ -435,7 +436,7 @@ class Writer:
             try:
                 operation.settle(self._loop.is_closed())
             except Exception:
-                log.exception("what follows the operation %s failed", operation.function.__name__)
+                log.exception("what follows the operation %s failed", operation.name)
         for call in self._settled:
             call()
 

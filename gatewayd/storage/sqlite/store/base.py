@@ -1,4 +1,4 @@
-"""What all operations stand on: one file, its writer and readers, and whether there is room in it."""
+"""What all operations stand on: one open file, its writer and readers, and whether there is room in it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.state import Parts, State
 from gatewayd.model.thread import Thread
 from gatewayd.storage import quota as quota_
-from gatewayd.storage import states as states_
-from gatewayd.storage.sqlite import idempotency, threads
+from gatewayd.storage.retention import Space
+from gatewayd.storage.sqlite import idempotency, joined, threads
 from gatewayd.storage.sqlite import states as state_rows
-from gatewayd.storage.sqlite.engine import database, space, writing
+from gatewayd.storage.sqlite.engine import database, writing
 from gatewayd.storage.sqlite.engine import files as files_
 from gatewayd.storage.sqlite.engine import snapshots as snapshots_
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 @define(eq=False)
-class Desk:
+class Base:
     """One open file."""
 
     path: Path
@@ -39,21 +39,21 @@ class Desk:
     """Moment of this start, in µs."""
     quota: quota_.Quota
     """Asked before anything new is admitted."""
-    files: files_.Files = field(init=False)
+    open_files: files_.Files = field(init=False)
     """Tells whether the files are still those that are open."""
-    states: states_.States = field(init=False)
+    states: joined.States = field(init=False)
     """Joins whole states."""
-    _snapshots: snapshots_.SnapshotReader = field(init=False)
+    snapshots: snapshots_.SnapshotReader = field(init=False)
     """Reads of rows with their states; apart from `scanner`, which may be busy with a search."""
 
     def __attrs_post_init__(self) -> None:
         self.scanner.prepare = state_rows.prepare
-        self._snapshots = snapshots_.SnapshotReader(self.writer.damage, prepare=state_rows.prepare)
-        self.states = states_.States(self._snapshots)
-        self.files = files_.of_database(self.path)
+        self.snapshots = snapshots_.SnapshotReader(self.writer.damage, prepare=state_rows.prepare)
+        self.states = joined.States(self.snapshots)
+        self.open_files = files_.of_database(self.path)
 
     @property
-    def space(self) -> space.Space:
+    def space(self) -> Space:
         """What the file takes, as of the last write."""
         return self.writer.space
 
@@ -94,10 +94,10 @@ class Desk:
                     pass
 
     async def _shown(self, found: Thread) -> Thread:
-        """Return a thread with its values joined: as it is now, or without any if it has gone meanwhile."""
+        """Return a thread with its values joined: as it is now, or without any if it has gone since."""
         if not isinstance(found.values, Parts):
             return found
-        return await self._snapshots.read(threads.thread_shown, found.thread_id) or evolve(found, values=None)
+        return await self.snapshots.read(threads.thread_shown, found.thread_id) or evolve(found, values=None)
 
     async def state_joined(self, thread_id: str, state: State | None) -> bytes | None:
         """

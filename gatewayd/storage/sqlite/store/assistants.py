@@ -1,0 +1,51 @@
+"""Operations on assistants and their versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gatewayd.model.assistant import Assistant
+from gatewayd.storage.assistants import AssistantSearch
+from gatewayd.storage.sqlite import assistants
+from gatewayd.storage.sqlite.store import base
+from gatewayd.storage.sqlite.store.binding import written
+
+
+class Assistants(base.Base):
+    """Operations on assistants."""
+
+    __slots__ = ()
+
+    system_assistants_sync = written(assistants.system_assistants_sync)
+
+    async def assistant_get(self, assistant: str) -> Assistant | None:
+        rows = await self.readers.rows(assistants.FIND, (assistants.identifier(assistant),))
+        return assistants.record(rows[0]) if rows else None
+
+    async def assistant_create(self, assistant: Assistant, *, do_nothing: bool) -> Assistant:
+        await self._require_room(None)
+        return await self.writer.submit(assistants.assistant_create, assistant, do_nothing)
+
+    assistant_patch = written(assistants.assistant_patch)
+
+    assistant_version_set = written(assistants.assistant_version_set)
+
+    assistant_delete = written(assistants.assistant_delete)
+
+    async def assistants_search(self, search: AssistantSearch) -> list[Assistant]:
+        sql, parameters = assistants.search_statement(search)
+        return [assistants.record(row) for row in await self.readers.rows(sql, parameters)]
+
+    async def assistants_count(self, search: AssistantSearch) -> int:
+        rows = await self.readers.rows(*assistants.count_statement(search))
+        return rows[0][0]  # type: ignore[no-any-return]
+
+    async def assistant_versions(
+        self, assistant_id: str, *, metadata: dict[str, Any], limit: int, offset: int
+    ) -> list[Assistant]:
+        sql, parameters = assistants.versions_statement(assistant_id, metadata, limit, offset)
+        return [assistants.record(row) for row in await self.readers.rows(sql, parameters)]
+
+    async def assistant_threads(self, assistant_id: str, behind: str, limit: int) -> list[str]:
+        rows = await self.readers.rows(assistants.THREADS_OF, (assistant_id, behind, limit))
+        return [thread_id for (thread_id,) in rows]

@@ -1,0 +1,95 @@
+"""Operations that hold a thread's lock: state updates, copies, prunes, imports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gatewayd.model.event import Chunk, Draft
+from gatewayd.model.run import RunOutcome
+from gatewayd.model.thread import Thread
+from gatewayd.storage.sqlite import imports, operations, slots
+from gatewayd.storage.sqlite.store import base
+from gatewayd.storage.sqlite.store.binding import written
+
+
+class Operations(base.Base):
+    """Operations that hold a slot."""
+
+    __slots__ = ()
+
+    async def slot_take_for_operation(
+        self, thread_id: str, operation_id: str, *, unless_pending: bool = False
+    ) -> Thread:
+        return await self.writer.submit(
+            slots.slot_take_for_operation, thread_id, operation_id, self.boot, unless_pending
+        )
+
+    def slots_release(
+        self, operation_id: str, done: Callable[[None], None], failed: Callable[[BaseException], None]
+    ) -> None:
+        self.writer.post(slots.slots_release, operation_id, done=done, failed=failed)
+
+    def state_update_if_held(
+        self,
+        thread_id: str,
+        operation_id: str,
+        changes: list[list[Any]],
+        projection: RunOutcome,
+        event: Draft,
+        now: int,
+        done: Callable[[Chunk], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self.writer.post(
+            operations.state_update_if_held,
+            thread_id,
+            operation_id,
+            changes,
+            projection,
+            event,
+            now,
+            done=done,
+            failed=failed,
+            promise=True,
+        )
+
+    async def thread_copy_begin(self, source: str, target: str, operation_id: str, now: int) -> None:
+        await self._require_room()
+        await self._where_deleted(
+            lambda: self.writer.submit(
+                operations.thread_copy_begin, source, target, operation_id, self.boot, now
+            )
+        )
+
+    async def thread_copy_beside_run(self, source: str, target: str, now: int) -> Thread | None:
+        await self._require_room()
+        copy = await self._where_deleted(
+            lambda: self.writer.submit(operations.thread_copy_beside_run, source, target, now, promise=True)
+        )
+        return None if copy is None else await self._shown(copy)
+
+    thread_copy_step = written(operations.thread_copy_step)
+
+    async def thread_copy_end(self, source: str, target: str, operation_id: str, now: int) -> Thread:
+        return await self._shown(
+            await self.writer.submit(
+                operations.thread_copy_end, source, target, operation_id, now, promise=True
+            )
+        )
+
+    thread_prune_step = written(operations.thread_prune_step)
+
+    async def thread_import_begin(
+        self, thread_id: str, metadata: dict[str, Any], operation_id: str, now: int
+    ) -> bool:
+        await self._require_room()
+        return await self._where_deleted(
+            lambda: self.writer.submit(
+                imports.thread_import_begin, thread_id, metadata, operation_id, self.boot, now
+            )
+        )
+
+    thread_import_step = written(imports.thread_import_step)
+
+    thread_import_end = written(imports.thread_import_end, promise=True)
