@@ -11,6 +11,7 @@ with the first frame. The rooms, from top to bottom; `runs`, `service` and `stor
 - `store`     the long-term store that graphs get by `get_store()`.
 - `states`    the checkpointer that graphs run with, serialising, and how states are shown.
 - `project`   importing the user's code, graphs and their factories.
+- `langgraph_internals`  what of langgraph is relied on though its authors do not promise it.
 - `process`   the two sockets, the event loop, the threads, what user code prints.
 
 How a run goes through here

@@ -16,8 +16,9 @@ from typing import Any
 
 from attrs import frozen
 from langchain_core.runnables import RunnableConfig
-from langgraph_sdk.runtime import ServerRuntime, _ExecutionRuntime, _ReadRuntime
+from langgraph_sdk.runtime import ServerRuntime
 
+from gatewayd.worker import langgraph_internals as internals
 from gatewayd.worker.project import usercode
 
 
@@ -90,7 +91,9 @@ def _hints(call: Any) -> dict[str, Any]:
 
 
 def _is_runtime(hint: Any) -> bool:
-    return _mentions(hint, "ServerRuntime", (ServerRuntime, _ExecutionRuntime, _ReadRuntime))
+    return _mentions(
+        hint, "ServerRuntime", (ServerRuntime, internals.ExecutionRuntime, internals.ReadRuntime)
+    )
 
 
 def _is_config(hint: Any) -> bool:

@@ -28,11 +28,12 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 from langgraph.store.base import BaseStore
-from langgraph_sdk.runtime import AccessContext, ServerRuntime, _ExecutionRuntime, _ReadRuntime
+from langgraph_sdk.runtime import AccessContext, ServerRuntime
 from pydantic import AliasChoices, BaseModel
 from typing_extensions import is_typeddict
 
 from gatewayd.errors import NotFound, Rejected
+from gatewayd.worker import langgraph_internals as internals
 from gatewayd.worker.project import factories, faults, usercode
 
 logger = logging.getLogger(__name__)
@@ -203,12 +204,14 @@ def _equip(graph_id: str, graph: AnyPregel, saver: Saver | None, store: BaseStor
 
 def _runtime(
     access_context: AccessContext, user: Any, store: BaseStore | None, context: Any
-) -> _ExecutionRuntime[Any] | _ReadRuntime[Any]:
+) -> internals.ExecutionRuntime[Any] | internals.ReadRuntime[Any]:
     """Return what a factory gets for a parameter annotated `ServerRuntime`."""
     given: Any = store  # typed as never None, but a server may have no store
     if access_context == "threads.create_run":
-        return _ExecutionRuntime(access_context=access_context, user=user, store=given, context=context)
-    return _ReadRuntime(access_context=access_context, user=user, store=given)
+        return internals.ExecutionRuntime(
+            access_context=access_context, user=user, store=given, context=context
+        )
+    return internals.ReadRuntime(access_context=access_context, user=user, store=given)
 
 
 def _defaults() -> dict[str, Any]:
@@ -218,14 +221,16 @@ def _defaults() -> dict[str, Any]:
 
 
 def _seen_by_factory(
-    config: RunnableConfig, runtime: _ExecutionRuntime[Any] | _ReadRuntime[Any], saver: Saver | None
+    config: RunnableConfig,
+    runtime: internals.ExecutionRuntime[Any] | internals.ReadRuntime[Any],
+    saver: Saver | None,
 ) -> RunnableConfig:
     """Return a copy of the config with every key filled in, for a factory to read and change."""
     configurable: dict[str, Any] = dict(config.get("configurable") or {})
-    configurable["__pregel_runtime"] = runtime
+    configurable[internals.RUNTIME] = runtime
     if saver is not None:
-        configurable["__pregel_checkpointer"] = saver
-    configurable["__is_for_execution__"] = isinstance(runtime, _ExecutionRuntime)
+        configurable[internals.CHECKPOINTER] = saver
+    configurable[internals.FOR_EXECUTION] = isinstance(runtime, internals.ExecutionRuntime)
     seen = {**_defaults(), **config, "configurable": configurable}
     seen["tags"] = list(seen["tags"] or ())
     seen["metadata"] = dict(seen["metadata"] or {})

@@ -17,12 +17,12 @@ from collections.abc import Callable
 from typing import Any
 
 from langchain_core.runnables.schema import StreamEvent
-from langchain_core.tracers.event_stream import _AstreamEventsCallbackHandler
 
+from gatewayd.worker import langgraph_internals as internals
 from gatewayd.worker.states import serialise
 
 
-class Events(_AstreamEventsCallbackHandler):
+class Events(internals.EventsHandler):
     """Emits the JSON of every event of one run; `given` is the graph's input."""
 
     def __init__(self, emit: Callable[[bytes], None], run_id: str, given: Any, *, full: bool) -> None:

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 import gatewayd
 from gatewayd.channel import orders
 from gatewayd.model.run import CONTEXT_GIVEN, RESUMING
+from gatewayd.worker import langgraph_internals as internals
 from gatewayd.worker.project import graphs
 
 _LANGGRAPH_VERSION = metadata.version("langgraph")
@@ -57,7 +58,7 @@ def prepare(run: orders.RunOrder) -> RunnableConfig:
     config["configurable"] = {
         key: value
         for key, value in configurable.items()
-        if not key.startswith("__pregel_") and key != CONTEXT_GIVEN
+        if not internals.is_own(key) and key != CONTEXT_GIVEN
     }
     if configurable.get(RESUMING) is True:
         config["configurable"][RESUMING] = True

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import logging
 import threading
 from collections.abc import Callable, Coroutine, Iterable
@@ -42,6 +41,7 @@ from gatewayd.checkpointing import commands, reader
 from gatewayd.errors import GatewaydError
 from gatewayd.model import event
 from gatewayd.model.state import Cut
+from gatewayd.worker import langgraph_internals as internals
 from gatewayd.worker.process import link, pacing, stacks, threads
 from gatewayd.worker.project import faults, graphs
 from gatewayd.worker.runs import callbacks, merging, modes, outbox, protocol, resume, toolmessages
@@ -327,7 +327,7 @@ class Execution:
             self._protocol.with_tasks = TasksTransformer in graph.stream_transformers
             self._protocol.with_tool_messages = ToolCallTransformer in graph.stream_transformers
             self._protocol.transformers = Transformers(graph.stream_transformers)
-            config = merge_configs(config, {"configurable": {protocol.NEWER_MESSAGES: True}})
+            config = merge_configs(config, {"configurable": {internals.STREAM_MESSAGES_V2: True}})
             more["version"] = "v2"
         else:
             self._private = projection.has_private_values(graph)
@@ -400,7 +400,7 @@ class Execution:
         out.consuming = True
         try:
             async for chunk in self._agen:
-                self._queue = self._queue or _queue_of(self._agen)
+                self._queue = self._queue or internals.queue_of_started(self._agen)
                 self._see(*_parts(chunk))
                 if self._protocol is not None and (self._queue is None or self._queue.empty()):
                     self._emit_all(self._protocol.release())
@@ -421,7 +421,7 @@ class Execution:
         """
         Take what lies ready behind the graph: it is handed out too late for a checkpoint that is waited for.
         """
-        queue = self._queue = self._queue or _queue_of(self._agen)
+        queue = self._queue = self._queue or internals.queue_of(self._agen)
         while queue is not None and not queue.empty():
             namespace, mode, payload = queue.get_nowait()
             if mode in self._modes.asked or mode in modes.INTERNAL:
@@ -469,11 +469,7 @@ class Execution:
             self._events.close()
 
     def _leaving(self) -> bool:
-        """
-        Whether langgraph is in the exit of its loop: the step's last events are handed out only after it.
-        """
-        awaited = getattr(self._agen, "ag_await", None)
-        return inspect.iscoroutine(awaited) and awaited.__name__ == "__aexit__"
+        return internals.is_leaving(self._agen)
 
     # how it ended
 
@@ -657,15 +653,6 @@ def _parts(chunk: Any) -> tuple[tuple[str, ...], str, Any]:
     if isinstance(chunk, dict):
         return chunk["ns"], chunk["type"], chunk["data"]
     return chunk if len(chunk) == 3 else ((), *chunk)
-
-
-def _queue_of(agen: Any) -> asyncio.Queue[Any] | None:
-    """
-    Return langgraph's queue between a graph and the consumer of its `astream`, as long as the graph executes.
-    """
-    frame = getattr(agen, "ag_frame", None)
-    found = frame.f_locals.get("stream") if frame is not None else None
-    return found if isinstance(found, asyncio.Queue) else None
 
 
 def _keys(values: Any) -> Any:

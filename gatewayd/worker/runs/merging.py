@@ -23,9 +23,8 @@ from langchain_core.runnables.config import var_child_runnable_config
 from gatewayd import wire
 from gatewayd.blobs import codec
 from gatewayd.checkpointing import reader
+from gatewayd.worker import langgraph_internals as internals
 
-TASK_ID = "__pregel_task_id"
-"""langgraph's key of `configurable` for the task that calls a subgraph."""
 NO_TASK = "00000000-0000-0000-0000-000000000000"
 """langgraph's id of the task by which writes are stored that no task has made."""
 
@@ -61,7 +60,7 @@ def _identified(value: Any, run_id: str, position: int) -> Any:
 def in_subgraph() -> bool:
     """Whether this is called while a node executes: by the loop of a subgraph."""
     config = var_child_runnable_config.get(None)
-    return config is not None and TASK_ID in (config.get("configurable") or {})
+    return config is not None and internals.TASK_ID in (config.get("configurable") or {})
 
 
 def waits_for_tool(values: Any, key: str) -> bool:

@@ -24,6 +24,7 @@ from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
+from gatewayd.worker import langgraph_internals as internals
 from gatewayd.worker.project import faults
 
 INTERNAL = ("values", "updates")
@@ -198,4 +199,4 @@ def last_checkpoint(config: RunnableConfig, snapshot: StateSnapshot) -> Iterator
 def _shown(config: RunnableConfig, place: RunnableConfig) -> dict[str, Any]:
     """Return the config of a checkpoint as langgraph shows it in a run with `config`."""
     configurable = {**config["configurable"], **place["configurable"]}
-    return {"configurable": {k: v for k, v in configurable.items() if not k.startswith("__pregel_")}}
+    return {"configurable": {k: v for k, v in configurable.items() if not internals.is_own(k)}}

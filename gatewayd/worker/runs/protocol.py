@@ -36,8 +36,6 @@ from gatewayd.worker.states import serialise
 MODES: Final = frozenset({"values", "updates", "messages", "tools", "custom", "tasks", "checkpoints"})
 """langgraph's modes that the channels need."""
 
-NEWER_MESSAGES: Final = "__pregel_stream_messages_v2"
-"""langgraph's key by which chat models stream message events of the protocol instead of chunks."""
 
 INTERRUPT: Final = "__interrupt__"
 SHOWN: Final = event.V1 | event.THREAD | event.V2

@@ -27,13 +27,12 @@ from langgraph.types import Command, StateSnapshot
 from gatewayd.channel import orders
 from gatewayd.checkpointing import reader
 from gatewayd.model.run import RESUMING
+from gatewayd.worker import langgraph_internals as internals
 from gatewayd.worker.project import graphs
 from gatewayd.worker.states import checkpoints, questions
 from gatewayd.worker.states.commands import command_of
 
 """langgraph's key by which a graph refuses answers that it can't match to its open questions."""
-STRICT = "__pregel_strict_resume"
-
 """Tag of nodes that "*" does not mean."""
 HIDDEN = "langsmith:hidden"
 
@@ -118,7 +117,7 @@ async def _first(
 
 
 def _strictly(config: RunnableConfig) -> RunnableConfig:
-    return {**config, "configurable": {**config["configurable"], STRICT: True}}
+    return {**config, "configurable": {**config["configurable"], internals.STRICT_RESUME: True}}
 
 
 def latest(config: RunnableConfig) -> RunnableConfig:

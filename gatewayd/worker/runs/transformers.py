@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from langgraph.stream._mux import StreamMux
+from gatewayd.worker import langgraph_internals as internals
 
 
-class Transformers(StreamMux):
+class Transformers(internals.StreamMux):
     """The transformers of one run."""
 
     def __init__(self, factories: Sequence[Callable[[tuple[str, ...]], Any]]) -> None:

@@ -17,11 +17,11 @@ from gatewayd.blobs import join
 from gatewayd.checkpointing import pieces, reader, rows
 
 ERROR, INTERRUPT, RESUME = "__error__", "__interrupt__", "__resume__"
+CONTROL = frozenset({ERROR, "__error_source_node__", INTERRUPT, RESUME})
 """
 Channels that say what happened to a task; any other write means that the task has finished (langgraph's
 rule).
 """
-CONTROL = frozenset({ERROR, "__error_source_node__", INTERRUPT, RESUME})
 
 
 def writes_of(
