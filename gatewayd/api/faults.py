@@ -9,22 +9,36 @@ import logging
 from typing import Any, Final
 
 from aiohttp import http_exceptions, web
+from attrs import frozen
 
 from gatewayd import errors, wire
 
 log = logging.getLogger(__name__)
 
-STATUSES: Final[dict[type[errors.GatewaydError], int]] = {
-    errors.Invalid: 422,
-    errors.Rejected: 400,
-    errors.TooLarge: 413,
-    errors.NotFound: 404,
-    errors.Conflict: 409,
-    errors.Unusable: 424,
-    errors.Unavailable: 503,
-    errors.Unanswered: 504,
-    errors.InsufficientStorage: 507,
+
+@frozen
+class Told:
+    """How an error is told to clients."""
+
+    status: int
+    word: str | None = None
+    """The code of protocol v2; without one it is "unknown_error", and the status stands before the detail."""
+
+
+TABLE: Final[dict[type[errors.GatewaydError], Told]] = {
+    errors.Invalid: Told(422, "invalid_argument"),
+    errors.Rejected: Told(400, "invalid_argument"),
+    errors.TooLarge: Told(413),
+    errors.NotFound: Told(404),
+    errors.UnknownInterrupt: Told(404, "no_such_interrupt"),
+    errors.Conflict: Told(409),
+    errors.Unusable: Told(424),
+    errors.Unavailable: Told(503),
+    errors.Unanswered: Told(504),
+    errors.InsufficientStorage: Told(507),
 }
+FAULT: Final = Told(500)
+"""What is not in the table."""
 
 ONLY_GET: Final = frozenset({"/", "/ok", "/info", "/metrics", "/openapi.json", "/docs"})
 """Paths that do not exist for other methods, as in the reference."""
@@ -38,12 +52,11 @@ def response(
     return web.Response(status=status, body=body, content_type="application/json", headers=headers)
 
 
-def status_of(error: errors.GatewaydError) -> int:
-    """Return the status of an error of ours."""
-    for kind in type(error).__mro__:
-        if kind in STATUSES:
-            return STATUSES[kind]
-    return 500
+def told(error: errors.GatewaydError) -> Told:
+    """Return how an error of ours is told."""
+    if isinstance(error, errors.ProjectRefusal):
+        return Told(error.status)
+    return next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), FAULT)
 
 
 def answer(error: Exception, request: web.Request) -> web.StreamResponse:
@@ -52,8 +65,7 @@ def answer(error: Exception, request: web.Request) -> web.StreamResponse:
         case errors.TooLarge():
             return too_large(error.detail)
         case errors.GatewaydError():
-            retry = {"Retry-After": "1"} if isinstance(error, errors.Unavailable) else None
-            return response(status_of(error), error.detail, retry)
+            return response(told(error).status, error.detail, _headers(error))
         case web.HTTPMethodNotAllowed() if request.path in ONLY_GET:
             return response(404, "Not Found")
         case web.HTTPMethodNotAllowed():
@@ -69,6 +81,15 @@ def answer(error: Exception, request: web.Request) -> web.StreamResponse:
         case _:
             log.error("%s %s failed", request.method, request.path, exc_info=error)
             return response(500, "Internal Server Error")
+
+
+def _headers(error: errors.GatewaydError) -> dict[str, str] | None:
+    match error:
+        case errors.Unavailable():
+            return {"Retry-After": "1"}
+        case errors.ProjectRefusal():
+            return error.headers
+    return None
 
 
 TOO_LARGE: Final = "Request body too large (limit: {} bytes)"

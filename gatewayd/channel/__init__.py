@@ -26,7 +26,7 @@ Control, worker to daemon
     ``loaded``     (none)                 the project is loaded; runs and calls may come
     ``failed``     message, trace         the project could not be loaded; the process ends. `trace`: the
                                           traceback from the project's first frame on, or empty
-    ``answer``     id, ok, payload        result of a call, or [status, detail]
+    ``answer``     id, ok, payload        result of a call, or its error (`refusals`)
     ``read_failed``  code, name, text     the database could not be read: SQLite's error
     ``ask``        number, method, params
                                           a call into the service worker (the long-term store); answered by

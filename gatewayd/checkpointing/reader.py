@@ -17,25 +17,14 @@ from attrs import field, frozen
 from gatewayd.blobs import join
 from gatewayd.blobs.seal import Seal
 from gatewayd.checkpointing import rows
-from gatewayd.errors import GatewaydError
+from gatewayd.errors import ReadFailed
 
 PAGE = 20
 """Checkpoints of one page of a listing; each may be a whole state."""
 
 
-class Failed(GatewaydError):
+class Failed(ReadFailed):
     """Storage could not execute a read."""
-
-    def __init__(self, code: int, name: str, text: str) -> None:
-        """Take the number, the name and the text of the driver's error."""
-        super().__init__(text)
-        self.code = code
-        self.name = name
-
-    @property
-    def report(self) -> list[Any]:
-        """What the daemon makes its own error of: number, name and text."""
-        return [self.code, self.name, self.detail]
 
 
 class Serde(Protocol):

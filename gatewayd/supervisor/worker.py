@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 from attrs import define, field
 
 from gatewayd import errors, logs
+from gatewayd.channel import refusals
 from gatewayd.supervisor import life as lives
 from gatewayd.supervisor import link, process
 from gatewayd.supervisor import pulse as pulses
@@ -22,17 +23,6 @@ log = logging.getLogger(__name__)
 
 Role = Literal["run", "service", "quarantine"]
 
-STATUSES: dict[int, type[errors.GatewaydError]] = {
-    400: errors.Rejected,
-    404: errors.NotFound,
-    409: errors.Conflict,
-    422: errors.Invalid,
-    424: errors.Unusable,
-    504: errors.Unanswered,
-}
-"""How a worker's refusals come back out of `call`."""
-READ_FAILED = 503
-"""The worker could not read the database; the detail is [code, name, text] of SQLite's error."""
 GONE = "the worker that was to answer has ended; try again"
 
 
@@ -418,12 +408,11 @@ class Worker:
         if ok:
             future.set_result(payload)
         else:
-            status, detail = payload
-            if status == READ_FAILED:
-                future.set_exception(self.owner.read_failed(*detail))
-                return
-            kind = STATUSES.get(status, errors.GatewaydError)
-            future.set_exception(kind(detail))
+            error = refusals.unpack(payload)
+            if isinstance(error, errors.ReadFailed):
+                future.set_exception(self.owner.read_failed(error.code, error.name, error.detail))
+            else:
+                future.set_exception(error)
 
     def _answered(self) -> None:
         block = self.pulse.answered()

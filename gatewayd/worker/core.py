@@ -19,9 +19,20 @@ from attrs import define, field, frozen
 
 from gatewayd import tasks, wire
 from gatewayd.blobs import codec
-from gatewayd.channel import orders
+from gatewayd.channel import orders, refusals
 from gatewayd.checkpointing import reader
-from gatewayd.errors import BadConfiguration, Conflict, GatewaydError, Invalid, NotFound, Rejected, Unanswered
+from gatewayd.errors import (
+    BadConfiguration,
+    Conflict,
+    GatewaydError,
+    Invalid,
+    NotFound,
+    ProjectRefusal,
+    ReadFailed,
+    Rejected,
+    Unanswered,
+    Unusable,
+)
 from gatewayd.worker.process import link, prints, stacks, threads
 from gatewayd.worker.process import loop as worker_loop
 from gatewayd.worker.project import faults, graphs, missing, usercode
@@ -34,15 +45,8 @@ log = logging.getLogger(__name__)
 
 Answer = Callable[..., Awaitable[Any]]
 
-STATUSES: tuple[tuple[type[BaseException], int], ...] = (
-    (NotFound, 404),
-    (Conflict, 409),
-    (Invalid, 422),
-    (Rejected, 400),
-    (graphs.InvalidGraph, 424),
-    (embeddings.EmbeddingFailed, 500),
-    (Unanswered, 504),
-)
+TOLD_AS_THEY_ARE = (NotFound, Conflict, Invalid, Rejected, ProjectRefusal, Unanswered, ReadFailed)
+"""What a call may end with on purpose; anything else is a fault, and logged."""
 
 
 @frozen(kw_only=True)
@@ -283,7 +287,7 @@ class Core:
 
     def _read_failed(self, failed: reader.Failed) -> None:
         """Tell the daemon, which stops writing if it was damage: what a run meets is not told otherwise."""
-        self.link.control("read_failed", *failed.report)
+        self.link.control("read_failed", failed.code, failed.name, failed.detail)
 
     def _start(self, order: orders.RunOrder) -> None:
         assert self._around is not None
@@ -312,24 +316,19 @@ class Core:
         except TimeoutError:
             return  # the daemon has given up by itself
         except Exception as error:
-            self.link.control("answer", number, False, _refusal(method, error))
+            self.link.control("answer", number, False, refusals.pack(_refusal(method, error)))
         else:
             self.link.control("answer", number, True, result)
 
 
-def _refusal(method: str, error: Exception) -> list[Any]:
-    """
-    Return [status, detail] of a failed call; what is nobody's fault is logged here, with its trace.
-
-    When the database can't be read the detail is [code, name, text] of SQLite's error: the daemon translates
-    it.
-    """
-    if isinstance(error, reader.Failed):
-        return [503, error.report]
-    for kind, status in STATUSES:
-        if isinstance(error, kind):
-            if isinstance(error, GatewaydError | graphs.InvalidGraph):
-                return [status, faults.short(error.detail)]
-            return [status, faults.text(error)]
+def _refusal(method: str, error: Exception) -> GatewaydError:
+    """Return what the daemon is told of a failed call; a fault is logged here, with its trace."""
+    if isinstance(error, TOLD_AS_THEY_ARE):
+        error.detail = faults.short(error.detail)
+        return error
+    if isinstance(error, graphs.InvalidGraph):
+        return Unusable(faults.short(error.detail))
+    if isinstance(error, embeddings.EmbeddingFailed):
+        return GatewaydError(faults.short(error.detail))
     log.error("the call %s failed", method, exc_info=error)
-    return [500, f"{type(error).__name__}: {faults.text(error)}"]
+    return GatewaydError(f"{type(error).__name__}: {faults.text(error)}")

@@ -194,7 +194,7 @@ async def test_a_run_whose_arguments_can_not_be_read_ends_by_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(*_: Any) -> None:
-        raise reader.Failed(sqlite3.SQLITE_IOERR_READ, "SQLITE_IOERR_READ", "disk I/O error")
+        raise reader.Failed("disk I/O error", sqlite3.SQLITE_IOERR_READ, "SQLITE_IOERR_READ")
 
     monkeypatch.setattr(SqliteReader, "run_arguments", failing)
     body = json.dumps({"assistant_id": "steps", "input": {"word": "w" * 2 * MIB, "path": []}}).encode()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gatewayd import errors
+from gatewayd.channel import refusals
 from gatewayd.checkpointing import reader
 from gatewayd.checkpointing.sqlite.reader import SqliteReader
 from gatewayd.storage.sqlite.engine import failures
@@ -33,13 +34,13 @@ def test_only_the_readers_own_errors_are_told_with_their_code(tmp_path: Path) ->
         reading.namespaces("t")
     reading.close()
     assert reported == [caught.value]
-    status, (code, name, text) = core._refusal("state", caught.value)
-    assert (status, code & failures.PRIMARY) == (503, sqlite3.SQLITE_CORRUPT)
-    assert name.startswith("SQLITE_CORRUPT")
+    kind, text, told = refusals.pack(core._refusal("state", caught.value))
+    assert (kind, told["code"] & failures.PRIMARY) == ("ReadFailed", sqlite3.SQLITE_CORRUPT)
+    assert told["name"].startswith("SQLITE_CORRUPT")
     assert "malformed" in text
     of_an_agent = sqlite3.DatabaseError("malformed")
-    of_an_agent.sqlite_errorcode, of_an_agent.sqlite_errorname = code, name
-    assert core._refusal("state", of_an_agent)[0] == 500
+    of_an_agent.sqlite_errorcode, of_an_agent.sqlite_errorname = told["code"], told["name"]
+    assert type(core._refusal("state", of_an_agent)) is errors.GatewaydError
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,12 @@ async def test_a_read_that_failed_in_a_worker_ends_as_one_of_the_daemons_own(
     (service,) = scene.of("service")
     asked = asyncio.ensure_future(scene.supervisor.call("state", {}))
     await scene.until(lambda: service.heard("call"))
-    service.say("answer", service.heard("call")[0][1], False, [503, [code, "SQLITE_X", "it said so"]])
+    service.say(
+        "answer",
+        service.heard("call")[0][1],
+        False,
+        ["ReadFailed", "it said so", {"code": code, "name": "SQLITE_X"}],
+    )
     with pytest.raises(kind):
         await asked
     assert (damage.found is not None) == damaged

@@ -21,7 +21,7 @@ from gatewayd.api import admission, connections, faults, keys, middleware
 from gatewayd.api.requests import kinds, parse, parsers
 from gatewayd.api.responses import reply
 from gatewayd.api.streaming import clients
-from gatewayd.errors import GatewaydError, Invalid, NotFound, Rejected, RequestError, UnknownInterrupt
+from gatewayd.errors import GatewaydError, Invalid, NotFound, RequestError
 from gatewayd.model.run import RunRequest
 from gatewayd.streams import holds, subscriptions, v2
 
@@ -240,14 +240,12 @@ def refusing(method: str, kinds: tuple[type[Exception], ...] = (Exception,)) -> 
 
 
 def _refused(method: str, error: Exception) -> Refused:
-    match error:
-        case UnknownInterrupt():
-            return Refused("no_such_interrupt", error.detail)
-        case Invalid() | Rejected():
-            return Refused("invalid_argument", error.detail)
-        case GatewaydError():
-            return Refused("unknown_error", f"{faults.status_of(error)}: {error.detail}")
-    return _broken(method, error)
+    if not isinstance(error, GatewaydError):
+        return _broken(method, error)
+    told = faults.told(error)
+    if told.word is None:
+        return Refused("unknown_error", f"{told.status}: {error.detail}")
+    return Refused(told.word, error.detail)
 
 
 def _broken(method: str, error: BaseException) -> Refused:

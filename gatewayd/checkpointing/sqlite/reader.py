@@ -133,4 +133,4 @@ def _failure(error: sqlite3.Error) -> reader.Failed:
     """Return the error of a read; one without a code of SQLite's is that the connection is closed."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE)
     name = getattr(error, "sqlite_errorname", "SQLITE_MISUSE")
-    return reader.Failed(code, name, str(error))
+    return reader.Failed(str(error), code, name)
