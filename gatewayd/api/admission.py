@@ -21,6 +21,7 @@ from gatewayd import assistants, ids, logs
 from gatewayd.api import connections, keys, middleware
 from gatewayd.api.requests import parse, run_bodies
 from gatewayd.errors import GatewaydError, Invalid, NotFound, Rejected
+from gatewayd.model import arguments
 from gatewayd.model.run import RunRequest
 from gatewayd.runs.admission import Admission
 from gatewayd.services import Services
@@ -106,7 +107,7 @@ def _request(request: web.Request, body: run_bodies.RunCreate, thread_id: str | 
     return RunRequest(
         assistant=services.assistants.reference(body.assistant_id),
         thread_id=thread_id,
-        kwargs=_kwargs(body, temporary=stateless and not keep),
+        kwargs=_arguments(body, temporary=stateless and not keep),
         config={
             **body.config,
             "configurable": {**configurable, **place(body.checkpoint, body.checkpoint_id)},
@@ -137,23 +138,22 @@ def place(checkpoint: Mapping[str, Any], checkpoint_id: str | None) -> dict[str,
     return given if checkpoint_id is None else {**given, "checkpoint_id": checkpoint_id}
 
 
-def _kwargs(body: run_bodies.RunCreate, *, temporary: bool) -> dict[str, Any]:
-    during = body.checkpoint_during is not False
-    return {
-        "input": body.input,
-        "command": body.command,
-        "stream_mode": body.stream_mode,
-        "interrupt_before": body.interrupt_before,
-        "interrupt_after": body.interrupt_after,
-        "webhook": body.webhook,
-        "feedback_keys": body.feedback_keys,
-        "temporary": temporary,
-        "subgraphs": body.stream_subgraphs,
-        "resumable": body.stream_resumable,
-        "checkpoint_during": during,
-        "durability": body.durability or ("async" if during else "exit"),
-        **({"strict_resume": True} if body.strict_resume else {}),  # the reference's records don't have it
-    }
+def _arguments(body: run_bodies.RunCreate, *, temporary: bool) -> dict[str, Any]:
+    return arguments.of_request(
+        input=body.input,
+        command=body.command,
+        stream_mode=body.stream_mode,
+        interrupt_before=body.interrupt_before,
+        interrupt_after=body.interrupt_after,
+        webhook=body.webhook,
+        feedback_keys=body.feedback_keys,
+        temporary=temporary,
+        subgraphs=body.stream_subgraphs,
+        resumable=body.stream_resumable,
+        checkpoint_during=body.checkpoint_during is not False,
+        durability=body.durability,
+        strict_resume=body.strict_resume,
+    )
 
 
 # clients that leave

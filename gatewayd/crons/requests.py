@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gatewayd.model import arguments
 from gatewayd.model.cron import Cron
 from gatewayd.model.run import RunRequest
 
@@ -19,7 +20,7 @@ def run_request(cron: Cron, now: int) -> RunRequest:
     return RunRequest(
         assistant=cron.assistant_id,
         thread_id=cron.thread_id,
-        kwargs=_kwargs(given, temporary=cron.thread_id is None and not keep),
+        kwargs=_arguments(given, temporary=cron.thread_id is None and not keep),
         config=config,
         context=given.get("context", {}),
         metadata=cron.metadata,
@@ -33,20 +34,18 @@ def run_request(cron: Cron, now: int) -> RunRequest:
     )
 
 
-def _kwargs(given: dict[str, Any], *, temporary: bool) -> dict[str, Any]:
-    during = given.get("checkpoint_during", True)
+def _arguments(given: dict[str, Any], *, temporary: bool) -> dict[str, Any]:
     modes = given.get("stream_mode") or ["values"]
-    return {
-        "input": given.get("input"),
-        "command": None,
-        "stream_mode": [modes] if isinstance(modes, str) else modes,
-        "interrupt_before": given.get("interrupt_before"),
-        "interrupt_after": given.get("interrupt_after"),
-        "webhook": given.get("webhook"),
-        "feedback_keys": given.get("feedback_keys"),
-        "temporary": temporary,
-        "subgraphs": given.get("stream_subgraphs", False),
-        "resumable": given.get("stream_resumable", False),
-        "checkpoint_during": during,
-        "durability": given.get("durability") or ("async" if during else "exit"),
-    }
+    return arguments.of_request(
+        input=given.get("input"),
+        stream_mode=[modes] if isinstance(modes, str) else modes,
+        interrupt_before=given.get("interrupt_before"),
+        interrupt_after=given.get("interrupt_after"),
+        webhook=given.get("webhook"),
+        feedback_keys=given.get("feedback_keys"),
+        temporary=temporary,
+        subgraphs=given.get("stream_subgraphs", False),
+        resumable=given.get("stream_resumable", False),
+        checkpoint_during=given.get("checkpoint_during", True),
+        durability=given.get("durability"),
+    )

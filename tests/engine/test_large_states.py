@@ -71,7 +71,6 @@ async def test_updates_and_copies_share_pieces_and_deletion_frees_them(tmp_path:
 async def test_pieces_of_a_thread_at_work_stay(tmp_path: Path) -> None:
     thread_id = ids.new_id()
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
-        runs = daemon.services.runs
         await walk(daemon, thread_id, 3)
         operation_id = ids.new_id()
         await daemon.services.storage.slot_take_for_operation(thread_id, operation_id)

@@ -15,7 +15,7 @@ from aiohttp.payload import Payload
 
 import gatewayd
 from gatewayd import wire
-from gatewayd.model import state
+from gatewayd.model import arguments, state
 from gatewayd.model.assistant import Assistant
 from gatewayd.model.cron import Cron, LastRun
 from gatewayd.model.retention import ThreadTtl
@@ -25,23 +25,6 @@ from gatewayd.model.webhook import Delivery, without_secrets
 
 T = TypeVar("T")
 
-KWARGS: Final = (
-    "input",
-    "command",
-    "config",
-    "context",
-    "stream_mode",
-    "interrupt_before",
-    "interrupt_after",
-    "webhook",
-    "feedback_keys",
-    "temporary",
-    "subgraphs",
-    "resumable",
-    "checkpoint_during",
-    "durability",
-)
-"""A run's arguments in the wire's order."""
 INTERNAL: Final = frozenset({CONTEXT_GIVEN})
 """Keys of a run's configurable that are our own business."""
 
@@ -187,7 +170,7 @@ def run(record: Run, api_url: str, *, full: bool = False) -> dict[str, Any]:
     Return a run as the wire shows it; `api_url` is this server's own address, `full` adds the traceback to
     its error.
     """
-    kwargs = _with_hidden_secrets({name: record.kwargs.get(name) for name in KWARGS})
+    kwargs = _with_hidden_secrets({name: record.kwargs.get(name) for name in arguments.ORDER})
     config = dict(kwargs["config"] or {})
     config["configurable"] = {
         key: value for key, value in (config.get("configurable") or {}).items() if key not in INTERNAL

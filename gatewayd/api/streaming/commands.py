@@ -22,6 +22,7 @@ from gatewayd.api.requests import kinds, parse, parsers
 from gatewayd.api.responses import reply
 from gatewayd.api.streaming import clients
 from gatewayd.errors import GatewaydError, Invalid, NotFound, RequestError
+from gatewayd.model import arguments
 from gatewayd.model.run import RunRequest
 from gatewayd.streams import holds, subscriptions, v2
 
@@ -366,18 +367,9 @@ def _request(
         assistant=assistant,
         thread_id=thread_id,
         kwargs={
-            "input": graph_input,
-            "command": command,
-            "stream_mode": MODES,
-            "interrupt_before": None,
-            "interrupt_after": None,
-            "webhook": None,
-            "feedback_keys": None,
-            "temporary": False,
-            "subgraphs": True,
-            "resumable": True,
-            "checkpoint_during": True,
-            "durability": "async",
+            **arguments.of_request(
+                input=graph_input, command=command, stream_mode=MODES, subgraphs=True, resumable=True
+            ),
             **(options or {}),
         },
         config=dict(config),
