@@ -19,8 +19,8 @@ import attrs
 from attrs import define, field
 
 from gatewayd import datadir, ids, project, services, settings, tasks
+from gatewayd.channel import messages
 from gatewayd.errors import BadConfiguration, GatewaydError, RequestError
-from gatewayd.model.run import RunOutcome
 from gatewayd.storage import offline, store
 from gatewayd.supervisor import plan, supervisor, worker
 
@@ -151,10 +151,11 @@ async def _import_thread(
         for change in step:  # one by one, since a change may be a whole state
             await storage.thread_import_step(target, operation_id, [change])
             checkpoints += change[0] == "put"
-    state = await workers.call("project", {"thread_id": target, "graph_id": graph_id})
+    answer = await workers.call("project", {"thread_id": target, "graph_id": graph_id})
+    projection = messages.unpack(messages.Projection, answer)
     first, last = source.span(thread_id)
     await storage.thread_import_end(
-        target, operation_id, RunOutcome.of_state(state), made_at(first), made_at(last)
+        target, operation_id, projection.as_state(), made_at(first), made_at(last)
     )
     return checkpoints
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from attrs import field, frozen
 
 from gatewayd.model.idempotency import Idempotency
-from gatewayd.model.state import State, loaded
+from gatewayd.model.state import State
 from gatewayd.model.transitions import ACTIVE, RunStatus
 
 CancelAction = Literal["interrupt", "rollback"]
@@ -169,19 +169,6 @@ class RunOutcome:
         if self.rollback:
             return "rollback"
         return {"interrupted": "interrupt", "error": "error"}.get(self.status, "")
-
-    @classmethod
-    def of_state(cls, state: dict[str, Any]) -> RunOutcome:
-        """
-        Make the outcome with which a state that no run has made is stored on its thread: a success.
-        """
-        return cls(
-            status="success",
-            values=loaded(state["values"]),
-            blobs=state.get("blobs", ()),
-            interrupts=state["interrupts"],
-            next=state["next"],
-        )
 
 
 @frozen(kw_only=True)

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 import attrs
 from attrs import define, field
 
 from gatewayd import tasks, wire
+from gatewayd.channel import messages
 from gatewayd.errors import Damaged, GatewaydError, NotFound, Rejected, Unavailable
-from gatewayd.model import event, state
+from gatewayd.model import event
 from gatewayd.model.event import Chunk, Item
 from gatewayd.model.run import Run, RunOutcome
 from gatewayd.runs import engine, inflight, waiters
@@ -27,6 +29,14 @@ log = logging.getLogger(__name__)
 
 LONGEST_RETRY_S = 5.0
 """Longest pause before the end of a run is tried again."""
+
+ENDS: Final[Mapping[str, Literal["success", "error", "timeout", "interrupted"]]] = {
+    "success": "success",
+    "error": "error",
+    "timeout": "timeout",
+    "cancelled": "interrupted",
+}
+"""The status of a run by how it ended in its worker, if no cancel was stored."""
 
 TIMEOUT = {"error": "TimeoutError", "message": ""}
 
@@ -41,15 +51,15 @@ class Endings:
     _ending: dict[str, Run] = field(factory=dict, init=False)
     """Runs without a worker that are being ended, as their latest cancel has left them."""
 
-    def end(self, active: inflight.ActiveRun, frame: dict[str, Any]) -> None:
+    def end(self, active: inflight.ActiveRun, outcome: messages.Outcome) -> None:
         """A run's last frame has said how it ended."""
         run = active.run
         if run.cancel_action == "rollback":
             self.engine.tasks.spawn(self._roll_back(active), f"roll back {run.run_id}")
         elif run.cancel_action is not None:  # the stored cancel counts, whatever the graph has made of it
-            self.finish(run, as_cancelled(run, outcome_of(frame, "interrupted")), active)
+            self.finish(run, as_cancelled(run, outcome.as_end("interrupted")), active)
         else:
-            self.finish(run, outcome_of(frame, frame["outcome"]), active)
+            self.finish(run, outcome.as_end(ENDS[outcome.outcome]), active)
 
     def finish(
         self,
@@ -178,11 +188,11 @@ class Endings:
     async def _projection(self, run: Run) -> RunOutcome:
         """Have the service worker compute the thread's state; if it can't, the old values stay."""
         try:
-            state = await self.engine.workers.call("project", _place(run))
+            answer = await self.engine.workers.call("project", _place(run))
         except GatewaydError as error:
             log.warning("the state of thread %s could not be computed: %s", run.thread_id, error.detail)
             return RunOutcome(status="interrupted")
-        return outcome_of(state, "interrupted")
+        return messages.unpack(messages.Projection, answer).as_end("interrupted")
 
     # without a worker
 
@@ -256,24 +266,6 @@ def as_cancelled(run: Run, left: RunOutcome) -> RunOutcome:
     if run.cancel_action == "error":
         return attrs.evolve(left, status="error", error=run.cancel_error)
     return attrs.evolve(left, status="interrupted", error=None, trace=None, cancel_error=run.cancel_error)
-
-
-def outcome_of(frame: dict[str, Any], status: str) -> RunOutcome:
-    """Make the outcome of a worker's map (see `channel.orders`)."""
-    return RunOutcome(
-        status=status,  # type: ignore[arg-type]  # the worker's words are those of the table, which checks them
-        error=frame.get("error"),
-        trace=frame.get("trace"),
-        result=None if status == "error" else state.loaded(frame.get("result")),
-        values=state.loaded(frame.get("values")),
-        blobs=frame.get("blobs", ()),
-        interrupts=frame.get("interrupts"),
-        next=frame.get("next"),
-        end_checkpoint_id=frame.get("end_checkpoint_id"),
-        asked=frame.get("asked") or {},
-        refusal=frame.get("refusal"),
-        quiet=frame.get("quiet", False),
-    )
 
 
 def _place(run: Run) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import define, field
 
+from gatewayd.channel import messages
 from gatewayd.model.run import Run, RunOutcome
 from gatewayd.model.state import Parts
 from gatewayd.runs import cancels, dispatch, endings, engine, inflight
@@ -71,7 +72,7 @@ class Intake:
                 settled = partial(self._checkpointed, operation, on_commit, on_error)
                 storage.checkpoint_apply(operation, run_id, size, settled, active.chain)
             case ["ended", _, _, _, outcome]:
-                self._ended(active, outcome)
+                self._ended(active, messages.unpack(messages.Outcome, outcome))
         if not self._paused and storage.backlog > BACKLOG_HIGH:
             self._paused = True
             self.engine.workers.pause(True)
@@ -98,12 +99,12 @@ class Intake:
             self.engine.tasks.spawn(self.cancelling.merged(merged), f"end {merged}")
         on_commit()
 
-    def _ended(self, active: inflight.ActiveRun, outcome: dict[str, Any]) -> None:
+    def _ended(self, active: inflight.ActiveRun, outcome: messages.Outcome) -> None:
         """A run's last frame: end it, or requeue it if it was handed back."""
         run = active.run
         active.advance(inflight.Event.ENDED)
-        cut_at_a_stop = outcome["outcome"] == "cancelled" and run.cancel_action is None
-        if outcome["outcome"] == "drained" or cut_at_a_stop:
+        cut_at_a_stop = outcome.outcome == "cancelled" and run.cancel_action is None
+        if outcome.outcome == "drained" or cut_at_a_stop:
             self._requeue(active)
         else:
             self.ending.end(active, outcome)

@@ -41,10 +41,10 @@ from typing import Any, Literal
 from attrs import define, field
 
 from gatewayd import ids, project, serving
+from gatewayd.channel import messages
 from gatewayd.errors import Conflict, NotFound, Rejected, Unavailable
 from gatewayd.model import event
 from gatewayd.model.event import Chunk, Draft
-from gatewayd.model.run import RunOutcome
 from gatewayd.model.state import Parts
 from gatewayd.model.thread import Thread
 from gatewayd.runs import manager
@@ -106,11 +106,11 @@ class Changes:
             settings = thread.config.get("configurable") or {}
             params = {"thread_id": thread_id, "graph_id": str(graph_id), "settings": settings, **asked}
             answer = await self.workers.call("update", params)
-            await self._store(thread_id, operation_id, answer)
-            made: dict[str, Any] = answer["place"]
-            return made
+            update = messages.unpack(messages.Update, answer)
+            await self._store(thread_id, operation_id, update)
+            return update.place
 
-    async def _store(self, thread_id: str, operation_id: str, answer: dict[str, Any]) -> None:
+    async def _store(self, thread_id: str, operation_id: str, update: messages.Update) -> None:
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def done(chunk: Chunk) -> None:  # in the order of the commits, as all who publish
@@ -128,9 +128,9 @@ class Changes:
         self.storage.state_update_if_held(
             thread_id,
             operation_id,
-            answer["operations"],
-            RunOutcome.of_state(answer["projection"]),
-            self._told(thread_id, *answer["told"]),
+            update.operations,
+            update.projection.as_state(),
+            self._told(thread_id, *update.event),
             self.now(),
             done,
             settle,

@@ -14,11 +14,11 @@ from typing import Any
 from attrs import frozen
 
 from gatewayd import ids, project, serving, wire
+from gatewayd.channel import messages
 from gatewayd.errors import NotFound, Rejected
 from gatewayd.model import selection
 from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.retention import NewTtl
-from gatewayd.model.run import RunOutcome
 from gatewayd.model.thread import FirstState, Thread
 from gatewayd.storage import store
 from gatewayd.supervisor import supervisor
@@ -77,7 +77,8 @@ class Threads:
         serving.require(self.graphs, str(graph_id))
         params = {"thread_id": thread_id, "graph_id": str(graph_id), "supersteps": list(supersteps)}
         answer = await self.workers.call("supersteps", params)
-        return FirstState(changes=answer["operations"], projection=RunOutcome.of_state(answer["projection"]))
+        update = messages.unpack(messages.Update, answer)
+        return FirstState(changes=update.operations, projection=update.projection.as_state())
 
     async def patch(self, thread_id: str, metadata: dict[str, Any], *, ttl: NewTtl | None = None) -> Thread:
         """

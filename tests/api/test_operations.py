@@ -44,7 +44,7 @@ class Answering:
         return self.answer or {
             "operations": [put],
             "place": MADE,
-            "told": [b'{"state":{"values":%b},"thread_id":"%b"}' % (values, params["thread_id"].encode())],
+            "event": [b'{"state":{"values":%b},"thread_id":"%b"}' % (values, params["thread_id"].encode())],
             "projection": {
                 "values": values,
                 "interrupts": {},

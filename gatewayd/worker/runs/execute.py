@@ -21,10 +21,11 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal
 
+import attrs
 from attrs import define, field, frozen
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
@@ -36,7 +37,7 @@ from langgraph.stream.transformers import TasksTransformer
 from langgraph.types import Command, StateSnapshot
 
 from gatewayd import logs
-from gatewayd.channel import orders
+from gatewayd.channel import messages, orders
 from gatewayd.checkpointing import commands, reader
 from gatewayd.errors import GatewaydError
 from gatewayd.model import event
@@ -210,30 +211,30 @@ class Execution:
             outcome = await self._ended()
         except Exception as error:  # a fault of this program: the run must not stay open for it
             log.exception("the end of the run can't be told")
-            outcome = {"outcome": "error", "error": faults.describe(error)}
-        await self.outbox.end(outcome)
+            outcome = messages.Outcome(outcome="error", error=faults.describe(error))
+        await self.outbox.end(messages.pack(outcome))
 
-    async def _ended(self) -> dict[str, Any]:
+    async def _ended(self) -> messages.Outcome:
         """Return how the run has ended; nothing of it executes any more."""
         outcome = await self._outcome()
         self._close_events()
         return outcome if self._protocol is None else self._with_ends(self._protocol, outcome)
 
-    def _with_ends(self, shaped: protocol.Protocol, outcome: dict[str, Any]) -> dict[str, Any]:
+    def _with_ends(self, shaped: protocol.Protocol, outcome: messages.Outcome) -> messages.Outcome:
         """
         Emit how the subgraphs ended that were still at work; return the outcome with the places of its
         questions.
         """
-        if outcome["outcome"] == "drained":
+        if outcome.outcome == "drained":
             return outcome
-        status, error = ENDS.get(outcome["outcome"], "interrupted"), outcome.get("error")
-        if outcome["outcome"] == "success" and outcome.get("interrupts"):
+        status, error = ENDS.get(outcome.outcome, "interrupted"), outcome.error
+        if outcome.outcome == "success" and outcome.interrupts:
             status = "interrupted"
         with contextlib.suppress(GatewaydError):
             self._emit_all(shaped.close(status, error["message"] if error and status == "failed" else None))
-        return {**outcome, "asked": shaped.asked}
+        return attrs.evolve(outcome, asked=shaped.asked)
 
-    async def _outcome(self) -> dict[str, Any]:
+    async def _outcome(self) -> messages.Outcome:
         order = self.order
         durability = _durability(order.kwargs)
         saver = checkpoints.Saver(
@@ -252,7 +253,7 @@ class Execution:
             return await self._stopped_by(self._stop or "cancelled", failure, saver)
         return outcome if self._stop is None else await self._stopped_by(self._stop, None, saver)
 
-    async def _own_end(self, saver: checkpoints.Saver, durability: str) -> dict[str, Any]:
+    async def _own_end(self, saver: checkpoints.Saver, durability: str) -> messages.Outcome:
         """
         Return how the graph has ended; raises what it has made of its cancellation when the run is being
         stopped.
@@ -262,7 +263,7 @@ class Execution:
                 raise self.unreadable
             return await self._timed(self._through_graph(saver, durability))
         except GraphDrained:
-            return {"outcome": "drained"}
+            return messages.Outcome(outcome="drained")
         except BaseException as error:
             if self._stop is not None or (
                 isinstance(error, asyncio.CancelledError) and _cancelled_from_outside()
@@ -270,7 +271,7 @@ class Execution:
                 raise
             return await self._failed(error, saver)
 
-    async def _timed(self, work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+    async def _timed(self, work: Coroutine[Any, Any, messages.Outcome]) -> messages.Outcome:
         """Do the run's work; it is stopped when its time is over: its attempts are counted together."""
         limit_s = self.around.job_timeout_s
         if not limit_s:
@@ -282,7 +283,7 @@ class Execution:
         finally:
             self._timer.cancel()
 
-    async def _through_graph(self, saver: checkpoints.Saver, durability: str) -> dict[str, Any]:
+    async def _through_graph(self, saver: checkpoints.Saver, durability: str) -> messages.Outcome:
         order, around = self.order, self.around
         prepared = run_config.prepare(order)
         async with around.graphs.open(
@@ -475,27 +476,27 @@ class Execution:
 
     async def _succeeded(
         self, graph: graphs.AnyPregel, config: RunnableConfig, saver: checkpoints.Saver
-    ) -> dict[str, Any]:
+    ) -> messages.Outcome:
         asks = self._paused or INTERRUPT in _keys(self._values)
         if self._values is None or ((self._private or asks) and not saver.given_up):
-            return {**await self._state(graph, config), "outcome": "success"}
-        blobs = []
+            return messages.Outcome.of(await self._state(graph, config), outcome="success")
+        blobs: list[Sequence[Any]] = []
         values = self._values_cut
         if values is None or self.outbox.failed:
             self._forget_refused()
             values = self._states.cut(self._values)
             blobs = parts.blobs_of(values)
-        return {
-            "outcome": "success",
-            "values": parts.inline(values),
-            "result": parts.inline(values),
-            "blobs": blobs,
-            "interrupts": {},
-            "next": [],
-            "end_checkpoint_id": saver.last_root_checkpoint_id,
-        }
+        return messages.Outcome(
+            outcome="success",
+            values=parts.inline(values),
+            result=parts.inline(values),
+            blobs=blobs,
+            interrupts={},
+            next=[],
+            end_checkpoint_id=saver.last_root_checkpoint_id,
+        )
 
-    async def _record_end(self, graph: graphs.AnyPregel, config: RunnableConfig) -> dict[str, Any]:
+    async def _record_end(self, graph: graphs.AnyPregel, config: RunnableConfig) -> messages.Outcome:
         """
         The run had ended before its process did: only the end is missing, and the state for those who stream.
         """
@@ -503,16 +504,16 @@ class Execution:
         if self._protocol is not None:
             self._emit_all(self._protocol.shape((), "values", snapshot.values))
             self._emit_all(self._protocol.release())
-            return {**self._projected(graph, snapshot), "outcome": "success"}
+            return messages.Outcome.of(self._projected(graph, snapshot), outcome="success")
         if "values" in self._modes.asked:
             output = partial(projection.output_of, graph)
             self._emit("values", "", self._states.cut(projection.result_of(snapshot, self._asking(), output)))
         state = self._projected(graph, snapshot)
         for mode, payload in modes.last_checkpoint(config, snapshot):
             self._see((), mode, payload)
-        return {**state, "outcome": "success"}
+        return messages.Outcome.of(state, outcome="success")
 
-    async def _failed(self, error: BaseException, saver: checkpoints.Saver) -> dict[str, Any]:
+    async def _failed(self, error: BaseException, saver: checkpoints.Saver) -> messages.Outcome:
         self.outbox.drain = lambda: None  # the error is the last event, whatever langgraph still has
         self._close_events()
         fault = faults.describe(error, full=self.around.full_errors)
@@ -523,20 +524,16 @@ class Execution:
                 "interrupt_ids": list(error.interrupt_ids),
                 "pending_ids": list(error.pending_ids),
             }
-            return {"outcome": "error", "error": fault, "quiet": True, "refusal": refusal}
-        return {
-            **await self._state_anyhow(saver),
-            "outcome": "error",
-            "error": fault,
-            "trace": faults.trace(error),
-        }
+            return messages.Outcome(outcome="error", error=fault, quiet=True, refusal=refusal)
+        state = await self._state_anyhow(saver)
+        return messages.Outcome.of(state, outcome="error", error=fault, trace=faults.trace(error))
 
     async def _stopped_by(
         self,
         why: Literal["cancelled", "timeout"],
         failure: BaseException | None,
         used: checkpoints.Saver,
-    ) -> dict[str, Any]:
+    ) -> messages.Outcome:
         """
         Return the end of a run that was stopped, when nothing of it executes any more.
 
@@ -558,12 +555,12 @@ class Execution:
             self.around.reader, self.outbox, run_id=self.order.run_id, durability="async"
         )
         state = await self._state_anyhow(used if used.given_up else saver)
-        return {**state, "outcome": why, **({"error": TIMEOUT} if why == "timeout" else {})}
+        return messages.Outcome.of(state, outcome=why, error=TIMEOUT if why == "timeout" else None)
 
-    async def _state(self, graph: graphs.AnyPregel, config: RunnableConfig) -> dict[str, Any]:
+    async def _state(self, graph: graphs.AnyPregel, config: RunnableConfig) -> messages.Projection:
         return self._projected(graph, await self._snapshot(graph, config))
 
-    def _projected(self, graph: graphs.AnyPregel, snapshot: StateSnapshot) -> dict[str, Any]:
+    def _projected(self, graph: graphs.AnyPregel, snapshot: StateSnapshot) -> messages.Projection:
         self._forget_refused()
         output = partial(projection.output_of, graph)
         return projection.of_snapshot(snapshot, self._asking(), self._states, output)
@@ -583,7 +580,7 @@ class Execution:
             await self.outbox.committed()
         return await graph.aget_state(resume.latest(config))
 
-    async def _state_anyhow(self, saver: checkpoints.Saver) -> dict[str, Any]:
+    async def _state_anyhow(self, saver: checkpoints.Saver) -> messages.Projection:
         """
         Return the thread's state. When it can't be had (a step's writes may contradict each other), the last
         one that the graph handed out; without one the old values stay.
@@ -603,9 +600,10 @@ class Execution:
                 return await self._state(graph, config)
         except Exception as error:
             log.warning("the state after the run can't be computed: %s", faults.text(error), exc_info=error)
-            return await self._state_stored(saver) or ({} if self._private else self._last_shown())
+            stored = await self._state_stored(saver)
+            return stored or (messages.Projection() if self._private else self._last_shown())
 
-    async def _state_stored(self, saver: checkpoints.Saver) -> dict[str, Any] | None:
+    async def _state_stored(self, saver: checkpoints.Saver) -> messages.Projection | None:
         """
         Return the thread's state as it was stored last, without what was written since; None if it can't be
         had.
@@ -626,14 +624,14 @@ class Execution:
             log.warning("the stored state can't be had either: %s", faults.text(error), exc_info=error)
         return None
 
-    def _last_shown(self) -> dict[str, Any]:
+    def _last_shown(self) -> messages.Projection:
         """Return the last state that the graph has handed out."""
         if self._values is None:
-            return {}
+            return messages.Projection()
         self._forget_refused()
         values = self._states.shown(self._values)
         shown = parts.inline(values)
-        return {"values": shown, "result": shown, "blobs": parts.blobs_of(values), "interrupts": {}}
+        return messages.Projection(values=shown, result=shown, blobs=parts.blobs_of(values), interrupts={})
 
 
 TIMEOUT = {"error": "TimeoutError", "message": ""}

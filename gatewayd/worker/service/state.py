@@ -16,6 +16,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.store.base import BaseStore
 from langgraph.types import PregelTask, StateSnapshot
 
+from gatewayd.channel import messages
 from gatewayd.checkpointing import commands, reader
 from gatewayd.errors import GatewaydError, Rejected
 from gatewayd.model import selection
@@ -60,12 +61,13 @@ class States:
         config = config_of(thread_id, settings=settings)
         async with self._open(graph_id, config) as graph:
             snapshot = await graph.aget_state(config)
-            return projection.of_snapshot(
+            projected = projection.of_snapshot(
                 snapshot,
                 partial(questions.tasks_that_ask, thread_id, storage=self.reader),
                 parts.States(self.reader, thread_id),
                 partial(projection.output_of, graph),
             )
+            return messages.pack(projected)
 
     async def state(
         self,

@@ -23,6 +23,7 @@ from langgraph.types import StateUpdate
 
 from gatewayd import wire
 from gatewayd.blobs import cut, join
+from gatewayd.channel import messages
 from gatewayd.checkpointing import commands, reader, rows
 from gatewayd.errors import GatewaydError, Rejected
 from gatewayd.worker.project import faults, graphs
@@ -203,9 +204,10 @@ class Updates:
                 output = partial(projection.output_of, graph)
                 projected = projection.of_snapshot(await graph.aget_state(root), asking, states, output)
                 data = states.shown({"state": shown, "thread_id": thread_id})
-                told = [data] if isinstance(data, bytes) else list(data)
+                event = [data] if isinstance(data, bytes) else list(data)
             except GatewaydError:
                 raise
             except Exception as error:
                 raise Rejected(faults.refusal(error, full=self.full_errors)) from error
-        return {"operations": collected.changes, "place": made, "told": told, "projection": projected}
+        update = messages.Update(operations=collected.changes, place=made, event=event, projection=projected)
+        return messages.pack(update)

@@ -9,6 +9,7 @@ from typing import Any
 
 from langgraph.types import Interrupt, StateSnapshot
 
+from gatewayd.channel import messages
 from gatewayd.worker.project import graphs
 from gatewayd.worker.states import parts, serialise
 
@@ -38,9 +39,9 @@ def of_snapshot(
     asking: Asking,
     states: parts.States,
     output: Shown,
-) -> dict[str, Any]:
+) -> messages.Projection:
     """
-    Return the projection of a snapshot (the keys of `model.run.RunOutcome`).
+    Return the projection of a snapshot.
 
     `values` is None on a thread without any checkpoint; `interrupts` maps the ids of tasks that wait to their
     interrupts; `result` is the output with ``__interrupt__`` if there are any; both are JSON or a manifest,
@@ -54,14 +55,16 @@ def of_snapshot(
     else:
         result = values if shows is snapshot.values else states.shown(shows)
     checkpoint_id = snapshot.config["configurable"].get("checkpoint_id")
-    return {
-        "values": None if checkpoint_id is None else parts.inline(values),
-        "interrupts": {task_id: [shown(one) for one in mine] for task_id, mine in waiting.items()},
-        "next": list(snapshot.next),
-        "result": parts.inline(result),
-        "blobs": parts.blobs_of(values, result),
-        "end_checkpoint_id": checkpoint_id,
-    }
+    return messages.Projection(
+        values=None if checkpoint_id is None else parts.inline(values),
+        interrupts={
+            task_id: [shown(interrupt) for interrupt in interrupts] for task_id, interrupts in waiting.items()
+        },
+        next=list(snapshot.next),
+        result=parts.inline(result),
+        blobs=parts.blobs_of(values, result),
+        end_checkpoint_id=checkpoint_id,
+    )
 
 
 def result_of(snapshot: StateSnapshot, asking: Asking, output: Shown) -> Any:
