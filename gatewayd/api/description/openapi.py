@@ -1,8 +1,8 @@
 """``/openapi.json`` and ``/docs``: the API's description, made from the routes, and a page that shows it.
 
 Each route is an operation: its id is the handler's name, its description the handler's docstring, its
-parameters and body what the handler's code reads (`reading`), its answers those of `answers`. So a new route
-is in the document without anybody's doing. The page is our own and loads nothing from elsewhere.
+parameters, body and answers what is declared at the handler (`operation`). The page is our own and loads
+nothing from elsewhere.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from aiohttp import hdrs, web
 
 import gatewayd
 from gatewayd.api import keys
-from gatewayd.api.description import answers, reading, schemas
-from gatewayd.api.requests import protocol_bodies
+from gatewayd.api.description import operation as operations_
+from gatewayd.api.description import schemas, shapes
+from gatewayd.api.description.operation import Answer, operation
+from gatewayd.api.requests import parse
 from gatewayd.api.responses import reply
 
 routes = web.RouteTableDef()
@@ -41,6 +43,7 @@ DOCUMENTS: Final = web.AppKey("documents", dict)
 
 
 @routes.get("/openapi.json")
+@operation(answers=parse.Object)
 async def get_openapi(request: web.Request) -> web.Response:
     """Describe the API as OpenAPI 3.1."""
     graphs = tuple(sorted(request.app[keys.SERVICES].project.graphs))
@@ -52,6 +55,7 @@ async def get_openapi(request: web.Request) -> web.Response:
 
 
 @routes.get("/docs")
+@operation(answers=Answer(str, content_type="text/html"))
 async def get_docs(_: web.Request) -> web.Response:
     """Show the description of the API to people."""
     page = resources.files("gatewayd.api.description").joinpath("docs.html").read_text("utf-8")
@@ -90,60 +94,58 @@ def operations(app: web.Application) -> Iterator[tuple[str, str, Any]]:
 
 
 def _operation(made: schemas.Schemas, method: str, path: str, handler: Any) -> dict[str, Any]:
-    read = reading.of(handler)
+    declared = operations_.OPERATIONS[handler]
     text = inspect.getdoc(handler) or handler.__name__
     summary, _, more = text.partition("\n\n")
     operation: dict[str, Any] = {
         "operationId": handler.__name__,
         "tags": [_tag(path)],
         "summary": summary.replace("\n", " "),
-        "parameters": [*_parameters(path, read)],
-        "responses": _responses(made, method, path, read),
+        "parameters": [*_parameters(path, declared)],
+        "responses": _responses(made, path, declared),
     }
     if more:
         operation["description"] = more
-    bodies = [(protocol_bodies.BODIES[path], False)] if path in protocol_bodies.BODIES else read.bodies
-    if method != hdrs.METH_GET and bodies:
-        kind, many = bodies[0]
-        schema = made.of(list[kind] if many else kind)  # type: ignore[valid-type]  # a class found in code
+    kind: Any = declared.body
+    if kind is not None:
+        schema = made.of(list[kind] if declared.many else kind)
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     return operation
 
 
-def _parameters(path: str, read: reading.Reads) -> Iterator[dict[str, Any]]:
+def _parameters(path: str, declared: operations_.Operation) -> Iterator[dict[str, Any]]:
     for name in PARAMETER.findall(path):
         is_uuid = name in {"thread_id", "run_id", "cron_id", "delivery_id"}
         schema = schemas.UUID if is_uuid else {"type": "string", "minLength": 1}
         yield {"name": name, "in": "path", "required": True, "schema": schema}
-    for name, schema in read.query.items():
+    for name, schema in declared.query.items():
         yield {"name": name, "in": "query", "required": False, "schema": schema}
-    for name in sorted(read.headers):
+    for name in sorted(declared.headers):
         yield {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
 
 
-def _responses(made: schemas.Schemas, method: str, path: str, read: reading.Reads) -> dict[str, Any]:
+def _responses(made: schemas.Schemas, path: str, declared: operations_.Operation) -> dict[str, Any]:
     responses: dict[str, Any] = {}
-    for answer in answers.of(method, path):
+    for answer in declared.answers:
         response = responses.setdefault(str(answer.status), {"description": "Done"})
         if answer.kind is not None:
             content = response.setdefault("content", {})
             content[answer.content_type] = {"schema": made.of(answer.kind)}
-    error = {"content": {"application/json": {"schema": made.of(answers.Error)}}}
-    reads_body = method != hdrs.METH_GET and bool(read.bodies)
+    error = {"content": {"application/json": {"schema": made.of(shapes.Error)}}}
+    body, query, named = declared.body is not None, bool(declared.query), "{" in path
     for status, description, when in (
-        ("400", "Well-formed, but refused for what it means", bool(reads_body or read.query)),
-        ("404", "What the request names does not exist", bool("{" in path or read.bodies)),
-        ("409", "Clashes with the present state", reads_body or path.endswith("/copy")),
-        ("413", "The body is too large", reads_body),
-        ("422", "A field is wrong; the detail names it", bool(reads_body or read.query or "{" in path)),
+        ("400", "Well-formed, but refused for what it means", body or query),
+        ("404", "What the request names does not exist", named or body),
+        ("409", "Clashes with the present state", body or path.endswith("/copy")),
+        ("413", "The body is too large", body),
+        ("422", "A field is wrong; the detail names it", body or query or named),
         ("503", "Not now; try again", True),
         ("504", "A worker did not answer in time; the detail names what hung", True),
     ):
-        if when and status == "400" and path in protocol_bodies.REFUSALS:
-            refusal = made.of(protocol_bodies.REFUSALS[path])
+        if when and status == "400" and declared.refusal is not None:
             responses[status] = {
                 "description": description,
-                "content": {"application/json": {"schema": refusal}},
+                "content": {"application/json": {"schema": made.of(declared.refusal)}},
             }
         elif when:
             responses[status] = {"description": description, **error}

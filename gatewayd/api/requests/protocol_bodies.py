@@ -6,7 +6,7 @@ names channels. See `commands` and `streams.subscriptions` for what is refused a
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 
 class ProtocolCommand(TypedDict):
@@ -37,13 +37,3 @@ class ProtocolError(TypedDict):
     id: int | None
     error: str
     message: str
-
-
-REFUSALS: Final[dict[str, type[Any]]] = {"/threads/{thread_id}/commands": ProtocolError}
-"""Answers to what is no command, by path."""
-
-BODIES: Final[dict[str, type[Any]]] = {
-    "/threads/{thread_id}/commands": ProtocolCommand,
-    "/threads/{thread_id}/stream/events": EventFilter,
-}
-"""By path."""

@@ -7,6 +7,8 @@ from typing import Any
 from aiohttp import web
 
 from gatewayd.api import keys
+from gatewayd.api.description import shapes
+from gatewayd.api.description.operation import FLAG, NOTHING, TEXT, operation
 from gatewayd.api.requests import assistant_bodies as bodies
 from gatewayd.api.requests import parse
 from gatewayd.api.responses import reply
@@ -18,6 +20,7 @@ routes = web.RouteTableDef()
 
 
 @routes.post("/assistants")
+@operation(body=bodies.AssistantCreate, answers=shapes.Assistant)
 async def create_assistant(request: web.Request) -> web.Response:
     """Store an assistant."""
     body = await parse.body(request, bodies.AssistantCreate)
@@ -39,6 +42,7 @@ def _wanted(body: bodies.AssistantPatch) -> AssistantChange:
 
 
 @routes.post("/assistants/search")
+@operation(body=bodies.AssistantSearch, answers=list[shapes.Assistant])
 async def search_assistants(request: web.Request) -> web.Response:
     """Find assistants."""
     body = await parse.body(request, bodies.AssistantSearch)
@@ -55,6 +59,7 @@ async def search_assistants(request: web.Request) -> web.Response:
 
 
 @routes.post("/assistants/count")
+@operation(body=bodies.AssistantCount, answers=int)
 async def count_assistants(request: web.Request) -> web.Response:
     """Count assistants."""
     body = await parse.body(request, bodies.AssistantCount)
@@ -68,12 +73,14 @@ def _filter(body: bodies.AssistantCount) -> dict[str, Any]:
 
 
 @routes.get("/assistants/{assistant_id:[^/]+}")
+@operation(answers=shapes.Assistant)
 async def get_assistant(request: web.Request) -> web.Response:
     """Return one assistant, by its id or its graph's."""
     return reply.json(reply.assistant(await request.app[keys.SERVICES].assistants.get(_named(request))))
 
 
 @routes.patch("/assistants/{assistant_id:[^/]+}")
+@operation(body=bodies.AssistantPatch, answers=shapes.Assistant)
 async def patch_assistant(request: web.Request) -> web.Response:
     """Change an assistant, as a new version."""
     services = request.app[keys.SERVICES]
@@ -83,6 +90,7 @@ async def patch_assistant(request: web.Request) -> web.Response:
 
 
 @routes.delete("/assistants/{assistant_id:[^/]+}")
+@operation(query={"delete_threads": FLAG}, answers=NOTHING)
 async def delete_assistant(request: web.Request) -> web.Response:
     """Remove an assistant with its versions and crons; with `delete_threads` also the threads of its runs."""
     services = request.app[keys.SERVICES]
@@ -92,6 +100,7 @@ async def delete_assistant(request: web.Request) -> web.Response:
 
 
 @routes.post("/assistants/{assistant_id:[^/]+}/versions")
+@operation(body=bodies.AssistantVersions, answers=list[shapes.Assistant])
 async def list_assistant_versions(request: web.Request) -> web.Response:
     """Return the versions of an assistant, newest first."""
     body = await parse.body(request, bodies.AssistantVersions)
@@ -102,6 +111,7 @@ async def list_assistant_versions(request: web.Request) -> web.Response:
 
 
 @routes.post("/assistants/{assistant_id:[^/]+}/latest")
+@operation(body=bodies.AssistantLatest, answers=shapes.Assistant)
 async def set_latest_assistant_version(request: web.Request) -> web.Response:
     """Make an assistant what it was in one of its versions."""
     body = await parse.body(request, bodies.AssistantLatest)
@@ -110,6 +120,7 @@ async def set_latest_assistant_version(request: web.Request) -> web.Response:
 
 
 @routes.get("/assistants/{assistant_id:[^/]+}/graph")
+@operation(query={"xray": TEXT}, answers=parse.Object)
 async def get_assistant_graph(request: web.Request) -> web.Response:
     """
     Return the drawing of an assistant's graph; `xray` is how many levels of graphs inside it shows, true:
@@ -129,12 +140,14 @@ def _xray(text: str) -> bool | int:
 
 
 @routes.get("/assistants/{assistant_id:[^/]+}/schemas")
+@operation(answers=parse.Object)
 async def get_assistant_schemas(request: web.Request) -> web.Response:
     """Return the schemas of an assistant's graph: its input, output, state, config and context."""
     return reply.raw(await request.app[keys.SERVICES].assistants.schemas(_named(request)))
 
 
 @routes.get("/assistants/{assistant_id:[^/]+}/subgraphs")
+@operation(query={"recurse": FLAG}, answers=parse.Object)
 async def get_assistant_subgraphs(request: web.Request) -> web.Response:
     """
     Return the schemas of the graphs inside an assistant's graph; with `recurse` also of those inside them.
@@ -143,6 +156,7 @@ async def get_assistant_subgraphs(request: web.Request) -> web.Response:
 
 
 @routes.get("/assistants/{assistant_id:[^/]+}/subgraphs/{namespace:.+}")
+@operation(query={"recurse": FLAG}, answers=parse.Object)
 async def get_assistant_subgraphs_by_namespace(request: web.Request) -> web.Response:
     """Return the schemas of one of the graphs inside an assistant's graph."""
     return await _subgraphs(request, request.match_info["namespace"])

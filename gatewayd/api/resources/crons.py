@@ -9,6 +9,8 @@ from typing import Any
 from aiohttp import web
 
 from gatewayd.api import admission, keys
+from gatewayd.api.description import shapes
+from gatewayd.api.description.operation import NOTHING, operation
 from gatewayd.api.requests import cron_bodies, parse
 from gatewayd.api.responses import reply
 from gatewayd.crons import registry
@@ -20,12 +22,14 @@ routes = web.RouteTableDef()
 
 
 @routes.post("/runs/crons")
+@operation(body=cron_bodies.CronCreate, answers=shapes.Cron)
 async def create_cron(request: web.Request) -> web.Response:
     """Store a cron whose runs get threads of their own."""
     return await _create(request, None)
 
 
 @routes.post("/threads/{thread_id:[^/]+}/runs/crons")
+@operation(body=cron_bodies.CronCreate, answers=shapes.Cron)
 async def create_thread_cron(request: web.Request) -> web.Response:
     """Store a cron whose runs are appended to a thread."""
     return await _create(request, parse.path_id(request, "thread"))
@@ -64,6 +68,7 @@ def _wanted(body: cron_bodies.CronPatch, given: dict[str, Any]) -> registry.Cron
 
 
 @routes.post("/runs/crons/search")
+@operation(body=cron_bodies.CronSearch, answers=list[shapes.Cron])
 async def search_crons(request: web.Request) -> web.Response:
     """Find crons."""
     body = await parse.body(request, cron_bodies.CronSearch)
@@ -80,6 +85,7 @@ async def search_crons(request: web.Request) -> web.Response:
 
 
 @routes.post("/runs/crons/count")
+@operation(body=cron_bodies.CronCount, answers=int)
 async def count_crons(request: web.Request) -> web.Response:
     """Count crons."""
     body = await parse.body(request, cron_bodies.CronCount)
@@ -98,6 +104,7 @@ def _filter(request: web.Request, body: cron_bodies.CronCount) -> dict[str, Any]
 
 
 @routes.get("/runs/crons/{cron_id:[^/]+}")
+@operation(answers=shapes.Cron)
 async def get_cron(request: web.Request) -> web.Response:
     """Return one cron."""
     found = await request.app[keys.SERVICES].crons.get(parse.path_id(request, "cron"))
@@ -105,6 +112,7 @@ async def get_cron(request: web.Request) -> web.Response:
 
 
 @routes.patch("/runs/crons/{cron_id:[^/]+}")
+@operation(body=cron_bodies.CronPatch, answers=shapes.Cron)
 async def patch_cron(request: web.Request) -> web.Response:
     """Change a cron."""
     cron_id = parse.path_id(request, "cron")
@@ -119,6 +127,7 @@ async def patch_cron(request: web.Request) -> web.Response:
 
 
 @routes.delete("/runs/crons/{cron_id:[^/]+}")
+@operation(answers=NOTHING)
 async def delete_cron(request: web.Request) -> web.Response:
     """Remove a cron; its runs stay."""
     await request.app[keys.SERVICES].crons.delete(parse.path_id(request, "cron"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from gatewayd.api import keys
+from gatewayd.api.description import shapes
+from gatewayd.api.description.operation import NOTHING, TEXT, operation
 from gatewayd.api.requests import item_bodies, parse
 from gatewayd.api.responses import reply
 
@@ -12,6 +14,7 @@ routes = web.RouteTableDef()
 
 
 @routes.put("/store/items")
+@operation(body=item_bodies.ItemPut, answers=NOTHING)
 async def put_item(request: web.Request) -> web.Response:
     """Store an item in the place of another with its key; a `ttl` of null lets it live for ever."""
     given = await parse.json(request)
@@ -28,6 +31,7 @@ async def put_item(request: web.Request) -> web.Response:
 
 
 @routes.get("/store/items")
+@operation(query={"namespace": TEXT, "refresh_ttl": TEXT, "key": TEXT}, answers=shapes.Item | None)
 async def get_item(request: web.Request) -> web.Response:
     """Return an item, or null; the labels of its namespace are joined by dots."""
     namespaces = request.query.getall("namespace", [""])
@@ -41,6 +45,7 @@ async def get_item(request: web.Request) -> web.Response:
 
 
 @routes.delete("/store/items")
+@operation(body=item_bodies.ItemDelete, answers=NOTHING)
 async def delete_item(request: web.Request) -> web.Response:
     """Delete an item, if there is one."""
     body = await parse.body(request, item_bodies.ItemDelete)
@@ -49,6 +54,7 @@ async def delete_item(request: web.Request) -> web.Response:
 
 
 @routes.post("/store/items/search")
+@operation(body=item_bodies.ItemSearch, answers=shapes.Items)
 async def search_items(request: web.Request) -> web.Response:
     """Find items below a namespace, by their content and by meaning."""
     body = await parse.body(request, item_bodies.ItemSearch)
@@ -64,6 +70,7 @@ async def search_items(request: web.Request) -> web.Response:
 
 
 @routes.post("/store/namespaces")
+@operation(body=item_bodies.NamespaceSearch, answers=shapes.Namespaces)
 async def list_namespaces(request: web.Request) -> web.Response:
     """List the namespaces that have items."""
     body = await parse.body(request, item_bodies.NamespaceSearch)

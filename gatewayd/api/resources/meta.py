@@ -9,6 +9,8 @@ from aiohttp import hdrs, web
 import gatewayd
 from gatewayd import health
 from gatewayd.api import faults, keys
+from gatewayd.api.description import shapes
+from gatewayd.api.description.operation import WHOLE, operation
 from gatewayd.api.requests import parse
 from gatewayd.api.responses import reply
 
@@ -23,6 +25,7 @@ ROOT: Final = f"""<!doctype html>
 
 
 @routes.get("/")
+@operation(query={"check_db": WHOLE}, answers=shapes.Health)
 async def root(request: web.Request) -> web.StreamResponse:
     """Say that the server answers, as `/ok` does; a browser gets a page that links `/docs`."""
     shown = "text/html" in request.headers.get(hdrs.ACCEPT, "")
@@ -32,6 +35,7 @@ async def root(request: web.Request) -> web.StreamResponse:
 
 
 @routes.get("/ok")
+@operation(query={"check_db": WHOLE}, answers=shapes.Health)
 async def ok(request: web.Request) -> web.StreamResponse:
     """
     Say that the server answers; with `check_db` also whether it accepts and starts runs.
@@ -60,6 +64,7 @@ def _shown(finding: health.Finding) -> dict[str, str]:
 
 
 @routes.get("/info")
+@operation(answers=shapes.Info)
 async def info(_: web.Request) -> web.Response:
     """Name versions and what is supported."""
     flags = {

@@ -16,6 +16,8 @@ from attrs import frozen
 
 import gatewayd
 from gatewayd.api import counting, keys
+from gatewayd.api.description.operation import TEXT, Answer, operation
+from gatewayd.api.requests import parse
 from gatewayd.api.responses import reply
 from gatewayd.api.sockets import incoming
 from gatewayd.model import transitions
@@ -55,6 +57,7 @@ class Moment:
 
 
 @routes.get("/metrics")
+@operation(query={"format": TEXT}, answers=(Answer(str, content_type="text/plain"), parse.Object))
 async def metrics(request: web.Request) -> web.Response:
     """Tell what the server counts: Prometheus' text, or JSON with `format=json`."""
     services, connection = request.app[keys.SERVICES], incoming.of(request)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 from aiohttp import hdrs, web
 
 from gatewayd.api import admission, keys
+from gatewayd.api.description import shapes
+from gatewayd.api.description.operation import (
+    ACCEPTED,
+    FLAG,
+    IDEMPOTENCY_KEY,
+    LIST,
+    NOTHING,
+    STREAM,
+    TEXT,
+    WHOLE,
+    operation,
+)
 from gatewayd.api.requests import parse, run_bodies
 from gatewayd.api.responses import reply
 from gatewayd.api.streaming import sse, waiting
@@ -31,6 +43,7 @@ def shown(request: web.Request, run: Run) -> dict[str, object]:
 
 
 @routes.post("/threads/{thread_id:[^/]+}/runs")
+@operation(body=run_bodies.RunCreate, headers=(IDEMPOTENCY_KEY,), answers=shapes.Run)
 async def create_run(request: web.Request) -> web.Response:
     """Create a run in the background."""
     admitted, _ = await admission.admit(request)
@@ -41,6 +54,7 @@ async def create_run(request: web.Request) -> web.Response:
 
 
 @routes.post("/threads/{thread_id:[^/]+}/runs/stream")
+@operation(body=run_bodies.RunCreate, headers=(IDEMPOTENCY_KEY,), answers=STREAM)
 async def stream_run(request: web.Request) -> web.StreamResponse:
     """Create a run and send its events."""
     admitted, tied = await admission.admit(request, tied=True)
@@ -62,6 +76,7 @@ def creators_view(request: web.Request, admitted: admission_.Admission, tied: bo
 
 
 @routes.post("/threads/{thread_id:[^/]+}/runs/wait")
+@operation(body=run_bodies.RunCreate, headers=(IDEMPOTENCY_KEY,), answers=Any)
 async def wait_run(request: web.Request) -> web.StreamResponse:
     """Create a run and send its result when it has ended."""
     admitted, tied = await admission.admit(request, follow=True, tied=True)
@@ -71,6 +86,7 @@ async def wait_run(request: web.Request) -> web.StreamResponse:
 
 
 @routes.get("/threads/{thread_id:[^/]+}/runs")
+@operation(query={"limit": WHOLE, "offset": WHOLE, "status": TEXT, "select": LIST}, answers=list[shapes.Run])
 async def list_runs(request: web.Request) -> web.Response:
     """Return a thread's runs, latest due time first."""
     thread_id = parse.path_id(request, "thread")
@@ -91,12 +107,14 @@ def _columns(columns: list[str]) -> list[str]:
 
 
 @routes.get("/threads/{thread_id:[^/]+}/runs/{run_id:[^/]+}")
+@operation(answers=shapes.Run)
 async def get_run(request: web.Request) -> web.Response:
     """Return one run."""
     return reply.json(shown(request, await _found(request, "Not Found")))
 
 
 @routes.get("/threads/{thread_id:[^/]+}/runs/{run_id:[^/]+}/queue")
+@operation(answers=shapes.QueuePlace)
 async def get_queue_place(request: web.Request) -> web.Response:
     """Tell where a run stands in the queue and why it waits (an addition to the reference)."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
@@ -116,6 +134,7 @@ async def _found(request: web.Request, missing: str) -> Run:
 
 
 @routes.post("/threads/{thread_id:[^/]+}/runs/merge")
+@operation(body=run_bodies.MergeRuns, answers=shapes.MergedRun)
 async def merge_runs(request: web.Request) -> web.Response:
     """
     Merge the thread's pending runs into the oldest of them (an addition to the reference).
@@ -134,6 +153,7 @@ async def merge_runs(request: web.Request) -> web.Response:
 
 
 @routes.delete("/threads/{thread_id:[^/]+}/runs/{run_id:[^/]+}")
+@operation(answers=NOTHING)
 async def delete_run(request: web.Request) -> web.Response:
     """Remove a run's record; one that executes is stopped."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
@@ -142,6 +162,7 @@ async def delete_run(request: web.Request) -> web.Response:
 
 
 @routes.get("/threads/{thread_id:[^/]+}/runs/{run_id:[^/]+}/join")
+@operation(query={"cancel_on_disconnect": FLAG}, answers=Any)
 async def join_run(request: web.Request) -> web.StreamResponse:
     """Send a run's result when it has ended."""
     run = await _found(request, "Run not found")
@@ -150,6 +171,7 @@ async def join_run(request: web.Request) -> web.StreamResponse:
 
 
 @routes.post("/threads/{thread_id:[^/]+}/runs/{run_id:[^/]+}/cancel")
+@operation(query={"wait": FLAG, "action": TEXT, "reason": TEXT}, answers=(parse.Object, ACCEPTED))
 async def cancel_run(request: web.Request) -> web.StreamResponse:
     """Cancel a run; with `wait` the answer comes when it has ended."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
@@ -182,6 +204,7 @@ def action_of(request: web.Request) -> CancelAction:
 
 
 @routes.post("/runs/search")
+@operation(body=run_bodies.RunSearch, answers=list[shapes.Run])
 async def search_runs(request: web.Request) -> web.Response:
     """Find runs of all threads, latest request first (an addition to the reference)."""
     body = await parse.body(request, run_bodies.RunSearch)
@@ -198,6 +221,7 @@ async def search_runs(request: web.Request) -> web.Response:
 
 
 @routes.post("/runs/cancel")
+@operation(body=run_bodies.CancelRuns, query={"action": TEXT, "reason": TEXT}, answers=NOTHING)
 async def cancel_runs(request: web.Request) -> web.Response:
     """Cancel all runs of a status, or some of one thread; those that have ended meanwhile are passed over."""
     body = await parse.body(request, run_bodies.CancelRuns)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import hdrs, web
 
 from gatewayd.api import admission, keys
-from gatewayd.api.requests import parse
+from gatewayd.api.description import shapes
+from gatewayd.api.description.operation import FLAG, IDEMPOTENCY_KEY, STREAM, operation
+from gatewayd.api.requests import parse, run_bodies
 from gatewayd.api.resources import runs
 from gatewayd.api.responses import reply
 from gatewayd.api.streaming import sse, waiting
@@ -21,6 +23,7 @@ RUN: Final = "/runs/{run_id:(?!(?:batch|cancel|crons|search|stream|wait)$)[^/]+}
 
 
 @routes.post("/runs")
+@operation(body=run_bodies.RunCreate, headers=(IDEMPOTENCY_KEY,), answers=shapes.Run)
 async def create_stateless_run(request: web.Request) -> web.Response:
     """Create a run in the background."""
     admitted, _ = await admission.admit(request, stateless=True)
@@ -29,6 +32,7 @@ async def create_stateless_run(request: web.Request) -> web.Response:
 
 
 @routes.post("/runs/batch")
+@operation(body=run_bodies.RunCreate, many=True, headers=(IDEMPOTENCY_KEY,), answers=list[shapes.Run])
 async def create_runs(request: web.Request) -> web.Response:
     """Create several runs in the background, or none of them."""
     admitted = await admission.admit_all(request)
@@ -36,6 +40,7 @@ async def create_runs(request: web.Request) -> web.Response:
 
 
 @routes.post("/runs/stream")
+@operation(body=run_bodies.RunCreate, headers=(IDEMPOTENCY_KEY,), answers=STREAM)
 async def stream_stateless_run(request: web.Request) -> web.StreamResponse:
     """Create a run and send its events."""
     admitted, tied = await admission.admit(request, stateless=True, tied=True)
@@ -43,6 +48,7 @@ async def stream_stateless_run(request: web.Request) -> web.StreamResponse:
 
 
 @routes.post("/runs/wait")
+@operation(body=run_bodies.RunCreate, headers=(IDEMPOTENCY_KEY,), answers=Any)
 async def wait_stateless_run(request: web.Request) -> web.StreamResponse:
     """Create a run and send its result when it has ended."""
     admitted, tied = await admission.admit(request, stateless=True, follow=True, tied=True)
@@ -52,12 +58,14 @@ async def wait_stateless_run(request: web.Request) -> web.StreamResponse:
 
 
 @routes.get(RUN)
+@operation(answers=shapes.Run)
 async def get_stateless_run(request: web.Request) -> web.Response:
     """Return a run whatever its thread."""
     return reply.json(runs.shown(request, await _found(request, "Not Found")))
 
 
 @routes.get("/runs/{run_id:[^/]+}/join")
+@operation(query={"cancel_on_disconnect": FLAG}, answers=Any)
 async def join_stateless_run(request: web.Request) -> web.StreamResponse:
     """Send a run's result when it has ended."""
     run = await _found(request, "Run not found")

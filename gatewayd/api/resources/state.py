@@ -8,6 +8,8 @@ from aiohttp import web
 
 from gatewayd import wire
 from gatewayd.api import admission, keys
+from gatewayd.api.description import shapes
+from gatewayd.api.description.operation import FLAG, LIST, NOTHING, TEXT, operation
 from gatewayd.api.requests import kinds, parse, thread_bodies
 from gatewayd.api.responses import reply
 from gatewayd.api.streaming import clients
@@ -17,6 +19,7 @@ routes = web.RouteTableDef()
 
 
 @routes.get("/threads/{thread_id:[^/]+}/state")
+@operation(query={"subgraphs": FLAG, "select": LIST}, answers=shapes.ThreadState)
 async def get_state(request: web.Request) -> web.Response:
     """Return the latest state; `select` names the parts of it that are wanted."""
     services, thread_id = request.app[keys.SERVICES], parse.path_id(request, "thread")
@@ -39,6 +42,7 @@ def _parts(names: list[str]) -> list[str]:
 
 
 @routes.post("/threads/{thread_id:[^/]+}/state")
+@operation(body=thread_bodies.StateUpdate, answers=shapes.StateUpdated)
 async def update_state(request: web.Request) -> web.Response:
     """Change a state as if a node had returned values."""
     thread_id = parse.path_id(request, "thread")
@@ -53,6 +57,7 @@ async def update_state(request: web.Request) -> web.Response:
 
 
 @routes.patch("/threads/{thread_id:[^/]+}/state")
+@operation(body=thread_bodies.StatePatch, answers=NOTHING)
 async def patch_state(request: web.Request) -> web.Response:
     """Merge metadata into the thread's, as the JavaScript SDK's `patchState` asks for it."""
     thread_id = parse.path_id(request, "thread")
@@ -62,6 +67,7 @@ async def patch_state(request: web.Request) -> web.Response:
 
 
 @routes.get("/threads/{thread_id:[^/]+}/state/{checkpoint_id:[^/]+}")
+@operation(query={"subgraphs": FLAG, "select": LIST}, answers=shapes.ThreadState)
 async def get_state_at_checkpoint(request: web.Request) -> web.Response:
     """Return the state of a checkpoint."""
     return reply.raw(
@@ -75,6 +81,7 @@ async def get_state_at_checkpoint(request: web.Request) -> web.Response:
 
 
 @routes.post("/threads/{thread_id:[^/]+}/state/checkpoint")
+@operation(body=thread_bodies.StateAt, answers=shapes.ThreadState)
 async def post_state_at_checkpoint(request: web.Request) -> web.Response:
     """Return the state of a checkpoint, in any namespace."""
     thread_id = parse.path_id(request, "thread")
@@ -92,6 +99,7 @@ async def post_state_at_checkpoint(request: web.Request) -> web.Response:
 
 
 @routes.get("/threads/{thread_id:[^/]+}/history")
+@operation(query={"limit": TEXT, "before": TEXT, "select": LIST}, answers=list[shapes.ThreadState])
 async def get_history(request: web.Request) -> web.Response:
     """Return states, newest first."""
     limit, before = _limit(request.query.get("limit")), _before(request.query.get("before"))
@@ -102,6 +110,7 @@ async def get_history(request: web.Request) -> web.Response:
 
 
 @routes.post("/threads/{thread_id:[^/]+}/history")
+@operation(body=thread_bodies.History, answers=list[shapes.ThreadState])
 async def post_history(request: web.Request) -> web.Response:
     """Return states, newest first, by a filter."""
     thread_id = parse.path_id(request, "thread")

@@ -9,6 +9,8 @@ from aiohttp import web
 
 from gatewayd import ids
 from gatewayd.api import keys
+from gatewayd.api.description import shapes
+from gatewayd.api.description.operation import IDEMPOTENCY_KEY, LIST, NOTHING, PREFER, operation
 from gatewayd.api.requests import parse, thread_bodies
 from gatewayd.api.responses import extract, reply
 from gatewayd.errors import Rejected
@@ -21,6 +23,7 @@ INCOMPLETE: Final = "X-Search-Incomplete"
 
 
 @routes.post("/threads")
+@operation(body=thread_bodies.ThreadCreate, headers=(IDEMPOTENCY_KEY,), answers=shapes.Thread)
 async def create_thread(request: web.Request) -> web.Response:
     """Store a thread."""
     body = await parse.body(request, thread_bodies.ThreadCreate)
@@ -36,6 +39,7 @@ async def create_thread(request: web.Request) -> web.Response:
 
 
 @routes.post("/threads/search")
+@operation(body=thread_bodies.ThreadSearch, answers=list[shapes.Thread])
 async def search_threads(request: web.Request) -> web.Response:
     """Find threads."""
     body = await parse.body(request, thread_bodies.ThreadSearch)
@@ -68,6 +72,7 @@ async def search_threads(request: web.Request) -> web.Response:
 
 
 @routes.post("/threads/count")
+@operation(body=thread_bodies.ThreadCount, answers=int)
 async def count_threads(request: web.Request) -> web.Response:
     """Count threads."""
     body = await parse.body(request, thread_bodies.ThreadCount)
@@ -83,6 +88,7 @@ async def count_threads(request: web.Request) -> web.Response:
 
 
 @routes.post("/threads/prune")
+@operation(body=thread_bodies.ThreadPrune, answers=shapes.Pruned)
 async def prune_threads(request: web.Request) -> web.Response:
     """Delete threads, or what is older than their latest states."""
     body = await parse.body(request, thread_bodies.ThreadPrune)
@@ -98,6 +104,7 @@ def _thread_id(text: str) -> str:
 
 
 @routes.get("/threads/{thread_id:[^/]+}")
+@operation(query={"include": LIST}, answers=shapes.Thread)
 async def get_thread(request: web.Request) -> web.Response:
     """Return one thread; `include` may name `ttl`."""
     thread_id = parse.path_id(request, "thread")
@@ -109,6 +116,7 @@ async def get_thread(request: web.Request) -> web.Response:
 
 
 @routes.patch("/threads/{thread_id:[^/]+}")
+@operation(body=thread_bodies.ThreadPatch, headers=(PREFER,), answers=(shapes.Thread, NOTHING))
 async def patch_thread(request: web.Request) -> web.Response:
     """Merge metadata into a thread's, and say how long it is kept; ``Prefer: return=minimal`` is honoured."""
     thread_id = parse.path_id(request, "thread")
@@ -121,6 +129,7 @@ async def patch_thread(request: web.Request) -> web.Response:
 
 
 @routes.delete("/threads/{thread_id:[^/]+}")
+@operation(answers=NOTHING)
 async def delete_thread(request: web.Request) -> web.Response:
     """Delete a thread with its runs and states; a run that executes is stopped."""
     thread_id = parse.path_id(request, "thread")
@@ -129,6 +138,7 @@ async def delete_thread(request: web.Request) -> web.Response:
 
 
 @routes.post("/threads/{thread_id:[^/]+}/copy")
+@operation(answers=shapes.Thread)
 async def copy_thread(request: web.Request) -> web.Response:
     """Copy a thread with its states, not its runs."""
     thread_id = parse.path_id(request, "thread")
@@ -136,6 +146,7 @@ async def copy_thread(request: web.Request) -> web.Response:
 
 
 @routes.get("/threads/{thread_id:[^/]+}/storage")
+@operation(answers=parse.Object)
 async def get_thread_storage(request: web.Request) -> web.Response:
     """Return how much of the database a thread's states take."""
     thread_id = parse.path_id(request, "thread")

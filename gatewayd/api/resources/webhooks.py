@@ -7,6 +7,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from gatewayd.api import keys
+from gatewayd.api.description import shapes
+from gatewayd.api.description.operation import ACCEPTED, operation
 from gatewayd.api.requests import parse
 from gatewayd.api.responses import reply
 from gatewayd.errors import NotFound
@@ -15,6 +17,7 @@ routes = web.RouteTableDef()
 
 
 @routes.get("/threads/{thread_id:[^/]+}/runs/{run_id:[^/]+}/webhooks")
+@operation(answers=list[shapes.WebhookDelivery])
 async def list_webhooks(request: web.Request) -> web.Response:
     """Return a run's webhooks with their attempts, also after the run was rolled back or deleted."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
@@ -26,6 +29,7 @@ async def list_webhooks(request: web.Request) -> web.Response:
 
 
 @routes.get("/webhooks/{delivery_id:[^/]+}")
+@operation(answers=shapes.WebhookDelivery)
 async def get_webhook(request: web.Request) -> web.Response:
     """Return one webhook with its attempts."""
     found = await request.app[keys.SERVICES].storage.webhook_get(parse.path_id(request, "delivery"))
@@ -33,6 +37,7 @@ async def get_webhook(request: web.Request) -> web.Response:
 
 
 @routes.post("/webhooks/{delivery_id:[^/]+}/redeliver")
+@operation(answers=ACCEPTED)
 async def redeliver_webhook(request: web.Request) -> web.Response:
     """Send a webhook again that was delivered or given up."""
     await request.app[keys.SERVICES].webhooks.redeliver(parse.path_id(request, "delivery"))

@@ -18,7 +18,8 @@ from attrs import field, frozen
 
 from gatewayd import wire
 from gatewayd.api import admission, connections, faults, keys, middleware
-from gatewayd.api.requests import kinds, parse, parsers
+from gatewayd.api.description.operation import operation
+from gatewayd.api.requests import kinds, parse, parsers, protocol_bodies
 from gatewayd.api.responses import reply
 from gatewayd.api.streaming import clients
 from gatewayd.errors import GatewaydError, Invalid, NotFound, RequestError
@@ -140,6 +141,7 @@ class _Respond:
 
 
 @routes.post("/threads/{thread_id:[^/]+}/commands")
+@operation(body=protocol_bodies.ProtocolCommand, refusal=protocol_bodies.ProtocolError, answers=Any)
 async def command(request: web.Request) -> web.Response:
     """Carry out one command."""
     thread_id = parse.path_id(request, "thread")

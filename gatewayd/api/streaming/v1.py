@@ -9,6 +9,7 @@ from aiohttp import web
 
 from gatewayd import ids
 from gatewayd.api import keys
+from gatewayd.api.description.operation import FLAG, LAST_EVENT_ID, LIST, STREAM, TEXT, operation
 from gatewayd.api.requests import parse
 from gatewayd.api.streaming import sse
 from gatewayd.errors import Invalid
@@ -24,6 +25,11 @@ THREAD_MODES: Final = ("run_modes", "lifecycle", "state_update")
 
 
 @routes.get("/threads/{thread_id:[^/]+}/runs/{run_id:[^/]+}/stream")
+@operation(
+    query={"stream_mode": LIST, "cancel_on_disconnect": FLAG, "checkpoint_id": TEXT},
+    headers=(LAST_EVENT_ID,),
+    answers=STREAM,
+)
 async def join_run_stream(request: web.Request) -> web.StreamResponse:
     """Send a run's events: from now on, or all behind `Last-Event-ID` and `checkpoint_id`."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
@@ -33,6 +39,11 @@ async def join_run_stream(request: web.Request) -> web.StreamResponse:
 
 
 @routes.get("/runs/{run_id:[^/]+}/stream")
+@operation(
+    query={"stream_mode": LIST, "cancel_on_disconnect": FLAG, "checkpoint_id": TEXT},
+    headers=(LAST_EVENT_ID,),
+    answers=STREAM,
+)
 async def join_stateless_run_stream(request: web.Request) -> web.StreamResponse:
     """Do the same for a run whose thread the client does not know."""
     run_id = parse.path_id(request, "run")
@@ -93,6 +104,7 @@ async def _after(request: web.Request, thread_id: str) -> int | None:
 
 
 @routes.get("/threads/{thread_id:[^/]+}/stream")
+@operation(query={"stream_mode": LIST, "stream_modes": LIST}, headers=(LAST_EVENT_ID,), answers=STREAM)
 async def join_thread_stream(request: web.Request) -> web.StreamResponse:
     """Send the events of all runs of a thread until the client leaves."""
     thread_id = parse.path_id(request, "thread")

@@ -30,7 +30,8 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from gatewayd.api import connections, faults, keys
-from gatewayd.api.requests import parse
+from gatewayd.api.description.operation import STREAM, operation
+from gatewayd.api.requests import parse, protocol_bodies
 from gatewayd.api.streaming import clients, replay, sse, websocket
 from gatewayd.services import Services
 from gatewayd.streams import holds, hub, subscriptions, v2
@@ -44,6 +45,7 @@ NO_UPGRADE: Final = (
 
 
 @routes.post("/threads/{thread_id:[^/]+}/stream/events")
+@operation(body=protocol_bodies.EventFilter, answers=STREAM)
 async def stream_events(request: web.Request) -> web.StreamResponse:
     """Send the events of a thread that a filter lets through, until the client leaves."""
     thread_id = parse.path_id(request, "thread")
@@ -93,6 +95,7 @@ async def _copy(
 
 
 @routes.get("/threads/{thread_id:[^/]+}/stream/events")
+@operation(answers=STREAM)
 async def connect_events(request: web.Request) -> web.StreamResponse:
     """Open a WebSocket for events and commands."""
     upgrades = "websocket" in request.headers.get(hdrs.UPGRADE, "").lower()

@@ -1,9 +1,8 @@
-"""What a handler reads from its request, found in its code: so that the API's description can't tell of
-anything else.
+"""What a handler reads from its request, found in its code: what it declares is compared with that.
 
 A handler calls `parse.body` (or `structure`, `items_of`) with the class of its body, `parse.flag`, `whole`
 and `listed` with the names of its query, `request.query.get`, `request.headers.get`, `parse.once`. The same
-is looked for in the functions of this package that it calls.
+is looked for in the functions of the API that it calls.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
-"""What answers look like: the wire's records as types, and which operation answers with which."""
+"""What answers look like: the wire's records as types."""
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, NotRequired, TypedDict
-
-from attrs import frozen
+from typing import Any, Literal, NotRequired, TypedDict
 
 from gatewayd.api.requests.parse import Object
 
@@ -226,90 +224,3 @@ class Info(TypedDict):
     langgraph_py_version: str
     flags: dict[str, bool]
     host: Object
-
-
-@frozen
-class Answer:
-    """A successful answer: its status, what its body is (None: empty), and the body's content type."""
-
-    kind: Any
-    status: int = 200
-    content_type: str = "application/json"
-
-
-NOTHING: Final = Answer(None, 204)
-STREAM: Final = Answer(str, content_type="text/event-stream")
-
-ANSWERS: Final[dict[str, tuple[Answer, ...]]] = {
-    "GET /": (Answer(Health),),
-    "GET /ok": (Answer(Health),),
-    "GET /info": (Answer(Info),),
-    "GET /metrics": (Answer(str, content_type="text/plain"), Answer(Object)),
-    "GET /docs": (Answer(str, content_type="text/html"),),
-    "GET /openapi.json": (Answer(Object),),
-    "POST /assistants": (Answer(Assistant),),
-    "POST /assistants/search": (Answer(list[Assistant]),),
-    "POST /assistants/count": (Answer(int),),
-    "GET /assistants/{assistant_id}": (Answer(Assistant),),
-    "PATCH /assistants/{assistant_id}": (Answer(Assistant),),
-    "DELETE /assistants/{assistant_id}": (NOTHING,),
-    "GET /assistants/{assistant_id}/graph": (Answer(Object),),
-    "GET /assistants/{assistant_id}/schemas": (Answer(Object),),
-    "GET /assistants/{assistant_id}/subgraphs": (Answer(Object),),
-    "GET /assistants/{assistant_id}/subgraphs/{namespace}": (Answer(Object),),
-    "POST /assistants/{assistant_id}/versions": (Answer(list[Assistant]),),
-    "POST /assistants/{assistant_id}/latest": (Answer(Assistant),),
-    "POST /threads": (Answer(Thread),),
-    "POST /threads/search": (Answer(list[Thread]),),
-    "POST /threads/count": (Answer(int),),
-    "POST /threads/prune": (Answer(Pruned),),
-    "GET /threads/{thread_id}": (Answer(Thread),),
-    "PATCH /threads/{thread_id}": (Answer(Thread), NOTHING),
-    "PATCH /threads/{thread_id}/state": (NOTHING,),
-    "DELETE /threads/{thread_id}": (NOTHING,),
-    "POST /threads/{thread_id}/copy": (Answer(Thread),),
-    "GET /threads/{thread_id}/storage": (Answer(Object),),
-    "GET /threads/{thread_id}/state": (Answer(ThreadState),),
-    "POST /threads/{thread_id}/state": (Answer(StateUpdated),),
-    "GET /threads/{thread_id}/state/{checkpoint_id}": (Answer(ThreadState),),
-    "POST /threads/{thread_id}/state/checkpoint": (Answer(ThreadState),),
-    "GET /threads/{thread_id}/history": (Answer(list[ThreadState]),),
-    "POST /threads/{thread_id}/history": (Answer(list[ThreadState]),),
-    "GET /threads/{thread_id}/runs": (Answer(list[Run]),),
-    "POST /threads/{thread_id}/runs": (Answer(Run),),
-    "POST /runs": (Answer(Run),),
-    "POST /runs/batch": (Answer(list[Run]),),
-    "POST /runs/cancel": (NOTHING,),
-    "GET /runs/{run_id}": (Answer(Run),),
-    "GET /threads/{thread_id}/runs/{run_id}": (Answer(Run),),
-    "DELETE /threads/{thread_id}/runs/{run_id}": (NOTHING,),
-    "GET /threads/{thread_id}/runs/{run_id}/queue": (Answer(QueuePlace),),
-    "POST /threads/{thread_id}/runs/{run_id}/cancel": (Answer(Object), Answer(None, 202)),
-    "POST /runs/crons": (Answer(Cron),),
-    "POST /threads/{thread_id}/runs/crons": (Answer(Cron),),
-    "POST /threads/{thread_id}/runs/merge": (Answer(MergedRun),),
-    "POST /runs/search": (Answer(list[Run]),),
-    "POST /runs/crons/search": (Answer(list[Cron]),),
-    "POST /runs/crons/count": (Answer(int),),
-    "GET /runs/crons/{cron_id}": (Answer(Cron),),
-    "PATCH /runs/crons/{cron_id}": (Answer(Cron),),
-    "DELETE /runs/crons/{cron_id}": (NOTHING,),
-    "PUT /store/items": (NOTHING,),
-    "GET /store/items": (Answer(Item | None),),
-    "DELETE /store/items": (NOTHING,),
-    "POST /store/items/search": (Answer(Items),),
-    "POST /store/namespaces": (Answer(Namespaces),),
-    "GET /threads/{thread_id}/runs/{run_id}/webhooks": (Answer(list[WebhookDelivery]),),
-    "GET /webhooks/{delivery_id}": (Answer(WebhookDelivery),),
-    "POST /webhooks/{delivery_id}/redeliver": (Answer(None, 202),),
-}
-"""By method and path. What is not here answers with any JSON, or with events if its path says so."""
-
-
-def of(method: str, path: str) -> tuple[Answer, ...]:
-    """Return an operation's successful answers."""
-    if found := ANSWERS.get(f"{method} {path}"):
-        return found
-    if path.endswith(("/stream", "/stream/events")):
-        return (STREAM,)
-    return (NOTHING,) if method == "DELETE" else (Answer(Any),)
