@@ -36,6 +36,7 @@ from gatewayd.storage import opening, quota, store
 from gatewayd.streams import holds as holds_
 from gatewayd.streams import hub as hub_
 from gatewayd.streams import log as stream_log
+from gatewayd.streams import positions as positions_
 from gatewayd.supervisor import plan, supervisor
 from gatewayd.threads import changes as changes_
 from gatewayd.threads import records
@@ -66,6 +67,8 @@ class Services:
     """The server's own address as user code sees it (LANGGRAPH_API_URL); shown in runs' metadata."""
     holds: holds_.Holds = field(init=False)
     """Events that are kept back from streams of protocol v2 for a moment."""
+    positions: positions_.Positions = field(init=False)
+    """Where readers of streams begin."""
     assistants: assistants_.Assistants = field(init=False)
     threads: records.Threads = field(init=False)
     changes: changes_.Changes = field(init=False)
@@ -77,6 +80,14 @@ class Services:
     @holds.default
     def _holds(self) -> holds_.Holds:
         return holds_.Holds(self.settings.v2_hold / 1000)
+
+    @positions.default
+    def _positions(self) -> positions_.Positions:
+        return positions_.Positions(
+            storage=self.storage,
+            now=self.runs.engine.now,
+            replay_window_us=int(self.settings.replay_window_s * 1e6),
+        )
 
     @assistants.default
     def _assistants(self) -> assistants_.Assistants:

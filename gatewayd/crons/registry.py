@@ -92,6 +92,14 @@ class Crons:
             raise NotFound("Not Found")
         return cron
 
+    async def search(self, search: store.CronSearch) -> list[Cron]:
+        """Return up to `limit` + 1 crons (one more tells that there are more)."""
+        return await self.storage.crons_search(search)
+
+    async def count(self, search: store.CronSearch) -> int:
+        """Return how many crons a search finds, whatever its limits."""
+        return await self.storage.crons_count(search)
+
     async def update(self, cron_id: str, wanted: CronFields) -> Cron:
         """
         Change the given fields; metadata are merged, all others are replaced.

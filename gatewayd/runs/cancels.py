@@ -9,7 +9,9 @@ job timeout, is *fenced off* (`endings`), and its worker is retired: so a bad gr
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import Sequence
 
 import attrs
 from attrs import define
@@ -71,6 +73,20 @@ class Cancels:
             raise NotFound(NO_MATCH)
         self.carry_out(marked)
         return marked
+
+    async def cancel_many(
+        self, chosen: Sequence[tuple[str, str]], action: CancelAction, reason: CancelReason | None
+    ) -> None:
+        """
+        Cancel runs, by thread and run; those that have ended are passed over. Raises `NotFound` if all have.
+        """
+        cancelled = 0
+        for thread_id, run_id in chosen:
+            with contextlib.suppress(NotFound):
+                await self.cancel(thread_id, run_id, action, None, reason)
+                cancelled += 1
+        if not cancelled:
+            raise NotFound(NO_RUNS)
 
     async def merge(self, thread_id: str, *, into_running: bool) -> store.Merged:
         """

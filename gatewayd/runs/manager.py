@@ -121,6 +121,28 @@ class RunManager:
         """See `admission.Admissions.queue_place`."""
         return await self.admissions.queue_place(thread_id, run_id)
 
+    # records
+
+    async def get(self, thread_id: str, run_id: str) -> Run | None:
+        """Return a run of this thread, or None."""
+        return await self.engine.storage.run_get(thread_id, run_id)
+
+    async def find(self, run_id: str) -> Run | None:
+        """Return a run whatever its thread, or None."""
+        return await self.engine.storage.run_get_anywhere(run_id)
+
+    async def search(self, search: store.RunSearch) -> list[Run]:
+        """Return runs of all threads, latest request first."""
+        return await self.engine.storage.runs_search(search)
+
+    async def queue(self) -> store.Queue:
+        """Return how many runs wait and execute."""
+        return await self.engine.storage.runs_queue(self.engine.now())
+
+    async def result(self, thread_id: str, ended: waiters.Ended) -> bytes | None:
+        """Return the JSON of what a run has left; None: nothing, or it can't be read."""
+        return await self.engine.storage.state_joined(thread_id, ended.result)
+
     # their ends
 
     async def wait(self, thread_id: str, run_id: str) -> waiters.Ended:
@@ -160,6 +182,22 @@ class RunManager:
         """
         work = self.cancelling.cancel(thread_id, run_id, action, why, reason)
         return await self.carried(work, f"cancel {run_id}")
+
+    async def cancel_these(
+        self, thread_id: str, run_ids: Sequence[str], action: CancelAction, *, reason: CancelReason | None
+    ) -> None:
+        """
+        Cancel some runs of a thread; those that have ended are passed over. Raises `NotFound`: all have.
+        """
+        chosen = [(thread_id, run_id) for run_id in run_ids]
+        await self.carried(self.cancelling.cancel_many(chosen, action, reason), "cancel runs")
+
+    async def cancel_all(
+        self, status: str | None, action: CancelAction, *, reason: CancelReason | None
+    ) -> None:
+        """Cancel all active runs, or those of a status. Raises `NotFound` if there are none."""
+        chosen = await self.engine.storage.runs_active(status)
+        await self.carried(self.cancelling.cancel_many(chosen, action, reason), "cancel runs")
 
     async def merge(self, thread_id: str, *, into_running: bool = False) -> store.Merged:
         """

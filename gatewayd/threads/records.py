@@ -18,7 +18,8 @@ from gatewayd.channel import messages
 from gatewayd.errors import NotFound, Rejected
 from gatewayd.model import selection
 from gatewayd.model.idempotency import Idempotency
-from gatewayd.model.retention import NewTtl
+from gatewayd.model.retention import NewTtl, ThreadTtl
+from gatewayd.model.run import Run
 from gatewayd.model.thread import FirstState, Thread
 from gatewayd.storage import store
 from gatewayd.supervisor import supervisor
@@ -63,6 +64,35 @@ class Threads:
         return await self.storage.thread_create(
             thread_id, metadata, do_nothing=do_nothing, now=now, once=once, ttl=ttl, state=state
         )
+
+    async def get(self, thread_id: str) -> Thread:
+        """Return a thread with its values. Raises `NotFound`."""
+        return await self.storage.thread_get(thread_id)
+
+    async def ttl(self, thread_id: str) -> ThreadTtl | None:
+        """Return how long a thread is kept; None: for ever."""
+        return await self.storage.thread_ttl_get(thread_id)
+
+    async def search(self, search: store.ThreadSearch) -> store.ThreadPage:
+        """Find threads. Raises `Invalid`."""
+        return await self.storage.threads_search(search)
+
+    async def count(self, search: store.ThreadSearch) -> int:
+        """Return how many threads a search finds, whatever its limits. Raises `Invalid`."""
+        return await self.storage.threads_count(search)
+
+    async def runs(self, thread_id: str, *, status: str | None, limit: int, offset: int) -> list[Run]:
+        """Return a thread's runs, latest due time first. Raises `NotFound`."""
+        await self.storage.thread_find(thread_id)
+        return await self.storage.runs_list(thread_id, status=status, limit=limit, offset=offset)
+
+    async def run(self, thread_id: str, run_id: str, missing: str) -> Run:
+        """Return a run of a thread. Raises `NotFound`: for the thread, or with the text `missing`."""
+        run = await self.storage.run_get(thread_id, run_id)
+        if run is None:
+            await self.storage.thread_find(thread_id)
+            raise NotFound(missing)
+        return run
 
     async def _first_state(
         self, thread_id: str, metadata: dict[str, Any], supersteps: Sequence[dict[str, Any]]

@@ -20,7 +20,7 @@ from attrs import define, field
 
 import gatewayd
 from gatewayd import excerpts, loops, tasks
-from gatewayd.errors import GatewaydError
+from gatewayd.errors import GatewaydError, NotFound
 from gatewayd.model.run import Run
 from gatewayd.model.webhook import Attempt, Delivery
 from gatewayd.storage import store
@@ -123,6 +123,17 @@ class Sender:
                 turned()
         finally:
             await self._tasks.stop()
+
+    async def get(self, delivery_id: str) -> Delivery:
+        """Return a webhook with its log. Raises `NotFound`."""
+        return await self.storage.webhook_get(delivery_id)
+
+    async def of_run(self, thread_id: str, run_id: str) -> list[Delivery]:
+        """Return a run's webhooks with their logs, also of a run that is gone. Raises `NotFound`."""
+        deliveries = await self.storage.webhooks_of_run(thread_id, run_id)
+        if not deliveries and await self.storage.run_get(thread_id, run_id) is None:
+            raise NotFound("Run not found")
+        return deliveries
 
     async def redeliver(self, delivery_id: str) -> None:
         """

@@ -269,7 +269,7 @@ async def test_nothing_that_a_command_raises_ends_the_session(server, monkeypatc
             answer = await asked(socket, 1, "run.start", assistant_id="chat")
             assert (answer["id"], answer["error"], answer["message"]) == (1, code, message)
         with monkeypatch.context() as patched:
-            patched.setattr("gatewayd.api.streaming.replay.begin", create)
+            patched.setattr("gatewayd.streams.positions.Positions.begin", create)
             answer = await asked(socket, 2, "subscription.subscribe", channels=["values"])
             assert (answer["id"], answer["error"], answer["message"]) == (2, code, message)
         assert (await asked(socket, 3, "run.start", assistant_id="chat"))["type"] == "success"

@@ -79,8 +79,8 @@ async def search_crons(request: web.Request) -> web.Response:
         sort_by=body.sort_by or "created_at",
         descending=body.sort_order == "desc",
     )
-    found = await request.app[keys.SERVICES].storage.crons_search(search)
-    rows = [reply.selected(reply.cron(record), body.select) for record in found]
+    crons = await request.app[keys.SERVICES].crons.search(search)
+    rows = [reply.selected(reply.cron(cron), body.select) for cron in crons]
     return reply.page(rows, limit=body.limit, offset=body.offset)
 
 
@@ -90,7 +90,7 @@ async def count_crons(request: web.Request) -> web.Response:
     """Count crons."""
     body = await parse.body(request, cron_bodies.CronCount)
     search = store.CronSearch(**_filter(request, body))
-    return reply.json(await request.app[keys.SERVICES].storage.crons_count(search))
+    return reply.json(await request.app[keys.SERVICES].crons.count(search))
 
 
 def _filter(request: web.Request, body: cron_bodies.CronCount) -> dict[str, Any]:

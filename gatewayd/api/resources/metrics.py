@@ -63,7 +63,7 @@ async def metrics(request: web.Request) -> web.Response:
     services, connection = request.app[keys.SERVICES], incoming.of(request)
     moment = Moment(
         counts=request.app[counting.COUNTS],
-        queue=await services.storage.runs_queue(services.runs.engine.now()),
+        queue=await services.runs.queue(),
         services=services,
         listener=None if connection is None else connection.listener,
     )

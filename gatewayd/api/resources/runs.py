@@ -22,11 +22,9 @@ from gatewayd.api.description.operation import (
 from gatewayd.api.requests import parse, run_bodies
 from gatewayd.api.responses import reply
 from gatewayd.api.streaming import sse, waiting
-from gatewayd.errors import Invalid, NotFound
+from gatewayd.errors import Invalid
 from gatewayd.model.run import CancelAction, CancelReason, Run
 from gatewayd.runs import admission as admission_
-from gatewayd.runs import cancels
-from gatewayd.services import Services
 from gatewayd.storage import store
 
 routes = web.RouteTableDef()
@@ -93,10 +91,8 @@ async def list_runs(request: web.Request) -> web.Response:
     limit, offset = parse.whole(request, "limit", 10), parse.whole(request, "offset", 0)
     status = request.query.getall("status", [None])[-1]
     columns = _columns(parse.listed(request, "select"))
-    storage = request.app[keys.SERVICES].storage
-    await storage.thread_find(thread_id)
-    found = await storage.runs_list(thread_id, status=status, limit=limit, offset=offset)
-    return reply.json([reply.selected(shown(request, run), columns) for run in found])
+    runs = await request.app[keys.SERVICES].threads.runs(thread_id, status=status, limit=limit, offset=offset)
+    return reply.json([reply.selected(shown(request, run), columns) for run in runs])
 
 
 def _columns(columns: list[str]) -> list[str]:
@@ -125,12 +121,7 @@ async def get_queue_place(request: web.Request) -> web.Response:
 async def _found(request: web.Request, missing: str) -> Run:
     """Return the run that the path names. Raises `NotFound`: for the thread, or with the text `missing`."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
-    storage = request.app[keys.SERVICES].storage
-    run = await storage.run_get(thread_id, run_id)
-    if run is None:
-        await storage.thread_find(thread_id)
-        raise NotFound(missing)
-    return run
+    return await request.app[keys.SERVICES].threads.run(thread_id, run_id, missing)
 
 
 @routes.post("/threads/{thread_id:[^/]+}/runs/merge")
@@ -215,8 +206,8 @@ async def search_runs(request: web.Request) -> web.Response:
         limit=body.limit,
         offset=body.offset,
     )
-    found = await request.app[keys.SERVICES].storage.runs_search(search)
-    rows = [reply.selected(shown(request, run), body.select) for run in found]
+    runs = await request.app[keys.SERVICES].runs.search(search)
+    rows = [reply.selected(shown(request, run), body.select) for run in runs]
     return reply.page(rows, limit=body.limit, offset=body.offset)
 
 
@@ -225,26 +216,10 @@ async def search_runs(request: web.Request) -> web.Response:
 async def cancel_runs(request: web.Request) -> web.Response:
     """Cancel all runs of a status, or some of one thread; those that have ended meanwhile are passed over."""
     body = await parse.body(request, run_bodies.CancelRuns)
-    action, reason = action_of(request), reason_of(request)
-    if not await _cancel_all(request.app[keys.SERVICES], body, action, reason):
-        raise NotFound(cancels.NO_RUNS)
-    return reply.empty()
-
-
-async def _cancel_all(
-    services: Services, body: run_bodies.CancelRuns, action: CancelAction, reason: CancelReason | None
-) -> int:
-    """Cancel what the body names and return how many runs that were."""
+    action, reason, runs = action_of(request), reason_of(request), request.app[keys.SERVICES].runs
     if body.thread_id is not None:
         run_ids = [parse.identifier(text, "run") for text in body.run_ids or []]
-        chosen = [(str(body.thread_id), run_id) for run_id in run_ids]
+        await runs.cancel_these(str(body.thread_id), run_ids, action, reason=reason)
     else:
-        chosen = await services.storage.runs_active(None if body.status == "all" else body.status)
-    cancelled = 0
-    for thread_id, run_id in chosen:
-        try:
-            await services.runs.cancel(thread_id, run_id, action, reason=reason)
-        except NotFound:
-            continue
-        cancelled += 1
-    return cancelled
+        await runs.cancel_all(None if body.status == "all" else body.status, action, reason=reason)
+    return reply.empty()

@@ -60,7 +60,7 @@ async def search_threads(request: web.Request) -> web.Response:
         or "values" in body.select
         or any(path.column == "values" for path in paths),
     )
-    found = await services.storage.threads_search(search)
+    found = await services.threads.search(search)
     rows = [reply.selected(reply.thread(record), body.select) for record in found.threads]
     if paths:
         for row, record in zip(rows, found.threads, strict=True):
@@ -84,7 +84,7 @@ async def count_threads(request: web.Request) -> web.Response:
         status=body.status,
         scan=services.settings.search_scan,
     )
-    return reply.json(await services.storage.threads_count(search))
+    return reply.json(await services.threads.count(search))
 
 
 @routes.post("/threads/prune")
@@ -108,11 +108,11 @@ def _thread_id(text: str) -> str:
 async def get_thread(request: web.Request) -> web.Response:
     """Return one thread; `include` may name `ttl`."""
     thread_id = parse.path_id(request, "thread")
-    storage = request.app[keys.SERVICES].storage
-    found = reply.thread(await storage.thread_get(thread_id))
-    if "ttl" in parse.listed(request, "include") and (ttl := await storage.thread_ttl_get(thread_id)):
-        found["ttl"] = reply.ttl(ttl)
-    return reply.json(found)
+    threads = request.app[keys.SERVICES].threads
+    shown = reply.thread(await threads.get(thread_id))
+    if "ttl" in parse.listed(request, "include") and (ttl := await threads.ttl(thread_id)):
+        shown["ttl"] = reply.ttl(ttl)
+    return reply.json(shown)
 
 
 @routes.patch("/threads/{thread_id:[^/]+}")

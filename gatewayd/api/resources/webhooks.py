@@ -11,7 +11,6 @@ from gatewayd.api.description import shapes
 from gatewayd.api.description.operation import ACCEPTED, operation
 from gatewayd.api.requests import parse
 from gatewayd.api.responses import reply
-from gatewayd.errors import NotFound
 
 routes = web.RouteTableDef()
 
@@ -21,19 +20,16 @@ routes = web.RouteTableDef()
 async def list_webhooks(request: web.Request) -> web.Response:
     """Return a run's webhooks with their attempts, also after the run was rolled back or deleted."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
-    storage = request.app[keys.SERVICES].storage
-    found = await storage.webhooks_of_run(thread_id, run_id)
-    if not found and await storage.run_get(thread_id, run_id) is None:
-        raise NotFound("Run not found")
-    return reply.json([reply.delivery(each) for each in found])
+    deliveries = await request.app[keys.SERVICES].webhooks.of_run(thread_id, run_id)
+    return reply.json([reply.delivery(delivery) for delivery in deliveries])
 
 
 @routes.get("/webhooks/{delivery_id:[^/]+}")
 @operation(answers=shapes.WebhookDelivery)
 async def get_webhook(request: web.Request) -> web.Response:
     """Return one webhook with its attempts."""
-    found = await request.app[keys.SERVICES].storage.webhook_get(parse.path_id(request, "delivery"))
-    return reply.json(reply.delivery(found))
+    delivery = await request.app[keys.SERVICES].webhooks.get(parse.path_id(request, "delivery"))
+    return reply.json(reply.delivery(delivery))
 
 
 @routes.post("/webhooks/{delivery_id:[^/]+}/redeliver")

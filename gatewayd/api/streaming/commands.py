@@ -25,7 +25,7 @@ from gatewayd.api.streaming import clients
 from gatewayd.errors import GatewaydError, Invalid, NotFound, RequestError
 from gatewayd.model import arguments
 from gatewayd.model.run import RunRequest
-from gatewayd.streams import holds, subscriptions, v2
+from gatewayd.streams import holds, subscriptions
 
 log = logging.getLogger(__name__)
 
@@ -310,7 +310,7 @@ async def _respond(
     }
     kinds.check_command(command)
     try:
-        thread = await request.app[keys.SERVICES].storage.thread_get(thread_id)
+        thread = await request.app[keys.SERVICES].threads.get(thread_id)
         assistant = thread.metadata.get("assistant_id")
     except NotFound:
         assistant = None
@@ -401,18 +401,10 @@ async def _created(
 
 async def _tree(request: web.Request, thread_id: str) -> Done:
     """Answer with the graphs of the thread's latest run and how they stand."""
-    services = request.app[keys.SERVICES]
-    runs = await services.storage.runs_list(thread_id, status=None, limit=1, offset=0)
-    last, _ = await services.storage.events_last(thread_id)
-    tree: dict[tuple[str, ...], v2.Branch] = {}
-    if runs:
-        position = runs[0].log_from
-        while page := await services.storage.events_page(thread_id, position, runs[0].run_id):
-            tree = v2.grown(tree, [await services.storage.chunk_joined(chunk, ()) for chunk in page])
-            position = page[-1].last_seq
-    if () not in tree:
+    tree, last = await request.app[keys.SERVICES].positions.tree(thread_id)
+    if tree is None:
         raise Refused("no_such_run", NO_RUN)
-    return Done(result={"tree": v2.shown_tree(tree)}, applied_through=last)
+    return Done(result={"tree": tree}, applied_through=last)
 
 
 async def decoded(request: web.Request, text: str) -> Any:

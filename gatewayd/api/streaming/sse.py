@@ -97,7 +97,7 @@ async def _skip_to_now(request: web.Request, cursor: hub.Cursor) -> None:
     counts.
     """
     if not cursor.skip_to_now():
-        cursor.position, _ = await request.app[keys.SERVICES].storage.events_last(cursor.thread_id)
+        cursor.position = await request.app[keys.SERVICES].positions.last(cursor.thread_id)
 
 
 async def _copy(
@@ -129,7 +129,7 @@ async def _over(
     services: Services, view: View, cursor: hub.Cursor, out: connections.StreamingResponse
 ) -> bytes | None:
     """Return the last bytes of a stream that has nothing more to come, None while something may come."""
-    end = await services.storage.run_log_end(view.thread_id, view.run_id)
+    end = await services.positions.end_of_run(view.thread_id, view.run_id)
     if end is None:
         return NOT_FOUND
     active, log_to = end
@@ -146,7 +146,7 @@ async def _over_gap(
     """
     Tell the reader of an ended run of events that are not kept any more, and move the cursor behind them.
     """
-    gap = await services.storage.run_events_gap(view.thread_id, view.run_id, cursor.position)
+    gap = await services.positions.gap_of_run(view.thread_id, view.run_id, cursor.position)
     if gap is not None:
         gone_to, attempt = gap
         await out.send(v1.gap_frame(cursor.position, gone_to + 1, view.run_id, attempt))

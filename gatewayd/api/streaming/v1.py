@@ -7,7 +7,6 @@ from typing import Final
 
 from aiohttp import web
 
-from gatewayd import ids
 from gatewayd.api import keys
 from gatewayd.api.description.operation import FLAG, LAST_EVENT_ID, LIST, STREAM, TEXT, operation
 from gatewayd.api.requests import parse
@@ -16,7 +15,6 @@ from gatewayd.errors import Invalid
 from gatewayd.model import event
 from gatewayd.model.event import Chunk
 from gatewayd.model.run import Run
-from gatewayd.services import Services
 from gatewayd.streams import v1
 
 routes = web.RouteTableDef()
@@ -33,7 +31,7 @@ THREAD_MODES: Final = ("run_modes", "lifecycle", "state_update")
 async def join_run_stream(request: web.Request) -> web.StreamResponse:
     """Send a run's events: from now on, or all behind `Last-Event-ID` and `checkpoint_id`."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
-    run = await request.app[keys.SERVICES].storage.run_get(thread_id, run_id)
+    run = await request.app[keys.SERVICES].runs.get(thread_id, run_id)
     path = f"/threads/{thread_id}/runs/{run_id}"
     return await sse.follow(request, await _joiners(request, run, thread_id, run_id, path))
 
@@ -47,7 +45,7 @@ async def join_run_stream(request: web.Request) -> web.StreamResponse:
 async def join_stateless_run_stream(request: web.Request) -> web.StreamResponse:
     """Do the same for a run whose thread the client does not know."""
     run_id = parse.path_id(request, "run")
-    run = await request.app[keys.SERVICES].storage.run_get_anywhere(run_id)
+    run = await request.app[keys.SERVICES].runs.find(run_id)
     thread_id = "" if run is None else run.thread_id
     return await sse.follow(request, await _joiners(request, run, thread_id, run_id, f"/runs/{run_id}"))
 
@@ -70,37 +68,13 @@ async def _joiners(request: web.Request, run: Run | None, thread_id: str, run_id
 
 async def _after_in_run(request: web.Request, run: Run) -> int | None:
     """Return the number behind which the client wants to read a run; None: from now on."""
-    services = request.app[keys.SERVICES]
-    after = await _after(request, run.thread_id)
-    if "Last-Event-ID" not in request.headers and _outlived(services, run):
-        after = run.log_from
-    if checkpoint_id := request.query.get("checkpoint_id"):
-        # As in the reference, an id that the thread does not have is ignored.
-        reached = await services.storage.run_events_before(run.thread_id, run.run_id, checkpoint_id)
-        after = after if reached is None else max(after or 0, reached)
-    return None if after is None else max(after, run.log_from)
-
-
-def _outlived(services: Services, run: Run) -> bool:
-    """
-    Whether the run was created before this start of the server and has not ended before it.
-
-    Who reads such a run without naming a place has most likely been cut before its first event, and knows no
-    id: it gets the run from its beginning, or the restart would have cost it what came before it was back.
-    """
-    started = services.storage.opened_at
-    return ids.time_ms(run.run_id) * 1000 < started and (run.ended_at is None or run.ended_at >= started)
-
-
-async def _after(request: web.Request, thread_id: str) -> int | None:
-    """Return the number behind which the client wants to read; None: from now on."""
     header = request.headers.get("Last-Event-ID")
-    number = None if header is None else v1.cursor_of(header)
-    if number is None:
-        return None
-    # An id from the future (of a database that was replaced by an older copy) must not hide what comes.
-    last, _ = await request.app[keys.SERVICES].storage.events_last(thread_id)
-    return min(number, last)
+    return await request.app[keys.SERVICES].positions.in_run(
+        run,
+        None if header is None else v1.cursor_of(header),
+        named=header is not None,
+        checkpoint_id=request.query.get("checkpoint_id"),
+    )
 
 
 @routes.get("/threads/{thread_id:[^/]+}/stream")
@@ -111,23 +85,14 @@ async def join_thread_stream(request: web.Request) -> web.StreamResponse:
     modes = frozenset(parse.listed(request, "stream_mode", "stream_modes") or THREAD_MODES[:1])
     for mode in sorted(modes.difference(THREAD_MODES)):
         raise Invalid(f"Invalid stream mode: {mode} is not one of {parse.any_of(THREAD_MODES)}")
-    header = request.headers.get("Last-Event-ID")
+    header, positions = request.headers.get("Last-Event-ID"), request.app[keys.SERVICES].positions
     if header and v1.cursor_of(header) is None:
         raise Invalid("Invalid last-event-id: must be a valid Redis stream ID")
     if header is not None and header.strip() in v1.BEGINNING:
-        after = await _window(request.app[keys.SERVICES], thread_id)
+        after = await positions.latest_runs(thread_id)
     else:
-        after = await _after(request, thread_id)
+        after = await positions.behind(thread_id, None if header is None else v1.cursor_of(header))
     return await sse.tail(request, thread_id, after, partial(_thread_frames, modes))
-
-
-async def _window(services: Services, thread_id: str) -> int | None:
-    """
-    Return the number behind which a thread's latest runs begin, for who wants to read from the beginning.
-    """
-    since = services.runs.engine.now() - int(services.settings.replay_window_s * 1e6)
-    first = await services.storage.events_replay_start(thread_id, since)
-    return None if first is None else first - 1
 
 
 def _thread_frames(modes: frozenset[str], chunks: list[Chunk]) -> bytes:

@@ -32,9 +32,9 @@ from aiohttp import hdrs, web
 from gatewayd.api import connections, faults, keys
 from gatewayd.api.description.operation import STREAM, operation
 from gatewayd.api.requests import parse, protocol_bodies
-from gatewayd.api.streaming import clients, replay, sse, websocket
+from gatewayd.api.streaming import clients, sse, websocket
 from gatewayd.services import Services
-from gatewayd.streams import holds, hub, subscriptions, v2
+from gatewayd.streams import holds, hub, positions, subscriptions, v2
 
 routes = web.RouteTableDef()
 
@@ -55,17 +55,17 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     out = sse.open_stream(request, {})
     with clients.reader(request, thread_id) as reader:
         reader.open(asked, placed=since is not None)
-        start = await replay.begin(services, reader, since)
+        start = await services.positions.begin(reader, since)
         with contextlib.suppress(connections.ClientGone):
             async with out:
-                start = await replay.awaited(services, reader, start)
+                start = await services.positions.awaited(reader, start)
                 await _copy(services, start, reader, subscriptions.Subscriptions.of(asked), out)
     return out.response
 
 
 async def _copy(
     services: Services,
-    start: replay.Beginning,
+    start: positions.Beginning,
     reader: holds.Reader,
     wanted: v2.EventFilter,
     out: connections.StreamingResponse,
@@ -79,7 +79,7 @@ async def _copy(
             while not cursor.detached:
                 chunks = await sse.next_page(cursor, out)
                 if cursor.gap is not None:
-                    gap = await replay.state(services, thread_id, cursor.position)
+                    gap = await services.positions.state_after_gap(thread_id, cursor.position)
                     if frames := _frame(gap, wanted):
                         await out.send(frames)
                 async for due in reader.due(chunks):

@@ -15,7 +15,6 @@ from gatewayd import wire
 from gatewayd.api import admission, connections, keys
 from gatewayd.errors import NotFound
 from gatewayd.runs import waiters
-from gatewayd.storage import store
 
 HEARTBEAT: Final = b"\n"
 """JSON parsers skip it."""
@@ -24,11 +23,10 @@ NOTHING: Final = {"deleted": NOT_FOUND, "interrupted": b"{}", "timeout": b"{}"}
 """What is answered instead of a result that is not there, by status."""
 
 
-async def answer(storage: store.Storage, thread_id: str, ended: waiters.Ended) -> bytes:
+def answer(ended: waiters.Ended, result: bytes | None) -> bytes:
     """Return the JSON that tells how a run ended; one that was out of time answers with its last values."""
     if ended.status == "error":
         return wire.dumps({"__error__": ended.error})
-    result = await storage.state_joined(thread_id, ended.result)
     return NOTHING.get(ended.status, b"null") if result is None else result
 
 
@@ -63,9 +61,9 @@ async def respond_when(
                     await out.finish()
                 else:
                     ended = await _ended(end, out)
-                    await out.finish(
-                        await answer(services.storage, thread_id, ended) if body is None else body
-                    )
+                    if body is None:
+                        body = answer(ended, await services.runs.result(thread_id, ended))
+                    await out.finish(body)
     except connections.ClientGone:
         pass
     return out.response

@@ -39,7 +39,7 @@ from attrs import define, field
 
 from gatewayd import ids, tasks, wire
 from gatewayd.api import connections, keys
-from gatewayd.api.streaming import clients, commands, replay
+from gatewayd.api.streaming import clients, commands
 from gatewayd.errors import Rejected
 from gatewayd.model.event import Chunk
 from gatewayd.streams import earlier, holds, hub, subscriptions, trimming, v2
@@ -243,7 +243,7 @@ class Session:
                     chunks = await cursor.page()
                     if cursor.gap is not None:
                         async with self._sending:
-                            gap = await replay.state(services, self.thread_id, cursor.position)
+                            gap = await services.positions.state_after_gap(self.thread_id, cursor.position)
                             if self._wanted.passes(gap):
                                 await self._send(gap.encoded() or b"{}")
                             self.position = cursor.position
@@ -317,22 +317,20 @@ class Session:
         else:
             self.reader.widen()
         async with self._sending:
-            start = await replay.begin(services, self.reader, since)
+            start = await services.positions.begin(self.reader, since)
             after, gap = start.after, start.gap
             if since is None:
                 self._ends.again(start.ends)
             through = self.position
             if through is None:
-                through, _ = await services.storage.events_last(self.thread_id)
+                through = await services.positions.last(self.thread_id)
             count = 0
             if gap is not None and wanted.passes(gap):
                 await self._send(gap.encoded() or b"{}")
             while after < through:
-                page = await services.storage.events_page(self.thread_id, after)
+                page = await services.positions.page(self.thread_id, after)
                 if not page:
                     break
-                page[0] = page[0].behind(after)
-                page = [await services.storage.chunk_joined(chunk) for chunk in page]
                 if first and (free := self.reader.free(page)) < len(page):
                     through = page[free].first_seq - 1  # the pump brings the rest
                 after = page[-1].last_seq
