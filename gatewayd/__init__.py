@@ -35,6 +35,7 @@ Where things are, from the socket inwards (each package's docstring is its desig
     errors, ids          the errors that cross layers; identifiers
     excerpts             the beginnings of texts that are too long
     histogram            counting numbers by their size
+    manual               the pages that `gatewayd help` prints
 
 Imports go down this list, never up, and import-linter proves it (pyproject.toml); `worker` is imported by the
 command alone. The way of a run: `api.resources.runs` → `api.admission` → `runs.admission` → `storage` →

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return worker_main.main(arguments[1:])
     given = _parser().parse_args(arguments)
     try:
-        return {"serve": _serve, "reload": _reload, "db": _db}[given.command](given)
+        return {"serve": _serve, "reload": _reload, "db": _db, "help": _help}[given.command](given)
     except BadConfiguration as error:
         _complain(error.detail)
         return EX_CONFIG
@@ -124,6 +124,13 @@ def _db(given: argparse.Namespace) -> int:
         from gatewayd.commands import compacting
 
         print(compacting.compacted(loaded))
+    return 0
+
+
+def _help(given: argparse.Namespace) -> int:
+    from gatewayd import manual
+
+    print(manual.contents() if given.topic is None else manual.page(given.topic), end="")
     return 0
 
 
@@ -231,7 +238,26 @@ def _parser() -> argparse.ArgumentParser:
         "--data-dir", metavar="DIR", help="the daemon's data (default: .gatewayd beside the project's file)"
     )
     _db_parser(commands)
+    _help_parser(commands)
     return parser
+
+
+def _help_parser(commands: Any) -> None:
+    from gatewayd import manual
+
+    pages = commands.add_parser(
+        "help",
+        help="print a page of the manual",
+        description="Print a page of the manual; without a topic, what there is.",
+        allow_abbrev=False,
+    )
+    pages.add_argument(
+        "topic",
+        metavar="TOPIC",
+        nargs="?",
+        choices=tuple(manual.TOPICS),
+        help="one of: " + ", ".join(manual.TOPICS),
+    )
 
 
 def _db_parser(commands: Any) -> None:

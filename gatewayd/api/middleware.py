@@ -136,7 +136,7 @@ def _switched_off(path: str, disabled: frozenset[str]) -> bool:
     """Whether a path belongs to a part of the API that the project has switched off."""
     if "store" in disabled and path.startswith("/store/"):
         return True
-    return "meta" in disabled and path in META
+    return "meta" in disabled and (path in META or path.startswith("/docs/"))
 
 
 async def _redirect(request: web.Request) -> web.Response | None:

@@ -284,3 +284,13 @@ async def test_a_browser_finds_the_docs_at_the_root_and_all_others_what_ok_says(
         assert (answer.status, answer.content_type) == (200, "text/html")
         assert 'href="docs"' in await answer.text()
     assert await server.json("GET", "/") == {"ok": True, "services": {}}
+
+
+async def test_a_page_of_the_manual_is_shown_as_plain_text(server):
+    async with server.client.get("/docs/operating") as answer:
+        assert (answer.status, answer.content_type) == (200, "text/plain")
+        assert (await answer.text()).startswith("=========\nOperating\n")
+    async with server.client.get("/docs") as answer:
+        assert '<a href="docs/operating">operating</a>' in await answer.text()
+    refused = await server.json("GET", "/docs/nonsense", status=404)
+    assert "operating" in refused["detail"]

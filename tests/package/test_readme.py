@@ -1,7 +1,7 @@
-"""Every block of commands in the README is pasted as it stands (but for the port) and does what is said
-beside it.
+"""Every block of commands in the README and the manual is pasted as it stands (but for the port) and does
+what is said beside it.
 
-A block that no test here knows fails the first test, so that the README can't get ahead of the program.
+A block that no test here knows fails the first test, so that neither can get ahead of the program.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from docutils import nodes
 from docutils.core import publish_doctree
 
 import gatewayd
-from gatewayd import project, settings
+from gatewayd import cli, manual, project, settings
 from tests.package.conftest import Server
 
 ROOT = Path(__file__).parents[2]
 ADDRESS = "http://127.0.0.1:2024"
+README = (ROOT / "README.rst").read_text("utf-8")
 
 BLOCKS = {
     "store": '"store": {',
@@ -45,16 +46,18 @@ pytestmark = pytest.mark.xdist_group("readme")  # one fresh environment for all
 @functools.cache
 def blocks() -> dict[str, str]:
     """
-    The README's blocks by the names of `BLOCKS`; those that none of them fits have their own text as name.
+    The blocks by the names of `BLOCKS`; those that none of them fits have their own text as name.
     """
-    document = publish_doctree(
-        (ROOT / "README.rst").read_text("utf-8"), settings_overrides={"report_level": 2}
-    )
     found = {}
-    for block in document.findall(nodes.literal_block):
-        text = block.astext()
-        found[next((name for name, sign in BLOCKS.items() if sign in text), text)] = text
+    for page in (README, *map(manual.page, manual.TOPICS)):
+        for block in parsed(page).findall(nodes.literal_block):
+            text = block.astext()
+            found[next((name for name, sign in BLOCKS.items() if sign in text), text)] = text
     return found
+
+
+def parsed(page: str) -> nodes.document:
+    return publish_doctree(page, settings_overrides={"report_level": 2, "halt_level": 2})
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +80,7 @@ def shell(text: str, *, cwd: Path, env: dict[str, str]) -> str:
     return run.stdout
 
 
-def sections(name: str) -> str:
-    (section,) = re.findall(
-        rf"\n{name}\n=+\n(.*?)\n\n[^\n]+\n=+\n", (ROOT / "README.rst").read_text("utf-8"), re.DOTALL
-    )
-    return section
-
-
-def test_the_store_of_the_readme_is_one_that_a_project_may_have(tmp_path: Path) -> None:
+def test_the_store_of_the_manual_is_one_that_a_project_may_have(tmp_path: Path) -> None:
     (tmp_path / "agent.py").touch()
     file = tmp_path / "langgraph.json"
     file.write_text(f'{{"graphs": {{"agent": "./agent.py:graph"}}, {blocks()["store"]}}}')
@@ -97,42 +93,54 @@ def test_the_store_of_the_readme_is_one_that_a_project_may_have(tmp_path: Path) 
     assert served.store_ttl.default_ttl == 43200
 
 
-def test_each_block_of_the_readme_has_its_test() -> None:
+def test_each_block_has_its_test() -> None:
     assert set(blocks()) == set(BLOCKS)
 
 
-def test_the_settings_of_the_table_are_those_of_the_program() -> None:
-    listed = re.findall(r"^``GATEWAYD_(\w+)``", sections("Configuration"), re.MULTILINE)
-
-    assert set(listed) == {name.upper() for name in settings.Settings.__annotations__}
+def test_the_readme_is_a_visiting_card() -> None:
+    assert len(README.splitlines()) <= 160
 
 
-def test_the_defaults_of_the_table_are_those_of_the_program() -> None:
-    default = settings.Settings()
-    rows = re.findall(r"^``GATEWAYD_(\w+)`` +(\S+(?: MiB)?) ", sections("Configuration"), re.MULTILINE)
+@pytest.mark.parametrize("topic", manual.TOPICS)
+def test_each_page_of_the_manual_is_sound_and_printed_by_help(
+    topic: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert parsed(manual.page(topic)).astext()
+    assert cli.main(["help", topic]) == 0
+    assert capsys.readouterr().out == manual.page(topic)
 
-    assert len(rows) > 20
-    for name, told in rows:
-        assert told == shown(getattr(default, name.lower())), name
+
+def test_every_page_is_listed_and_named_in_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
+    assert {path.stem for path in (ROOT / "gatewayd" / "manual").glob("*.rst")} == set(manual.TOPICS)
+    assert cli.main(["help"]) == 0
+    listed = capsys.readouterr().out
+    assert all(f"  {topic} " in listed and f"*{topic}*" in README for topic in manual.TOPICS)
 
 
-def shown(value: object) -> str:
-    """A setting's default as the table tells it."""
-    match value:
-        case bool():
-            return str(value).lower()
-        case int() if value >= 1 << 20:
-            return f"{value >> 20} MiB"
-        case "" | ():
-            return "none"
-        case float():
-            return f"{value:.12g}"
-        case Path():
-            return value.name
-        case tuple():
-            return ",".join(value).replace("*", "\\*")
-        case _:
-            return str(value)
+def test_a_topic_that_there_is_not_is_refused_with_those_that_there_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["help", "nonsense"])
+    assert caught.value.code == 2
+    assert "operating" in capsys.readouterr().err
+
+
+def test_references_between_the_pages_lead_somewhere() -> None:
+    texts = [README, *map(manual.page, manual.TOPICS)]
+    named = {topic for text in texts for topic in re.findall(r"gatewayd help (\w+)", text)}
+    assert named <= manual.TOPICS.keys()
+
+
+def test_the_settings_page_has_every_setting_once_with_its_default() -> None:
+    page = manual.page("settings")
+    listed = re.findall(r"^``GATEWAYD_(\w+)``\n((?:   .*\n)+)", page, re.MULTILINE)
+
+    assert [name for name, _ in listed] == [name.upper() for name in settings.Settings.__annotations__]
+    for name, lines in listed:
+        about = " ".join(lines.split())
+        assert "Default: " in about, name
+        assert f"GATEWAYD_{name}" in about, name
 
 
 class TestInstall:

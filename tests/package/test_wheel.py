@@ -45,6 +45,7 @@ def test_the_wheel_contains_the_migrations_the_sample_and_nothing_of_the_tests(
         f"gatewayd/migrations/{path.relative_to(checkout / 'migrations')}"
         for path in (checkout / "migrations").rglob("*.sql")
     }
+    pages = {f"gatewayd/manual/{path.name}" for path in (checkout / "gatewayd/manual").glob("*.rst")}
     source = {
         str(path.relative_to(checkout))
         for path in (checkout / "gatewayd").rglob("*")
@@ -57,7 +58,7 @@ def test_the_wheel_contains_the_migrations_the_sample_and_nothing_of_the_tests(
     }
 
     assert migrations
-    assert {name for name in names if ".dist-info/" not in name} == migrations | source | data
+    assert {name for name in names if ".dist-info/" not in name} == migrations | source | data | pages
 
 
 def test_the_installed_command_tells_its_version(python: Path, env: dict[str, str], tmp_path: Path) -> None:

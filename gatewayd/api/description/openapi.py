@@ -17,12 +17,14 @@ from typing import Any, Final
 from aiohttp import hdrs, web
 
 import gatewayd
+from gatewayd import manual
 from gatewayd.api import keys
 from gatewayd.api.description import operation as operations_
 from gatewayd.api.description import schemas, shapes
 from gatewayd.api.description.operation import Answer, operation
 from gatewayd.api.requests import parse
 from gatewayd.api.responses import reply
+from gatewayd.errors import NotFound
 
 routes = web.RouteTableDef()
 
@@ -59,7 +61,19 @@ async def get_openapi(request: web.Request) -> web.Response:
 async def get_docs(_: web.Request) -> web.Response:
     """Show the description of the API to people."""
     page = resources.files("gatewayd.api.description").joinpath("docs.html").read_text("utf-8")
+    links = " · ".join(f'<a href="docs/{topic}">{topic}</a>' for topic in manual.TOPICS)
+    page = page.replace("<!-- manual -->", links)
     return web.Response(text=page, content_type="text/html", charset="utf-8")
+
+
+@routes.get("/docs/{topic:[^/]+}")
+@operation(answers=Answer(str, content_type="text/plain"))
+async def get_manual_page(request: web.Request) -> web.Response:
+    """Show a page of the manual, as plain text."""
+    topic = request.match_info["topic"]
+    if topic not in manual.TOPICS:
+        raise NotFound(f"There is no page {topic!r} in the manual; there are: {', '.join(manual.TOPICS)}")
+    return web.Response(text=manual.page(topic), content_type="text/plain", charset="utf-8")
 
 
 def document(app: web.Application, graphs: list[str]) -> dict[str, Any]:
