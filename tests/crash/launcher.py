@@ -33,7 +33,7 @@ class CrashingWriter(writing.Writer):
         super()._run_one(operation, undo)
         name, when, _ = self.point
         function, _, word = name.partition("/")
-        if operation.function.__name__ != function or (word and operation.args[0][0] != word):
+        if operation.name != function or (word and operation.args[0][0] != word):
             return
         type(self).left -= 1
         if self.left == 0 and when == "before":

@@ -30,7 +30,7 @@ async def test_who_waits_for_a_run_that_ends_before_its_creation_is_answered_hea
 
     def delivering(writer: writing.Writer, batch: list[Any]) -> None:
         deliver(writer, batch)
-        if any(operation.function.__name__ == "run_finish_if_active" for operation in batch):
+        if any(operation.name == "run_finish_if_active" for operation in batch):
             ended.set()
 
     monkeypatch.setattr(writing.Writer, "_deliver", delivering)
