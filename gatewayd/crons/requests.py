@@ -1,6 +1,7 @@
 """The run of a cron, as if a client had sent the cron's payload at this moment.
 
-The payload was checked when it was stored (`api.bodies.CronCreate`); this module brings its forms to one.
+The payload was checked when it was stored (`api.requests.cron_bodies.CronCreate`); this module brings its
+forms to one.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Operations(Protocol):
         failed: Callable[[BaseException], None],
     ) -> None:
         """
-        Store a state update (see `operations.state_update_if_held`).
+        Store a state update (see `sqlite.operations.state_update_if_held`).
 
         `done` gets its event after the commit; else `failed` is called.
         """

@@ -85,7 +85,9 @@ class Retention(Protocol):
         """Go on with a sweep for a few milliseconds; True when it is over."""
 
     async def conversion_next(self) -> conversion.OldRow | None:
-        """Return the next row of an older version that is to be converted (see `checkpointing.convert`)."""
+        """
+        Return the next row of an older version that is to be converted (see `checkpointing.conversion`).
+        """
 
     async def conversion_store(self, thread_id: str, some: Sequence[cut.Blob]) -> None:
         """Store some of the blobs of a row that is being converted."""

@@ -1,10 +1,10 @@
 """The way of an event from the worker that emits it to the clients that read it.
 
-Each thread has one append-only log. `log` has the events of all producers stored. Storage gives them numbers
-in the transaction that stores them (`storage.sqlite.numbering`). After the commit, `hub` publishes them.
-Every reader — the creator of a run, joiners, `wait`, thread streams — is a cursor over that log with a pace
-of its own. There are no queues that fill up and no END message that gets lost: the end of a run is its last
-record, and later readers find it in storage.
+Each thread has one append-only log. `log` has the events of all producers stored. Storage gives them
+numbers in the transaction that stores them (`storage.sqlite.engine.numbering`). After the commit, `hub`
+publishes them. Every reader — the creator of a run, joiners, `wait`, thread streams — is a cursor over that
+log with a pace of its own. There are no queues that fill up and no END message that gets lost: the end of a
+run is its last record, and later readers find it in storage.
 
 A cursor (`hub.Cursor`) has a position, the number of the last event it has handed out. Its one rule: if the
 hub's tail covers the position, read from the tail; else, if more has been published, read a page from

@@ -1,8 +1,8 @@
 """Each thread's log: what arrives is stored, and what is stored is published.
 
-Storage gives the numbers, in the transaction that stores the events (`storage.sqlite.numbering`): from 1, in
-the order in which they are stored, none twice. An event's time is that of its arrival; within a thread it
-never falls.
+Storage gives the numbers, in the transaction that stores the events (`storage.sqlite.engine.numbering`):
+from 1, in the order in which they are stored, none twice. An event's time is that of its arrival; within a
+thread it never falls.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The small decisions of `worker.resume`; the rule as a whole is proved in tests/engine/test_prefix.py."""
+"""The small decisions of `worker.runs.resume`; tests/engine/test_prefix.py proves the rule as a whole."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ KINDS: Final[dict[str, Schema]] = {
     "ThreadId": UUID,
     "WebhookUrl": {"type": "string", "format": "uri", "minLength": 1, "maxLength": kinds.LONGEST_URL},
 }
-"""What the named types of `parse` and `bodies` accept; of any other, its supertype's."""
+"""What the named types of `parse` and `kinds` accept; of any other, its supertype's."""
 
 
 @define

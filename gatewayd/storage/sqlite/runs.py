@@ -281,7 +281,7 @@ def run_checkpoint_apply(connection: sqlite3.Connection, operation: list[Any], r
     What an earlier attempt has already stored is no progress: a run that repeats its last writes and dies
     gets no further.
 
-    Raises `NotFound` if it is not running, and what `checkpointing.sql.apply` raises.
+    Raises `NotFound` if it is not running, and what `checkpointing.sqlite.changes.apply` raises.
     """
     row = connection.execute(
         "SELECT progressed FROM runs WHERE run_id = ? AND status = 'running'", (run_id,)

@@ -155,10 +155,8 @@ class Updates:
         Compute the update of a state; `place` are `checkpoint_ns`, `checkpoint_id`, `checkpoint_map` as far
         as given, and `settings` those with which the thread's graph is made.
 
-        Returns ``operations`` (to be stored in this order), ``place`` (of the new checkpoint), ``projection``
-        (of the thread's root, whatever namespace was changed) and ``told``, which is to be stored after it:
-        the data of the update's event as ``[JSON]`` or ``[manifest, size, blobs]``. Raises `Rejected` for
-        what the graph does not accept, and `NotFound`.
+        Returns a `messages.Update`; its projection is that of the thread's root, whatever namespace was
+        changed. Raises `Rejected` for what the graph does not accept, and `NotFound`.
         """
         given = wire.opened(values)
 
