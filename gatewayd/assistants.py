@@ -19,6 +19,7 @@ from attrs import frozen
 from gatewayd import ids, project, serving
 from gatewayd.errors import Invalid, NotFound, Rejected, Unavailable
 from gatewayd.model.assistant import Assistant, AssistantChange
+from gatewayd.model.caller import Caller
 from gatewayd.runs import manager
 from gatewayd.storage import store
 from gatewayd.supervisor import supervisor
@@ -65,15 +66,15 @@ class Assistants:
             )
         return canonical
 
-    async def get(self, assistant: str) -> Assistant:
+    async def get(self, whose: Caller, assistant: str) -> Assistant:
         """Return the assistant. Raises `Invalid` for what is no id, and `NotFound`."""
-        found = await self.storage.assistant_get(self.identifier(assistant))
+        found = await self.storage.assistant_get(whose, self.identifier(assistant))
         if found is None:
             raise NotFound("Not Found")
         return found
 
     async def create(
-        self, assistant_id: str | None, wanted: AssistantChange, *, do_nothing: bool
+        self, whose: Caller, assistant_id: str | None, wanted: AssistantChange, *, do_nothing: bool
     ) -> Assistant:
         """
         Store an assistant, or with `do_nothing` return the one that has this id.
@@ -96,47 +97,49 @@ class Assistants:
             created_at=now,
             updated_at=now,
         )
-        return await self.storage.assistant_create(assistant, do_nothing=do_nothing)
+        return await self.storage.assistant_create(whose, assistant, do_nothing=do_nothing)
 
-    async def patch(self, assistant: str, change: AssistantChange) -> Assistant:
+    async def patch(self, whose: Caller, assistant: str, change: AssistantChange) -> Assistant:
         """Change what is given, as a new version. Raises `Invalid`, `NotFound`, `Rejected`."""
         assistant_id = self.identifier(assistant)
         if change.graph_id is not None:
             serving.require(self.graphs, change.graph_id)
         config, context = coupled(change.config, change.context)
         change = attrs.evolve(change, config=config or None, context=context)
-        return await self.storage.assistant_patch(assistant_id, change, self.now())
+        return await self.storage.assistant_patch(whose, assistant_id, change, self.now())
 
     async def versions(
-        self, assistant: str, *, metadata: dict[str, Any], limit: int, offset: int
+        self, whose: Caller, assistant: str, *, metadata: dict[str, Any], limit: int, offset: int
     ) -> list[Assistant]:
         """Return versions, newest first. Raises `Invalid`, `NotFound`."""
         assistant_id = self.identifier(assistant)
-        if await self.storage.assistant_get(assistant_id) is None:
+        if await self.storage.assistant_get(whose, assistant_id) is None:
             raise NotFound(f"Assistant {assistant_id} not found")
         return await self.storage.assistant_versions(
-            assistant_id, metadata=metadata, limit=limit, offset=offset
+            whose, assistant_id, metadata=metadata, limit=limit, offset=offset
         )
 
-    async def set_version(self, assistant: str, version: int | None) -> Assistant:
+    async def set_version(self, whose: Caller, assistant: str, version: int | None) -> Assistant:
         """Make an assistant what it was in one of its versions. Raises `Invalid`, `NotFound`."""
-        return await self.storage.assistant_version_set(self.identifier(assistant), version, self.now())
+        return await self.storage.assistant_version_set(
+            whose, self.identifier(assistant), version, self.now()
+        )
 
-    async def search(self, search: store.AssistantSearch) -> list[Assistant]:
+    async def search(self, whose: Caller, search: store.AssistantSearch) -> list[Assistant]:
         """
         Return up to `limit` + 1 assistants (one more tells that there are more). Raises `NotFound` (graph).
         """
         if search.graph_id is not None:
             serving.require(self.graphs, search.graph_id)
-        return await self.storage.assistants_search(search)
+        return await self.storage.assistants_search(whose, search)
 
-    async def count(self, search: store.AssistantSearch) -> int:
+    async def count(self, whose: Caller, search: store.AssistantSearch) -> int:
         """Return how many assistants a search would find without its limits. Raises `NotFound` (graph)."""
         if search.graph_id is not None:
             serving.require(self.graphs, search.graph_id)
-        return await self.storage.assistants_count(search)
+        return await self.storage.assistants_count(whose, search)
 
-    async def delete(self, assistant_id: str, *, delete_threads: bool) -> None:
+    async def delete(self, whose: Caller, assistant_id: str, *, delete_threads: bool) -> None:
         """
         Remove an assistant with its versions and crons; with `delete_threads` also the threads that it has
         run on last.
@@ -144,49 +147,51 @@ class Assistants:
         That takes as many steps as there are threads. What is left after a crash can be deleted by the next
         request. Runs that were made of the assistant stay otherwise. Raises `NotFound`.
         """
-        work = self._delete(assistant_id, delete_threads)
+        work = self._delete(whose, assistant_id, delete_threads)
         await self.runs.carried(work, f"delete assistant {assistant_id}")
 
-    async def _delete(self, assistant_id: str, delete_threads: bool) -> None:
-        if await self.storage.assistant_get(assistant_id) is None:
+    async def _delete(self, whose: Caller, assistant_id: str, delete_threads: bool) -> None:
+        if await self.storage.assistant_get(whose, assistant_id) is None:
             raise NotFound(f"Assistant with ID {assistant_id} not found")
         # The threads go first: if this is cut short, the client can ask for it again.
         if delete_threads:
-            await self._delete_threads_of(assistant_id)
-        await self.storage.assistant_delete(assistant_id)
+            await self._delete_threads_of(whose, assistant_id)
+        await self.storage.assistant_delete(whose, assistant_id)
 
-    async def _delete_threads_of(self, assistant_id: str) -> None:
+    async def _delete_threads_of(self, whose: Caller, assistant_id: str) -> None:
         behind = ""
-        while thread_ids := await self.storage.assistant_threads(assistant_id, behind, PAGE):
+        while thread_ids := await self.storage.assistant_threads(whose, assistant_id, behind, PAGE):
             for thread_id in thread_ids:
                 if self.runs.stopping:
                     raise Unavailable("the server is stopping")
                 with contextlib.suppress(NotFound):  # it has been deleted since
-                    await self.runs.delete_thread(thread_id)
+                    await self.runs.delete_thread(whose, thread_id)
             behind = thread_ids[-1]
 
     # their graphs
 
-    async def graph(self, assistant: str, *, xray: bool | int) -> bytes:
+    async def graph(self, whose: Caller, assistant: str, *, xray: bool | int) -> bytes:
         """
         Return the JSON of the graph's drawing, with `xray` levels of graphs inside (true: all). Raises
         `NotFound`.
         """
-        return await self._described("graph", assistant, xray=xray)
+        return await self._described(whose, "graph", assistant, xray=xray)
 
-    async def schemas(self, assistant: str) -> bytes:
+    async def schemas(self, whose: Caller, assistant: str) -> bytes:
         """Return the JSON of the graph's schemas. Raises `Invalid`, `NotFound`."""
-        return await self._described("schemas", assistant)
+        return await self._described(whose, "schemas", assistant)
 
-    async def subgraphs(self, assistant: str, *, namespace: str | None, recurse: bool) -> bytes:
+    async def subgraphs(
+        self, whose: Caller, assistant: str, *, namespace: str | None, recurse: bool
+    ) -> bytes:
         """
         Return the JSON of the schemas of graphs inside by namespace; of one only if it is named. Raises
         `NotFound`.
         """
-        return await self._described("subgraphs", assistant, namespace=namespace, recurse=recurse)
+        return await self._described(whose, "subgraphs", assistant, namespace=namespace, recurse=recurse)
 
-    async def _described(self, method: str, assistant: str, **params: Any) -> bytes:
-        found = await self.get(assistant)
+    async def _described(self, whose: Caller, method: str, assistant: str, **params: Any) -> bytes:
+        found = await self.get(whose, assistant)
         configurable = {
             **(found.config.get("configurable") or {}),
             "assistant_id": found.assistant_id,

@@ -22,6 +22,7 @@ from gatewayd.api import connections, keys, middleware
 from gatewayd.api.requests import parse, run_bodies
 from gatewayd.errors import GatewaydError, Invalid, NotFound, Rejected
 from gatewayd.model import arguments
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.run import RunRequest
 from gatewayd.runs.admission import Admission
 from gatewayd.services import Services
@@ -52,9 +53,9 @@ async def admit(
     await services.workers.until_loaded()
     tied = tied and body.on_disconnect == "cancel"
     if not tied:
-        return await services.runs.create(wanted, follow=follow), False
+        return await services.runs.create(keys.caller(request), wanted, follow=follow), False
     creation = request.app[keys.TASKS].spawn(
-        services.runs.create(wanted, follow=follow), "create run", awaited=True
+        services.runs.create(keys.caller(request), wanted, follow=follow), "create run", awaited=True
     )
     try:
         return await asyncio.shield(creation), True
@@ -79,7 +80,7 @@ async def admit_all(request: web.Request) -> list[Admission]:
         )
     services = request.app[keys.SERVICES]
     await services.workers.until_loaded()
-    return await services.runs.create_all(wanted)
+    return await services.runs.create_all(keys.caller(request), wanted)
 
 
 async def check_webhook(request: web.Request, url: str | None) -> None:
@@ -185,7 +186,7 @@ def _cancel_created(request: web.Request, creation: asyncio.Task[Admission]) -> 
 async def _cancel(services: Services, thread_id: str, run_id: str) -> None:
     fields = logs.fields(thread_id=thread_id, run_id=run_id)
     try:
-        await services.runs.cancel(thread_id, run_id, "interrupt", why=LEFT)
+        await services.runs.cancel(INTERNAL, thread_id, run_id, "interrupt", why=LEFT)
     except NotFound:
         return  # it had ended
     except GatewaydError as error:

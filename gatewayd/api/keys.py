@@ -1,4 +1,7 @@
-"""Typed keys of what handlers find in the application; set by `build_app` and by `lifetime`."""
+"""
+Typed keys of what handlers find in the application, set by `build_app` and by `lifetime`; and a request's
+caller.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from aiohttp import web
 
 from gatewayd import tasks
 from gatewayd.api import connections
+from gatewayd.model.caller import ANONYMOUS, Caller
 from gatewayd.services import Services
 
 SERVICES: Final = web.AppKey("services", Services)
@@ -16,3 +20,8 @@ TASKS: Final = web.AppKey("tasks", tasks.Group)
 """Work that a request has begun and that goes on without it."""
 CONNECTIONS: Final = web.AppKey("connections", connections.Connections)
 """The responses that last."""
+
+
+def caller(_: web.Request) -> Caller:
+    """Return who asks. There is no authentication yet: all requests have one caller, who sees all."""
+    return ANONYMOUS

@@ -12,6 +12,7 @@ from attrs import define, field, frozen
 from gatewayd import assistants, ids, tasks
 from gatewayd.crons import schedule as schedules
 from gatewayd.errors import Invalid, NotFound, Rejected
+from gatewayd.model.caller import Caller
 from gatewayd.model.cron import Cron, OnRunCompleted
 from gatewayd.storage import store
 
@@ -53,7 +54,9 @@ class Crons:
     changed: tasks.Hint = field(factory=tasks.Hint)
     """Given when the next date of a cron may be earlier than before; the ticker waits for it."""
 
-    async def create(self, assistant: str, schedule: str, thread_id: str | None, wanted: CronFields) -> Cron:
+    async def create(
+        self, whose: Caller, assistant: str, schedule: str, thread_id: str | None, wanted: CronFields
+    ) -> Cron:
         """
         Store a cron for an assistant, by its id or its graph's.
 
@@ -81,26 +84,26 @@ class Crons:
         )
         if cron.next_run_date is None:
             raise Invalid(_too_early(wanted.payload))
-        stored = await self.storage.cron_create(cron)
+        stored = await self.storage.cron_create(whose, cron)
         self.changed.give()
         return stored
 
-    async def get(self, cron_id: str) -> Cron:
+    async def get(self, whose: Caller, cron_id: str) -> Cron:
         """Return a cron. Raises `NotFound`."""
-        cron = await self.storage.cron_find(cron_id)
+        cron = await self.storage.cron_find(whose, cron_id)
         if cron is None:
             raise NotFound("Not Found")
         return cron
 
-    async def search(self, search: store.CronSearch) -> list[Cron]:
+    async def search(self, whose: Caller, search: store.CronSearch) -> list[Cron]:
         """Return up to `limit` + 1 crons (one more tells that there are more)."""
-        return await self.storage.crons_search(search)
+        return await self.storage.crons_search(whose, search)
 
-    async def count(self, search: store.CronSearch) -> int:
+    async def count(self, whose: Caller, search: store.CronSearch) -> int:
         """Return how many crons a search finds, whatever its limits."""
-        return await self.storage.crons_count(search)
+        return await self.storage.crons_count(whose, search)
 
-    async def update(self, cron_id: str, wanted: CronFields) -> Cron:
+    async def update(self, whose: Caller, cron_id: str, wanted: CronFields) -> Cron:
         """
         Change the given fields; metadata are merged, all others are replaced.
 
@@ -108,17 +111,17 @@ class Crons:
         Raises like `create`.
         """
         while True:  # again if the cron was changed or fired between reading and writing
-            cron = await self.storage.cron_find(cron_id)
+            cron = await self.storage.cron_find(whose, cron_id)
             if cron is None:
                 raise NotFound(f"Cron '{cron_id}' not found")
             changed = _changed(cron, wanted, self.now())
-            if await self.storage.cron_update_if_current(changed):
+            if await self.storage.cron_update_if_current(whose, changed):
                 self.changed.give()
                 return attrs.evolve(changed, revision=cron.revision + 1)
 
-    async def delete(self, cron_id: str) -> None:
+    async def delete(self, whose: Caller, cron_id: str) -> None:
         """Remove a cron; its runs stay. Raises `NotFound`."""
-        if not await self.storage.cron_delete(cron_id):
+        if not await self.storage.cron_delete(whose, cron_id):
             raise NotFound("Not Found")
 
 

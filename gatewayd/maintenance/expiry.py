@@ -16,6 +16,7 @@ from attrs import frozen
 
 from gatewayd import loops
 from gatewayd.errors import Conflict, NotFound, RequestError
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.retention import Retention
 from gatewayd.storage import store
 from gatewayd.threads import changes
@@ -65,7 +66,7 @@ class Expiry:
         if expired.strategy == "delete":
             return await self.changes.delete_if_expired(expired)
         try:
-            await self.changes.keep_latest(expired.thread_id)
+            await self.changes.keep_latest(INTERNAL, expired.thread_id)
         except (NotFound, Conflict):  # it was deleted, or a run has been created
             return False
         except RequestError as error:  # such a thread must not be in the way of others

@@ -14,6 +14,7 @@ import attrs
 from attrs import define, frozen
 
 from gatewayd.errors import NotFound
+from gatewayd.model.caller import INTERNAL, Caller
 from gatewayd.model.cron import Firing
 from gatewayd.model.run import QueuePlace, Run, RunRequest
 from gatewayd.runs import cancels, dispatch, engine, inflight, waiters
@@ -40,7 +41,9 @@ class Admissions:
     cancelling: cancels.Cancels
     dispatch: dispatch.Dispatch
 
-    async def create(self, request: RunRequest, follow: bool, begins: Callable[[str], None]) -> Admission:
+    async def create(
+        self, whose: Caller, request: RunRequest, follow: bool, begins: Callable[[str], None]
+    ) -> Admission:
         """Admit a run; `begins` is called with its id before anything comes of it."""
         admitted: list[Admission] = []
         with self._creating(1) as (claim, created):
@@ -50,10 +53,10 @@ class Admissions:
                 begins(run.run.run_id)
                 admitted.append(self._begin(run, follow))
 
-            await self.engine.storage.run_create(request, claim=claim > 0, early=on_commit)
+            await self.engine.storage.run_create(whose, request, claim=claim > 0, early=on_commit)
         return admitted[0]
 
-    async def create_all(self, requests: Sequence[RunRequest]) -> list[Admission]:
+    async def create_all(self, whose: Caller, requests: Sequence[RunRequest]) -> list[Admission]:
         """Admit all of several runs, or none."""
         admitted: list[Admission] = []
         with self._creating(len(requests)) as (claim, created):
@@ -62,7 +65,7 @@ class Admissions:
                 created.extend(runs)
                 admitted.extend(self._begin(run, follow=False) for run in runs)
 
-            await self.engine.storage.runs_create_all(requests, claim=claim, early=on_commit)
+            await self.engine.storage.runs_create_all(whose, requests, claim=claim, early=on_commit)
         return admitted
 
     async def fire(self, firing: Firing) -> store.FiredCron:
@@ -102,7 +105,7 @@ class Admissions:
         """
         run = created.run
         if created.repeated:
-            work = self.waiting.wait_anyhow(run.thread_id, run.run_id) if follow else None
+            work = self.waiting.wait_anyhow(INTERNAL, run.thread_id, run.run_id) if follow else None
             again = None if work is None else self.engine.tasks.spawn(work, f"wait for {run.run_id}")
             return Admission(run=run, ended=again, repeated=True)
         ended = self.waiting.follow(run.run_id) if follow else None
@@ -115,7 +118,9 @@ class Admissions:
 
     # runs that wait
 
-    async def queue_place(self, thread_id: str, run_id: str) -> tuple[QueuePlace, str | None, str | None]:
+    async def queue_place(
+        self, whose: Caller, thread_id: str, run_id: str
+    ) -> tuple[QueuePlace, str | None, str | None]:
         """
         Tell where a run stands in the queue, why it waits, and where its worker is blocked. Raises
         `NotFound`.
@@ -125,7 +130,7 @@ class Admissions:
         event loop of a worker does not turn, or the run is in such a worker), "concurrency_limit" (all slots
         are taken), or None: it is about to start, or does not wait.
         """
-        place = await self.engine.storage.run_queue_place(thread_id, run_id)
+        place = await self.engine.storage.run_queue_place(whose, thread_id, run_id)
         if place is None:
             raise NotFound("Not Found")
         reason = self._why_waiting(run_id, place)

@@ -18,6 +18,7 @@ from attrs import define
 
 from gatewayd import tasks
 from gatewayd.errors import NotFound, Unconfirmed
+from gatewayd.model.caller import INTERNAL, Caller
 from gatewayd.model.event import Item
 from gatewayd.model.run import CancelAction, CancelReason, Run
 from gatewayd.runs import endings, engine, inflight, waiters
@@ -45,6 +46,7 @@ class Cancels:
 
     async def cancel(
         self,
+        whose: Caller,
         thread_id: str,
         run_id: str,
         action: CancelAction,
@@ -56,7 +58,7 @@ class Cancels:
 
         `why` is what the run tells of it instead of the request; a `reason` is put before the request.
         """
-        found = await self.engine.storage.run_get(thread_id, run_id)
+        found = await self.engine.storage.run_get(whose, thread_id, run_id)
         if found is None:
             raise NotFound(NO_RUNS)
         kind = "UserInterrupt" if action == "interrupt" else "UserRollback"
@@ -64,7 +66,9 @@ class Cancels:
         error = why or {"error": kind, "message": message if reason is None else f"{reason}: {message}"}
 
         try:
-            marked = await self.engine.storage.run_cancel_if_active(run_id, action, error, self.engine.now())
+            marked = await self.engine.storage.run_cancel_if_active(
+                whose, run_id, action, error, self.engine.now()
+            )
         except Unconfirmed as unconfirmed:
             if unconfirmed.result is not None:
                 self.carry_out(unconfirmed.result)
@@ -75,7 +79,11 @@ class Cancels:
         return marked
 
     async def cancel_many(
-        self, chosen: Sequence[tuple[str, str]], action: CancelAction, reason: CancelReason | None
+        self,
+        whose: Caller,
+        chosen: Sequence[tuple[str, str]],
+        action: CancelAction,
+        reason: CancelReason | None,
     ) -> None:
         """
         Cancel runs, by thread and run; those that have ended are passed over. Raises `NotFound` if all have.
@@ -83,18 +91,18 @@ class Cancels:
         cancelled = 0
         for thread_id, run_id in chosen:
             with contextlib.suppress(NotFound):
-                await self.cancel(thread_id, run_id, action, None, reason)
+                await self.cancel(whose, thread_id, run_id, action, None, reason)
                 cancelled += 1
         if not cancelled:
             raise NotFound(NO_RUNS)
 
-    async def merge(self, thread_id: str, *, into_running: bool) -> store.Merged:
+    async def merge(self, whose: Caller, thread_id: str, *, into_running: bool) -> store.Merged:
         """
         Merge a thread's waiting runs into the oldest, and end the others. Raises `NotFound`, `Conflict`.
         """
         try:
             merged = await self.engine.storage.runs_merge_if_alike(
-                thread_id, self.engine.now(), into_running=into_running
+                whose, thread_id, self.engine.now(), into_running=into_running
             )
         except Unconfirmed as unconfirmed:
             self._follow_merge(unconfirmed.result)
@@ -114,7 +122,7 @@ class Cancels:
     async def merged(self, run_id: str) -> None:
         """A run has taken the input of one that waited, unless that had changed: end what was merged."""
         found = await tasks.until_done(
-            lambda: self.engine.storage.run_get_anywhere(run_id),
+            lambda: self.engine.storage.run_get_anywhere(INTERNAL, run_id),
             f"what became of run {run_id} could not be read",
             self.engine.retry_s,
         )
@@ -178,16 +186,16 @@ class Cancels:
 
     # deleting
 
-    async def delete_run(self, thread_id: str, run_id: str) -> None:
+    async def delete_run(self, whose: Caller, thread_id: str, run_id: str) -> None:
         """Remove a run's record; if it executes, it is stopped. Raises `NotFound`."""
-        found = await self.engine.storage.run_get(thread_id, run_id)
+        found = await self.engine.storage.run_get(whose, thread_id, run_id)
         if found is None:
             raise NotFound("Run not found")
 
         end = self.engine.log.items(thread_id, run_id, _ended(found.graph_id))
         try:
             deleted = await self.engine.storage.run_delete(
-                thread_id, run_id, self.engine.now(), end, self.engine.log.publish
+                whose, thread_id, run_id, self.engine.now(), end, self.engine.log.publish
             )
         except Unconfirmed as unconfirmed:
             if unconfirmed.result is not None:
@@ -197,9 +205,9 @@ class Cancels:
             raise NotFound("Run not found")
         self._deleted(thread_id, [run_id])
 
-    async def delete_thread(self, thread_id: str) -> None:
+    async def delete_thread(self, whose: Caller, thread_id: str) -> None:
         """Delete a thread with all its runs; those that execute are stopped. Raises `NotFound`."""
-        deleted = await self.engine.storage.thread_delete(thread_id, self.engine.now())
+        deleted = await self.engine.storage.thread_delete(whose, thread_id, self.engine.now())
         last_event = None
         for run_id, graph_id in deleted.active.items():
             if graph_id is not None:  # stored nowhere, but readers need a number

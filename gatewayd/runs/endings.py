@@ -20,6 +20,7 @@ from gatewayd import tasks, wire
 from gatewayd.channel import messages
 from gatewayd.errors import Damaged, GatewaydError, NotFound, Rejected, Unavailable
 from gatewayd.model import event
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.event import Chunk, Item
 from gatewayd.model.run import Run, RunOutcome
 from gatewayd.runs import engine, inflight, waiters
@@ -161,7 +162,7 @@ class Endings:
         A run's end was not taken: it has ended already or was deleted, or a cancel had been stored before.
         """
         latest = await tasks.until_done(
-            lambda: self.engine.storage.run_get_anywhere(run.run_id),
+            lambda: self.engine.storage.run_get_anywhere(INTERNAL, run.run_id),
             f"what became of run {run.run_id} could not be read",
             self.engine.retry_s,
         )
@@ -230,7 +231,7 @@ class Endings:
         Return how a run ends that is undone before it has begun: who waits for it gets the thread's values.
         """
         try:
-            values = (await self.engine.storage.thread_get(run.thread_id)).values
+            values = (await self.engine.storage.thread_get(INTERNAL, run.thread_id)).values
         except NotFound:  # deleted meanwhile
             values = None
         return attrs.evolve(left, rollback=True, result=b"{}" if values is None else values)

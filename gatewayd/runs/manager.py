@@ -12,6 +12,7 @@ from attrs import define, field
 
 from gatewayd import loops, tasks
 from gatewayd.errors import Unavailable
+from gatewayd.model.caller import Caller
 from gatewayd.model.cron import Firing
 from gatewayd.model.run import CancelAction, CancelReason, QueuePlace, Run, RunRequest
 from gatewayd.runs import admission, cancels, dispatch, endings, inflight, intake, recovery, trials, waiters
@@ -86,7 +87,12 @@ class RunManager:
     # new runs
 
     async def create(
-        self, request: RunRequest, *, follow: bool = False, begins: Callable[[str], None] = lambda _: None
+        self,
+        whose: Caller,
+        request: RunRequest,
+        *,
+        follow: bool = False,
+        begins: Callable[[str], None] = lambda _: None,
     ) -> admission.Admission:
         """
         Admit a run; it is stored when this returns, and already on its way if its thread and a worker are
@@ -95,11 +101,11 @@ class RunManager:
         `begins` is called with the run's id before anything comes of it.
         Raises `NotFound`, `Conflict`, `Invalid`, and `Unavailable` while the server is stopping.
         """
-        return await self.carried(self.admissions.create(request, follow, begins), "create a run")
+        return await self.carried(self.admissions.create(whose, request, follow, begins), "create a run")
 
-    async def create_all(self, requests: Sequence[RunRequest]) -> list[admission.Admission]:
+    async def create_all(self, whose: Caller, requests: Sequence[RunRequest]) -> list[admission.Admission]:
         """Admit all of several runs, or none. Raises what `create` raises."""
-        return await self.carried(self.admissions.create_all(requests), "create runs")
+        return await self.carried(self.admissions.create_all(whose, requests), "create runs")
 
     async def fire(self, firing: Firing) -> store.FiredCron:
         """
@@ -117,23 +123,25 @@ class RunManager:
         """An operation has left its thread: a run may have waited for that."""
         self.engine.queue.freed()
 
-    async def queue_place(self, thread_id: str, run_id: str) -> tuple[QueuePlace, str | None, str | None]:
+    async def queue_place(
+        self, whose: Caller, thread_id: str, run_id: str
+    ) -> tuple[QueuePlace, str | None, str | None]:
         """See `admission.Admissions.queue_place`."""
-        return await self.admissions.queue_place(thread_id, run_id)
+        return await self.admissions.queue_place(whose, thread_id, run_id)
 
     # records
 
-    async def get(self, thread_id: str, run_id: str) -> Run | None:
+    async def get(self, whose: Caller, thread_id: str, run_id: str) -> Run | None:
         """Return a run of this thread, or None."""
-        return await self.engine.storage.run_get(thread_id, run_id)
+        return await self.engine.storage.run_get(whose, thread_id, run_id)
 
-    async def find(self, run_id: str) -> Run | None:
+    async def find(self, whose: Caller, run_id: str) -> Run | None:
         """Return a run whatever its thread, or None."""
-        return await self.engine.storage.run_get_anywhere(run_id)
+        return await self.engine.storage.run_get_anywhere(whose, run_id)
 
-    async def search(self, search: store.RunSearch) -> list[Run]:
+    async def search(self, whose: Caller, search: store.RunSearch) -> list[Run]:
         """Return runs of all threads, latest request first."""
-        return await self.engine.storage.runs_search(search)
+        return await self.engine.storage.runs_search(whose, search)
 
     async def queue(self) -> store.Queue:
         """Return how many runs wait and execute."""
@@ -145,20 +153,20 @@ class RunManager:
 
     # their ends
 
-    async def wait(self, thread_id: str, run_id: str) -> waiters.Ended:
+    async def wait(self, whose: Caller, thread_id: str, run_id: str) -> waiters.Ended:
         """Wait for the end of a run, or tell at once how it ended. Raises `NotFound`."""
-        return await self.waiting.wait(thread_id, run_id)
+        return await self.waiting.wait(whose, thread_id, run_id)
 
     def following(
-        self, thread_id: str, run_id: str
+        self, whose: Caller, thread_id: str, run_id: str
     ) -> contextlib.AbstractAsyncContextManager[asyncio.Future[waiters.Ended]]:
         """Provide a future of the end of a run, which is not missed from then on. Raises `NotFound`."""
-        return self.waiting.following(thread_id, run_id)
+        return self.waiting.following(whose, thread_id, run_id)
 
-    async def over(self, thread_id: str, run_id: str) -> waiters.Ended:
+    async def over(self, whose: Caller, thread_id: str, run_id: str) -> waiters.Ended:
         """Wait until a run has ended, or is not there, and nothing of it executes any more."""
         # Of a run that was rolled back or deleted something may execute all the same.
-        ended = await self.waiting.wait_anyhow(thread_id, run_id)
+        ended = await self.waiting.wait_anyhow(whose, thread_id, run_id)
         active = self.active.get(run_id)
         if active is not None and active.run.thread_id == thread_id:
             await active.done.wait()
@@ -166,6 +174,7 @@ class RunManager:
 
     async def cancel(
         self,
+        whose: Caller,
         thread_id: str,
         run_id: str,
         action: CancelAction,
@@ -180,42 +189,48 @@ class RunManager:
         `why` is what the run's `cancel_reason` is made of (default: the request's sentence, with `reason`
         before it).
         """
-        work = self.cancelling.cancel(thread_id, run_id, action, why, reason)
+        work = self.cancelling.cancel(whose, thread_id, run_id, action, why, reason)
         return await self.carried(work, f"cancel {run_id}")
 
     async def cancel_these(
-        self, thread_id: str, run_ids: Sequence[str], action: CancelAction, *, reason: CancelReason | None
+        self,
+        whose: Caller,
+        thread_id: str,
+        run_ids: Sequence[str],
+        action: CancelAction,
+        *,
+        reason: CancelReason | None,
     ) -> None:
         """
         Cancel some runs of a thread; those that have ended are passed over. Raises `NotFound`: all have.
         """
         chosen = [(thread_id, run_id) for run_id in run_ids]
-        await self.carried(self.cancelling.cancel_many(chosen, action, reason), "cancel runs")
+        await self.carried(self.cancelling.cancel_many(whose, chosen, action, reason), "cancel runs")
 
     async def cancel_all(
-        self, status: str | None, action: CancelAction, *, reason: CancelReason | None
+        self, whose: Caller, status: str | None, action: CancelAction, *, reason: CancelReason | None
     ) -> None:
         """Cancel all active runs, or those of a status. Raises `NotFound` if there are none."""
-        chosen = await self.engine.storage.runs_active(status)
-        await self.carried(self.cancelling.cancel_many(chosen, action, reason), "cancel runs")
+        chosen = await self.engine.storage.runs_active(whose, status)
+        await self.carried(self.cancelling.cancel_many(whose, chosen, action, reason), "cancel runs")
 
-    async def merge(self, thread_id: str, *, into_running: bool = False) -> store.Merged:
+    async def merge(self, whose: Caller, thread_id: str, *, into_running: bool = False) -> store.Merged:
         """
         Merge a thread's waiting runs into the oldest of them, and that into the run that executes if it is to
         be.
 
         Raises `NotFound`, `Conflict`, `Unavailable`.
         """
-        work = self.cancelling.merge(thread_id, into_running=into_running)
+        work = self.cancelling.merge(whose, thread_id, into_running=into_running)
         return await self.carried(work, f"merge the runs of {thread_id}")
 
-    async def delete_run(self, thread_id: str, run_id: str) -> None:
+    async def delete_run(self, whose: Caller, thread_id: str, run_id: str) -> None:
         """Remove a run's record; if it executes, it is stopped. Raises `NotFound`."""
-        await self.carried(self.cancelling.delete_run(thread_id, run_id), f"delete run {run_id}")
+        await self.carried(self.cancelling.delete_run(whose, thread_id, run_id), f"delete run {run_id}")
 
-    async def delete_thread(self, thread_id: str) -> None:
+    async def delete_thread(self, whose: Caller, thread_id: str) -> None:
         """Delete a thread with all its runs; those that execute are stopped. Raises `NotFound`."""
-        await self.carried(self.cancelling.delete_thread(thread_id), f"delete thread {thread_id}")
+        await self.carried(self.cancelling.delete_thread(whose, thread_id), f"delete thread {thread_id}")
 
     async def delete_thread_if_expired(self, expired: store.Expired) -> bool:
         """Delete a thread whose time is over, unless something works on it; tell whether."""

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from attrs import define, field, frozen
 
 from gatewayd.errors import NotFound
+from gatewayd.model.caller import Caller
 from gatewayd.model.state import State
 from gatewayd.storage import store
 
@@ -44,11 +45,13 @@ class Waiters:
         return future
 
     @contextlib.asynccontextmanager
-    async def following(self, thread_id: str, run_id: str) -> AsyncIterator[asyncio.Future[Ended]]:
+    async def following(
+        self, whose: Caller, thread_id: str, run_id: str
+    ) -> AsyncIterator[asyncio.Future[Ended]]:
         """Provide a future of the end of a run, which is not missed from then on. Raises `NotFound`."""
         future = self.follow(run_id)
         try:
-            run = await self.storage.run_get(thread_id, run_id)
+            run = await self.storage.run_get(whose, thread_id, run_id)
             if run is None:
                 raise NotFound("Run not found")
             if not run.active and not future.done():
@@ -57,15 +60,15 @@ class Waiters:
         finally:
             self._unfollow(run_id, future)
 
-    async def wait(self, thread_id: str, run_id: str) -> Ended:
+    async def wait(self, whose: Caller, thread_id: str, run_id: str) -> Ended:
         """Wait for the end of a run, or tell at once how it ended. Raises `NotFound`."""
-        async with self.following(thread_id, run_id) as end:
+        async with self.following(whose, thread_id, run_id) as end:
             return await end
 
-    async def wait_anyhow(self, thread_id: str, run_id: str) -> Ended:
+    async def wait_anyhow(self, whose: Caller, thread_id: str, run_id: str) -> Ended:
         """Do the same; a run that is not there has been deleted."""
         try:
-            return await self.wait(thread_id, run_id)
+            return await self.wait(whose, thread_id, run_id)
         except NotFound:
             return DELETED
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
+from gatewayd.model.caller import Caller
 from gatewayd.model.cron import Cron, Firing
 from gatewayd.storage.runs import CreatedRun
 
@@ -41,18 +42,18 @@ class FiredCron:
 class Crons(Protocol):
     """Operations on crons."""
 
-    async def cron_create(self, cron: Cron) -> Cron:
+    async def cron_create(self, whose: Caller, cron: Cron) -> Cron:
         """Store a cron, with its assistant resolved. Raises `NotFound` (assistant or thread)."""
 
-    async def cron_find(self, cron_id: str) -> Cron | None:
+    async def cron_find(self, whose: Caller, cron_id: str) -> Cron | None:
         """Return the cron, or None."""
 
-    async def cron_update_if_current(self, cron: Cron) -> bool:
+    async def cron_update_if_current(self, whose: Caller, cron: Cron) -> bool:
         """
         Store what has changed of the cron as it was at its revision; False if it has moved on or is gone.
         """
 
-    async def cron_delete(self, cron_id: str) -> bool:
+    async def cron_delete(self, whose: Caller, cron_id: str) -> bool:
         """Remove a cron; False if there is none."""
 
     async def cron_fire_if_current(
@@ -70,8 +71,8 @@ class Crons(Protocol):
     async def crons_next_date(self, now: int) -> int | None:
         """Return the first date after `now` at which a cron fires, None if there is none."""
 
-    async def crons_search(self, wanted: CronSearch) -> list[Cron]:
+    async def crons_search(self, whose: Caller, wanted: CronSearch) -> list[Cron]:
         """Return up to `limit` + 1 crons (one more tells that there are more)."""
 
-    async def crons_count(self, wanted: CronSearch) -> int:
+    async def crons_count(self, whose: Caller, wanted: CronSearch) -> int:
         """Return how many crons a search finds, whatever its limits."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from gatewayd.model.caller import Caller
 from gatewayd.model.event import Chunk, Draft
 from gatewayd.model.run import RunOutcome
 from gatewayd.model.thread import Thread
@@ -20,7 +21,7 @@ class Operations(Protocol):
     """Operations that hold a slot."""
 
     async def slot_take_for_operation(
-        self, thread_id: str, operation_id: str, *, unless_pending: bool = False
+        self, whose: Caller, thread_id: str, operation_id: str, *, unless_pending: bool = False
     ) -> Thread:
         """
         Take the slot and return the thread. Raises `NotFound`, and `Conflict` while a run has it, or is
@@ -49,13 +50,17 @@ class Operations(Protocol):
         `done` gets its event after the commit; else `failed` is called.
         """
 
-    async def thread_copy_begin(self, source: str, target: str, operation_id: str, now: int) -> None:
+    async def thread_copy_begin(
+        self, whose: Caller, source: str, target: str, operation_id: str, now: int
+    ) -> None:
         """
         Take the source's slot and make an invisible target. Raises `NotFound`, `Conflict`,
         `InsufficientStorage`.
         """
 
-    async def thread_copy_beside_run(self, source: str, target: str, now: int) -> Thread | None:
+    async def thread_copy_beside_run(
+        self, whose: Caller, source: str, target: str, now: int
+    ) -> Thread | None:
         """
         Copy a thread that a run works on at once; None if none does. Raises `Conflict`,
         `InsufficientStorage`.

@@ -10,6 +10,7 @@ from attrs import frozen
 from gatewayd.blobs import cut
 from gatewayd.blobs.sweeping import Sweep
 from gatewayd.checkpointing import conversion
+from gatewayd.model.caller import Caller
 from gatewayd.model.retention import ThreadTtl, TtlStrategy
 
 
@@ -57,7 +58,7 @@ class Retention(Protocol):
     ) -> None:
         """Give a thread its time to live, or with None keep it for ever. Raises `Invalid`, `NotFound`."""
 
-    async def thread_ttl_get(self, thread_id: str) -> ThreadTtl | None:
+    async def thread_ttl_get(self, whose: Caller, thread_id: str) -> ThreadTtl | None:
         """Return how long a thread is kept; None: for ever, or there is no such thread."""
 
     async def default_ttl_set(self, strategy: TtlStrategy | None, ttl_minutes: float | None) -> None:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from attrs import frozen
 
+from gatewayd.model.caller import Caller
 from gatewayd.model.event import Chunk, Draft
 from gatewayd.model.run import QueuePlace, Run, RunOutcome, RunRequest
 
@@ -85,7 +86,12 @@ class Runs(Protocol):
     """Operations on runs."""
 
     async def run_create(
-        self, request: RunRequest, *, claim: bool, early: Callable[[CreatedRun], None] | None = None
+        self,
+        whose: Caller,
+        request: RunRequest,
+        *,
+        claim: bool,
+        early: Callable[[CreatedRun], None] | None = None,
     ) -> CreatedRun:
         """
         Admit a run; see `admission.run_create`. Raises `NotFound`, `Conflict`, `InsufficientStorage`.
@@ -95,6 +101,7 @@ class Runs(Protocol):
 
     async def runs_create_all(
         self,
+        whose: Caller,
         requests: Sequence[RunRequest],
         *,
         claim: int,
@@ -104,22 +111,24 @@ class Runs(Protocol):
         Admit all or none; see `admission.runs_create_all`. Raises what `run_create` raises; `early` as there.
         """
 
-    async def run_queue_place(self, thread_id: str, run_id: str) -> QueuePlace | None:
+    async def run_queue_place(self, whose: Caller, thread_id: str, run_id: str) -> QueuePlace | None:
         """Return where a run of this thread stands among those that wait, or None."""
 
     async def idempotency_sweep_step(self, before: int, rows: int) -> int:
         """Forget some requests that are older than `before`; return how many."""
 
-    async def run_get(self, thread_id: str, run_id: str) -> Run | None:
+    async def run_get(self, whose: Caller, thread_id: str, run_id: str) -> Run | None:
         """Return a run of this thread, or None."""
 
-    async def run_get_anywhere(self, run_id: str) -> Run | None:
+    async def run_get_anywhere(self, whose: Caller, run_id: str) -> Run | None:
         """Return the run whatever its thread, or None."""
 
-    async def runs_list(self, thread_id: str, *, status: str | None, limit: int, offset: int) -> list[Run]:
+    async def runs_list(
+        self, whose: Caller, thread_id: str, *, status: str | None, limit: int, offset: int
+    ) -> list[Run]:
         """Return a thread's runs, latest due time first."""
 
-    async def runs_search(self, wanted: RunSearch) -> list[Run]:
+    async def runs_search(self, whose: Caller, wanted: RunSearch) -> list[Run]:
         """Return runs of all threads, latest first; see `runs.runs_search`."""
 
     async def run_log_end(self, thread_id: str, run_id: str) -> tuple[bool, int | None] | None:
@@ -131,7 +140,7 @@ class Runs(Protocol):
     async def runs_queue(self, now: int) -> Queue:
         """Return how many runs wait and execute."""
 
-    async def runs_active(self, status: str | None) -> list[tuple[str, str]]:
+    async def runs_active(self, whose: Caller, status: str | None) -> list[tuple[str, str]]:
         """
         Return thread and run ids of all pending and running runs, or of those with one of these statuses.
         """
@@ -148,6 +157,7 @@ class Runs(Protocol):
 
     async def run_cancel_if_active(
         self,
+        whose: Caller,
         run_id: str,
         action: str,
         error: dict[str, str],
@@ -155,11 +165,14 @@ class Runs(Protocol):
     ) -> Run | None:
         """Store the wish to end a run; None if it has ended. Raises `Unconfirmed`."""
 
-    async def runs_merge_if_alike(self, thread_id: str, now: int, *, into_running: bool = False) -> Merged:
+    async def runs_merge_if_alike(
+        self, whose: Caller, thread_id: str, now: int, *, into_running: bool = False
+    ) -> Merged:
         """Merge a thread's waiting runs; see `merging`. Raises `NotFound`, `Conflict`, `Unconfirmed`."""
 
     async def run_delete(
         self,
+        whose: Caller,
         thread_id: str,
         run_id: str,
         now: int,

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
+from gatewayd.model.caller import Caller
 from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.retention import NewTtl
 from gatewayd.model.thread import FirstState, Thread
@@ -63,6 +64,7 @@ class Threads(Protocol):
 
     async def thread_create(
         self,
+        whose: Caller,
         thread_id: str,
         metadata: dict[str, Any],
         *,
@@ -78,26 +80,26 @@ class Threads(Protocol):
         Raises `Conflict`, `Invalid`, `InsufficientStorage`.
         """
 
-    async def thread_get(self, thread_id: str) -> Thread:
+    async def thread_get(self, whose: Caller, thread_id: str) -> Thread:
         """Return the thread, with its values joined. Raises `NotFound`."""
 
-    async def thread_find(self, thread_id: str) -> Thread:
+    async def thread_find(self, whose: Caller, thread_id: str) -> Thread:
         """
         Return the thread for those who do not look at its values: they may be in parts. Raises `NotFound`.
         """
 
     async def thread_patch(
-        self, thread_id: str, metadata: dict[str, Any], now: int, ttl: NewTtl | None = None
+        self, whose: Caller, thread_id: str, metadata: dict[str, Any], now: int, ttl: NewTtl | None = None
     ) -> Thread:
         """Merge metadata, and set the time to live if there is one. Raises `NotFound`, `Invalid`."""
 
-    async def thread_delete(self, thread_id: str, now: int) -> DeletedThread:
+    async def thread_delete(self, whose: Caller, thread_id: str, now: int) -> DeletedThread:
         """Mark the thread deleted and return what is left to be done. Raises `NotFound`."""
 
-    async def threads_search(self, wanted: ThreadSearch) -> ThreadPage:
+    async def threads_search(self, whose: Caller, wanted: ThreadSearch) -> ThreadPage:
         """Find threads; see `sqlite.search`. Raises `Invalid`."""
 
-    async def threads_count(self, wanted: ThreadSearch) -> int:
+    async def threads_count(self, whose: Caller, wanted: ThreadSearch) -> int:
         """Return how many threads a search finds, whatever its limits. Raises `Invalid`."""
 
     async def threads_to_sweep(self, hidden_before: int, limit: int, kept_before: int) -> list[str]:

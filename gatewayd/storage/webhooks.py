@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol
 
+from gatewayd.model.caller import Caller
 from gatewayd.model.run import Run
 from gatewayd.model.webhook import Attempt, Delivery
 
@@ -35,13 +36,13 @@ class Webhooks(Protocol):
     ) -> bool:
         """Note how an attempt has ended; see `webhooks.webhook_attempt_end`."""
 
-    async def webhook_owe_again(self, delivery_id: str, now: int) -> None:
+    async def webhook_owe_again(self, whose: Caller, delivery_id: str, now: int) -> None:
         """Make a webhook owed again. Raises `NotFound`, `Conflict`."""
 
-    async def webhook_get(self, delivery_id: str) -> Delivery:
+    async def webhook_get(self, whose: Caller, delivery_id: str) -> Delivery:
         """Return a webhook with its log. Raises `NotFound`."""
 
-    async def webhooks_of_run(self, thread_id: str, run_id: str) -> list[Delivery]:
+    async def webhooks_of_run(self, whose: Caller, thread_id: str, run_id: str) -> list[Delivery]:
         """Return a run's webhooks with their logs; a run that is gone may have some."""
 
     async def webhooks_sweep_step(self, before: int, rows: int) -> int:

@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from gatewayd import ids, wire
 from gatewayd.model import state
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.event import Chunk
 from gatewayd.model.run import Run
 from gatewayd.storage import store
@@ -136,7 +137,7 @@ class Positions:
     async def state_after_gap(self, thread_id: str, gone_to: int) -> v2.View:
         """Return the event that stands for what is not kept up to a number: the thread's values."""
         _, time_ms = await self.storage.events_last(thread_id)
-        values = (await self.storage.thread_get(thread_id)).values
+        values = (await self.storage.thread_get(INTERNAL, thread_id)).values
         params = {"data": to_v2.state({} if values is None else wire.loads(state.text(values)))}
         return v2.state_after_gap(gone_to, time_ms, wire.dumps(params))
 

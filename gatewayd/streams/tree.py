@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gatewayd.model.caller import INTERNAL
 from gatewayd.storage import store
 from gatewayd.streams import v2
 
@@ -13,7 +14,7 @@ async def latest(storage: store.Storage, thread_id: str) -> tuple[Any, int]:
     Return the tree of the run that was accepted last, as clients are shown it, and the number of the last
     event that it can know of. The tree is None if no graph has begun.
     """
-    runs = await storage.runs_list(thread_id, status=None, limit=1, offset=0)
+    runs = await storage.runs_list(INTERNAL, thread_id, status=None, limit=1, offset=0)
     last, _ = await storage.events_last(thread_id)
     tree: dict[tuple[str, ...], v2.Branch] = {}
     if runs:

@@ -44,6 +44,7 @@ from gatewayd import ids, project, serving
 from gatewayd.channel import messages
 from gatewayd.errors import Conflict, NotFound, Rejected, Unavailable
 from gatewayd.model import event
+from gatewayd.model.caller import Caller
 from gatewayd.model.event import Chunk, Draft
 from gatewayd.model.state import Parts
 from gatewayd.model.thread import Thread
@@ -84,7 +85,7 @@ class Changes:
     # state updates
 
     async def update_state(
-        self, thread_id: str, *, values: Any, as_node: str | None, place: dict[str, Any]
+        self, whose: Caller, thread_id: str, *, values: Any, as_node: str | None, place: dict[str, Any]
     ) -> dict[str, Any]:
         """
         Change a state as if `as_node` had returned `values`, and return the new checkpoint's address.
@@ -92,13 +93,15 @@ class Changes:
         `place` says which state: `checkpoint_ns`, `checkpoint_id`, `checkpoint_map`, each if given; default
         is the latest of the root. Raises `NotFound`, `Conflict`, `Rejected`, `Unavailable`, `Unanswered`.
         """
-        work = self._update_state(thread_id, {"values": values, "as_node": as_node, "place": place})
+        work = self._update_state(whose, thread_id, {"values": values, "as_node": as_node, "place": place})
         return await self.runs.carried(work, f"update the state of {thread_id}")
 
-    async def _update_state(self, thread_id: str, asked: dict[str, Any]) -> dict[str, Any]:
+    async def _update_state(self, whose: Caller, thread_id: str, asked: dict[str, Any]) -> dict[str, Any]:
         operation_id = ids.new_id()
         async with self._turn(thread_id, operation_id):
-            thread = await self.storage.slot_take_for_operation(thread_id, operation_id, unless_pending=True)
+            thread = await self.storage.slot_take_for_operation(
+                whose, thread_id, operation_id, unless_pending=True
+            )
             graph_id = thread.metadata.get("graph_id")
             if graph_id is None:
                 raise Rejected(NO_GRAPH.format(thread_id))
@@ -148,20 +151,22 @@ class Changes:
 
     # copies
 
-    async def copy(self, thread_id: str) -> Thread:
+    async def copy(self, whose: Caller, thread_id: str) -> Thread:
         """
         Copy a thread with its states, not its runs; return the copy.
 
         Beside a run that executes it is the thread up to its last checkpoint. Raises `NotFound`, `Conflict`.
         """
-        return await self.runs.carried(self._copy(thread_id), f"copy {thread_id}")
+        return await self.runs.carried(self._copy(whose, thread_id), f"copy {thread_id}")
 
-    async def _copy(self, thread_id: str) -> Thread:
+    async def _copy(self, whose: Caller, thread_id: str) -> Thread:
         storage, operation_id, target = self.storage, ids.new_id(), ids.new_id()
         async with self._turn(thread_id, operation_id):
-            if (copy := await storage.thread_copy_beside_run(thread_id, target, self.now())) is not None:
+            if (
+                copy := await storage.thread_copy_beside_run(whose, thread_id, target, self.now())
+            ) is not None:
                 return copy
-            await storage.thread_copy_begin(thread_id, target, operation_id, self.now())
+            await storage.thread_copy_begin(whose, thread_id, target, operation_id, self.now())
             position = None
             while position := await storage.thread_copy_step(thread_id, target, operation_id, position):
                 pass
@@ -175,37 +180,39 @@ class Changes:
 
     # prunes
 
-    async def prune(self, thread_ids: Sequence[str], strategy: Literal["delete", "keep_latest"]) -> int:
+    async def prune(
+        self, whose: Caller, thread_ids: Sequence[str], strategy: Literal["delete", "keep_latest"]
+    ) -> int:
         """
         Delete threads, or all but their latest states; return of how many. Those that don't exist are
         skipped.
         """
-        return await self.runs.carried(self._prune(thread_ids, strategy), "prune threads")
+        return await self.runs.carried(self._prune(whose, thread_ids, strategy), "prune threads")
 
-    async def _prune(self, thread_ids: Sequence[str], strategy: str) -> int:
+    async def _prune(self, whose: Caller, thread_ids: Sequence[str], strategy: str) -> int:
         pruned = 0
         for thread_id in dict.fromkeys(thread_ids):
             if self.runs.stopping:
                 raise Unavailable("the server is stopping")
             try:
                 if strategy == "delete":
-                    await self.runs.delete_thread(thread_id)
+                    await self.runs.delete_thread(whose, thread_id)
                 else:
-                    await self.keep_latest(thread_id)
+                    await self.keep_latest(whose, thread_id)
             except (NotFound, Conflict) as error:
                 log.info("thread %s is not pruned: %s", thread_id, error.detail)
             else:
                 pruned += 1
         return pruned
 
-    async def keep_latest(self, thread_id: str) -> None:
+    async def keep_latest(self, whose: Caller, thread_id: str) -> None:
         """
         Remove in steps all but the latest states of a thread. Raises `NotFound`, and `Conflict` while a run
         is in flight.
         """
         operation_id = ids.new_id()
         async with self._turn(thread_id, operation_id):
-            await self.storage.slot_take_for_operation(thread_id, operation_id)
+            await self.storage.slot_take_for_operation(whose, thread_id, operation_id)
             kept = await self.workers.call("kept", {"thread_id": thread_id})
             while True:
                 done = await self.storage.thread_prune_step(thread_id, operation_id, kept)

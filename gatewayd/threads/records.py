@@ -17,6 +17,7 @@ from gatewayd import ids, project, serving, wire
 from gatewayd.channel import messages
 from gatewayd.errors import NotFound, Rejected
 from gatewayd.model import selection
+from gatewayd.model.caller import Caller
 from gatewayd.model.idempotency import Idempotency
 from gatewayd.model.retention import NewTtl, ThreadTtl
 from gatewayd.model.run import Run
@@ -43,6 +44,7 @@ class Threads:
 
     async def create(
         self,
+        whose: Caller,
         thread_id: str | None,
         metadata: dict[str, Any],
         *,
@@ -60,46 +62,48 @@ class Threads:
         """
         now = self.now()
         thread_id = thread_id or ids.new_id(now // 1000)
-        state = await self._first_state(thread_id, metadata, supersteps) if supersteps else None
+        state = await self._first_state(whose, thread_id, metadata, supersteps) if supersteps else None
         return await self.storage.thread_create(
-            thread_id, metadata, do_nothing=do_nothing, now=now, once=once, ttl=ttl, state=state
+            whose, thread_id, metadata, do_nothing=do_nothing, now=now, once=once, ttl=ttl, state=state
         )
 
-    async def get(self, thread_id: str) -> Thread:
+    async def get(self, whose: Caller, thread_id: str) -> Thread:
         """Return a thread with its values. Raises `NotFound`."""
-        return await self.storage.thread_get(thread_id)
+        return await self.storage.thread_get(whose, thread_id)
 
-    async def ttl(self, thread_id: str) -> ThreadTtl | None:
+    async def ttl(self, whose: Caller, thread_id: str) -> ThreadTtl | None:
         """Return how long a thread is kept; None: for ever."""
-        return await self.storage.thread_ttl_get(thread_id)
+        return await self.storage.thread_ttl_get(whose, thread_id)
 
-    async def search(self, search: store.ThreadSearch) -> store.ThreadPage:
+    async def search(self, whose: Caller, search: store.ThreadSearch) -> store.ThreadPage:
         """Find threads. Raises `Invalid`."""
-        return await self.storage.threads_search(search)
+        return await self.storage.threads_search(whose, search)
 
-    async def count(self, search: store.ThreadSearch) -> int:
+    async def count(self, whose: Caller, search: store.ThreadSearch) -> int:
         """Return how many threads a search finds, whatever its limits. Raises `Invalid`."""
-        return await self.storage.threads_count(search)
+        return await self.storage.threads_count(whose, search)
 
-    async def runs(self, thread_id: str, *, status: str | None, limit: int, offset: int) -> list[Run]:
+    async def runs(
+        self, whose: Caller, thread_id: str, *, status: str | None, limit: int, offset: int
+    ) -> list[Run]:
         """Return a thread's runs, latest due time first. Raises `NotFound`."""
-        await self.storage.thread_find(thread_id)
-        return await self.storage.runs_list(thread_id, status=status, limit=limit, offset=offset)
+        await self.storage.thread_find(whose, thread_id)
+        return await self.storage.runs_list(whose, thread_id, status=status, limit=limit, offset=offset)
 
-    async def run(self, thread_id: str, run_id: str, missing: str) -> Run:
+    async def run(self, whose: Caller, thread_id: str, run_id: str, missing: str) -> Run:
         """Return a run of a thread. Raises `NotFound`: for the thread, or with the text `missing`."""
-        run = await self.storage.run_get(thread_id, run_id)
+        run = await self.storage.run_get(whose, thread_id, run_id)
         if run is None:
-            await self.storage.thread_find(thread_id)
+            await self.storage.thread_find(whose, thread_id)
             raise NotFound(missing)
         return run
 
     async def _first_state(
-        self, thread_id: str, metadata: dict[str, Any], supersteps: Sequence[dict[str, Any]]
+        self, whose: Caller, thread_id: str, metadata: dict[str, Any], supersteps: Sequence[dict[str, Any]]
     ) -> FirstState | None:
         """Compute the state that the updates make; None for a thread that there is already."""
         with suppress(NotFound):
-            await self.storage.thread_get(thread_id)
+            await self.storage.thread_get(whose, thread_id)
             return None
         graph_id = metadata.get("graph_id")
         if graph_id is None:
@@ -110,20 +114,23 @@ class Threads:
         update = messages.unpack(messages.Update, answer)
         return FirstState(changes=update.operations, projection=update.projection.as_state())
 
-    async def patch(self, thread_id: str, metadata: dict[str, Any], *, ttl: NewTtl | None = None) -> Thread:
+    async def patch(
+        self, whose: Caller, thread_id: str, metadata: dict[str, Any], *, ttl: NewTtl | None = None
+    ) -> Thread:
         """
         Merge metadata at the top level and set the time to live, if given. Raises `NotFound`, `Invalid`.
         """
-        return await self.storage.thread_patch(thread_id, metadata, self.now(), ttl)
+        return await self.storage.thread_patch(whose, thread_id, metadata, self.now(), ttl)
 
-    async def storage_of(self, thread_id: str) -> dict[str, Any]:
+    async def storage_of(self, whose: Caller, thread_id: str) -> dict[str, Any]:
         """Return how much of the database a thread's states take (rest.md §4.3). Raises `NotFound`."""
-        await self.storage.thread_get(thread_id)
+        await self.storage.thread_get(whose, thread_id)
         taken: dict[str, Any] = await self.workers.call("storage", {"thread_id": thread_id})
         return {"thread_id": thread_id, **taken}
 
     async def state(
         self,
+        whose: Caller,
         thread_id: str,
         *,
         checkpoint_id: str | None = None,
@@ -139,20 +146,21 @@ class Threads:
         """
         # Before the state is read: the run may begin meanwhile, and is seen by then or here.
         waits = checkpoint_id is None and not checkpoint_ns and await self.storage.run_not_begun(thread_id)
-        state = await self._state(thread_id, checkpoint_id, checkpoint_ns, subgraphs, select)
+        state = await self._state(whose, thread_id, checkpoint_id, checkpoint_ns, subgraphs, select)
         if not waits or wire.loads(state).get("next") != []:
             return state
         return wire.dumps({**wire.loads(state), "next": ["__start__"]})
 
     async def _state(
         self,
+        whose: Caller,
         thread_id: str,
         checkpoint_id: str | None,
         checkpoint_ns: str,
         subgraphs: bool,
         select: Sequence[str],
     ) -> bytes:
-        graph_id, settings = await self._graph_of(thread_id)
+        graph_id, settings = await self._graph_of(whose, thread_id)
         if graph_id is None:
             return wire.dumps(selection.selected(wire.loads(NO_STATE), select)) if select else NO_STATE
         params = {
@@ -168,6 +176,7 @@ class Threads:
 
     async def history(
         self,
+        whose: Caller,
         thread_id: str,
         *,
         limit: int,
@@ -183,7 +192,7 @@ class Threads:
 
         Raises `NotFound`.
         """
-        graph_id, settings = await self._graph_of(thread_id)
+        graph_id, settings = await self._graph_of(whose, thread_id)
         if graph_id is None or limit <= 0:
             return b"[]"
         params = {
@@ -199,14 +208,14 @@ class Threads:
         }
         return bytes(await self.workers.call("history", params))
 
-    async def _graph_of(self, thread_id: str) -> tuple[str | None, dict[str, Any]]:
+    async def _graph_of(self, whose: Caller, thread_id: str) -> tuple[str | None, dict[str, Any]]:
         """
         Return the graph that ran last on the thread, None if none has, and the settings with which it is
         made.
 
         One that is gone is not found.
         """
-        thread = await self.storage.thread_find(thread_id)
+        thread = await self.storage.thread_find(whose, thread_id)
         settings: dict[str, Any] = thread.config.get("configurable") or {}
         graph_id = thread.metadata.get("graph_id")
         if graph_id is None:

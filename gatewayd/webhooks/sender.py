@@ -21,6 +21,7 @@ from attrs import define, field
 import gatewayd
 from gatewayd import excerpts, loops, tasks
 from gatewayd.errors import GatewaydError, NotFound
+from gatewayd.model.caller import Caller
 from gatewayd.model.run import Run
 from gatewayd.model.webhook import Attempt, Delivery
 from gatewayd.storage import store
@@ -124,22 +125,22 @@ class Sender:
         finally:
             await self._tasks.stop()
 
-    async def get(self, delivery_id: str) -> Delivery:
+    async def get(self, whose: Caller, delivery_id: str) -> Delivery:
         """Return a webhook with its log. Raises `NotFound`."""
-        return await self.storage.webhook_get(delivery_id)
+        return await self.storage.webhook_get(whose, delivery_id)
 
-    async def of_run(self, thread_id: str, run_id: str) -> list[Delivery]:
+    async def of_run(self, whose: Caller, thread_id: str, run_id: str) -> list[Delivery]:
         """Return a run's webhooks with their logs, also of a run that is gone. Raises `NotFound`."""
-        deliveries = await self.storage.webhooks_of_run(thread_id, run_id)
-        if not deliveries and await self.storage.run_get(thread_id, run_id) is None:
+        deliveries = await self.storage.webhooks_of_run(whose, thread_id, run_id)
+        if not deliveries and await self.storage.run_get(whose, thread_id, run_id) is None:
             raise NotFound("Run not found")
         return deliveries
 
-    async def redeliver(self, delivery_id: str) -> None:
+    async def redeliver(self, whose: Caller, delivery_id: str) -> None:
         """
         Send a delivered or dead webhook again. Raises `NotFound`, and `Conflict` if it is owed.
         """
-        await self.storage.webhook_owe_again(delivery_id, self.now())
+        await self.storage.webhook_owe_again(whose, delivery_id, self.now())
         self.hint.give()
 
     async def _look(self) -> float:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewayd import ids, wire
+from gatewayd.model.caller import INTERNAL
 from gatewayd.storage import opening, store
 from gatewayd.storage.sqlite.engine import database, migrate
 
@@ -153,7 +154,7 @@ async def measure(path: Path, rounds: int) -> None:
             for _ in range(most):
                 search = store.ThreadSearch(limit=20, **make(chance))
                 began = time.perf_counter()
-                found = await storage.threads_search(search)
+                found = await storage.threads_search(INTERNAL, search)
                 took.append(time.perf_counter() - began)
                 shown = f"{min(20, len(found.threads))}" + (
                     f" of {found.scanned} scanned" if found.scanned is not None else ""
@@ -163,7 +164,7 @@ async def measure(path: Path, rounds: int) -> None:
             took, shown = [], ""
             for _ in range(min(rounds, 20)):
                 began = time.perf_counter()
-                shown = str(await storage.threads_count(store.ThreadSearch(**fields)))
+                shown = str(await storage.threads_count(INTERNAL, store.ThreadSearch(**fields)))
                 took.append(time.perf_counter() - began)
             report(name, took, shown)
     finally:

@@ -20,6 +20,7 @@ from gatewayd import api, project, serving, settings, tasks
 from gatewayd.api import keys
 from gatewayd.api.sockets import addresses, incoming, listening
 from gatewayd.model import event
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.webhook import WebhookRules
 from gatewayd.runs import engine, manager, waiters
 from gatewayd.services import Services
@@ -238,7 +239,7 @@ class Server:
 
     async def finished(self, thread_id: str, run_id: str) -> waiters.Ended:
         """Wait for a run's end."""
-        return await self.services.runs.wait(thread_id, run_id)
+        return await self.services.runs.wait(INTERNAL, thread_id, run_id)
 
     async def completed(self, thread_id: str, **body: Any) -> str:
         """Create a run that succeeds at once, with its body's `result`."""

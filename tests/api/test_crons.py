@@ -336,10 +336,10 @@ async def test_a_client_that_leaves_while_its_cron_is_stored_has_woken_the_ticke
     entered, leave = asyncio.Event(), asyncio.Event()
     stored = SqliteStore.cron_create
 
-    async def held(storage, cron):
+    async def held(storage, *asked):
         entered.set()
         await leave.wait()
-        return await stored(storage, cron)
+        return await stored(storage, *asked)
 
     monkeypatch.setattr(SqliteStore, "cron_create", held)
     asking = asyncio.ensure_future(server.client.post("/runs/crons", data=json.dumps(DAILY)))

@@ -7,6 +7,8 @@ import json
 
 import pytest
 
+from gatewayd.model.caller import INTERNAL
+
 KEY = {"Idempotency-Key": "key 1"}
 BODY = {"assistant_id": "chat", "input": {"a": 1}}
 
@@ -114,7 +116,7 @@ async def test_a_batch_answers_its_runs_in_their_order(server):
 async def test_of_a_batch_with_something_wrong_no_run_is_created(server, body, status, told):
     answer = await server.json("POST", "/runs/batch", body, status=status)
     assert told in answer["detail"], json.dumps(answer)
-    assert await server.services.storage.runs_active(None) == []
+    assert await server.services.storage.runs_active(INTERNAL, None) == []
 
 
 # the queue

@@ -12,6 +12,7 @@ from attrs import define, field
 from gatewayd.checkpointing import commands
 from gatewayd.checkpointing.sqlite import changes
 from gatewayd.errors import Rejected, Unanswered
+from gatewayd.model.caller import INTERNAL
 from gatewayd.storage.sqlite import slots
 from gatewayd.storage.sqlite.engine import failures
 
@@ -214,12 +215,14 @@ async def test_updates_of_one_thread_wait_for_each_other_in_their_order(server, 
     for number in range(4):
         updates.append(
             asyncio.create_task(
-                server.services.changes.update_state(thread_id, values={"n": number}, as_node=None, place={})
+                server.services.changes.update_state(
+                    INTERNAL, thread_id, values={"n": number}, as_node=None, place={}
+                )
             )
         )
     await service.until_asked(1)
     elsewhere = asyncio.create_task(
-        server.services.changes.update_state(await known(server), values={}, as_node=None, place={})
+        server.services.changes.update_state(INTERNAL, await known(server), values={}, as_node=None, place={})
     )
     await service.until_asked(2)  # another thread's does not wait
     assert [one["values"] for one in service.asked] == [{"n": 0}, {}]

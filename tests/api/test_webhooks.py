@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gatewayd.model.caller import INTERNAL
+
 NOBODY = "00000000-0000-0000-0000-000000007777"
 BODY = {"webhook": "http://127.0.0.1:9/hook"}
 
@@ -39,7 +41,7 @@ async def test_user_and_query_of_a_webhook_are_hidden_in_every_answer(server):
     await server.finished(thread_id, made["run_id"])
     (delivery,) = await server.json("GET", f"{path}/webhooks")
     assert delivery["url"] == shown
-    assert (await server.services.storage.webhook_get(delivery["delivery_id"])).url == given
+    assert (await server.services.storage.webhook_get(INTERNAL, delivery["delivery_id"])).url == given
     schedule = {"schedule": "0 0 1 1 *", **asked}
     cron = await server.json("POST", "/runs/crons", schedule)
     (found,) = await server.json("POST", "/runs/crons/search", {})

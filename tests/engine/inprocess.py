@@ -49,6 +49,7 @@ from attrs import define, field
 from gatewayd import datadir, ids, project, settings, wire
 from gatewayd.api.responses import reply
 from gatewayd.channel import orders
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.event import Record
 from gatewayd.model.run import RunRequest
 from gatewayd.runs import admission, waiters
@@ -299,7 +300,7 @@ class Daemon:
 
     async def create(self, request: RunRequest) -> admission.Admission:
         """Admit a run; `ended` of the answer is the future of its end."""
-        return await self.services.runs.create(request, follow=True)
+        return await self.services.runs.create(INTERNAL, request, follow=True)
 
     async def finish(self, request: RunRequest) -> waiters.Ended:
         """Admit a run and wait for its end."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewayd import ids, wire
+from gatewayd.model.caller import INTERNAL
 from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
@@ -17,7 +18,7 @@ PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 
 async def open_questions(daemon: inprocess.Daemon, thread_id: str) -> dict[str, str]:
     """Return the thread's open questions and the ids of their interrupts."""
-    thread = await daemon.services.storage.thread_get(thread_id)
+    thread = await daemon.services.storage.thread_get(INTERNAL, thread_id)
     return {
         one["value"]["question"]: one["id"] for each in (thread.interrupts or {}).values() for one in each
     }
@@ -48,7 +49,7 @@ async def test_the_second_click_ends_unexecuted_and_answers_nothing(tmp_path: Pa
         first, second = await clicks(daemon, *[answer(thread_id, "yes")] * 2)
         assert [(await each.ended).status for each in (first, second)] == ["success", "success"]
         assert [*await open_questions(daemon, thread_id)] == ["second"]
-        thread = await daemon.services.storage.thread_get(thread_id)
+        thread = await daemon.services.storage.thread_get(INTERNAL, thread_id)
         assert thread.status == "interrupted"
         assert wire.loads(thread.values)["path"] == ["before:w"]
         records = await daemon.log(thread_id, second.run.run_id)
@@ -73,7 +74,7 @@ async def test_the_second_click_on_a_last_question_ends_unexecuted(tmp_path: Pat
         await daemon.finish(answer(thread_id, "one"))
         first, second = await clicks(daemon, *[answer(thread_id, "two")] * 2)
         assert [(await each.ended).status for each in (first, second)] == ["success", "success"]
-        thread = await daemon.services.storage.thread_get(thread_id)
+        thread = await daemon.services.storage.thread_get(INTERNAL, thread_id)
         assert thread.status == "idle"
         assert wire.loads(thread.values)["path"] == ["before:w", "answers one two", "after:w"]
 
@@ -112,7 +113,7 @@ async def test_of_a_map_only_the_answers_to_open_questions_are_given(tmp_path: P
         )
         assert [(await each.ended).status for each in (first, both)] == ["success", "success"]
         assert [*await open_questions(daemon, thread_id)] == ["second"]
-        thread = await daemon.services.storage.thread_get(thread_id)
+        thread = await daemon.services.storage.thread_get(INTERNAL, thread_id)
         assert sorted(wire.loads(thread.values)["path"]) == ["once yes", "plain:w"]
 
 
@@ -135,7 +136,7 @@ async def test_a_node_that_asks_before_and_after_it_calls_a_graph_that_asks_gets
             seen += await open_questions(daemon, thread_id)
             await daemon.finish(answer(thread_id, value, graph))
         assert seen == ["before the call", "first", "second", "after the call"]
-        thread = await daemon.services.storage.thread_get(thread_id)
+        thread = await daemon.services.storage.thread_get(INTERNAL, thread_id)
         assert thread.status == "idle"
         assert wire.loads(thread.values)["path"][-2:] == ["last", "after:w"]
 
@@ -147,7 +148,7 @@ async def test_a_subgraph_with_a_memory_of_its_own_gets_every_answer(tmp_path: P
         assert [(await each.ended).status for each in (first, again)] == ["success", "success"]
         assert [*await open_questions(daemon, thread_id)] == ["second"]
         await daemon.finish(answer(thread_id, "two", "remembering"))
-        thread = await daemon.services.storage.thread_get(thread_id)
+        thread = await daemon.services.storage.thread_get(INTERNAL, thread_id)
         assert thread.status == "idle"
         assert "answers one two" in wire.loads(thread.values)["path"]
 
@@ -162,7 +163,7 @@ async def test_the_second_click_with_an_update_updates_and_answers_nothing(tmp_p
             inprocess.request("two_questions", thread_id=thread_id, command=command),
         )
         assert [(await each.ended).status for each in (first, second)] == ["success", "success"]
-        thread = await daemon.services.storage.thread_get(thread_id)
+        thread = await daemon.services.storage.thread_get(INTERNAL, thread_id)
         assert wire.loads(thread.values)["path"] == ["before:w", "updated"]
         assert [*await open_questions(daemon, thread_id)] == ["second"]
 
@@ -175,5 +176,5 @@ async def test_a_second_click_that_a_restart_finds_in_the_queue_answers_nothing(
         await daemon.writer.crashed.wait()
         daemon.abandon()
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
-        assert (await daemon.services.runs.wait(thread_id, second.run.run_id)).status == "success"
+        assert (await daemon.services.runs.wait(INTERNAL, thread_id, second.run.run_id)).status == "success"
         assert [*await open_questions(daemon, thread_id)] == ["second"]

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from gatewayd import api, ids, wire
 from gatewayd.api.sockets import server
+from gatewayd.model.caller import INTERNAL
 from gatewayd.worker import core
 from tests.engine import inprocess
 
@@ -86,11 +87,11 @@ async def assert_cancelled(
     daemon: inprocess.Daemon, run: Any, ended: Any, *, status: str = "interrupted"
 ) -> None:
     """Everything that tells how a run has ended says that it was cancelled."""
-    found = await daemon.services.storage.run_get(run.thread_id, run.run_id)
+    found = await daemon.services.storage.run_get(INTERNAL, run.thread_id, run.run_id)
     assert found is not None
     assert (found.status, ended.status) == (status, status)
     assert (found.error is None) is (status == "interrupted")
-    thread = await daemon.services.storage.thread_get(run.thread_id)
+    thread = await daemon.services.storage.thread_get(INTERNAL, run.thread_id)
     if status == "timeout":
         assert thread.error is not None
         assert thread.error["error"] == "TimeoutError"
@@ -120,10 +121,10 @@ async def test_a_cancelled_run_ends_as_that_whatever_its_graph_makes_of_the_canc
         assert admitted.ended is not None
         await waiting.reached()
         run = admitted.run
-        await daemon.services.runs.cancel(run.thread_id, run.run_id, "interrupt")
+        await daemon.services.runs.cancel(INTERNAL, run.thread_id, run.run_id, "interrupt")
         ended = await admitted.ended
         await assert_cancelled(daemon, run, ended)
-        thread = await daemon.services.storage.thread_get(run.thread_id)
+        thread = await daemon.services.storage.thread_get(INTERNAL, run.thread_id)
         least = None if graph in FACTORIES else {"path": ["begin"]}
         values = None if thread.values is None else wire.loads(thread.values)
         assert values in (least, LEFT.get(graph, least))
@@ -200,8 +201,8 @@ async def test_every_way_to_cancel_ends_a_run_as_cancelled_whatever_its_graph_ma
             async with http.post("/runs/cancel", json=chosen) as answer:
                 assert answer.status == 204
         async with asyncio.timeout(60):
-            ended = await daemon.services.runs.wait(thread_id, run_id)
-        run = await daemon.services.storage.run_get(thread_id, run_id)
+            ended = await daemon.services.runs.wait(INTERNAL, thread_id, run_id)
+        run = await daemon.services.storage.run_get(INTERNAL, thread_id, run_id)
         await assert_cancelled(daemon, run, ended)
         async with http.get(f"/threads/{thread_id}/runs/{run_id}/join") as answer:
             assert answer.status == 200
@@ -242,7 +243,7 @@ async def test_the_victim_of_a_multitask_strategy_is_cancelled_whatever_its_grap
         await daemon.create(after)
         ended = await victim.ended
         assert ended.status == ("interrupted" if strategy == "interrupt" else "deleted")
-        found = await daemon.services.storage.run_get(thread_id, victim.run.run_id)
+        found = await daemon.services.storage.run_get(INTERNAL, thread_id, victim.run.run_id)
         assert (found and found.status) == ("interrupted" if strategy == "interrupt" else None)
         records = await daemon.log(thread_id, victim.run.run_id)
         assert "error" not in {record.kind for record in records}
@@ -261,11 +262,11 @@ async def test_a_run_that_a_stop_cuts_is_handed_back_whatever_its_graph_makes_of
     listen(again)
     async with inprocess.opened(tmp_path, STUBBORN, cancel_deadline_s=60.0) as daemon:
         await again.reached()
-        found = await daemon.services.storage.run_get(thread_id, run.run_id)
+        found = await daemon.services.storage.run_get(INTERNAL, thread_id, run.run_id)
         assert found is not None
         assert (found.status, found.attempt, found.strikes) == ("running", 2, 0)
-        ended = asyncio.ensure_future(daemon.services.runs.wait(thread_id, run.run_id))
-        await daemon.services.runs.cancel(thread_id, run.run_id, "interrupt")
+        ended = asyncio.ensure_future(daemon.services.runs.wait(INTERNAL, thread_id, run.run_id))
+        await daemon.services.runs.cancel(INTERNAL, thread_id, run.run_id, "interrupt")
         await assert_cancelled(daemon, run, await ended)
 
 

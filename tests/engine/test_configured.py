@@ -10,6 +10,7 @@ import pytest
 from gatewayd import ids, wire
 from gatewayd.errors import Conflict
 from gatewayd.model.assistant import AssistantChange
+from gatewayd.model.caller import INTERNAL
 from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "configured" / "langgraph.json"
@@ -17,12 +18,12 @@ PROJECT = Path(__file__).parent / "configured" / "langgraph.json"
 
 async def assistant(daemon: inprocess.Daemon, graph_id: str, **configurable: Any) -> str:
     wanted = AssistantChange(graph_id=graph_id, config={"configurable": configurable})
-    made = await daemon.services.assistants.create(None, wanted, do_nothing=False)
+    made = await daemon.services.assistants.create(INTERNAL, None, wanted, do_nothing=False)
     return str(made.assistant_id)
 
 
 async def state(daemon: inprocess.Daemon, thread_id: str, **asked: Any) -> dict[str, Any]:
-    found: dict[str, Any] = wire.loads(await daemon.services.threads.state(thread_id, **asked))
+    found: dict[str, Any] = wire.loads(await daemon.services.threads.state(INTERNAL, thread_id, **asked))
     return found
 
 
@@ -40,7 +41,7 @@ async def test_a_thread_that_a_run_makes_has_the_metadata_of_the_run(
             metadata={"b": "metadata", "graph_id": "another"},
         )
         run = (await daemon.create(request)).run
-        thread = await daemon.services.storage.thread_get(run.thread_id)
+        thread = await daemon.services.storage.thread_get(INTERNAL, run.thread_id)
         assert thread.metadata == {
             "a": "config",
             "b": "metadata",
@@ -49,7 +50,7 @@ async def test_a_thread_that_a_run_makes_has_the_metadata_of_the_run(
         }
         later = inprocess.request("seer", thread_id=run.thread_id, input={}, metadata={"b": "later"})
         await daemon.finish(later)
-        thread = await daemon.services.storage.thread_get(run.thread_id)
+        thread = await daemon.services.storage.thread_get(INTERNAL, run.thread_id)
         assert thread.metadata["b"] == "metadata"
 
 
@@ -78,13 +79,13 @@ async def test_a_thread_is_read_and_updated_with_the_graph_that_its_assistants_c
         request = inprocess.request(graph, thread_id=thread_id, input={}, interrupt_after=["first"])
         await daemon.finish(request)
         assert (await state(daemon, thread_id))["next"] == ["special"]
-        history = wire.loads(await daemon.services.threads.history(thread_id, limit=10))
+        history = wire.loads(await daemon.services.threads.history(INTERNAL, thread_id, limit=10))
         assert [one["next"] for one in history] == [["special"], ["first"], ["__start__"]]
         update = daemon.services.changes.update_state
-        await update(thread_id, values={"path": ["updated"]}, as_node="first", place={})
+        await update(INTERNAL, thread_id, values={"path": ["updated"]}, as_node="first", place={})
         found = await state(daemon, thread_id)
         assert (found["next"], found["metadata"]["second"]) == (["special"], "special")
-        thread = await daemon.services.storage.thread_get(thread_id)
+        thread = await daemon.services.storage.thread_get(INTERNAL, thread_id)
         assert thread.status == "interrupted"
 
 
@@ -95,10 +96,10 @@ async def test_an_update_beside_a_pending_run_is_refused(tmp_path: Path) -> None
         waiting = await daemon.create(inprocess.request("seer", thread_id=thread_id, input={}, after_s=600.0))
         update = daemon.services.changes.update_state
         with pytest.raises(Conflict, match=waiting.run.run_id):
-            await update(thread_id, values={"path": ["no"]}, as_node=None, place={})
-        await daemon.services.runs.cancel(thread_id, waiting.run.run_id, "interrupt")
-        await daemon.services.runs.over(thread_id, waiting.run.run_id)
-        await update(thread_id, values={"path": ["yes"]}, as_node=None, place={})
+            await update(INTERNAL, thread_id, values={"path": ["no"]}, as_node=None, place={})
+        await daemon.services.runs.cancel(INTERNAL, thread_id, waiting.run.run_id, "interrupt")
+        await daemon.services.runs.over(INTERNAL, thread_id, waiting.run.run_id)
+        await update(INTERNAL, thread_id, values={"path": ["yes"]}, as_node=None, place={})
         assert (await state(daemon, thread_id))["values"]["path"] == ["look", "yes"]
 
 
@@ -108,7 +109,7 @@ async def test_the_metadata_of_a_checkpoint_name_its_thread_and_the_node_that_ha
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = ids.new_id()
         await daemon.finish(inprocess.request("outer", thread_id=thread_id, input={}))
-        copy = await daemon.services.changes.copy(thread_id)
+        copy = await daemon.services.changes.copy(INTERNAL, thread_id)
         for each in (thread_id, copy.thread_id):
             root = (await state(daemon, each))["metadata"]
             assert root["thread_id"] == each
@@ -123,5 +124,5 @@ async def test_the_metadata_of_a_checkpoint_name_its_thread_and_the_node_that_ha
             assert list(inside["checkpoint_map"]) == [""]
         threads = daemon.services.threads
         for named, count in ((copy.thread_id, 3), (thread_id, 0)):
-            found = await threads.history(copy.thread_id, limit=10, metadata={"thread_id": named})
+            found = await threads.history(INTERNAL, copy.thread_id, limit=10, metadata={"thread_id": named})
             assert len(wire.loads(found)) == count

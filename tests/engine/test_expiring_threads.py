@@ -15,6 +15,7 @@ import pytest
 from gatewayd import ids, wire
 from gatewayd.errors import Unavailable
 from gatewayd.maintenance import expiry
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.retention import Retention
 from tests.engine import inprocess
 
@@ -58,7 +59,7 @@ async def rows(daemon: inprocess.Daemon, table: str, thread_id: str) -> int:
 
 
 async def history(daemon: inprocess.Daemon, thread_id: str) -> list[dict[str, Any]]:
-    return wire.loads(await daemon.services.threads.history(thread_id, limit=100))
+    return wire.loads(await daemon.services.threads.history(INTERNAL, thread_id, limit=100))
 
 
 async def test_threads_are_deleted_or_cut_to_their_latest_states_when_their_time_is_over(
@@ -74,7 +75,7 @@ async def test_threads_are_deleted_or_cut_to_their_latest_states_when_their_time
         assert await expiring(daemon).sweep(100) == 0
         later(2)
         assert await expiring(daemon).sweep(100) == 2
-        remaining = await storage.threads_search(search())
+        remaining = await storage.threads_search(INTERNAL, search())
         assert {thread.thread_id for thread in remaining.threads} == {cut, kept}
         (latest,) = await history(daemon, cut)
         assert latest["values"] == before[0]["values"]
@@ -115,7 +116,7 @@ async def test_a_thread_that_waits_for_an_answer_can_still_be_answered_after_it_
         await daemon.services.storage.thread_ttl_set(thread_id, "keep_latest", 60)
         later(2)
         assert await expiring(daemon).sweep(100) == 1
-        thread = await daemon.services.storage.thread_get(thread_id)
+        thread = await daemon.services.storage.thread_get(INTERNAL, thread_id)
         assert thread.status == "interrupted"
         request = inprocess.request("two_questions", thread_id=thread_id, command={"resume": "one"})
         assert (await daemon.finish(request)).status == "success"
@@ -126,7 +127,7 @@ async def test_no_more_threads_are_dealt_with_in_a_sweep_than_its_limit(
 ) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         storage = daemon.services.storage
-        made = [await daemon.services.threads.create(None, {}, do_nothing=False) for _ in range(5)]
+        made = [await daemon.services.threads.create(INTERNAL, None, {}, do_nothing=False) for _ in range(5)]
         for thread in made:
             await storage.thread_ttl_set(thread.thread_id, "delete", 1)
         later(1)
@@ -159,11 +160,11 @@ async def test_while_the_service_worker_is_away_nothing_is_lost_and_the_next_swe
 async def test_the_project_s_default_reaches_new_threads_and_a_reload_changes_it(tmp_path: Path) -> None:
     async with inprocess.opened(tmp_path, PROJECT, thread_ttl_s=3600.0) as daemon:
         thread_id = await walked(daemon)
-        shown = await daemon.services.storage.thread_ttl_get(thread_id)
+        shown = await daemon.services.storage.thread_ttl_get(INTERNAL, thread_id)
         assert shown is not None
         assert (shown.strategy, shown.ttl_minutes) == ("delete", 60.0)
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
-        assert await daemon.services.storage.thread_ttl_get(await walked(daemon)) is None
-        shown = await daemon.services.storage.thread_ttl_get(thread_id)
+        assert await daemon.services.storage.thread_ttl_get(INTERNAL, await walked(daemon)) is None
+        shown = await daemon.services.storage.thread_ttl_get(INTERNAL, thread_id)
         assert shown is not None
         assert shown.ttl_minutes == 60.0

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gatewayd import ids, wire
+from gatewayd.model.caller import INTERNAL
 from tests.engine import inprocess
 from tests.engine.test_limits import PROJECT
 
@@ -26,10 +27,10 @@ async def test_a_thread_shows_the_state_that_an_input_failed_on(
             assert (
                 await daemon.finish(inprocess.request("steps", thread_id=thread_id, input=GIVEN))
             ).status == "success"
-            earlier = wire.loads((await storage.thread_get(thread_id)).values or b"")
+            earlier = wire.loads((await storage.thread_get(INTERNAL, thread_id)).values or b"")
         ended = await daemon.finish(inprocess.request("steps", thread_id=thread_id, input=wrong))
         assert ended.status == "error"
-        thread = await storage.thread_get(thread_id)
+        thread = await storage.thread_get(INTERNAL, thread_id)
         assert (thread.status, wire.loads(thread.values or b"null")) == ("error", earlier)
         # The next run is none the worse for it.
         assert (

@@ -19,6 +19,7 @@ import pytest
 
 from gatewayd import ids
 from gatewayd.errors import InsufficientStorage
+from gatewayd.model.caller import INTERNAL
 from gatewayd.storage import pages
 from gatewayd.storage.sqlite import invariants
 from gatewayd.storage.sqlite.engine import failures
@@ -80,7 +81,7 @@ async def test_a_run_for_which_the_disk_is_full_ends_by_that_when_there_is_room_
         assert ended.status == "error"
         assert ended.error is not None
         assert "full" in ended.error["message"]
-        assert (await daemon.services.storage.thread_get(thread_id)).status == "error"
+        assert (await daemon.services.storage.thread_get(INTERNAL, thread_id)).status == "error"
         assert (await daemon.finish(request(thread_id))).status == "success"
         assert await daemon.state(before, "steps") == kept
         await sound(daemon)
@@ -114,9 +115,11 @@ async def test_what_is_asked_for_on_a_full_disk_is_refused_and_stores_nothing(tm
         services = daemon.services
         asked: list[Callable[[], Any]] = [
             lambda: daemon.create(request(thread_id)),
-            lambda: services.runs.create_all([request(ids.new_id(), "s"), request(ids.new_id())]),
-            lambda: services.threads.create(None, {"large": LARGE}, do_nothing=False),
-            lambda: services.changes.update_state(thread_id, values={"word": LARGE}, as_node=None, place={}),
+            lambda: services.runs.create_all(INTERNAL, [request(ids.new_id(), "s"), request(ids.new_id())]),
+            lambda: services.threads.create(INTERNAL, None, {"large": LARGE}, do_nothing=False),
+            lambda: services.changes.update_state(
+                INTERNAL, thread_id, values={"word": LARGE}, as_node=None, place={}
+            ),
         ]
         for ask in asked:
             with pytest.raises(InsufficientStorage, match="full"):
@@ -136,7 +139,7 @@ async def test_deleting_makes_room_on_a_full_disk(tmp_path: Path) -> None:
         await limit(daemon, 1)
         with pytest.raises(failures.FullDisk):
             await daemon.create(request(thread_id))
-        await daemon.services.runs.delete_thread(large)
+        await daemon.services.runs.delete_thread(INTERNAL, large)
         assert await daemon.services.sweeper.sweep(0) == 1
         assert (await daemon.finish(request(thread_id, "y" * 1000))).status == "success"
         await sound(daemon)
@@ -156,14 +159,14 @@ async def test_at_its_limit_the_database_takes_nothing_new_lets_runs_end_and_rec
         assert (await under_way.ended).status == "success"
         asked: list[Callable[[], Any]] = [
             lambda: daemon.create(request(thread_id, "s")),
-            lambda: services.runs.create_all([request(thread_id, "s")]),
-            lambda: services.threads.create(None, {}, do_nothing=False),
-            lambda: services.changes.copy(thread_id),
+            lambda: services.runs.create_all(INTERNAL, [request(thread_id, "s")]),
+            lambda: services.threads.create(INTERNAL, None, {}, do_nothing=False),
+            lambda: services.changes.copy(INTERNAL, thread_id),
         ]
         for ask in asked:
             with pytest.raises(InsufficientStorage, match="max_db_size"):
                 await ask()
-        await services.runs.delete_thread(large)
+        await services.runs.delete_thread(INTERNAL, large)
         await services.sweeper.sweep(0)
         assert room.store is not None
         room.max_db_size = services.storage.space.used + pages.of_file(room.store).used + 20 * PAGE
@@ -189,7 +192,7 @@ async def test_free_pages_go_back_to_the_file_system_in_steps(tmp_path: Path) ->
         for _ in range(5):
             await daemon.finish(request(large))
         storage = daemon.services.storage
-        await daemon.services.runs.delete_thread(large)
+        await daemon.services.runs.delete_thread(INTERNAL, large)
         await daemon.services.sweeper.sweep(0)
         before = storage.space
         assert before.free > 100 * PAGE

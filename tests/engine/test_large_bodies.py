@@ -29,6 +29,7 @@ from gatewayd.checkpointing import reader
 from gatewayd.checkpointing.sqlite.reader import SqliteReader
 from gatewayd.errors import Invalid, Unavailable
 from gatewayd.limits import Limits
+from gatewayd.model.caller import INTERNAL
 from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
@@ -139,20 +140,20 @@ async def test_large_answers_reach_the_questions_that_they_are_bound_to(tmp_path
             thread_id = ids.new_id()
             asked = inprocess.request("two_questions", thread_id=thread_id, input={"word": "w", "path": []})
             await daemon.finish(asked)
-            thread = await daemon.services.storage.thread_get(thread_id)
+            thread = await daemon.services.storage.thread_get(INTERNAL, thread_id)
             (((one,)),) = (thread.interrupts or {}).values()
             resume = large if spelt == "plain" else {one["id"]: large}
             body = {"assistant_id": "two_questions", "command": {"resume": resume}}
             status, made = await ask(port, "POST", f"/threads/{thread_id}/runs", json.dumps(body).encode())
             assert (status, made["kwargs"]["command"]) == (200, {"resume": resume})
-            await daemon.services.runs.wait(thread_id, made["run_id"])
+            await daemon.services.runs.wait(INTERNAL, thread_id, made["run_id"])
             last = inprocess.request(
                 "two_questions", thread_id=thread_id, input=None, command={"resume": "the last"}
             )
             await daemon.finish(last)
             state = await daemon.state(thread_id, "two_questions")
             assert large in json.dumps(state["values"])
-            run = await daemon.services.storage.run_get(thread_id, made["run_id"])
+            run = await daemon.services.storage.run_get(INTERNAL, thread_id, made["run_id"])
             assert run is not None
             assert wire.opened(run.answers) == {one["id"]: large}
 
@@ -202,7 +203,7 @@ async def test_a_run_whose_arguments_can_not_be_read_ends_by_that(
         thread_id = await new_thread(port)
         _, run = await ask(port, "POST", f"/threads/{thread_id}/runs", body)
         async with asyncio.timeout(60):
-            ended = await daemon.services.runs.wait(thread_id, run["run_id"])
+            ended = await daemon.services.runs.wait(INTERNAL, thread_id, run["run_id"])
         assert ended.status == "error"
         assert (ended.error or {})["error"] == "Failed"
 

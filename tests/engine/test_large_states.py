@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewayd import ids, wire
+from gatewayd.model.caller import INTERNAL
 from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
@@ -25,7 +26,7 @@ async def counts(daemon: inprocess.Daemon) -> list[int]:
 
 
 async def state(daemon: inprocess.Daemon, thread_id: str) -> dict[str, Any]:
-    return wire.loads(await daemon.services.threads.state(thread_id, subgraphs=False))["values"]
+    return wire.loads(await daemon.services.threads.state(INTERNAL, thread_id, subgraphs=False))["values"]
 
 
 async def walk(daemon: inprocess.Daemon, thread_id: str, seed: int) -> None:
@@ -39,30 +40,32 @@ async def test_updates_and_copies_share_pieces_and_deletion_frees_them(tmp_path:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         operations, runs = daemon.services.changes, daemon.services.runs
         await walk(daemon, thread_id, 12)
-        await operations.update_state(thread_id, values={"word": word(99)}, as_node=None, place={})
+        await operations.update_state(INTERNAL, thread_id, values={"word": word(99)}, as_node=None, place={})
         # The list grows by what makes up a segment with what is there already.
         for number in range(100, 108):
-            await operations.update_state(thread_id, values={"path": [word(number)]}, as_node=None, place={})
+            await operations.update_state(
+                INTERNAL, thread_id, values={"path": [word(number)]}, as_node=None, place={}
+            )
         after = await state(daemon, thread_id)
         assert after["path"][-8:] == [word(number) for number in range(100, 108)]
         assert after["word"] == word(99)
         assert set(map(word, range(12))) <= set(after["path"])
         blobs = (await counts(daemon))[0]
-        copied = (await operations.copy(thread_id)).thread_id
+        copied = (await operations.copy(INTERNAL, thread_id)).thread_id
         assert (await counts(daemon))[:3] == [blobs, 1, 2]
     # Another boot, other workers: what was stored is read, and what a new run adds is stored.
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         operations, runs = daemon.services.changes, daemon.services.runs
-        await runs.delete_thread(thread_id)
+        await runs.delete_thread(INTERNAL, thread_id)
         await daemon.services.sweeper.sweep(0)
         await daemon.services.sweeper.sweep_blobs()
         assert await state(daemon, copied) == after
         await walk(daemon, copied, 13)
         assert (await state(daemon, copied))["word"] == word(13)
-        assert await operations.prune([copied], "keep_latest") == 1
+        assert await operations.prune(INTERNAL, [copied], "keep_latest") == 1
         await daemon.services.sweeper.sweep_blobs()
         assert (await state(daemon, copied))["word"] == word(13)
-        await runs.delete_thread(copied)
+        await runs.delete_thread(INTERNAL, copied)
         await daemon.services.sweeper.sweep(0)
         assert await daemon.services.sweeper.sweep_blobs() > 0
         assert await counts(daemon) == [0, 0, 0, 0]
@@ -73,7 +76,7 @@ async def test_pieces_of_a_thread_at_work_stay(tmp_path: Path) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         await walk(daemon, thread_id, 3)
         operation_id = ids.new_id()
-        await daemon.services.storage.slot_take_for_operation(thread_id, operation_id)
+        await daemon.services.storage.slot_take_for_operation(INTERNAL, thread_id, operation_id)
 
         def mark(connection: Any) -> None:
             connection.execute("UPDATE families SET garbage = 1")

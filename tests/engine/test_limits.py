@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gatewayd import ids, wire
+from gatewayd.model.caller import INTERNAL
 from gatewayd.storage.sqlite import runs
 from tests.engine import inprocess
 
@@ -24,7 +25,7 @@ async def asked(daemon: inprocess.Daemon) -> tuple[str, str]:
 
 
 async def open_question(daemon: inprocess.Daemon, thread_id: str) -> str:
-    thread = await daemon.services.storage.thread_get(thread_id)
+    thread = await daemon.services.storage.thread_get(INTERNAL, thread_id)
     ((question,),) = (thread.interrupts or {}).values()
     return str(question["id"])
 
@@ -41,13 +42,13 @@ async def test_a_strict_answer_that_fits_no_open_question_fails_its_run_and_leav
 ) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id, question = await asked(daemon)
-        before = await daemon.services.storage.thread_get(thread_id)
+        before = await daemon.services.storage.thread_get(INTERNAL, thread_id)
         for wrong in ({"0" * 32: "x"}, {question: "one", "0" * 32: "x"}, {}):
             ended = await daemon.finish(answer(thread_id, wrong))
             assert ended.status == "error"
             assert ended.error is not None
             assert ended.error["error"] == "UnknownInterruptError"
-            after = await daemon.services.storage.thread_get(thread_id)
+            after = await daemon.services.storage.thread_get(INTERNAL, thread_id)
             assert (after.status, after.values, after.interrupts, after.error) == (
                 "interrupted",
                 before.values,
@@ -80,7 +81,7 @@ async def test_a_strict_answer_that_was_taken_is_not_refused_after_a_crash(tmp_p
         await daemon.writer.crashed.wait()
         daemon.abandon()
     async with inprocess.opened(tmp_path, PROJECT) as daemon, asyncio.timeout(20):
-        ended = await daemon.services.runs.wait(thread_id, run.run_id)
+        ended = await daemon.services.runs.wait(INTERNAL, thread_id, run.run_id)
         assert ended.status == "success"
         assert await open_question(daemon, thread_id) != question
 
@@ -94,7 +95,7 @@ async def test_a_run_that_takes_too_long_ends_as_a_timeout_with_what_it_has_stor
         ended = await daemon.finish(inprocess.request(graph, thread_id=thread_id, input=GIVEN))
         assert ended.status == "timeout"
         assert ended.error == {"error": "TimeoutError", "message": ""}
-        thread = await daemon.services.storage.thread_get(thread_id)
+        thread = await daemon.services.storage.thread_get(INTERNAL, thread_id)
         assert (thread.status, thread.error) == ("error", ended.error)
 
 
@@ -105,5 +106,5 @@ async def test_a_recursion_limit_of_the_request_ends_the_run_by_name(tmp_path: P
         )
         ended = await daemon.finish(request)
         assert (ended.status, ended.error and ended.error["error"]) == ("error", "GraphRecursionError")
-        thread = await daemon.services.storage.thread_get(str(request.thread_id))
+        thread = await daemon.services.storage.thread_get(INTERNAL, str(request.thread_id))
         assert wire.loads(thread.values or b"{}")["path"] != []

@@ -9,6 +9,7 @@ from pathlib import Path
 from gatewayd import datadir, ids
 from gatewayd.crons import registry
 from gatewayd.model.assistant import AssistantChange
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.idempotency import Idempotency
 from tests.engine import inprocess
 
@@ -38,10 +39,12 @@ async def test_what_is_deleted_leaves_no_row(tmp_path: Path) -> None:
         before = filled(tmp_path)
         services = daemon.services
         wanted = AssistantChange(graph_id="steps", name="theirs")
-        theirs = (await services.assistants.create(None, wanted, do_nothing=False)).assistant_id
-        await services.assistants.patch(theirs, AssistantChange(name="changed"))
+        theirs = (await services.assistants.create(INTERNAL, None, wanted, do_nothing=False)).assistant_id
+        await services.assistants.patch(INTERNAL, theirs, AssistantChange(name="changed"))
         once = Idempotency(key="k", fingerprint="f")
-        thread = await services.threads.create(None, {"graph_id": "steps"}, do_nothing=False, once=once)
+        thread = await services.threads.create(
+            INTERNAL, None, {"graph_id": "steps"}, do_nothing=False, once=once
+        )
         made = [thread.thread_id]
         for graph, given in (
             ("steps", {}),
@@ -51,15 +54,19 @@ async def test_what_is_deleted_leaves_no_row(tmp_path: Path) -> None:
             made.append(ids.new_id())
             request = inprocess.request(graph, thread_id=made[-1], input={"path": []}, **given)
             await daemon.finish(request)
-        await services.changes.update_state(made[1], values={"path": ["z"]}, as_node="a", place={})
-        made.append((await services.changes.copy(made[2])).thread_id)
+        await services.changes.update_state(INTERNAL, made[1], values={"path": ["z"]}, as_node="a", place={})
+        made.append((await services.changes.copy(INTERNAL, made[2])).thread_id)
         steps = [{"updates": [{"values": {"path": []}, "as_node": "__start__"}]}]
-        state = await services.threads.create(None, {"graph_id": "steps"}, do_nothing=False, supersteps=steps)
+        state = await services.threads.create(
+            INTERNAL, None, {"graph_id": "steps"}, do_nothing=False, supersteps=steps
+        )
         made.append(state.thread_id)
         await daemon.finish(inprocess.request("steps", thread_id=None, input={"path": []}))
         for thread_id in (None, made[0]):
             body = {"assistant_id": theirs, "schedule": "0 0 1 1 *"}
-            await services.crons.create(theirs, "0 0 1 1 *", thread_id, registry.CronFields(payload=body))
+            await services.crons.create(
+                INTERNAL, theirs, "0 0 1 1 *", thread_id, registry.CronFields(payload=body)
+            )
         waiting = inprocess.request("steps", thread_id=made[0], input={}, after_s=3600)
         await daemon.create(waiting)
         at_work = filled(tmp_path)
@@ -68,8 +75,8 @@ async def test_what_is_deleted_leaves_no_row(tmp_path: Path) -> None:
         }  # fmt: skip
 
         for thread_id in made:
-            await services.runs.delete_thread(thread_id)
-        await services.assistants.delete(theirs, delete_threads=True)
+            await services.runs.delete_thread(INTERNAL, thread_id)
+        await services.assistants.delete(INTERNAL, theirs, delete_threads=True)
         await services.sweeper.sweep(0.0)
         # What has been promised beyond a thread's end goes by its own clock.
         later = time.time_ns() // 1000 + LATER_US

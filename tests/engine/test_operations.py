@@ -11,6 +11,7 @@ import pytest
 from gatewayd import ids, wire
 from gatewayd.checkpointing.sqlite import steps
 from gatewayd.errors import Conflict
+from gatewayd.model.caller import INTERNAL
 from gatewayd.storage.sqlite import operations
 from tests.engine import inprocess
 
@@ -29,15 +30,17 @@ async def walked(daemon: inprocess.Daemon, graph: str, thread_id: str | None = N
 
 async def update(daemon: inprocess.Daemon, thread_id: str, values: Any, **asked: Any) -> dict[str, Any]:
     params: dict[str, Any] = {"as_node": None, "place": {}, **asked}
-    return await daemon.services.changes.update_state(thread_id, values=values, **params)
+    return await daemon.services.changes.update_state(INTERNAL, thread_id, values=values, **params)
 
 
 async def state(daemon: inprocess.Daemon, thread_id: str) -> dict[str, Any]:
-    return wire.loads(await daemon.services.threads.state(thread_id, subgraphs=True))
+    return wire.loads(await daemon.services.threads.state(INTERNAL, thread_id, subgraphs=True))
 
 
 async def history(daemon: inprocess.Daemon, thread_id: str, namespace: str = "") -> list[dict[str, Any]]:
-    return wire.loads(await daemon.services.threads.history(thread_id, limit=100, checkpoint_ns=namespace))
+    return wire.loads(
+        await daemon.services.threads.history(INTERNAL, thread_id, limit=100, checkpoint_ns=namespace)
+    )
 
 
 async def dump(daemon: inprocess.Daemon, *tables: str) -> list[Any]:
@@ -83,7 +86,7 @@ async def test_a_run_that_waits_for_an_update_sees_what_it_has_left(
         updating = asyncio.create_task(update(daemon, thread_id, {"path": ["updated"]}))
         await gate.reached.wait()
         admission = await daemon.create(inprocess.request("steps", thread_id=thread_id, input={"word": "v"}))
-        run = await daemon.services.storage.run_get(thread_id, admission.run.run_id)
+        run = await daemon.services.storage.run_get(INTERNAL, thread_id, admission.run.run_id)
         assert run is not None
         assert (run.status, run.attempt) == ("pending", 0)
         gate.open.set()
@@ -98,14 +101,14 @@ async def test_an_update_of_a_subgraph_leaves_the_parents_projection_and_is_gone
 ) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await walked(daemon, "inner_questions")
-        before = await daemon.services.storage.thread_get(thread_id)
+        before = await daemon.services.storage.thread_get(INTERNAL, thread_id)
         (inside,) = [task["checkpoint"] for task in (await history(daemon, thread_id))[0]["tasks"][:1]]
         made = await update(
             daemon, thread_id, {"path": ["changed"]}, place={"checkpoint_ns": inside["checkpoint_ns"]}
         )
         assert made["checkpoint_ns"] == inside["checkpoint_ns"]
         assert set(made["checkpoint_map"]) == {"", inside["checkpoint_ns"]}
-        after = await daemon.services.storage.thread_get(thread_id)
+        after = await daemon.services.storage.thread_get(INTERNAL, thread_id)
         assert (after.values, after.interrupts, after.status) == (
             before.values,
             before.interrupts,
@@ -129,7 +132,7 @@ async def test_the_second_click_after_an_update_of_a_subgraph_answers_no_further
         answer = inprocess.request("inner_questions", thread_id=thread_id, command={"resume": "yes"})
         clicks = [await daemon.create(answer) for _ in range(2)]
         assert [(await click.ended).status for click in clicks if click.ended] == ["success", "success"]
-        asked = (await daemon.services.storage.thread_get(thread_id)).interrupts or {}
+        asked = (await daemon.services.storage.thread_get(INTERNAL, thread_id)).interrupts or {}
         assert [one["value"] for each in asked.values() for one in each] == [
             {"question": "second", "after": "yes"}
         ]
@@ -158,8 +161,8 @@ async def test_a_copy_goes_on_by_itself_with_the_answers_to_its_own_questions(
     monkeypatch.setattr(steps, "STEP_ROWS", 3)
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await walked(daemon, graph)
-        copied = await daemon.services.changes.copy(thread_id)
-        source = await daemon.services.storage.thread_get(thread_id)
+        copied = await daemon.services.changes.copy(INTERNAL, thread_id)
+        source = await daemon.services.storage.thread_get(INTERNAL, thread_id)
         assert copied.thread_id != thread_id
         for name in ("status", "values", "interrupts", "error", "metadata"):
             assert getattr(copied, name) == getattr(source, name)
@@ -171,10 +174,10 @@ async def test_a_copy_goes_on_by_itself_with_the_answers_to_its_own_questions(
         assert renamed(await history(daemon, copied.thread_id)) == before
         answer = inprocess.request(graph, thread_id=copied.thread_id, command={"resume": "yes"})
         await daemon.finish(answer)
-        asked = (await daemon.services.storage.thread_get(copied.thread_id)).interrupts
+        asked = (await daemon.services.storage.thread_get(INTERNAL, copied.thread_id)).interrupts
         assert [one["value"]["question"] for each in (asked or {}).values() for one in each] == ["second"]
         assert await history(daemon, thread_id) == before
-        assert await daemon.services.storage.thread_get(thread_id) == source
+        assert await daemon.services.storage.thread_get(INTERNAL, thread_id) == source
 
 
 @pytest.mark.parametrize("graph", ["two_questions", "inner_questions", "scattering"])
@@ -184,14 +187,17 @@ async def test_a_pruned_thread_has_its_latest_states_and_goes_on(
     monkeypatch.setattr(steps, "STEP_ROWS", 3)
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await walked(daemon, graph)
-        before, thread = await state(daemon, thread_id), await daemon.services.storage.thread_get(thread_id)
+        before, thread = (
+            await state(daemon, thread_id),
+            await daemon.services.storage.thread_get(INTERNAL, thread_id),
+        )
         assert len(await history(daemon, thread_id)) > 1
-        assert await daemon.services.changes.prune([thread_id], "keep_latest") == 1
+        assert await daemon.services.changes.prune(INTERNAL, [thread_id], "keep_latest") == 1
         assert len(await history(daemon, thread_id)) == 1
         assert await state(daemon, thread_id) == before
-        assert await daemon.services.storage.thread_get(thread_id) == thread
+        assert await daemon.services.storage.thread_get(INTERNAL, thread_id) == thread
         pruned = await dump(daemon, "checkpoints", "writes")
-        assert await daemon.services.changes.prune([thread_id], "keep_latest") == 1
+        assert await daemon.services.changes.prune(INTERNAL, [thread_id], "keep_latest") == 1
         assert await dump(daemon, "checkpoints", "writes") == pruned
         going_on = {"command": {"resume": "yes"}} if thread.interrupts else {"input": {"word": "v"}}
         ended = await daemon.finish(inprocess.request(graph, thread_id=thread_id, **going_on))
@@ -208,7 +214,7 @@ async def test_a_thread_is_not_copied_while_it_is_updated_but_right_after_it(
         gate = Gate(daemon, monkeypatch)
         updating = asyncio.create_task(update(daemon, thread_id, {"path": ["updated"]}))
         await gate.reached.wait()
-        copying = asyncio.create_task(daemon.services.changes.copy(thread_id))
+        copying = asyncio.create_task(daemon.services.changes.copy(INTERNAL, thread_id))
         await daemon.services.storage.counters()
         assert not copying.done()
         gate.open.set()
@@ -222,9 +228,9 @@ async def test_a_thread_that_is_deleted_while_it_is_pruned_is_gone_and_not_count
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = await walked(daemon, "steps")
         gate = Gate(daemon, monkeypatch)
-        pruning = asyncio.create_task(daemon.services.changes.prune([thread_id], "keep_latest"))
+        pruning = asyncio.create_task(daemon.services.changes.prune(INTERNAL, [thread_id], "keep_latest"))
         await gate.reached.wait()
-        await daemon.services.runs.delete_thread(thread_id)
+        await daemon.services.runs.delete_thread(INTERNAL, thread_id)
         gate.open.set()
         assert await pruning == 0
         assert (await dump(daemon, "slots")) == [[]]
@@ -270,14 +276,14 @@ async def test_a_crash_in_a_copy_leaves_no_half_thread(
             return seen[-1] == step and seen.count("thread_copy_step") > 1
 
         daemon.writer.crash_when(fatal)
-        copying = asyncio.create_task(daemon.services.changes.copy(thread_id))
+        copying = asyncio.create_task(daemon.services.changes.copy(INTERNAL, thread_id))
         await daemon.writer.crashed.wait()
         await die(daemon, copying)
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         assert await dump(daemon, *TABLES) != before
         await daemon.services.sweeper.sweep(0)
         assert await dump(daemon, *TABLES) == before
-        await daemon.services.changes.copy(thread_id)
+        await daemon.services.changes.copy(INTERNAL, thread_id)
 
 
 async def test_a_run_in_flight_refuses_operations_until_it_has_ended(tmp_path: Path) -> None:
@@ -289,7 +295,7 @@ async def test_a_run_in_flight_refuses_operations_until_it_has_ended(tmp_path: P
         )
         with pytest.raises(Conflict, match=admission.run.run_id):
             await update(daemon, thread_id, {})
-        assert await daemon.services.changes.prune([thread_id], "keep_latest") == 0
+        assert await daemon.services.changes.prune(INTERNAL, [thread_id], "keep_latest") == 0
         daemon.services.runs.engine.workers.pause(False)
         assert admission.ended is not None
         assert (await admission.ended).status == "success"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewayd import ids, wire
+from gatewayd.model.caller import INTERNAL
 from gatewayd.runs import waiters
 from tests.engine import inprocess
 
@@ -23,7 +24,7 @@ async def streamed(daemon: inprocess.Daemon, thread_id: str, kind: str) -> list[
 
 
 async def values_of(daemon: inprocess.Daemon, thread_id: str) -> Any:
-    thread = await daemon.services.storage.thread_get(thread_id)
+    thread = await daemon.services.storage.thread_get(INTERNAL, thread_id)
     assert isinstance(thread.values, bytes)
     return wire.loads(thread.values)
 
@@ -39,7 +40,7 @@ async def test_streams_and_results_are_the_output_and_states_are_whole(tmp_path:
         updates = await streamed(daemon, thread_id, "updates")
         assert updates == [{"think": None}, {"speak": {"answer": "tea!"}}]
         assert await values_of(daemon, thread_id) == WHOLE
-        assert wire.loads(await daemon.services.threads.state(thread_id))["values"] == WHOLE
+        assert wire.loads(await daemon.services.threads.state(INTERNAL, thread_id))["values"] == WHOLE
 
 
 async def test_a_result_does_not_depend_on_what_was_streamed(tmp_path: Path) -> None:

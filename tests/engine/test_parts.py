@@ -13,6 +13,7 @@ import pytest
 from gatewayd import ids, wire
 from gatewayd.checkpointing import commands
 from gatewayd.model import event
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.state import Parts
 from gatewayd.storage import store
 from gatewayd.storage.sqlite import blobs, joined
@@ -55,13 +56,13 @@ async def test_values_result_and_last_event_are_the_same_state(tmp_path: Path) -
         expected = [*path(40), "a:w", "b:w", "c:w", *path(2), "a:w", "b:w", "c:w"]
         assert result == wire.dumps({"word": "w", "path": expected})
         assert await told(daemon, thread_id, first) == wire.dumps({"word": "w", "path": expected[:43]})
-        thread = await daemon.services.storage.thread_get(thread_id)
+        thread = await daemon.services.storage.thread_get(INTERNAL, thread_id)
         assert thread.values == result
         records = await daemon.log(thread_id)
         values = [record.data for record in records if record.kind == "values"]
         assert values[-1] == result
         assert len(wire.loads(values[0])["path"]) == 40
-        answer = wire.loads(await daemon.services.threads.state(thread_id))
+        answer = wire.loads(await daemon.services.threads.state(INTERNAL, thread_id))
         assert answer["values"] == wire.loads(result)
 
 
@@ -97,43 +98,43 @@ async def test_a_state_that_cannot_be_read_is_null_with_a_line_in_the_log_and_ta
         storage, threads = daemon.services.storage, daemon.services.threads
         bad, good = ids.new_id(), ids.new_id()
         ended = {thread_id: await daemon.finish(asked(thread_id, 40)) for thread_id in (bad, good)}
-        (run,) = await storage.runs_list(bad, status=None, limit=1, offset=0)
+        (run,) = await storage.runs_list(INTERNAL, bad, status=None, limit=1, offset=0)
         await daemon.writer.submit(lambda connection: connection.execute(DAMAGES[damage], (bad,)) and None)
         storage.states = joined.States(storage.states.scanner)  # nothing is left in memory
         caplog.clear()
 
-        found = await storage.threads_search(store.ThreadSearch())
+        found = await storage.threads_search(INTERNAL, store.ThreadSearch())
         assert {each.thread_id: each.values for each in found.threads}[bad] is None
         whole = {each.thread_id: each.values for each in found.threads}[good]
         assert len(wire.loads(whole or b"")["path"]) == 43
-        matching = await storage.threads_search(store.ThreadSearch(values={"word": "w"}))
+        matching = await storage.threads_search(INTERNAL, store.ThreadSearch(values={"word": "w"}))
         assert [each.thread_id for each in matching.threads] == [good]
-        assert (await storage.thread_get(bad)).values is None
+        assert (await storage.thread_get(INTERNAL, bad)).values is None
         assert await storage.state_joined(bad, ended[bad].result) is None
         assert await storage.webhook_values(run) is None
         assert [record.kind for record in await daemon.log(bad)][-1] == "end"
         assert f"a state of thread {bad}" in caplog.text
         caplog.clear()
 
-        state = wire.loads(await threads.state(bad))
+        state = wire.loads(await threads.state(INTERNAL, bad))
         assert state["values"] is None
         assert state["metadata"]["step"] == 3
         assert f"of thread {bad} is shown as null" in caplog.text
-        history = wire.loads(await threads.history(bad, limit=10))
+        history = wire.loads(await threads.history(INTERNAL, bad, limit=10))
         assert [each["values"] for each in history] == [None] * 5
         assert [each["metadata"]["step"] for each in history] == [3, 2, 1, 0, -1]
-        assert len(wire.loads(await threads.state(good))["values"]["path"]) == 43
+        assert len(wire.loads(await threads.state(INTERNAL, good))["values"]["path"]) == 43
 
 
 async def test_a_history_shows_the_states_that_can_be_read_around_one_that_cannot(tmp_path: Path) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         thread_id = ids.new_id()
         await daemon.finish(asked(thread_id, 40))
-        before = wire.loads(await daemon.services.threads.history(thread_id, limit=10))
+        before = wire.loads(await daemon.services.threads.history(INTERNAL, thread_id, limit=10))
         bad = before[2]["checkpoint_id"]
         damage = "UPDATE checkpoints SET checkpoint = x'93c40002c401ff' WHERE checkpoint_id = ?"
         await daemon.writer.submit(lambda connection: connection.execute(damage, (bad,)) and None)
-        after = wire.loads(await daemon.services.threads.history(thread_id, limit=10))
+        after = wire.loads(await daemon.services.threads.history(INTERNAL, thread_id, limit=10))
         assert after[2]["values"] is None
         assert [each["checkpoint_id"] for each in after] == [each["checkpoint_id"] for each in before]
         assert after[:2] + after[3:] == before[:2] + before[3:]
@@ -207,17 +208,17 @@ async def test_after_everything_is_deleted_no_piece_is_left(tmp_path: Path) -> N
                 await daemon.finish(asked(thread_id, length))
             params: dict[str, Any] = {"as_node": None, "place": {}}
             update = {"word": "w", "path": path(20)}
-            await daemon.services.changes.update_state(thread_id, values=update, **params)
+            await daemon.services.changes.update_state(INTERNAL, thread_id, values=update, **params)
             await daemon.finish(asked(thread_id, 1))
-        threads.append((await daemon.services.changes.copy(threads[0])).thread_id)
-        assert (await daemon.services.storage.thread_get(threads[-1])).values
+        threads.append((await daemon.services.changes.copy(INTERNAL, threads[0])).thread_id)
+        assert (await daemon.services.storage.thread_get(INTERNAL, threads[-1])).values
         for thread_id in threads[::2]:
-            await runs.delete_thread(thread_id)
+            await runs.delete_thread(INTERNAL, thread_id)
         await daemon.services.sweeper.sweep(0.0)
         await daemon.services.sweeper.sweep_blobs()
         assert await count(daemon, "blobs") > 0
         assert len(await daemon.log(threads[1])) > 10
-        await runs.delete_thread(threads[1])
+        await runs.delete_thread(INTERNAL, threads[1])
         await daemon.services.sweeper.sweep(0.0)
         await daemon.services.sweeper.sweep_blobs()
         for table in ("blobs", "families", "thread_families"):
@@ -229,12 +230,14 @@ async def test_an_update_tells_of_a_large_state_and_stores_it_once(tmp_path: Pat
         thread_id = ids.new_id()
         await daemon.finish(asked(thread_id, 60))
         params: dict[str, Any] = {"as_node": None, "place": {}}
-        await daemon.services.changes.update_state(thread_id, values={"word": "v", "path": path(1)}, **params)
+        await daemon.services.changes.update_state(
+            INTERNAL, thread_id, values={"word": "v", "path": path(1)}, **params
+        )
         (record,) = [each for each in await daemon.log(thread_id) if each.kind == "state_update"]
         data = wire.loads(record.data)
-        state = wire.loads(await daemon.services.threads.state(thread_id))
+        state = wire.loads(await daemon.services.threads.state(INTERNAL, thread_id))
         assert data == {"state": state, "thread_id": thread_id}
-        thread = await daemon.services.storage.thread_get(thread_id)
+        thread = await daemon.services.storage.thread_get(INTERNAL, thread_id)
         assert isinstance(thread.values, bytes)
         assert wire.loads(thread.values) == state["values"]
 
@@ -262,7 +265,7 @@ async def test_a_run_whose_pieces_are_not_there_ends_with_its_state_computed_ane
         assert ended.status == "success"
         result = await told(daemon, thread_id, ended)
         assert wire.loads(result)["path"] == [*path(50), "a:w", "b:w", "c:w"]
-        assert (await daemon.services.storage.thread_get(thread_id)).values == result
+        assert (await daemon.services.storage.thread_get(INTERNAL, thread_id)).values == result
 
 
 async def test_many_pieces_go_ahead_in_portions(tmp_path: Path) -> None:

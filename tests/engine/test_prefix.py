@@ -24,6 +24,7 @@ from attrs import define, field, fields, frozen
 
 from gatewayd import datadir, ids, wire
 from gatewayd.model import event
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.event import Chunk, Draft, Record
 from gatewayd.model.run import Run, RunRequest
 from gatewayd.storage.sqlite import admission, events, runs, states
@@ -66,7 +67,7 @@ def plain(graph: str, **how: Any) -> Prepare:
 
 async def questions(daemon: inprocess.Daemon, thread_id: str) -> dict[str, str]:
     """Return the thread's open questions and the ids of their interrupts."""
-    thread = await daemon.services.storage.thread_get(thread_id)
+    thread = await daemon.services.storage.thread_get(INTERNAL, thread_id)
     return {
         one["value"]["question"]: one["id"] for each in (thread.interrupts or {}).values() for one in each
     }
@@ -393,9 +394,9 @@ def tree(state: dict[str, Any]) -> dict[str, Any]:
 
 async def outcome_of(daemon: inprocess.Daemon, run: Run, records: Sequence[Record]) -> Outcome:
     storage = daemon.services.storage
-    stored = await storage.run_get(run.thread_id, run.run_id)
+    stored = await storage.run_get(INTERNAL, run.thread_id, run.run_id)
     assert stored is not None
-    thread = await storage.thread_get(run.thread_id)
+    thread = await storage.thread_get(INTERNAL, run.thread_id)
     (following,) = (
         await storage.readers.rows("SELECT next FROM threads WHERE thread_id = ?", (run.thread_id,))
     )[0]
@@ -496,7 +497,7 @@ async def recorded(prepare: Prepare, folder: Path) -> Recording:
     connection.close()
     shutil.copytree(accepted, folder / "whole")
     async with inprocess.opened(folder / "whole", PROJECT, writer=inprocess.CrashingWriter) as daemon:
-        await daemon.services.runs.wait(thread_id, run.run_id)
+        await daemon.services.runs.wait(INTERNAL, thread_id, run.run_id)
         records = await daemon.log(thread_id, run.run_id)
         outcome = await outcome_of(daemon, run, records)
         operations = daemon.writer.taken
@@ -553,7 +554,7 @@ async def faults_at_boot(recording: Recording, stored: Sequence[Record], data_di
     run = recording.run
     async with inprocess.opened(data_dir, PROJECT) as daemon:
         async with asyncio.timeout(10):
-            await daemon.services.runs.wait(run.thread_id, run.run_id)
+            await daemon.services.runs.wait(INTERNAL, run.thread_id, run.run_id)
         records = await daemon.log(run.thread_id, run.run_id)
         outcome = await outcome_of(daemon, run, records)
     return [*faults_of_log(stored, records, recording.records), *differences(recording, outcome)]
@@ -625,7 +626,7 @@ AT_WORK = [
 
 async def ended_or(event_: asyncio.Event, daemon: inprocess.Daemon, run: Run) -> bool:
     """Wait for the run's end or the event; tell whether the run has ended."""
-    ending = asyncio.ensure_future(daemon.services.runs.wait(run.thread_id, run.run_id))
+    ending = asyncio.ensure_future(daemon.services.runs.wait(INTERNAL, run.thread_id, run.run_id))
     waiting = asyncio.ensure_future(event_.wait())
     async with asyncio.timeout(10):
         await asyncio.wait([ending, waiting], return_when=asyncio.FIRST_COMPLETED)
@@ -696,7 +697,7 @@ async def test_a_run_ends_the_same_when_its_worker_dies_at_work(name: str, tmp_p
 
         async with inprocess.opened(data_dir, PROJECT, writer=armed, workers=workers) as daemon:
             async with asyncio.timeout(10):
-                await daemon.services.runs.wait(run.thread_id, run.run_id)
+                await daemon.services.runs.wait(INTERNAL, run.thread_id, run.run_id)
             records = await daemon.log(run.thread_id, run.run_id)
             outcome = await outcome_of(daemon, run, records)
             killed = daemon.writer.killed

@@ -15,6 +15,7 @@ from aiohttp import ClientConnectionError, ClientPayloadError, ClientResponse, W
 from aiohttp.test_utils import TestClient, TestServer
 
 from gatewayd import api, ids, wire
+from gatewayd.model.caller import INTERNAL
 from gatewayd.storage import store
 from gatewayd.storage.sqlite.store import SqliteStore
 from gatewayd.streams import hub, v2
@@ -556,7 +557,7 @@ async def counted(data_dir: Path, cut: int | None, given: Any) -> Seen:
         if cut is not None:
             daemon.writer.crash_after(cut)
         admitted = await daemon.create(request)
-        ended = asyncio.ensure_future(daemon.services.runs.wait(thread_id, admitted.run.run_id))
+        ended = asyncio.ensure_future(daemon.services.runs.wait(INTERNAL, thread_id, admitted.run.run_id))
         dead = asyncio.ensure_future(daemon.writer.crashed.wait())
         await asyncio.wait({ended, dead}, return_when=asyncio.FIRST_COMPLETED)
         crashed = not ended.done()
@@ -566,7 +567,7 @@ async def counted(data_dir: Path, cut: int | None, given: Any) -> Seen:
         if crashed:
             daemon.abandon()
     async with inprocess.opened(data_dir, PROJECT) as daemon:
-        await daemon.services.runs.wait(thread_id, admitted.run.run_id)
+        await daemon.services.runs.wait(INTERNAL, thread_id, admitted.run.run_id)
         records = await daemon.log(thread_id)
     ends = [record for record in records if record.kind.startswith("v2/lifecycle=completed")]
     assert [end.namespace for end in ends].count("") == 1

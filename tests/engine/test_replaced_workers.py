@@ -14,6 +14,7 @@ import pytest
 
 from gatewayd import ids, project, services
 from gatewayd.errors import NotFound, Unavailable
+from gatewayd.model.caller import INTERNAL
 from tests.engine import inprocess
 
 CONFIG = Path(__file__).parent / "replaced" / "langgraph.json"
@@ -102,7 +103,7 @@ async def test_a_retired_workers_runs_go_on_in_the_next_and_no_step_is_repeated(
         walks.let_go("a", "b")
         for each in runs:
             assert (await each.ended).status == "success"
-            found = await daemon.services.storage.run_get(each.run.thread_id, each.run.run_id)
+            found = await daemon.services.storage.run_get(INTERNAL, each.run.thread_id, each.run.run_id)
             assert (found.attempt, found.strikes) == (2, 0)
         await old.until_gone()
         assert walks.steps("a") == walks.steps("b") == [0, 1, 2, 3]
@@ -158,14 +159,14 @@ async def test_a_reload_serves_new_graphs_and_hands_running_ones_over(tmp_path: 
             await daemon.create(walk("early", graph="fresh"))
         await services.reload_project(daemon.services, changed(daemon, walk="walk", fresh="walk"))
         assert (await daemon.finish(walk("b", graph="fresh"))).status == "success"
-        assert (await daemon.services.assistants.get("fresh")).graph_id == "fresh"
+        assert (await daemon.services.assistants.get(INTERNAL, "fresh")).graph_id == "fresh"
         assert walks.workers("b") == [f"worker {daemon.workers.named('run-1').name}"]
         await drained(played.core, 1)
         walks.let_go("a")
         assert (await running.ended).status == "success"
         assert walks.steps("a") == [0, 1, 2, 3]
         thread_id = running.run.thread_id
-        assert (await daemon.services.threads.state(thread_id)).startswith(b'{"values":{"name":"a"')
+        assert (await daemon.services.threads.state(INTERNAL, thread_id)).startswith(b'{"values":{"name":"a"')
 
 
 async def test_a_reload_that_fails_changes_nothing(tmp_path: Path) -> None:

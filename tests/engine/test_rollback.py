@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gatewayd import datadir, ids
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.run import Run, RunRequest
 from gatewayd.storage.sqlite import runs
 from gatewayd.storage.sqlite.engine import database
@@ -42,7 +43,7 @@ def cancelled(data_dir: Path, run: Run) -> None:
 
 
 async def seen(daemon: inprocess.Daemon, thread_id: str, graph: str) -> tuple[Any, ...]:
-    thread = await daemon.services.storage.thread_get(thread_id)
+    thread = await daemon.services.storage.thread_get(INTERNAL, thread_id)
     return (
         thread.values or b"{}",
         thread.interrupts or {},
@@ -81,7 +82,7 @@ def after(count: int) -> Callable[..., bool]:
 async def test_a_rolled_back_run_has_never_been(tmp_path: Path, name: str, cut: int | None) -> None:
     thread_id = ids.new_id()
     async with inprocess.opened(tmp_path, PROJECT, writer=inprocess.CrashingWriter) as daemon:
-        await daemon.services.storage.thread_create(thread_id, {}, do_nothing=True, now=1)
+        await daemon.services.storage.thread_create(INTERNAL, thread_id, {}, do_nothing=True, now=1)
         request = await KINDS[name](daemon, thread_id)
         before = await seen(daemon, thread_id, request.assistant)
         stored = rows(tmp_path)
@@ -89,7 +90,7 @@ async def test_a_rolled_back_run_has_never_been(tmp_path: Path, name: str, cut: 
     cancelled(tmp_path, run)
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         async with asyncio.timeout(20):
-            await daemon.services.runs.over(thread_id, run.run_id)
+            await daemon.services.runs.over(INTERNAL, thread_id, run.run_id)
         assert rows(tmp_path) == stored
         assert await seen(daemon, thread_id, request.assistant) == before
-        assert await daemon.services.storage.run_get(thread_id, run.run_id) is None
+        assert await daemon.services.storage.run_get(INTERNAL, thread_id, run.run_id) is None

@@ -16,6 +16,7 @@ from langgraph.types import Command
 
 from gatewayd import ids, wire
 from gatewayd.errors import Rejected
+from gatewayd.model.caller import INTERNAL
 from gatewayd.worker.service import state
 from gatewayd.worker.states import serialise
 from tests.engine import inprocess
@@ -98,7 +99,7 @@ class Both:
 
     async def history(self, namespace: str = "") -> list[dict[str, Any]]:
         answer = await self.daemon.services.threads.history(
-            self.thread_id, limit=100, checkpoint_ns=namespace
+            INTERNAL, self.thread_id, limit=100, checkpoint_ns=namespace
         )
         return wire.loads(answer)
 
@@ -123,7 +124,7 @@ class Both:
         refusals: list[str] = ["", ""]
         try:
             await self.daemon.services.changes.update_state(
-                self.thread_id, values=values, as_node=as_node, place=places[0]
+                INTERNAL, self.thread_id, values=values, as_node=as_node, place=places[0]
             )
         except Rejected as error:
             refusals[0] = error.detail
@@ -140,15 +141,15 @@ class Both:
         before = await self.history()
         with pytest.raises(Rejected, match="TypeError"):
             await self.daemon.services.changes.update_state(
-                self.thread_id, values=values, as_node=as_node, place={}
+                INTERNAL, self.thread_id, values=values, as_node=as_node, place={}
             )
         assert await self.history() == before
 
     async def compare(self) -> None:
         mine, theirs = await self.history(), await self.plain_history()
         assert without_ids(told(mine)) == without_ids(told(theirs))
-        thread = await self.daemon.services.storage.thread_get(self.thread_id)
-        latest = wire.loads(await self.daemon.services.threads.state(self.thread_id))
+        thread = await self.daemon.services.storage.thread_get(INTERNAL, self.thread_id)
+        latest = wire.loads(await self.daemon.services.threads.state(INTERNAL, self.thread_id))
         assert wire.loads(thread.values) == latest["values"]
         asking = {task["id"] for task in latest["tasks"] if task["interrupts"]}
         assert set(thread.interrupts or {}) == asking

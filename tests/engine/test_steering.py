@@ -14,6 +14,7 @@ import pytest
 
 from gatewayd import ids, wire
 from gatewayd.errors import Conflict
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.run import Run
 from gatewayd.storage.sqlite import runs
 from tests.engine import inprocess
@@ -87,7 +88,7 @@ async def started(daemon: inprocess.Daemon, gates: Gates, graph: str, **more: An
 async def waiting(daemon: inprocess.Daemon, run: Run, *texts: str, **more: Any) -> list[Any]:
     """Have runs wait for another, and wish them merged into it; return their admissions."""
     made = [await daemon.create(said(run.graph_id, run.thread_id, text, **more)) for text in texts]
-    merged = await daemon.services.runs.merge(run.thread_id, into_running=True)
+    merged = await daemon.services.runs.merge(INTERNAL, run.thread_id, into_running=True)
     assert (merged.into, merged.run.run_id) == (run.run_id, made[0].run.run_id)
     return made
 
@@ -99,7 +100,7 @@ async def ended(admission: Any) -> Any:
 
 async def messages(daemon: inprocess.Daemon, thread_id: str) -> list[str]:
     """Return the thread's messages: what each says, which tool it calls, or which call it answers."""
-    values = wire.loads((await daemon.services.storage.thread_get(thread_id)).values or b"{}")
+    values = wire.loads((await daemon.services.storage.thread_get(INTERNAL, thread_id)).values or b"{}")
     assert len({each["id"] for each in values["messages"]}) == len(values["messages"])
     return [shown(each) for each in values["messages"]]
 
@@ -111,7 +112,7 @@ def shown(message: dict[str, Any]) -> str:
 
 
 async def found(daemon: inprocess.Daemon, run: Run) -> Run:
-    here = await daemon.services.storage.run_get(run.thread_id, run.run_id)
+    here = await daemon.services.storage.run_get(INTERNAL, run.thread_id, run.run_id)
     assert here is not None
     return here
 
@@ -140,7 +141,7 @@ async def test_the_input_lands_behind_a_tools_answer_and_the_run_goes_on_in_its_
         records = await daemon.log(first.run.thread_id, first.run.run_id)
         assert sum(record.kind == "metadata" for record in records) == 1
         assert "error" not in {record.kind for record in records}
-        assert (await daemon.services.storage.thread_get(first.run.thread_id)).status == "idle"
+        assert (await daemon.services.storage.thread_get(INTERNAL, first.run.thread_id)).status == "idle"
 
 
 async def test_a_run_without_a_fitting_step_is_followed_by_the_merged_run(
@@ -174,7 +175,7 @@ async def test_a_second_wish_takes_the_next_step_or_the_same_and_nothing_is_lost
         (one,) = await waiting(daemon, first.run, "a")
         two = await daemon.create(said("tooled", first.run.thread_id, "b"))
         await daemon.services.runs.merge(
-            first.run.thread_id, into_running=True
+            INTERNAL, first.run.thread_id, into_running=True
         )  # b into a, and a into the run
         gates.let(2)  # agent and tools
         for node in ("tools", "agent"):
@@ -194,7 +195,7 @@ async def test_a_waiting_run_that_is_cancelled_before_the_step_is_not_merged(
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         first = await started(daemon, gates, "tooled")
         (one,) = await waiting(daemon, first.run, "a")
-        await daemon.services.runs.cancel(one.run.thread_id, one.run.run_id, "interrupt")
+        await daemon.services.runs.cancel(INTERNAL, one.run.thread_id, one.run.run_id, "interrupt")
         gates.let()
         assert (await ended(first)).status == "success"
         assert await messages(daemon, first.run.thread_id) == DONE
@@ -206,16 +207,16 @@ async def test_only_into_a_run_of_the_same_kind_that_was_started(tmp_path: Path,
         first = await started(daemon, gates, "tooled")
         thread_id = first.run.thread_id
         with pytest.raises(Conflict, match="Nothing to merge: 0"):
-            await daemon.services.runs.merge(thread_id, into_running=True)
+            await daemon.services.runs.merge(INTERNAL, thread_id, into_running=True)
         other = await daemon.create(said("plain", thread_id, "a"))
         with pytest.raises(
             Conflict, match=f"differs from the running run {first.run.run_id} in its assistant"
         ):
-            await daemon.services.runs.merge(thread_id, into_running=True)
-        await daemon.services.runs.cancel(thread_id, other.run.run_id, "interrupt")
+            await daemon.services.runs.merge(INTERNAL, thread_id, into_running=True)
+        await daemon.services.runs.cancel(INTERNAL, thread_id, other.run.run_id, "interrupt")
         later = await daemon.create(said("tooled", ids.new_id(), "a", after_s=3600.0))
         with pytest.raises(Conflict, match="is not due yet"):
-            await daemon.services.runs.merge(later.run.thread_id, into_running=True)
+            await daemon.services.runs.merge(INTERNAL, later.run.thread_id, into_running=True)
         gates.let()
         await ended(first)
 
@@ -252,7 +253,10 @@ async def test_a_machine_that_dies_at_the_merge_has_merged_all_or_nothing(
         thread_id = first.run.thread_id
         gates.let()
         async with asyncio.timeout(60):
-            ends = [await daemon.services.runs.wait(thread_id, each.run.run_id) for each in (first, one, two)]
+            ends = [
+                await daemon.services.runs.wait(INTERNAL, thread_id, each.run.run_id)
+                for each in (first, one, two)
+            ]
         stored = fatal is not merging
         assert [each.status for each in ends][::2] == ["success", "interrupted"]
         assert ends[1].status == "interrupted"

@@ -10,6 +10,7 @@ import pytest
 
 from gatewayd import ids, wire
 from gatewayd.errors import GatewaydError, Rejected, Unusable
+from gatewayd.model.caller import INTERNAL
 from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "unspeakable" / "langgraph.json"
@@ -31,16 +32,16 @@ async def test_a_stored_value_without_a_json_form_is_shown_as_its_text(tmp_path:
         thread_id, threads = ids.new_id(), daemon.services.threads
         run = inprocess.request("values", thread_id=thread_id, input={"kind": kind})
         assert (await daemon.finish(run)).status == "error"  # what is streamed has to have a form
-        state = wire.loads(await threads.state(thread_id))
+        state = wire.loads(await threads.state(INTERNAL, thread_id))
         assert state["values"] == {"kind": kind, "kept": SHOWN[kind]}
-        history = wire.loads(await threads.history(thread_id, limit=10))
+        history = wire.loads(await threads.history(INTERNAL, thread_id, limit=10))
         assert history[0]["values"] == state["values"]
-        thread = await daemon.services.storage.thread_get(thread_id)
+        thread = await daemon.services.storage.thread_get(INTERNAL, thread_id)
         assert isinstance(thread.values, bytes)
         assert wire.loads(thread.values) == state["values"]
         update = daemon.services.changes.update_state
-        await update(thread_id, values={"kind": "told"}, as_node="keep", place={})
-        state = wire.loads(await threads.state(thread_id))
+        await update(INTERNAL, thread_id, values={"kind": "told"}, as_node="keep", place={})
+        state = wire.loads(await threads.state(INTERNAL, thread_id))
         assert state["values"] == {"kind": "told", "kept": SHOWN[kind]}
 
 
@@ -51,7 +52,7 @@ async def test_what_is_nested_too_deeply_is_shown_as_far_as_it_goes(tmp_path: Pa
             "values", thread_id=thread_id, input={"kind": "deep"}, stream_mode=("custom",)
         )
         assert (await daemon.finish(run)).status == "success"  # a state has a level more around its values
-        values = wire.loads(await daemon.services.threads.state(thread_id))["values"]
+        values = wire.loads(await daemon.services.threads.state(INTERNAL, thread_id))["values"]
         assert values["kind"] == "deep"
         inside, depth = bottom(values["kept"])
         assert inside is None
@@ -66,11 +67,11 @@ async def test_a_question_without_a_json_form_is_asked(tmp_path: Path, kind: str
             "questions", thread_id=thread_id, input={"kind": kind}, stream_mode=("custom",)
         )
         assert (await daemon.finish(run)).status == "success"
-        thread = await daemon.services.storage.thread_get(thread_id)
+        thread = await daemon.services.storage.thread_get(INTERNAL, thread_id)
         assert thread.status == "interrupted"
         ((asked,),) = (thread.interrupts or {}).values()
         assert asked["value"] == SHOWN[kind]
-        state = wire.loads(await daemon.services.threads.state(thread_id))
+        state = wire.loads(await daemon.services.threads.state(INTERNAL, thread_id))
         assert state["tasks"][0]["interrupts"] == [asked]
 
 
@@ -91,12 +92,12 @@ async def test_a_step_that_contradicts_itself_leaves_the_state_before_it_and_say
         ended = await daemon.finish(inprocess.request("quarrel", thread_id=thread_id, input={"kind": "x"}))
         assert ended.error is not None
         assert ended.error["error"] == "InvalidUpdateError"
-        thread = await daemon.services.storage.thread_get(thread_id)
+        thread = await daemon.services.storage.thread_get(INTERNAL, thread_id)
         assert thread.status == "error"
         assert isinstance(thread.values, bytes)
         assert wire.loads(thread.values) == {"kind": "x"}
         with pytest.raises(Rejected, match="Can receive only one value per step"):
-            await daemon.services.threads.state(thread_id)
+            await daemon.services.threads.state(INTERNAL, thread_id)
 
 
 @pytest.mark.parametrize(
@@ -116,9 +117,9 @@ async def test_a_factory_that_makes_no_graph_is_told_to_who_asks_for_its_states(
         ).status == "error"
         threads, operations = daemon.services.threads, daemon.services.changes
         for asked in (
-            threads.state(thread_id),
-            threads.history(thread_id, limit=1),
-            operations.update_state(thread_id, values={}, as_node=None, place={}),
+            threads.state(INTERNAL, thread_id),
+            threads.history(INTERNAL, thread_id, limit=1),
+            operations.update_state(INTERNAL, thread_id, values={}, as_node=None, place={}),
         ):
             with pytest.raises(kind) as caught:
                 await asked
@@ -142,7 +143,7 @@ async def test_a_long_text_of_an_exception_is_cut_in_events_and_rows(
         told = [wire.loads(record.data) for record in await daemon.log(thread_id) if b"xxxx" in record.data]
         assert len(told) >= 3  # the error event, the task's of two modes
         assert all(len(wire.dumps(each)) < 66_000 for each in told)
-        state = wire.loads(await daemon.services.threads.state(thread_id))
+        state = wire.loads(await daemon.services.threads.state(INTERNAL, thread_id))
         assert_cut(state["tasks"][0]["error"])
         rows = await daemon.services.storage.readers.rows("SELECT max(length(value)) FROM writes", ())
         blobs = await daemon.services.storage.readers.rows("SELECT total(length(body)) FROM blobs", ())

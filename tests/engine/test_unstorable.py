@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gatewayd import ids, wire
+from gatewayd.model.caller import INTERNAL
 from gatewayd.storage.sqlite import runs
 from tests.engine import inprocess
 
@@ -63,7 +64,7 @@ async def test_a_run_on_a_thread_fails_and_says_what_can_not_be_stored(
         assert ended.error is not None
         assert ended.error["error"] == "Unstorable"
         assert ended.error["message"].startswith("held.locks[0] is of type _thread.lock")
-        thread = await daemon.services.storage.thread_get(admitted.run.thread_id)
+        thread = await daemon.services.storage.thread_get(INTERNAL, admitted.run.thread_id)
         assert isinstance(thread.values, bytes)
         assert wire.loads(thread.values)["path"] == ["begin"]
 
@@ -76,11 +77,11 @@ async def test_after_a_crash_it_begins_at_its_input_without_a_strike(tmp_path: P
         await daemon.writer.crashed.wait()
         daemon.abandon()
     async with inprocess.opened(tmp_path, PROJECT) as daemon, asyncio.timeout(60):
-        ended = await daemon.services.runs.wait(run.thread_id, run.run_id)
+        ended = await daemon.services.runs.wait(INTERNAL, run.thread_id, run.run_id)
         assert ended.status == "success"
         assert isinstance(ended.result, bytes)
         assert wire.loads(ended.result)["path"] == PATH
-        found = await daemon.services.storage.run_get(run.thread_id, run.run_id)
+        found = await daemon.services.storage.run_get(INTERNAL, run.thread_id, run.run_id)
         assert found is not None
         assert (found.attempt, found.strikes, found.suspicions) == (2, 0, 0)
         assert await stored(daemon, run.thread_id) == 0

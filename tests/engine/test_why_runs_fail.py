@@ -11,6 +11,7 @@ import pytest
 from gatewayd import ids
 from gatewayd.api.responses import reply
 from gatewayd.crons import registry
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.cron import Firing
 from gatewayd.runs import manager
 from gatewayd.storage import store
@@ -29,7 +30,7 @@ async def test_clients_see_what_they_may_and_operators_find_the_whole_traceback(
         thread_id = ids.new_id()
         ended = await daemon.finish(inprocess.request("failing", thread_id=thread_id, input={}))
         assert ended.error == {"error": "OSError", "message": message}
-        (run,) = await daemon.services.storage.runs_search(store.RunSearch(status="error"))
+        (run,) = await daemon.services.storage.runs_search(INTERNAL, store.RunSearch(status="error"))
         assert run.error == ended.error
         assert run.trace is not None
         assert 'failing.py", line 19, in fail' in run.trace
@@ -37,7 +38,7 @@ async def test_clients_see_what_they_may_and_operators_find_the_whole_traceback(
         shown = reply.run(run, "http://here")["error"]
         assert shown == ended.error
         assert reply.run(run, "http://here", full=True)["error"] == {**ended.error, "traceback": run.trace}
-        thread = await daemon.services.storage.thread_get(thread_id)
+        thread = await daemon.services.storage.thread_get(INTERNAL, thread_id)
         assert thread.error == ended.error
 
 
@@ -56,14 +57,14 @@ async def test_a_crons_failed_run_can_be_looked_into_by_its_id(
     async with inprocess.opened(tmp_path / "data", PROJECT) as daemon:
         services = daemon.services
         wanted = registry.CronFields(metadata={"nightly": True}, payload={"input": {}})
-        made = await services.crons.create("failing", "* * * * * *", None, wanted)
+        made = await services.crons.create(INTERNAL, "failing", "* * * * * *", None, wanted)
         run = (await asyncio.wait_for(fired, 60)).created.run
-        await asyncio.wait_for(services.runs.over(run.thread_id, run.run_id), 60)
-        cron = await services.crons.get(made.cron_id)
-        await services.crons.delete(made.cron_id)
+        await asyncio.wait_for(services.runs.over(INTERNAL, run.thread_id, run.run_id), 60)
+        cron = await services.crons.get(INTERNAL, made.cron_id)
+        await services.crons.delete(INTERNAL, made.cron_id)
         assert cron.last_run is not None
         assert cron.failures >= 1
-        assert await services.storage.threads_count(store.ThreadSearch()) == 0
-        assert (await services.storage.thread_get(run.thread_id)).values == b'{"done":"step"}'
-        assert b'"done":"step"' in await services.threads.state(run.thread_id)
-        assert b'"done":"step"' in await services.threads.history(run.thread_id, limit=10)
+        assert await services.storage.threads_count(INTERNAL, store.ThreadSearch()) == 0
+        assert (await services.storage.thread_get(INTERNAL, run.thread_id)).values == b'{"done":"step"}'
+        assert b'"done":"step"' in await services.threads.state(INTERNAL, run.thread_id)
+        assert b'"done":"step"' in await services.threads.history(INTERNAL, run.thread_id, limit=10)

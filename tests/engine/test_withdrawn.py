@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gatewayd import ids
+from gatewayd.model.caller import INTERNAL
 from gatewayd.worker import core
 from tests.engine import inprocess
 
@@ -36,7 +37,7 @@ async def test_a_run_that_is_withdrawn_in_the_moment_of_its_start_is_executed_on
         admission = await daemon.create(request)
         assert admission.ended is not None
         assert (await admission.ended).status == "success"
-        found = await daemon.services.storage.run_get(thread_id, admission.run.run_id)
+        found = await daemon.services.storage.run_get(INTERNAL, thread_id, admission.run.run_id)
         assert (found.attempt, found.strikes) == (attempts, 0)
         state = await daemon.state(thread_id, "steps")
         assert state["values"]["path"] == ["a:w", "b:w", "c:w"]

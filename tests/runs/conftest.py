@@ -20,6 +20,7 @@ from gatewayd.checkpointing import commands
 from gatewayd.errors import Unavailable
 from gatewayd.maintenance import sweeper
 from gatewayd.model import event
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.event import Record
 from gatewayd.model.run import Run, RunRequest
 from gatewayd.model.thread import Thread
@@ -323,7 +324,7 @@ class Engine:
 
     async def create(self, thread_id: str | None = None, **changes: Any) -> Run:
         thread_id = thread_id or ids.new_id()
-        return (await self.runs.create(self.request(thread_id, **changes))).run
+        return (await self.runs.create(INTERNAL, self.request(thread_id, **changes))).run
 
     async def executing(self, thread_id: str | None = None, **changes: Any) -> Run:
         """Create a run and wait until its worker has it."""
@@ -332,14 +333,14 @@ class Engine:
         return run
 
     async def run(self, run: Run) -> Run | None:
-        return await self.storage.run_get(run.thread_id, run.run_id)
+        return await self.storage.run_get(INTERNAL, run.thread_id, run.run_id)
 
     async def status(self, run: Run) -> str | None:
         found = await self.run(run)
         return None if found is None else found.status
 
     async def thread(self, run: Run) -> Thread:
-        return await self.storage.thread_get(run.thread_id)
+        return await self.storage.thread_get(INTERNAL, run.thread_id)
 
     async def records(self, run: Run) -> list[Record]:
         """Return a run's records but for those of its start and those that v2 alone shows."""

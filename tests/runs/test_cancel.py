@@ -11,6 +11,7 @@ import pytest
 
 from gatewayd.errors import NotFound
 from gatewayd.model import event
+from gatewayd.model.caller import INTERNAL
 from gatewayd.runs import waiters
 from gatewayd.storage.sqlite.store import SqliteStore
 from gatewayd.streams import hub
@@ -19,7 +20,7 @@ REQUESTED = "interrupt requested via POST /threads/{thread_id}/runs/{run_id}/can
 
 
 async def cancel(engine: Any, run: Any, action: str = "interrupt") -> Any:
-    return await engine.runs.cancel(run.thread_id, run.run_id, action)
+    return await engine.runs.cancel(INTERNAL, run.thread_id, run.run_id, action)
 
 
 def wait(engine: Any, run: Any) -> asyncio.Future[waiters.Ended]:
@@ -295,7 +296,7 @@ async def test_nothing_follows_a_fenced_run_before_nothing_of_it_executes(
 ) -> None:
     engine, run, worker = await fenced(boots, action)
     engine.workers.add()
-    over = asyncio.ensure_future(engine.runs.over(run.thread_id, run.run_id))
+    over = asyncio.ensure_future(engine.runs.over(INTERNAL, run.thread_id, run.run_id))
     successor = await engine.create(run.thread_id)
     await engine.storage.counters()
     await settled()
@@ -348,7 +349,7 @@ async def test_a_rollback_of_a_run_that_is_being_fenced_off_counts(boots: Any) -
 
 async def test_a_fenced_run_deleted_meanwhile_keeps_the_slot_until_nothing_of_it_executes(boots: Any) -> None:
     engine, run, worker = await fenced(boots)
-    await engine.runs.delete_run(run.thread_id, run.run_id)
+    await engine.runs.delete_run(INTERNAL, run.thread_id, run.run_id)
     assert await engine.fetch("SELECT holder FROM slots") == [(run.run_id,)]
     worker.die()
     await engine.landed()
@@ -429,7 +430,7 @@ async def test_a_run_handed_back_although_it_was_cancelled_is_ended(engine: Any)
 async def test_cancelling_what_does_not_exist_is_refused(engine: Any) -> None:
     run, other = await engine.executing(), await engine.executing()
     with pytest.raises(NotFound, match="No runs found to cancel"):
-        await engine.runs.cancel(other.thread_id, run.run_id, "interrupt")
+        await engine.runs.cancel(INTERNAL, other.thread_id, run.run_id, "interrupt")
     assert (await engine.run(run)).cancel_action is None
 
 
@@ -476,7 +477,7 @@ async def test_a_run_deleted_while_it_executes_is_stopped_and_its_place_is_free_
     with hub.Cursor(engine.hub, run.thread_id, 0, run.run_id) as cursor:
         await cursor.page()  # its start
         reading = asyncio.ensure_future(cursor.page())
-        await engine.runs.delete_run(run.thread_id, run.run_id)
+        await engine.runs.delete_run(INTERNAL, run.thread_id, run.run_id)
         assert (await ended).status == "deleted"
         (last,) = await reading
         assert [record.kind for record in last.records] == ["v2/lifecycle=interrupted"]
@@ -495,7 +496,7 @@ async def test_a_run_deleted_while_it_executes_is_stopped_and_its_place_is_free_
     assert await engine.kinds(run) == []
     assert (await engine.thread(run)).status == "idle"
     with pytest.raises(NotFound):
-        await engine.runs.delete_run(run.thread_id, run.run_id)
+        await engine.runs.delete_run(INTERNAL, run.thread_id, run.run_id)
 
 
 async def test_a_deleted_run_that_does_not_stop_costs_its_worker_its_life(boots: Any) -> None:
@@ -503,7 +504,7 @@ async def test_a_deleted_run_that_does_not_stop_costs_its_worker_its_life(boots:
     engine.claim()
     run, neighbour = await engine.executing(), await engine.executing()
     worker = engine.worker
-    await engine.runs.delete_run(run.thread_id, run.run_id)
+    await engine.runs.delete_run(INTERNAL, run.thread_id, run.run_id)
     await engine.workers.board.until(lambda: bool(engine.workers.retired))
     assert engine.workers.retired[0][2] == {run.run_id}
     assert await engine.fetch("SELECT holder FROM slots WHERE thread_id = ?", run.thread_id) == [
@@ -519,7 +520,7 @@ async def test_a_deleted_pending_run_is_never_started(engine: Any) -> None:
     first = await engine.executing()
     second, third = await engine.create(first.thread_id), await engine.create(first.thread_id)
     ended = wait(engine, second)
-    await engine.runs.delete_run(second.thread_id, second.run_id)
+    await engine.runs.delete_run(INTERNAL, second.thread_id, second.run_id)
     assert (await ended).status == "deleted"
     engine.worker.end(first.run_id)
     await engine.worker.started(third.run_id)
@@ -529,7 +530,7 @@ async def test_a_deleted_pending_run_is_never_started(engine: Any) -> None:
 async def test_a_run_deleted_while_it_waits_for_a_worker_is_never_started(engine: Any) -> None:
     run = await suspect(engine)
     await engine.workers.board.until(lambda: bool(engine.workers.quarantines))
-    await engine.runs.delete_run(run.thread_id, run.run_id)
+    await engine.runs.delete_run(INTERNAL, run.thread_id, run.run_id)
     engine.workers.quarantine_gate.set()
     await engine.landed()
     (quarantine,) = engine.workers.quarantines
@@ -544,7 +545,7 @@ async def test_a_deleted_thread_takes_its_runs_with_it_and_its_id_can_be_used_at
     ended = [wait(engine, run) for run in (running, waiting)]
     with hub.Cursor(engine.hub, running.thread_id, 0) as cursor:
         assert [chunk.last_seq for chunk in await cursor.page()] == [2, 3]  # start, and what was emitted
-        await engine.runs.delete_thread(running.thread_id)
+        await engine.runs.delete_thread(INTERNAL, running.thread_id)
         assert await cursor.page() == []
         assert [(await future).status for future in ended] == ["deleted"] * 2
         again = await engine.executing(running.thread_id)
@@ -559,7 +560,7 @@ async def test_a_deleted_thread_takes_its_runs_with_it_and_its_id_can_be_used_at
     assert [record.data for record in records if record.kind == "values"] == [b"new"]
     assert await engine.status(again) == "success"
     with pytest.raises(NotFound):
-        await engine.runs.delete_thread(waiting.run_id)
+        await engine.runs.delete_thread(INTERNAL, waiting.run_id)
 
 
 async def test_a_thread_deleted_while_a_run_of_it_is_being_ended_without_a_worker_leaves_no_error(
@@ -572,7 +573,7 @@ async def test_a_thread_deleted_while_a_run_of_it_is_being_ended_without_a_worke
     engine.workers.call_gate.clear()
     await cancel(engine, run)
     await engine.workers.board.until(lambda: bool(engine.workers.calls))
-    await engine.runs.delete_thread(run.thread_id)
+    await engine.runs.delete_thread(INTERNAL, run.thread_id)
     engine.workers.call_gate.set()
     await engine.runs.engine.tasks.join()
     await engine.storage.counters()

@@ -11,6 +11,7 @@ import pytest
 from gatewayd import loops
 from gatewayd.errors import Unavailable
 from gatewayd.maintenance import sweeper
+from gatewayd.model.caller import INTERNAL
 from gatewayd.runs import dispatch
 from gatewayd.streams import hub
 
@@ -160,7 +161,7 @@ async def test_the_loop_ends_when_the_manager_stops(engine: Any) -> None:
 async def test_the_thread_of_a_stateless_run_is_swept_after_a_while_but_not_under_a_reader(
     engine: Any,
 ) -> None:
-    run = (await engine.runs.create(engine.request(None))).run
+    run = (await engine.runs.create(INTERNAL, engine.request(None))).run
     engine.worker.emit(run.run_id)
     engine.worker.checkpoint(run.run_id, "0001")
     engine.worker.end(run.run_id, result=b"1")
@@ -169,7 +170,7 @@ async def test_the_thread_of_a_stateless_run_is_swept_after_a_while_but_not_unde
     engine.now += 121_000_000
     with hub.Cursor(engine.hub, run.thread_id, 0):
         assert await engine.sweeper.sweep(linger_s=120.0) == 0
-        assert (await engine.runs.wait(run.thread_id, run.run_id)).result == b"1"
+        assert (await engine.runs.wait(INTERNAL, run.thread_id, run.run_id)).result == b"1"
     assert await engine.sweeper.sweep(linger_s=120.0) == 1
     for table in ("threads", "runs", "events", "checkpoints", "writes", "slots"):
         assert await engine.fetch(f"SELECT * FROM {table}") == [], table
@@ -185,7 +186,7 @@ async def test_a_sweep_takes_all_that_may_go_in_steps(engine: Any, monkeypatch: 
         engine.worker.end(run.run_id)
     await engine.landed()
     for run in runs[:7]:
-        await engine.runs.delete_thread(run.thread_id)
+        await engine.runs.delete_thread(INTERNAL, run.thread_id)
     assert await engine.sweeper.sweep(linger_s=120.0) == 7
     assert await engine.fetch("SELECT DISTINCT thread_id FROM events") == [(runs[7].thread_id,)]
     assert len(await engine.fetch("SELECT * FROM threads")) == 1

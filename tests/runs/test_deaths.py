@@ -9,6 +9,7 @@ import pytest
 
 from gatewayd import ids
 from gatewayd.model import event
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.event import SEQUENCE_JUMP
 from gatewayd.runs import trials
 
@@ -88,7 +89,7 @@ async def test_a_run_that_kills_its_process_again_and_again_is_put_aside_with_an
     engine: Any,
 ) -> None:
     run = await engine.executing()
-    waiting = asyncio.ensure_future(engine.runs.wait(run.thread_id, run.run_id))
+    waiting = asyncio.ensure_future(engine.runs.wait(INTERNAL, run.thread_id, run.run_id))
     engine.worker.emit(run.run_id, b"partial")
     engine.worker.die()
     for attempt in (2, 3):
@@ -218,7 +219,7 @@ async def test_a_run_that_a_blocked_worker_has_not_begun_goes_to_another(engine:
 
 async def test_a_run_that_was_cancelled_before_it_was_given_back_ends(engine: Any) -> None:
     run = await engine.executing()
-    await engine.runs.cancel(run.thread_id, run.run_id, "interrupt")
+    await engine.runs.cancel(INTERNAL, run.thread_id, run.run_id, "interrupt")
     engine.runs.intake.worker_withdrew(engine.worker, run.run_id, 1)
     await engine.landed()
     await engine.storage.counters()  # what was posted to the writer before is stored
@@ -232,10 +233,10 @@ async def test_queue_names_the_place_for_the_runs_in_a_blocked_worker_and_those_
     engine.worker.blocked_since, engine.worker.place = 1.0, "graph.py:7 in node"
     waiting = await engine.create()
     for run in (inside, waiting):
-        _, reason, blocked_at = await engine.runs.queue_place(run.thread_id, run.run_id)
+        _, reason, blocked_at = await engine.runs.queue_place(INTERNAL, run.thread_id, run.run_id)
         assert (reason, blocked_at) == ("worker_blocked", "graph.py:7 in node")
     engine.worker.blocked_since = None
-    assert (await engine.runs.queue_place(inside.thread_id, inside.run_id))[1:] == (None, None)
+    assert (await engine.runs.queue_place(INTERNAL, inside.thread_id, inside.run_id))[1:] == (None, None)
 
 
 # daemons
@@ -286,10 +287,10 @@ async def test_a_cancel_that_was_stored_is_carried_out_by_the_next_boot_and_the_
     first.worker.checkpoint(executing.run_id, "0001")
     first.worker.checkpoint(rolled_back.run_id, "0001")
     delayed = await first.create(after_s=60.0)
-    await first.runs.cancel(executing.thread_id, executing.run_id, "interrupt")
-    await first.runs.cancel(rolled_back.thread_id, rolled_back.run_id, "rollback")
+    await first.runs.cancel(INTERNAL, executing.thread_id, executing.run_id, "interrupt")
+    await first.runs.cancel(INTERNAL, rolled_back.thread_id, rolled_back.run_id, "rollback")
     await first.storage.run_cancel_if_active(
-        delayed.run_id, "interrupt", {"error": "E", "message": "m"}, first.now
+        INTERNAL, delayed.run_id, "interrupt", {"error": "E", "message": "m"}, first.now
     )
 
     second = await boots.start()
@@ -343,9 +344,9 @@ async def test_a_run_at_which_the_daemon_died_three_times_is_tried_alone_and_oth
     late = await engine.create()
     await settled()
     assert engine.worker.orders == {}
-    assert [(await engine.runs.queue_place(one.thread_id, one.run_id))[1] for one in (early, late)] == [
-        "trial"
-    ] * 2
+    assert [
+        (await engine.runs.queue_place(INTERNAL, one.thread_id, one.run_id))[1] for one in (early, late)
+    ] == ["trial"] * 2
     quarantine.end(run.run_id)
     for each in (early, late):
         await engine.worker.started(each.run_id)
@@ -368,9 +369,9 @@ async def test_nobody_waits_for_a_suspect_that_is_gone_before_it_is_tried(boots:
     engine, run, _ = await thrice(boots)
     other = await engine.create()
     if how == "cancelled":
-        await engine.runs.cancel(run.thread_id, run.run_id, "interrupt")
+        await engine.runs.cancel(INTERNAL, run.thread_id, run.run_id, "interrupt")
     else:
-        await engine.runs.delete_run(run.thread_id, run.run_id)
+        await engine.runs.delete_run(INTERNAL, run.thread_id, run.run_id)
     engine.claim()
     await engine.worker.started(other.run_id)
     assert engine.workers.quarantines == []
@@ -485,7 +486,7 @@ async def test_a_policy_is_carried_out_by_a_later_boot_if_the_first_is_killed_to
 async def test_a_stored_rollback_is_carried_out_whatever_the_policy(boots: Any) -> None:
     first = await boots.start()
     run = await first.executing()
-    await first.runs.cancel(run.thread_id, run.run_id, "rollback")
+    await first.runs.cancel(INTERNAL, run.thread_id, run.run_id, "rollback")
     second = await boots.start(on_restart="error")
     await second.runs.end_cancelled()
     await second.storage.counters()
@@ -496,7 +497,7 @@ async def test_a_stored_cancel_keeps_what_the_run_has_stored_whatever_the_policy
     first = await boots.start()
     run = await first.executing()
     await first.worker.committed(run.run_id, first.worker.checkpoint(run.run_id, "0001"))
-    await first.runs.cancel(run.thread_id, run.run_id, "interrupt")
+    await first.runs.cancel(INTERNAL, run.thread_id, run.run_id, "interrupt")
     second = await boots.start(on_restart="restart")
     await second.runs.end_cancelled()
     await second.storage.counters()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gatewayd.model.caller import INTERNAL
 from gatewayd.storage.sqlite.engine import failures
 from gatewayd.storage.sqlite.store import SqliteStore
 
@@ -41,7 +42,7 @@ async def test_a_rollback_on_a_full_disk_is_carried_out_when_there_is_room(
 ) -> None:
     fail_once(monkeypatch, "run_checkpoints_delete")
     run = await engine.executing()
-    await engine.runs.cancel(run.thread_id, run.run_id, "rollback")
+    await engine.runs.cancel(INTERNAL, run.thread_id, run.run_id, "rollback")
     engine.worker.end(run.run_id, "cancelled")
     await engine.landed()
     assert await engine.run(run) is None

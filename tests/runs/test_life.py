@@ -10,6 +10,7 @@ import pytest
 from gatewayd import ids
 from gatewayd.errors import Conflict, NotFound, Unavailable
 from gatewayd.model import event
+from gatewayd.model.caller import INTERNAL
 from gatewayd.runs import intake, waiters
 from gatewayd.streams import hub
 
@@ -18,7 +19,7 @@ RESULT = b'{"answer":42}'
 
 async def test_a_run_is_created_executed_stored_and_ended(engine: Any) -> None:
     admission = await engine.runs.create(
-        engine.request(ids.new_id(), kwargs={"input": {"a": 1}}), follow=True
+        INTERNAL, engine.request(ids.new_id(), kwargs={"input": {"a": 1}}), follow=True
     )
     run = admission.run
     assert (run.status, run.attempt) == ("pending", 0)  # it is shown as it was admitted
@@ -168,7 +169,7 @@ async def test_what_the_worker_says_of_the_end_is_what_is_stored_and_told(
     engine: Any, outcome: dict[str, Any], status: str, thread_status: str
 ) -> None:
     run = await engine.executing()
-    waiting = asyncio.ensure_future(engine.runs.wait(run.thread_id, run.run_id))
+    waiting = asyncio.ensure_future(engine.runs.wait(INTERNAL, run.thread_id, run.run_id))
     engine.worker.end(run.run_id, **outcome)
     ended = await waiting
     assert (ended.status, ended.error) == (status, outcome.get("error"))
@@ -195,11 +196,11 @@ async def test_runs_of_one_thread_follow_each_other_and_their_events_have_one_nu
 
 async def test_waiting_answers_the_same_before_and_after_the_end(engine: Any, settled: Any) -> None:
     run = await engine.executing()
-    before = [asyncio.ensure_future(engine.runs.wait(run.thread_id, run.run_id)) for _ in range(3)]
+    before = [asyncio.ensure_future(engine.runs.wait(INTERNAL, run.thread_id, run.run_id)) for _ in range(3)]
     await settled()
     engine.worker.end(run.run_id, result=RESULT)
     answers = [await future for future in before]
-    answers.append(await engine.runs.wait(run.thread_id, run.run_id))
+    answers.append(await engine.runs.wait(INTERNAL, run.thread_id, run.run_id))
     assert answers == [waiters.Ended(status="success", result=RESULT, error=None)] * 4
     assert engine.runs.waiting._waiting == {}
 
@@ -210,7 +211,7 @@ async def test_waiting_that_begins_while_the_end_is_being_stored_is_answered(
     run = await engine.executing()
     with engine.writer_held():
         engine.worker.end(run.run_id, result=RESULT)
-        waiting = asyncio.ensure_future(engine.runs.wait(run.thread_id, run.run_id))
+        waiting = asyncio.ensure_future(engine.runs.wait(INTERNAL, run.thread_id, run.run_id))
         await settled()
         assert not waiting.done()
     assert (await waiting).result == RESULT
@@ -218,7 +219,7 @@ async def test_waiting_that_begins_while_the_end_is_being_stored_is_answered(
 
 async def test_who_stops_waiting_leaves_nothing_behind_and_stops_nothing(engine: Any, settled: Any) -> None:
     run = await engine.executing()
-    waiting = asyncio.ensure_future(engine.runs.wait(run.thread_id, run.run_id))
+    waiting = asyncio.ensure_future(engine.runs.wait(INTERNAL, run.thread_id, run.run_id))
     await engine.storage.counters()
     await settled()
     waiting.cancel()
@@ -234,7 +235,7 @@ async def test_waiting_for_what_does_not_exist_is_refused(engine: Any) -> None:
     run = await engine.executing()
     for thread_id, run_id in ((run.thread_id, ids.new_id()), (ids.new_id(), run.run_id)):
         with pytest.raises(NotFound):
-            await engine.runs.wait(thread_id, run_id)
+            await engine.runs.wait(INTERNAL, thread_id, run_id)
     assert engine.runs.waiting._waiting == {}
 
 
@@ -244,7 +245,7 @@ async def test_waiting_for_what_does_not_exist_is_refused(engine: Any) -> None:
 async def test_a_run_is_created_although_its_client_left_meanwhile(engine: Any, settled: Any) -> None:
     thread_id = ids.new_id()
     with engine.writer_held():
-        creating = asyncio.ensure_future(engine.runs.create(engine.request(thread_id)))
+        creating = asyncio.ensure_future(engine.runs.create(INTERNAL, engine.request(thread_id)))
         await settled()
         creating.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -332,7 +333,7 @@ async def test_on_a_full_disk_a_run_learns_it_and_its_end_is_stored_when_there_i
     engine: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = await engine.executing()
-    waiting = asyncio.ensure_future(engine.runs.wait(run.thread_id, run.run_id))
+    waiting = asyncio.ensure_future(engine.runs.wait(INTERNAL, run.thread_id, run.run_id))
     await engine.worker.committed(run.run_id, engine.worker.emit(run.run_id, b"kept"))
     await limit_disk(engine, 2)
     lost = engine.worker.emit(run.run_id, b"x" * 200_000)
@@ -368,7 +369,7 @@ async def test_at_a_stop_runs_are_handed_back_and_nothing_is_admitted(engine: An
     with pytest.raises(Unavailable):
         await engine.create()
     with pytest.raises(Unavailable):
-        await engine.runs.cancel(runs[0].thread_id, runs[0].run_id, "interrupt")
+        await engine.runs.cancel(INTERNAL, runs[0].thread_id, runs[0].run_id, "interrupt")
     await engine.runs.stop(20.0)
 
 

@@ -14,6 +14,7 @@ import pytest
 from gatewayd import loops, tasks, wire
 from gatewayd.crons import registry, requests, schedule, ticker
 from gatewayd.errors import Invalid, NotFound, Rejected
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.cron import Cron, Firing
 from gatewayd.storage.sqlite.engine import failures, writing
 from gatewayd.storage.sqlite.store import SqliteStore
@@ -37,12 +38,12 @@ async def create(made: ticker.Ticker, thread_id: str | None = None, **given: Any
     }
     payload = {"assistant_id": "chat", "schedule": "* * * * *"} | given
     return await made.crons.create(
-        "chat", payload["schedule"], thread_id, registry.CronFields(**wanted, payload=payload)
+        INTERNAL, "chat", payload["schedule"], thread_id, registry.CronFields(**wanted, payload=payload)
     )
 
 
 async def update(made: ticker.Ticker, cron: Cron, **given: Any) -> Cron:
-    return await made.crons.update(cron.cron_id, registry.CronFields(**given, payload=given))
+    return await made.crons.update(INTERNAL, cron.cron_id, registry.CronFields(**given, payload=given))
 
 
 async def fired(engine: Any, cron: Cron) -> list[int]:
@@ -252,7 +253,7 @@ async def test_it_fires_at_its_end_time_and_is_disabled_then(boots: Any) -> None
         await made.tick()
 
     assert await fired(engine, cron) == [0, 60]
-    ended = await made.crons.get(cron.cron_id)
+    ended = await made.crons.get(INTERNAL, cron.cron_id)
     assert (ended.enabled, ended.next_run_date) == (False, None)
 
 
@@ -266,7 +267,7 @@ async def test_a_date_that_was_missed_is_not_caught_up_with_after_the_end(boots:
     await made.tick()
 
     assert await count_runs(engine) == 0
-    assert not (await made.crons.get(cron.cron_id)).enabled
+    assert not (await made.crons.get(INTERNAL, cron.cron_id)).enabled
 
 
 async def test_a_cron_that_would_never_fire_is_not_stored(boots: Any) -> None:
@@ -302,7 +303,7 @@ async def test_a_schedule_whose_years_are_over_is_disabled_after_its_last_date(b
     await made.tick()
 
     assert await count_runs(engine) == 1
-    assert not (await made.crons.get(cron.cron_id)).enabled
+    assert not (await made.crons.get(INTERNAL, cron.cron_id)).enabled
 
 
 async def test_a_disabled_cron_does_not_fire_and_keeps_its_date_until_it_is_enabled(boots: Any) -> None:
@@ -312,13 +313,13 @@ async def test_a_disabled_cron_does_not_fire_and_keeps_its_date_until_it_is_enab
     engine.now = FIRST + 90 * SECOND
     await made.tick()
     assert await count_runs(engine) == 0
-    assert (await made.crons.get(cron.cron_id)).next_run_date == FIRST
+    assert (await made.crons.get(INTERNAL, cron.cron_id)).next_run_date == FIRST
 
     await update(made, cron, enabled=True)
     await made.tick()
 
     assert await count_runs(engine) == 0  # the dates of the meantime are gone
-    assert (await made.crons.get(cron.cron_id)).next_run_date == FIRST + 2 * MINUTE
+    assert (await made.crons.get(INTERNAL, cron.cron_id)).next_run_date == FIRST + 2 * MINUTE
 
 
 # changes
@@ -341,7 +342,7 @@ async def test_a_change_finds_the_date_anew_only_if_it_follows_from_what_has_cha
         "Asia/Tokyo",
         "30 3 * * *",
     )
-    assert half == await made.crons.get(cron.cron_id)
+    assert half == await made.crons.get(INTERNAL, cron.cron_id)
 
 
 @pytest.mark.parametrize("change", [{"schedule": ""}, {"schedule": "bad"}, {"timezone": ""}])
@@ -355,7 +356,7 @@ async def test_a_change_that_is_refused_changes_nothing(boots: Any, change: dict
     with pytest.raises(Rejected):
         await update(made, cron, schedule="0 0 30 2 *")
 
-    assert await made.crons.get(cron.cron_id) == cron
+    assert await made.crons.get(INTERNAL, cron.cron_id) == cron
 
 
 async def test_a_change_that_races_with_a_firing_is_made_after_it(boots: Any, monkeypatch: Any) -> None:
@@ -365,8 +366,8 @@ async def test_a_change_that_races_with_a_firing_is_made_after_it(boots: Any, mo
     engine.now = FIRST
     find = SqliteStore.cron_find
 
-    async def then_fire(storage: SqliteStore, cron_id: str) -> Any:
-        found = await find(storage, cron_id)
+    async def then_fire(storage: SqliteStore, *asked: Any) -> Any:
+        found = await find(storage, *asked)
         monkeypatch.setattr(SqliteStore, "cron_find", find)
         await made.tick()
         return found
@@ -376,7 +377,7 @@ async def test_a_change_that_races_with_a_firing_is_made_after_it(boots: Any, mo
 
     assert changed.next_run_date == FIRST + MINUTE
     assert await fired(engine, cron) == [0]
-    stored = await made.crons.get(cron.cron_id)
+    stored = await made.crons.get(INTERNAL, cron.cron_id)
     assert (stored.metadata, stored.next_run_date) == ({"a": 1}, FIRST + MINUTE)
 
 
@@ -410,12 +411,12 @@ async def test_what_is_gone_can_be_neither_changed_nor_deleted(boots: Any) -> No
     engine = await boots.start()
     made = ticking(engine)
     cron = await create(made)
-    await made.crons.delete(cron.cron_id)
+    await made.crons.delete(INTERNAL, cron.cron_id)
 
     for again in (
-        made.crons.delete(cron.cron_id),
+        made.crons.delete(INTERNAL, cron.cron_id),
         update(made, cron, enabled=False),
-        made.crons.get(cron.cron_id),
+        made.crons.get(INTERNAL, cron.cron_id),
     ):
         with pytest.raises(NotFound):
             await again
@@ -444,7 +445,7 @@ async def test_a_cron_that_breaks_passes_its_date_and_starves_no_other(
 
     assert await fired(engine, sound) == [0, 60]
     assert await fired(engine, broken) == []
-    assert (await made.crons.get(broken.cron_id)).next_run_date == FIRST + 2 * MINUTE
+    assert (await made.crons.get(INTERNAL, broken.cron_id)).next_run_date == FIRST + 2 * MINUTE
     assert "what nobody thought of" in caplog.text
 
 
@@ -463,7 +464,7 @@ async def test_a_cron_whose_next_date_can_not_be_found_fires_once_more_and_is_di
     await made.tick()
 
     assert await fired(engine, cron) == [0]
-    assert not (await made.crons.get(cron.cron_id)).enabled
+    assert not (await made.crons.get(INTERNAL, cron.cron_id)).enabled
     assert "a calendar without pages" in caplog.text
 
 
@@ -547,7 +548,7 @@ async def test_the_crons_of_a_deleted_thread_are_gone(boots: Any) -> None:
     made = ticking(engine)
     run = await engine.executing()
     await create(made, run.thread_id)
-    await engine.runs.delete_thread(run.thread_id)
+    await engine.runs.delete_thread(INTERNAL, run.thread_id)
     engine.now = FIRST
 
     await made.tick()
@@ -608,8 +609,8 @@ async def test_the_run_of_a_stateless_cron_has_what_its_payload_says_on_a_thread
 
     rows = await engine.fetch("SELECT thread_id, run_id FROM runs ORDER BY created_at")
     assert len({thread_id for thread_id, _ in rows}) == 2
-    run = await engine.storage.run_get(*rows[0])
-    thread = await engine.storage.thread_get(run.thread_id)
+    run = await engine.storage.run_get(INTERNAL, *rows[0])
+    thread = await engine.storage.thread_get(INTERNAL, run.thread_id)
     assert thread.metadata["m"] == 1
     assert run.ephemeral
     assert run.created_at == FIRST
@@ -639,7 +640,7 @@ async def test_a_kept_thread_stays_and_a_context_is_given_as_it_is(boots: Any) -
     await made.tick()
 
     ((thread_id, run_id),) = await engine.fetch("SELECT thread_id, run_id FROM runs")
-    run = await engine.storage.run_get(thread_id, run_id)
+    run = await engine.storage.run_get(INTERNAL, thread_id, run_id)
     assert not run.ephemeral
     assert not run.kwargs["temporary"]
     assert run.kwargs["context"] == {"a": 1}
@@ -654,7 +655,7 @@ async def test_the_run_of_a_thread_cron_is_appended_to_its_thread_whose_metadata
     engine = await boots.start()
     made = ticking(engine)
     thread = await engine.storage.thread_create(
-        "01a20283-0000-7000-8000-000000000000", {"t": 1}, do_nothing=False, now=engine.now
+        INTERNAL, "01a20283-0000-7000-8000-000000000000", {"t": 1}, do_nothing=False, now=engine.now
     )
     cron = await create(made, thread.thread_id, metadata={"m": 1}, on_run_completed="keep")
     assert cron.on_run_completed is None
@@ -662,9 +663,9 @@ async def test_the_run_of_a_thread_cron_is_appended_to_its_thread_whose_metadata
     await made.tick()
 
     ((run_id,),) = await engine.fetch("SELECT run_id FROM firings")
-    run = await engine.storage.run_get(thread.thread_id, run_id)
+    run = await engine.storage.run_get(INTERNAL, thread.thread_id, run_id)
     assert run.metadata.items() >= {"t": 1, "m": 1, "graph_id": "chat"}.items()
-    assert "m" not in (await engine.storage.thread_get(thread.thread_id)).metadata
+    assert "m" not in (await engine.storage.thread_get(INTERNAL, thread.thread_id)).metadata
 
 
 def test_the_defaults_of_a_run_are_those_of_a_client_that_names_nothing() -> None:
@@ -723,7 +724,7 @@ async def test_a_foreign_lock_costs_no_date_and_it_fires_when_the_lock_is_gone(
 
     foreign.execute("ROLLBACK")
     foreign.close()
-    assert (await made.crons.get(cron.cron_id)).next_run_date == FIRST
+    assert (await made.crons.get(INTERNAL, cron.cron_id)).next_run_date == FIRST
     assert "it is tried again in 1 s: another process holds the lock" in caplog.text
     engine.now += SECOND
     await made.tick()
@@ -752,7 +753,7 @@ async def test_a_fault_of_ours_costs_no_date_and_is_tried_again_more_and_more_se
         engine.now = again
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
     assert made.crons.counts.firings_failed == 8
-    assert (await made.crons.get(cron.cron_id)).next_run_date == FIRST
+    assert (await made.crons.get(INTERNAL, cron.cron_id)).next_run_date == FIRST
 
     monkeypatch.setattr(SqliteStore, "cron_fire_if_current", fire)
     await made.tick()
@@ -776,7 +777,7 @@ async def test_a_run_that_is_refused_for_what_it_is_costs_its_date(
     monkeypatch.setattr(SqliteStore, "cron_fire_if_current", refusing)
     engine.now = FIRST
     await made.tick()
-    assert (await made.crons.get(cron.cron_id)).next_run_date == FIRST + MINUTE
+    assert (await made.crons.get(INTERNAL, cron.cron_id)).next_run_date == FIRST + MINUTE
     assert await count_runs(engine) == 0
     assert "passes this date: no such checkpoint" in caplog.text
     assert made.crons.counts.dates_passed == 1

@@ -14,6 +14,7 @@ import pytest
 
 from gatewayd import ids
 from gatewayd.errors import InsufficientStorage
+from gatewayd.model.caller import INTERNAL
 from gatewayd.storage.sqlite.engine import syncing, writing
 from gatewayd.streams import hub
 
@@ -35,7 +36,7 @@ async def test_who_waits_for_a_run_that_ends_before_its_creation_is_answered_hea
 
     monkeypatch.setattr(writing.Writer, "_deliver", delivering)
     monkeypatch.setattr(syncing, "SYNC", lambda _: go_on.wait(20))
-    creating = asyncio.ensure_future(engine.runs.create(engine.request(ids.new_id()), follow=True))
+    creating = asyncio.ensure_future(engine.runs.create(INTERNAL, engine.request(ids.new_id()), follow=True))
     await engine.workers.board.until(lambda: bool(engine.worker.runs))
     (run_id,) = engine.worker.runs
     engine.worker.end(run_id)
@@ -49,7 +50,7 @@ async def test_who_waits_for_a_run_that_ends_before_its_creation_is_answered_hea
 async def test_the_end_of_a_run_that_the_disk_does_not_confirm_is_told_all_the_same(
     engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    admitted = await engine.runs.create(engine.request(ids.new_id()), follow=True)
+    admitted = await engine.runs.create(INTERNAL, engine.request(ids.new_id()), follow=True)
     run = admitted.run
     await engine.worker.started(run.run_id)
     monkeypatch.setattr(syncing, "SYNC", broken)
@@ -65,7 +66,7 @@ async def test_runs_that_the_disk_does_not_confirm_are_executed_and_not_left_run
 ) -> None:
     monkeypatch.setattr(syncing, "SYNC", broken)
     with pytest.raises(InsufficientStorage, match="did not confirm"):
-        await engine.runs.create_all([engine.request(ids.new_id()), engine.request(ids.new_id())])
+        await engine.runs.create_all(INTERNAL, [engine.request(ids.new_id()), engine.request(ids.new_id())])
     await engine.workers.board.until(lambda: len(engine.worker.runs) == 2)
     for run_id in list(engine.worker.runs):
         engine.worker.end(run_id)
@@ -94,7 +95,7 @@ async def test_a_cancel_or_removal_that_the_disk_does_not_confirm_is_carried_out
     runs = engine.runs
     call = runs.delete_run if deleted else partial(runs.cancel, action="interrupt")
     with pytest.raises(InsufficientStorage):
-        await call(run.thread_id, run.run_id)
+        await call(INTERNAL, run.thread_id, run.run_id)
     await engine.workers.board.until(lambda: (run.run_id, 1) in engine.worker.cancels)
     engine.worker.end(run.run_id, "cancelled")
     await engine.landed()
@@ -111,7 +112,7 @@ async def test_readers_get_the_end_of_a_deleted_run_also_if_the_disk_does_not_co
             pass
         monkeypatch.setattr(syncing, "SYNC", broken)
         with pytest.raises(InsufficientStorage):
-            await engine.runs.delete_run(run.thread_id, run.run_id)
+            await engine.runs.delete_run(INTERNAL, run.thread_id, run.run_id)
         monkeypatch.undo()
         seen = [record.seq for chunk in await cursor.page() for record in chunk.records]
     stored = await engine.storage.events_page(run.thread_id, cursor.position - len(seen), run.run_id)
@@ -126,7 +127,9 @@ async def test_a_cancel_that_is_stored_together_with_the_start_of_its_run_reache
     with engine.writer_held():
         starting = asyncio.ensure_future(engine.runs.dispatch.claim_due())
         await queued(engine, 1)
-        cancelling = asyncio.ensure_future(engine.runs.cancel(run.thread_id, run.run_id, "interrupt"))
+        cancelling = asyncio.ensure_future(
+            engine.runs.cancel(INTERNAL, run.thread_id, run.run_id, "interrupt")
+        )
         await queued(engine, 2)
     await asyncio.gather(starting, cancelling)
     await engine.workers.board.until(lambda: (run.run_id, 1) in engine.worker.cancels)

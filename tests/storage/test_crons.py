@@ -10,6 +10,7 @@ import pytest
 
 from gatewayd import ids
 from gatewayd.errors import Invalid, NotFound
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.cron import Cron
 from gatewayd.storage import store
 from gatewayd.storage.sqlite import crons, threads
@@ -250,12 +251,12 @@ async def test_the_thread_of_a_crons_failed_run_is_kept_for_longer_and_found_by_
     assert set(candidates) == ({other.thread_id} if kept else {run.thread_id, other.thread_id})
     later = threads.sweep_candidates(desk.connection, desk.now, 10, kept_before=desk.now)
     assert set(later) == {run.thread_id, other.thread_id}
-    assert await storage.threads_count(store.ThreadSearch()) == 0
+    assert await storage.threads_count(INTERNAL, store.ThreadSearch()) == 0
     for read in (storage.thread_get, storage.thread_find):
         if kept:
-            assert (await read(run.thread_id)).thread_id == run.thread_id
+            assert (await read(INTERNAL, run.thread_id)).thread_id == run.thread_id
         with pytest.raises(NotFound):
-            await read(other.thread_id if kept else run.thread_id)
+            await read(INTERNAL, other.thread_id if kept else run.thread_id)
 
 
 def test_a_date_can_pass_without_a_run(desk: Any) -> None:
@@ -363,8 +364,8 @@ async def test_a_search_finds_by_all_its_terms_and_a_count_counts_the_same(
 
     async def found(**terms: Any) -> list[str]:
         search = store.CronSearch(**({"metadata": {}} | terms))
-        rows = [cron.cron_id for cron in await storage.crons_search(search)]
-        assert await storage.crons_count(search) == len(rows)
+        rows = [cron.cron_id for cron in await storage.crons_search(INTERNAL, search)]
+        assert await storage.crons_count(INTERNAL, search) == len(rows)
         return rows
 
     assert await found() == [c.cron_id, b.cron_id, a.cron_id]
@@ -374,10 +375,12 @@ async def test_a_search_finds_by_all_its_terms_and_a_count_counts_the_same(
     assert await found(enabled=False) == [b.cron_id]
     assert await found(enabled=True, assistant_id=a.assistant_id) == [a.cron_id]
     assert await found(metadata={"deep": {"x": 1}}) == [a.cron_id]
-    page = await storage.crons_search(store.CronSearch(metadata={}, limit=1, offset=1))
+    page = await storage.crons_search(INTERNAL, store.CronSearch(metadata={}, limit=1, offset=1))
     assert [cron.cron_id for cron in page] == [b.cron_id, a.cron_id]
 
 
 async def test_a_filter_that_is_too_large_is_refused(storage: store.Storage) -> None:
     with pytest.raises(Invalid, match="conditions"):
-        await storage.crons_count(store.CronSearch(metadata={str(number): 1 for number in range(600)}))
+        await storage.crons_count(
+            INTERNAL, store.CronSearch(metadata={str(number): 1 for number in range(600)})
+        )

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from gatewayd import errors
+from gatewayd.model.caller import INTERNAL
 from gatewayd.storage import store
 from gatewayd.storage.sqlite.engine import database, failures, snapshots, writing
 from gatewayd.storage.sqlite.store import SqliteStore
@@ -269,9 +270,9 @@ async def test_readers_and_scanners_raise_errors_of_ours_and_go_on_when_it_has_p
     monkeypatch.setattr(snapshots.SnapshotReader, "_connection", broken)
     search = store.ThreadSearch(metadata={})
     with pytest.raises(failures.Unusable, match="SQLITE_IOERR_READ"):
-        await storage.threads_search(search)
+        await storage.threads_search(INTERNAL, search)
     failing.clear()
-    await storage.threads_search(search)
+    await storage.threads_search(INTERNAL, search)
 
     connection = storage.readers._connections[0]
     await connection.execute("PRAGMA query_only = OFF")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gatewayd.errors import Invalid, NotFound
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.idempotency import Idempotency
 from gatewayd.storage.sqlite import admission, idempotency, runs, threads
 
@@ -65,7 +66,7 @@ def test_a_batch_is_made_as_a_whole_and_repeated_as_a_whole(desk: Any) -> None:
 async def test_of_a_batch_with_a_wrong_item_nothing_is_made(storage: Any, desk: Any) -> None:
     requests = [desk.request(None), desk.request(None, assistant="nobody")]
     with pytest.raises(NotFound):
-        await storage.runs_create_all(requests, claim=2)
+        await storage.runs_create_all(INTERNAL, requests, claim=2)
     assert desk.fetch("SELECT * FROM runs") == desk.fetch("SELECT * FROM threads") == []
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from gatewayd import errors
+from gatewayd.model.caller import INTERNAL
 from gatewayd.storage import opening, store
 from gatewayd.storage.sqlite.engine import database, integrity
 
@@ -105,7 +106,7 @@ async def test_the_first_sign_of_damage_ends_writing_not_reading(
     await storage.counters()
 
     with pytest.raises(errors.Damaged, match="Nothing more is written to it"):
-        await storage.crons_search(store.CronSearch(metadata={}))
+        await storage.crons_search(INTERNAL, store.CronSearch(metadata={}))
 
     assert storage.damage is not None
     for promise in (False, True):

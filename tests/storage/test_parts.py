@@ -16,6 +16,7 @@ from gatewayd import wire
 from gatewayd.blobs import cut, texts
 from gatewayd.blobs.sqlite import tables
 from gatewayd.errors import NotFound, Rejected
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.event import Chunk, Draft, pack
 from gatewayd.model.run import RunOutcome
 from gatewayd.model.state import Parts
@@ -115,17 +116,21 @@ async def test_states_in_parts_are_read_as_they_were(storage: SqliteStore, desk:
     thread_id = desk.thread()
     run_id = finished(desk, thread_id, 90)
     _, _, data = sliced(90)
-    run = await storage.run_get(thread_id, run_id)
+    run = await storage.run_get(INTERNAL, thread_id, run_id)
     assert run is not None
     assert isinstance(run.result, Parts)
     assert await storage.state_joined(thread_id, run.result) == data
-    assert (await storage.thread_get(thread_id)).values == data
-    assert (await storage.thread_patch(thread_id, {"a": 1}, desk.tick())).values == data
-    assert (await storage.thread_create(thread_id, {}, do_nothing=True, now=desk.tick())).values == data
+    assert (await storage.thread_get(INTERNAL, thread_id)).values == data
+    assert (await storage.thread_patch(INTERNAL, thread_id, {"a": 1}, desk.tick())).values == data
+    assert (
+        await storage.thread_create(INTERNAL, thread_id, {}, do_nothing=True, now=desk.tick())
+    ).values == data
     assert await storage.webhook_values(run) == data
-    found = await storage.threads_search(store.ThreadSearch(metadata={}, values={}))
+    found = await storage.threads_search(INTERNAL, store.ThreadSearch(metadata={}, values={}))
     assert [each.values for each in found.threads] == [data]
-    found = await storage.threads_search(store.ThreadSearch(metadata={}, values={}, values_shown=False))
+    found = await storage.threads_search(
+        INTERNAL, store.ThreadSearch(metadata={}, values={}, values_shown=False)
+    )
     assert [each.values for each in found.threads] == [None]
     page = await storage.events_page(thread_id, 0)
     records = [record for chunk in page for record in (await storage.chunk_joined(chunk)).records]
@@ -205,9 +210,11 @@ async def test_searches_by_values_find_them_in_parts(storage: SqliteStore, desk:
     data = sliced(9)[2]
     finished(desk, inline, 3, values=data, result=data)
     wanted = {"messages": wire.loads(data)["messages"]}
-    found = await storage.threads_search(store.ThreadSearch(metadata={}, values=wanted))
+    found = await storage.threads_search(INTERNAL, store.ThreadSearch(metadata={}, values=wanted))
     assert {each.thread_id for each in found.threads} == {in_parts, inline}
-    found = await storage.threads_search(store.ThreadSearch(metadata={}, values={"messages": ["none"]}))
+    found = await storage.threads_search(
+        INTERNAL, store.ThreadSearch(metadata={}, values={"messages": ["none"]})
+    )
     assert found.threads == []
 
 

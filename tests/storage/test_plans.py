@@ -12,6 +12,7 @@ import attrs
 import pytest
 
 from gatewayd import ids
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.run import RunOutcome
 from gatewayd.storage import store
 from gatewayd.storage.sqlite import boots, crons, events, idempotency, runs, search, states, threads, webhooks
@@ -164,37 +165,37 @@ async def test_no_read_of_a_request_reads_a_whole_table(
     monkeypatch.setattr(storage, "readers", Noted(noted, storage.readers.close))
     storage.scanner.on_statement = lambda sql: asked.append((sql, ()))
     storage.states.scanner.on_statement = storage.scanner.on_statement
-    await ask("thread_get", thread_id)
-    await ask("thread_find", thread_id)
+    await ask("thread_get", INTERNAL, thread_id)
+    await ask("thread_find", INTERNAL, thread_id)
     for fields in searches(thread_id):
-        await ask("threads_search", store.ThreadSearch(**fields))
-        await ask("threads_count", store.ThreadSearch(**fields))
+        await ask("threads_search", INTERNAL, store.ThreadSearch(**fields))
+        await ask("threads_count", INTERNAL, store.ThreadSearch(**fields))
     for sort_by in (
         "cron_id", "assistant_id", "thread_id", "next_run_date", "end_time", "created_at", "updated_at",
     ):  # fmt: skip
-        await ask("crons_search", store.CronSearch(metadata={}, sort_by=sort_by))
+        await ask("crons_search", INTERNAL, store.CronSearch(metadata={}, sort_by=sort_by))
     for named in ({"thread_id": thread_id}, {"assistant_id": thread_id, "enabled": True}):
-        await ask("crons_search", store.CronSearch(metadata={}, **named))
-    await ask("crons_count", store.CronSearch(metadata={"a": 1}, thread_id=thread_id))
+        await ask("crons_search", INTERNAL, store.CronSearch(metadata={}, **named))
+    await ask("crons_count", INTERNAL, store.CronSearch(metadata={"a": 1}, thread_id=thread_id))
     for status in (None, "pending", "running", "success", "error", "timeout", "interrupted"):
-        await ask("runs_list", thread_id, status=status, limit=10, offset=0)
-        await ask("runs_search", store.RunSearch(status=status))
-    await ask("runs_search", store.RunSearch(thread_id=thread_id, status="error"))
-    await ask("run_get", thread_id, run_id)
-    await ask("run_get_anywhere", run_id)
-    await ask("run_queue_place", thread_id, run_id)
+        await ask("runs_list", INTERNAL, thread_id, status=status, limit=10, offset=0)
+        await ask("runs_search", INTERNAL, store.RunSearch(status=status))
+    await ask("runs_search", INTERNAL, store.RunSearch(thread_id=thread_id, status="error"))
+    await ask("run_get", INTERNAL, thread_id, run_id)
+    await ask("run_get_anywhere", INTERNAL, run_id)
+    await ask("run_queue_place", INTERNAL, thread_id, run_id)
     await ask("run_log_end", thread_id, run_id)
-    await ask("runs_active", None)
-    await ask("runs_active", "pending")
+    await ask("runs_active", INTERNAL, None)
+    await ask("runs_active", INTERNAL, "pending")
     await ask("crons_due", desk.now, 100)
     await ask("crons_due", desk.now, 100, ["another"])
     await ask("crons_next_date", desk.now)
-    await ask("cron_find", run_id)
+    await ask("cron_find", INTERNAL, run_id)
     await ask("webhooks_due", desk.now, 100, ["example.com"])
     await ask("webhooks_next_due", desk.now)
     await ask("webhook_values", desk.run(run_id))
-    (delivery,) = await ask("webhooks_of_run", thread_id, run_id)
-    await ask("webhook_get", delivery.delivery_id)
+    (delivery,) = await ask("webhooks_of_run", INTERNAL, thread_id, run_id)
+    await ask("webhook_get", INTERNAL, delivery.delivery_id)
     await ask("events_page", thread_id, 0)
     await ask("events_page", thread_id, 2, run_id)
     await ask("events_last", thread_id)
@@ -205,7 +206,7 @@ async def test_no_read_of_a_request_reads_a_whole_table(
     await ask("events_gap", thread_id, 0)
     await ask("run_events_gap", thread_id, run_id, 0)
     await ask("threads_to_prune", desk.now, (0, ""), 10)
-    await ask("thread_ttl_get", thread_id)
+    await ask("thread_ttl_get", INTERNAL, thread_id)
     await ask("threads_expired", desk.now, None, 10)
     await ask("runs_queue", desk.now)
     await ask("run_not_begun", thread_id)

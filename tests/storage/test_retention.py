@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.event import Draft, pack
 from gatewayd.storage.sqlite import events, runs
 from gatewayd.storage.sqlite.store import SqliteStore
@@ -235,7 +236,9 @@ async def test_to_the_latest_runs_belongs_the_one_whose_questions_wait(
 
 
 async def test_a_step_does_not_hold_the_writer_for_long(storage: SqliteStore, path: Path) -> None:
-    thread = await storage.thread_create("11111111-2222-4333-8444-555555555555", {}, do_nothing=False, now=1)
+    thread = await storage.thread_create(
+        INTERNAL, "11111111-2222-4333-8444-555555555555", {}, do_nothing=False, now=1
+    )
     large = pack([("values", "", 1, b"x" * 200_000)])
     for _ in range(100):
         storage.events_append(Draft(thread.thread_id, "", 1, 1, large), lambda _: None, print)

@@ -9,6 +9,7 @@ import pytest
 from gatewayd import ids
 from gatewayd.checkpointing import commands
 from gatewayd.errors import Conflict, NotFound
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.run import Run
 from gatewayd.storage import store
 from gatewayd.storage.sqlite import boots, runs, threads
@@ -798,7 +799,7 @@ async def test_runs_of_all_threads_are_found_by_status_latest_first(storage: Sql
     waiting = desk.create(desk.thread(), after_s=60.0)
 
     async def found(**wanted: Any) -> list[str]:
-        return [run.run_id for run in await storage.runs_search(store.RunSearch(**wanted))]
+        return [run.run_id for run in await storage.runs_search(INTERNAL, store.RunSearch(**wanted))]
 
     assert await found() == [waiting, *reversed(made)]
     assert await found(status="error") == [made[1], made[0]]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +13,9 @@ import pytest
 from gatewayd import ids
 from gatewayd.blobs.sqlite import tables
 from gatewayd.errors import Conflict, Invalid, NotFound
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.run import RunOutcome
-from gatewayd.storage import store
+from gatewayd.storage import opening, store
 from gatewayd.storage.sqlite import runs, search, threads
 from gatewayd.storage.sqlite.store import SqliteStore
 
@@ -161,13 +164,15 @@ async def test_an_id_of_a_large_deleted_thread_is_used_again_in_steps_between_wh
     done: list[str] = []
 
     async def make() -> None:
-        made = await storage.thread_create(thread_id, {"new": True}, do_nothing=False, now=desk.tick())
+        made = await storage.thread_create(
+            INTERNAL, thread_id, {"new": True}, do_nothing=False, now=desk.tick()
+        )
         assert made.metadata == {"new": True}
         done.append("made")
 
     making = asyncio.ensure_future(make())
     await asyncio.sleep(0)
-    await storage.thread_create(desk.thread(), {}, do_nothing=True, now=desk.tick())
+    await storage.thread_create(INTERNAL, desk.thread(), {}, do_nothing=True, now=desk.tick())
     done.append("served")
     await making
     assert done == ["served", "made"]
@@ -175,7 +180,7 @@ async def test_an_id_of_a_large_deleted_thread_is_used_again_in_steps_between_wh
         "threads": 1,
         "thread_tags": 1,
     }
-    kept = await storage.thread_create(thread_id, {"other": True}, do_nothing=True, now=desk.tick())
+    kept = await storage.thread_create(INTERNAL, thread_id, {"other": True}, do_nothing=True, now=desk.tick())
     assert kept.metadata == {"new": True}
 
 
@@ -213,14 +218,14 @@ async def test_the_ended_runs_of_a_deleted_thread_are_gone_too(storage: SqliteSt
     thread_id = desk.thread()
     run_id = desk.create(thread_id, claim=True)
     desk.finish(run_id)
-    assert await storage.run_get(thread_id, run_id) is not None
+    assert await storage.run_get(INTERNAL, thread_id, run_id) is not None
     assert await storage.run_log_end(thread_id, run_id) == (False, 1)
-    await storage.thread_delete(thread_id, desk.tick())
-    assert await storage.run_get(thread_id, run_id) is None
-    assert await storage.run_get_anywhere(run_id) is None
+    await storage.thread_delete(INTERNAL, thread_id, desk.tick())
+    assert await storage.run_get(INTERNAL, thread_id, run_id) is None
+    assert await storage.run_get_anywhere(INTERNAL, run_id) is None
     assert await storage.run_log_end(thread_id, run_id) is None
-    assert await storage.runs_list(thread_id, status=None, limit=10, offset=0) == []
-    assert await storage.runs_active(None) == []
+    assert await storage.runs_list(INTERNAL, thread_id, status=None, limit=10, offset=0) == []
+    assert await storage.runs_active(INTERNAL, None) == []
 
 
 # searching
@@ -255,9 +260,10 @@ async def test_pages_of_a_search_are_sorted_and_show_every_thread_once(
     offset = 0
     while True:
         page = await storage.threads_search(
+            INTERNAL,
             store.ThreadSearch(
                 metadata={}, values={}, limit=7, offset=offset, sort_by=sort_by, descending=descending
-            )
+            ),
         )
         found += page.threads[:7]
         offset += 7
@@ -276,28 +282,33 @@ async def test_a_search_by_ids_and_status_returns_those_that_have_both(
     chosen = [*made[:10], ids.new_id()]
     for status in ("idle", "busy", "interrupted", "error"):
         found = await storage.threads_search(
-            store.ThreadSearch(metadata={}, values={}, ids=chosen, status=status, limit=100)
+            INTERNAL, store.ThreadSearch(metadata={}, values={}, ids=chosen, status=status, limit=100)
         )
         wanted = [thread_id for thread_id in made[:10] if desk.look(thread_id).status == status]
         assert sorted(thread.thread_id for thread in found.threads) == sorted(wanted)
-    everything = await storage.threads_search(store.ThreadSearch(metadata={}, values={}, ids=[], limit=100))
+    everything = await storage.threads_search(
+        INTERNAL, store.ThreadSearch(metadata={}, values={}, ids=[], limit=100)
+    )
     assert len(everything.threads) == len(made)
 
 
 async def test_a_search_takes_more_ids_than_sqlite_takes_parameters(storage: SqliteStore, desk: Any) -> None:
     thread_id = desk.thread()
     chosen = [ids.new_id() for _ in range(40_000)] + [thread_id]
-    found = await storage.threads_search(store.ThreadSearch(metadata={}, values={}, ids=chosen))
+    found = await storage.threads_search(INTERNAL, store.ThreadSearch(metadata={}, values={}, ids=chosen))
     assert [thread.thread_id for thread in found.threads] == [thread_id]
 
 
 async def test_a_filter_that_is_too_large_is_refused_by_name(storage: store.Storage) -> None:
     with pytest.raises(Invalid, match="more than 500 conditions"):
         await storage.threads_search(
-            store.ThreadSearch(metadata={f"key{number}": number for number in range(501)}, values={})
+            INTERNAL,
+            store.ThreadSearch(metadata={f"key{number}": number for number in range(501)}, values={}),
         )
     fits = {f"key{number}": number for number in range(500)}
-    assert (await storage.threads_search(store.ThreadSearch(metadata=fits, values={}))).threads == []
+    assert (
+        await storage.threads_search(INTERNAL, store.ThreadSearch(metadata=fits, values={}))
+    ).threads == []
 
 
 @pytest.mark.parametrize(
@@ -329,7 +340,7 @@ async def test_saved_values_contain_what_is_looked_for(
     thread_id = desk.thread()
     state = b'{"count":3,"list":[1,{"a":1,"b":2}],"nested":{"a":1,"b":2},"empty":{},"none":null}'
     desk.finish(desk.create(thread_id, claim=True), values=state, next=[])
-    found = await storage.threads_search(store.ThreadSearch(metadata={}, values=wanted))
+    found = await storage.threads_search(INTERNAL, store.ThreadSearch(metadata={}, values=wanted))
     assert (thread_id in [thread.thread_id for thread in found.threads]) is matches
     assert len(found.threads) == matches + (not wanted)
 
@@ -347,3 +358,12 @@ def test_a_step_of_sweeping_removes_few_rows_when_they_are_large(desk: Any) -> N
         left.append(desk.rows_of(thread_id)["events"])
     assert left == [10, 8, 6, 4, 2, 1]
     assert set(desk.rows_of(thread_id).values()) == {0}
+
+
+async def test_an_operation_on_user_data_is_refused_without_its_caller(tmp_path: Path) -> None:
+    storage = await opening.open_storage(tmp_path / "db", 1_700_000_000_000_000, os.getpid(), "test")
+    try:
+        with pytest.raises(TypeError, match="thread_get needs its caller first, not str"):
+            await storage.thread_get(ids.new_id())  # type: ignore[call-arg, arg-type]
+    finally:
+        await storage.close(1_700_000_000_000_000)

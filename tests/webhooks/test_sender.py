@@ -17,6 +17,7 @@ from aiohttp.test_utils import TestServer
 from attrs import define, field
 
 from gatewayd import ids, logs, tasks
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.event import draft
 from gatewayd.model.run import RunOutcome, RunRequest
 from gatewayd.model.webhook import Delivery, WebhookRules
@@ -84,7 +85,7 @@ class Bench:
             request_id="r",
             received_at=self.now,
         )
-        run = (await self.storage.run_create(request, claim=True)).run
+        run = (await self.storage.run_create(INTERNAL, request, claim=True)).run
         stored = asyncio.get_running_loop().create_future()
         end = draft(run.thread_id, run.run_id, self.now // 1000, [("end", "", 2, b"{}")])
         done = RunOutcome(**{"status": "success", "result": b'{"v":1,"__interrupt__":[]}', **outcome})
@@ -101,7 +102,7 @@ class Bench:
                 "SELECT delivery_id FROM webhooks WHERE run_id = ?", (run_id,)
             ).fetchall()
         )
-        return await self.storage.webhook_get(rows[0][0])
+        return await self.storage.webhook_get(INTERNAL, rows[0][0])
 
     async def settled(self, run_id: str, attempts: int) -> Delivery:
         """Wait until so many attempts have been noted."""
@@ -238,7 +239,7 @@ async def test_after_the_last_attempt_it_is_dead_and_can_be_sent_again(
         here.later(3600)
     assert found.state == "dead"
     assert (here.sender.attempts_failed, here.sender.given_up) == (tries, 1)
-    await here.sender.redeliver(found.delivery_id)
+    await here.sender.redeliver(INTERNAL, found.delivery_id)
     again = await here.settled(run_id, tries + 1)
     assert (again.state, len(again.log)) == ("delivered", tries + 1)
 

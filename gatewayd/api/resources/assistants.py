@@ -25,7 +25,7 @@ async def create_assistant(request: web.Request) -> web.Response:
     """Store an assistant."""
     body = await parse.body(request, bodies.AssistantCreate)
     created = await request.app[keys.SERVICES].assistants.create(
-        body.assistant_id, _wanted(body), do_nothing=body.if_exists == "do_nothing"
+        keys.caller(request), body.assistant_id, _wanted(body), do_nothing=body.if_exists == "do_nothing"
     )
     return reply.json(reply.assistant(created))
 
@@ -53,7 +53,7 @@ async def search_assistants(request: web.Request) -> web.Response:
         sort_by=body.sort_by or "created_at",
         descending=body.sort_by is None or body.sort_order == "desc",
     )
-    found = await request.app[keys.SERVICES].assistants.search(search)
+    found = await request.app[keys.SERVICES].assistants.search(keys.caller(request), search)
     rows = [reply.selected(reply.assistant(record), body.select) for record in found]
     return reply.page(rows, limit=body.limit, offset=body.offset)
 
@@ -64,7 +64,9 @@ async def count_assistants(request: web.Request) -> web.Response:
     """Count assistants."""
     body = await parse.body(request, bodies.AssistantCount)
     return reply.json(
-        await request.app[keys.SERVICES].assistants.count(store.AssistantSearch(**_filter(body)))
+        await request.app[keys.SERVICES].assistants.count(
+            keys.caller(request), store.AssistantSearch(**_filter(body))
+        )
     )
 
 
@@ -76,7 +78,11 @@ def _filter(body: bodies.AssistantCount) -> dict[str, Any]:
 @operation(answers=shapes.Assistant)
 async def get_assistant(request: web.Request) -> web.Response:
     """Return one assistant, by its id or its graph's."""
-    return reply.json(reply.assistant(await request.app[keys.SERVICES].assistants.get(_named(request))))
+    return reply.json(
+        reply.assistant(
+            await request.app[keys.SERVICES].assistants.get(keys.caller(request), _named(request))
+        )
+    )
 
 
 @routes.patch("/assistants/{assistant_id:[^/]+}")
@@ -86,7 +92,9 @@ async def patch_assistant(request: web.Request) -> web.Response:
     services = request.app[keys.SERVICES]
     assistant_id = services.assistants.identifier(_named(request))
     body = await parse.body(request, bodies.AssistantPatch)
-    return reply.json(reply.assistant(await services.assistants.patch(assistant_id, _wanted(body))))
+    return reply.json(
+        reply.assistant(await services.assistants.patch(keys.caller(request), assistant_id, _wanted(body)))
+    )
 
 
 @routes.delete("/assistants/{assistant_id:[^/]+}")
@@ -95,7 +103,9 @@ async def delete_assistant(request: web.Request) -> web.Response:
     """Remove an assistant with its versions and crons; with `delete_threads` also the threads of its runs."""
     services = request.app[keys.SERVICES]
     assistant_id = services.assistants.identifier(_named(request))
-    await services.assistants.delete(assistant_id, delete_threads=parse.flag(request, "delete_threads"))
+    await services.assistants.delete(
+        keys.caller(request), assistant_id, delete_threads=parse.flag(request, "delete_threads")
+    )
     return reply.empty()
 
 
@@ -105,7 +115,7 @@ async def list_assistant_versions(request: web.Request) -> web.Response:
     """Return the versions of an assistant, newest first."""
     body = await parse.body(request, bodies.AssistantVersions)
     found = await request.app[keys.SERVICES].assistants.versions(
-        _named(request), metadata=body.metadata, limit=body.limit, offset=body.offset
+        keys.caller(request), _named(request), metadata=body.metadata, limit=body.limit, offset=body.offset
     )
     return reply.json([reply.assistant_version(record) for record in found])
 
@@ -115,7 +125,9 @@ async def list_assistant_versions(request: web.Request) -> web.Response:
 async def set_latest_assistant_version(request: web.Request) -> web.Response:
     """Make an assistant what it was in one of its versions."""
     body = await parse.body(request, bodies.AssistantLatest)
-    changed = await request.app[keys.SERVICES].assistants.set_version(_named(request), body.version)
+    changed = await request.app[keys.SERVICES].assistants.set_version(
+        keys.caller(request), _named(request), body.version
+    )
     return reply.json(reply.assistant(changed))
 
 
@@ -127,7 +139,9 @@ async def get_assistant_graph(request: web.Request) -> web.Response:
     all.
     """
     xray = _xray(request.query.get("xray", "false"))
-    return reply.raw(await request.app[keys.SERVICES].assistants.graph(_named(request), xray=xray))
+    return reply.raw(
+        await request.app[keys.SERVICES].assistants.graph(keys.caller(request), _named(request), xray=xray)
+    )
 
 
 def _xray(text: str) -> bool | int:
@@ -143,7 +157,9 @@ def _xray(text: str) -> bool | int:
 @operation(answers=parse.Object)
 async def get_assistant_schemas(request: web.Request) -> web.Response:
     """Return the schemas of an assistant's graph: its input, output, state, config and context."""
-    return reply.raw(await request.app[keys.SERVICES].assistants.schemas(_named(request)))
+    return reply.raw(
+        await request.app[keys.SERVICES].assistants.schemas(keys.caller(request), _named(request))
+    )
 
 
 @routes.get("/assistants/{assistant_id:[^/]+}/subgraphs")
@@ -165,7 +181,7 @@ async def get_assistant_subgraphs_by_namespace(request: web.Request) -> web.Resp
 async def _subgraphs(request: web.Request, namespace: str | None) -> web.Response:
     return reply.raw(
         await request.app[keys.SERVICES].assistants.subgraphs(
-            _named(request), namespace=namespace, recurse=parse.flag(request, "recurse")
+            keys.caller(request), _named(request), namespace=namespace, recurse=parse.flag(request, "recurse")
         )
     )
 

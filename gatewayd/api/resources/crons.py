@@ -41,7 +41,8 @@ async def _create(request: web.Request, thread_id: str | None) -> web.Response:
     await admission.check_webhook(request, body.webhook)
     crons = request.app[keys.SERVICES].crons
     created = await _carried(
-        request, crons.create(body.assistant_id, body.schedule, thread_id, _wanted(body, given))
+        request,
+        crons.create(keys.caller(request), body.assistant_id, body.schedule, thread_id, _wanted(body, given)),
     )
     return reply.json(reply.cron(created))
 
@@ -79,7 +80,7 @@ async def search_crons(request: web.Request) -> web.Response:
         sort_by=body.sort_by or "created_at",
         descending=body.sort_order == "desc",
     )
-    crons = await request.app[keys.SERVICES].crons.search(search)
+    crons = await request.app[keys.SERVICES].crons.search(keys.caller(request), search)
     rows = [reply.selected(reply.cron(cron), body.select) for cron in crons]
     return reply.page(rows, limit=body.limit, offset=body.offset)
 
@@ -90,7 +91,7 @@ async def count_crons(request: web.Request) -> web.Response:
     """Count crons."""
     body = await parse.body(request, cron_bodies.CronCount)
     search = store.CronSearch(**_filter(request, body))
-    return reply.json(await request.app[keys.SERVICES].crons.count(search))
+    return reply.json(await request.app[keys.SERVICES].crons.count(keys.caller(request), search))
 
 
 def _filter(request: web.Request, body: cron_bodies.CronCount) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def _filter(request: web.Request, body: cron_bodies.CronCount) -> dict[str, Any]
 @operation(answers=shapes.Cron)
 async def get_cron(request: web.Request) -> web.Response:
     """Return one cron."""
-    found = await request.app[keys.SERVICES].crons.get(parse.path_id(request, "cron"))
+    found = await request.app[keys.SERVICES].crons.get(keys.caller(request), parse.path_id(request, "cron"))
     return reply.json(reply.cron(found))
 
 
@@ -122,7 +123,7 @@ async def patch_cron(request: web.Request) -> web.Response:
         raise Rejected("Request body cannot be empty")
     await admission.check_webhook(request, body.webhook)
     crons = request.app[keys.SERVICES].crons
-    updated = await _carried(request, crons.update(cron_id, _wanted(body, given)))
+    updated = await _carried(request, crons.update(keys.caller(request), cron_id, _wanted(body, given)))
     return reply.json(reply.cron(updated))
 
 
@@ -130,5 +131,5 @@ async def patch_cron(request: web.Request) -> web.Response:
 @operation(answers=NOTHING)
 async def delete_cron(request: web.Request) -> web.Response:
     """Remove a cron; its runs stay."""
-    await request.app[keys.SERVICES].crons.delete(parse.path_id(request, "cron"))
+    await request.app[keys.SERVICES].crons.delete(keys.caller(request), parse.path_id(request, "cron"))
     return reply.empty()

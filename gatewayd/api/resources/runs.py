@@ -91,7 +91,9 @@ async def list_runs(request: web.Request) -> web.Response:
     limit, offset = parse.whole(request, "limit", 10), parse.whole(request, "offset", 0)
     status = request.query.getall("status", [None])[-1]
     columns = _columns(parse.listed(request, "select"))
-    runs = await request.app[keys.SERVICES].threads.runs(thread_id, status=status, limit=limit, offset=offset)
+    runs = await request.app[keys.SERVICES].threads.runs(
+        keys.caller(request), thread_id, status=status, limit=limit, offset=offset
+    )
     return reply.json([reply.selected(shown(request, run), columns) for run in runs])
 
 
@@ -114,14 +116,16 @@ async def get_run(request: web.Request) -> web.Response:
 async def get_queue_place(request: web.Request) -> web.Response:
     """Tell where a run stands in the queue and why it waits (an addition to the reference)."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
-    place, reason, blocked_at = await request.app[keys.SERVICES].runs.queue_place(thread_id, run_id)
+    place, reason, blocked_at = await request.app[keys.SERVICES].runs.queue_place(
+        keys.caller(request), thread_id, run_id
+    )
     return reply.json(reply.queue_place(place, reason, blocked_at))
 
 
 async def _found(request: web.Request, missing: str) -> Run:
     """Return the run that the path names. Raises `NotFound`: for the thread, or with the text `missing`."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
-    return await request.app[keys.SERVICES].threads.run(thread_id, run_id, missing)
+    return await request.app[keys.SERVICES].threads.run(keys.caller(request), thread_id, run_id, missing)
 
 
 @routes.post("/threads/{thread_id:[^/]+}/runs/merge")
@@ -139,7 +143,9 @@ async def merge_runs(request: web.Request) -> web.Response:
     thread_id = parse.path_id(request, "thread")
     body = await parse.body(request, run_bodies.MergeRuns) if request.body_exists else run_bodies.MergeRuns()
     into_running = body.into == "running"
-    merged = await request.app[keys.SERVICES].runs.merge(thread_id, into_running=into_running)
+    merged = await request.app[keys.SERVICES].runs.merge(
+        keys.caller(request), thread_id, into_running=into_running
+    )
     return reply.json({**shown(request, merged.run), "merged": [run.run_id for run in merged.ended]})
 
 
@@ -148,7 +154,7 @@ async def merge_runs(request: web.Request) -> web.Response:
 async def delete_run(request: web.Request) -> web.Response:
     """Remove a run's record; one that executes is stopped."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
-    await request.app[keys.SERVICES].runs.delete_run(thread_id, run_id)
+    await request.app[keys.SERVICES].runs.delete_run(keys.caller(request), thread_id, run_id)
     return reply.empty()
 
 
@@ -167,7 +173,7 @@ async def cancel_run(request: web.Request) -> web.StreamResponse:
     """Cancel a run; with `wait` the answer comes when it has ended."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
     await request.app[keys.SERVICES].runs.cancel(
-        thread_id, run_id, action_of(request), reason=reason_of(request)
+        keys.caller(request), thread_id, run_id, action_of(request), reason=reason_of(request)
     )
     if not parse.flag(request, "wait"):
         return reply.empty(202)
@@ -206,7 +212,7 @@ async def search_runs(request: web.Request) -> web.Response:
         limit=body.limit,
         offset=body.offset,
     )
-    runs = await request.app[keys.SERVICES].runs.search(search)
+    runs = await request.app[keys.SERVICES].runs.search(keys.caller(request), search)
     rows = [reply.selected(shown(request, run), body.select) for run in runs]
     return reply.page(rows, limit=body.limit, offset=body.offset)
 
@@ -219,7 +225,9 @@ async def cancel_runs(request: web.Request) -> web.Response:
     action, reason, runs = action_of(request), reason_of(request), request.app[keys.SERVICES].runs
     if body.thread_id is not None:
         run_ids = [parse.identifier(text, "run") for text in body.run_ids or []]
-        await runs.cancel_these(str(body.thread_id), run_ids, action, reason=reason)
+        await runs.cancel_these(keys.caller(request), str(body.thread_id), run_ids, action, reason=reason)
     else:
-        await runs.cancel_all(None if body.status == "all" else body.status, action, reason=reason)
+        await runs.cancel_all(
+            keys.caller(request), None if body.status == "all" else body.status, action, reason=reason
+        )
     return reply.empty()

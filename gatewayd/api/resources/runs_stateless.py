@@ -74,7 +74,7 @@ async def join_stateless_run(request: web.Request) -> web.StreamResponse:
 
 
 async def _found(request: web.Request, missing: str) -> Run:
-    run = await request.app[keys.SERVICES].runs.find(parse.path_id(request, "run"))
+    run = await request.app[keys.SERVICES].runs.find(keys.caller(request), parse.path_id(request, "run"))
     if run is None:
         raise NotFound(missing)
     return run

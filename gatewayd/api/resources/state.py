@@ -26,6 +26,7 @@ async def get_state(request: web.Request) -> web.Response:
     services.holds.asks(thread_id, clients.of(request))
     return reply.raw(
         await services.threads.state(
+            keys.caller(request),
             thread_id,
             subgraphs=parse.flag(request, "subgraphs"),
             select=_parts(parse.listed(request, "select")),
@@ -48,6 +49,7 @@ async def update_state(request: web.Request) -> web.Response:
     thread_id = parse.path_id(request, "thread")
     body = await parse.body(request, thread_bodies.StateUpdate)
     made = await request.app[keys.SERVICES].changes.update_state(
+        keys.caller(request),
         thread_id,
         values=body.values,
         as_node=body.as_node,
@@ -62,7 +64,7 @@ async def patch_state(request: web.Request) -> web.Response:
     """Merge metadata into the thread's, as the JavaScript SDK's `patchState` asks for it."""
     thread_id = parse.path_id(request, "thread")
     body = await parse.body(request, thread_bodies.StatePatch)
-    await request.app[keys.SERVICES].threads.patch(thread_id, body.metadata)
+    await request.app[keys.SERVICES].threads.patch(keys.caller(request), thread_id, body.metadata)
     return reply.empty()
 
 
@@ -72,6 +74,7 @@ async def get_state_at_checkpoint(request: web.Request) -> web.Response:
     """Return the state of a checkpoint."""
     return reply.raw(
         await request.app[keys.SERVICES].threads.state(
+            keys.caller(request),
             parse.path_id(request, "thread"),
             checkpoint_id=request.match_info["checkpoint_id"],
             subgraphs=parse.flag(request, "subgraphs"),
@@ -89,6 +92,7 @@ async def post_state_at_checkpoint(request: web.Request) -> web.Response:
     namespace, checkpoint_id = _address(body.checkpoint)
     return reply.raw(
         await request.app[keys.SERVICES].threads.state(
+            keys.caller(request),
             thread_id,
             checkpoint_id=checkpoint_id,
             checkpoint_ns=namespace,
@@ -105,7 +109,9 @@ async def get_history(request: web.Request) -> web.Response:
     limit, before = _limit(request.query.get("limit")), _before(request.query.get("before"))
     thread_id, select = parse.path_id(request, "thread"), _parts(parse.listed(request, "select"))
     return reply.raw(
-        await request.app[keys.SERVICES].threads.history(thread_id, limit=limit, before=before, select=select)
+        await request.app[keys.SERVICES].threads.history(
+            keys.caller(request), thread_id, limit=limit, before=before, select=select
+        )
     )
 
 
@@ -118,6 +124,7 @@ async def post_history(request: web.Request) -> web.Response:
     namespace, checkpoint_id = _address(body.checkpoint)
     return reply.raw(
         await request.app[keys.SERVICES].threads.history(
+            keys.caller(request),
             thread_id,
             limit=body.limit,
             before=body.before,

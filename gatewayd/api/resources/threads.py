@@ -28,6 +28,7 @@ async def create_thread(request: web.Request) -> web.Response:
     """Store a thread."""
     body = await parse.body(request, thread_bodies.ThreadCreate)
     created = await request.app[keys.SERVICES].threads.create(
+        keys.caller(request),
         body.thread_id,
         body.metadata,
         do_nothing=body.if_exists == "do_nothing",
@@ -60,7 +61,7 @@ async def search_threads(request: web.Request) -> web.Response:
         or "values" in body.select
         or any(path.column == "values" for path in paths),
     )
-    found = await services.threads.search(search)
+    found = await services.threads.search(keys.caller(request), search)
     rows = [reply.selected(reply.thread(record), body.select) for record in found.threads]
     if paths:
         for row, record in zip(rows, found.threads, strict=True):
@@ -84,7 +85,7 @@ async def count_threads(request: web.Request) -> web.Response:
         status=body.status,
         scan=services.settings.search_scan,
     )
-    return reply.json(await services.threads.count(search))
+    return reply.json(await services.threads.count(keys.caller(request), search))
 
 
 @routes.post("/threads/prune")
@@ -92,7 +93,9 @@ async def count_threads(request: web.Request) -> web.Response:
 async def prune_threads(request: web.Request) -> web.Response:
     """Delete threads, or what is older than their latest states."""
     body = await parse.body(request, thread_bodies.ThreadPrune)
-    pruned = await request.app[keys.SERVICES].changes.prune(body.thread_ids, body.strategy)
+    pruned = await request.app[keys.SERVICES].changes.prune(
+        keys.caller(request), body.thread_ids, body.strategy
+    )
     return reply.json({"pruned_count": pruned})
 
 
@@ -109,8 +112,10 @@ async def get_thread(request: web.Request) -> web.Response:
     """Return one thread; `include` may name `ttl`."""
     thread_id = parse.path_id(request, "thread")
     threads = request.app[keys.SERVICES].threads
-    shown = reply.thread(await threads.get(thread_id))
-    if "ttl" in parse.listed(request, "include") and (ttl := await threads.ttl(thread_id)):
+    shown = reply.thread(await threads.get(keys.caller(request), thread_id))
+    if "ttl" in parse.listed(request, "include") and (
+        ttl := await threads.ttl(keys.caller(request), thread_id)
+    ):
         shown["ttl"] = reply.ttl(ttl)
     return reply.json(shown)
 
@@ -122,7 +127,7 @@ async def patch_thread(request: web.Request) -> web.Response:
     thread_id = parse.path_id(request, "thread")
     body = await parse.body(request, thread_bodies.ThreadPatch)
     patched = await request.app[keys.SERVICES].threads.patch(
-        thread_id, body.metadata, ttl=None if body.ttl is None else body.ttl.wanted()
+        keys.caller(request), thread_id, body.metadata, ttl=None if body.ttl is None else body.ttl.wanted()
     )
     minimal = "return=minimal" in request.headers.get("Prefer", "").replace(" ", "").lower()
     return reply.empty() if minimal else reply.json(reply.thread(patched))
@@ -133,7 +138,7 @@ async def patch_thread(request: web.Request) -> web.Response:
 async def delete_thread(request: web.Request) -> web.Response:
     """Delete a thread with its runs and states; a run that executes is stopped."""
     thread_id = parse.path_id(request, "thread")
-    await request.app[keys.SERVICES].runs.delete_thread(thread_id)
+    await request.app[keys.SERVICES].runs.delete_thread(keys.caller(request), thread_id)
     return reply.empty()
 
 
@@ -142,7 +147,9 @@ async def delete_thread(request: web.Request) -> web.Response:
 async def copy_thread(request: web.Request) -> web.Response:
     """Copy a thread with its states, not its runs."""
     thread_id = parse.path_id(request, "thread")
-    return reply.json(reply.thread(await request.app[keys.SERVICES].changes.copy(thread_id)))
+    return reply.json(
+        reply.thread(await request.app[keys.SERVICES].changes.copy(keys.caller(request), thread_id))
+    )
 
 
 @routes.get("/threads/{thread_id:[^/]+}/storage")
@@ -150,4 +157,4 @@ async def copy_thread(request: web.Request) -> web.Response:
 async def get_thread_storage(request: web.Request) -> web.Response:
     """Return how much of the database a thread's states take."""
     thread_id = parse.path_id(request, "thread")
-    return reply.json(await request.app[keys.SERVICES].threads.storage_of(thread_id))
+    return reply.json(await request.app[keys.SERVICES].threads.storage_of(keys.caller(request), thread_id))

@@ -20,7 +20,7 @@ routes = web.RouteTableDef()
 async def list_webhooks(request: web.Request) -> web.Response:
     """Return a run's webhooks with their attempts, also after the run was rolled back or deleted."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
-    deliveries = await request.app[keys.SERVICES].webhooks.of_run(thread_id, run_id)
+    deliveries = await request.app[keys.SERVICES].webhooks.of_run(keys.caller(request), thread_id, run_id)
     return reply.json([reply.delivery(delivery) for delivery in deliveries])
 
 
@@ -28,7 +28,9 @@ async def list_webhooks(request: web.Request) -> web.Response:
 @operation(answers=shapes.WebhookDelivery)
 async def get_webhook(request: web.Request) -> web.Response:
     """Return one webhook with its attempts."""
-    delivery = await request.app[keys.SERVICES].webhooks.get(parse.path_id(request, "delivery"))
+    delivery = await request.app[keys.SERVICES].webhooks.get(
+        keys.caller(request), parse.path_id(request, "delivery")
+    )
     return reply.json(reply.delivery(delivery))
 
 
@@ -36,5 +38,7 @@ async def get_webhook(request: web.Request) -> web.Response:
 @operation(answers=ACCEPTED)
 async def redeliver_webhook(request: web.Request) -> web.Response:
     """Send a webhook again that was delivered or given up."""
-    await request.app[keys.SERVICES].webhooks.redeliver(parse.path_id(request, "delivery"))
+    await request.app[keys.SERVICES].webhooks.redeliver(
+        keys.caller(request), parse.path_id(request, "delivery")
+    )
     return reply.empty(202)

@@ -310,7 +310,7 @@ async def _respond(
     }
     kinds.check_command(command)
     try:
-        thread = await request.app[keys.SERVICES].threads.get(thread_id)
+        thread = await request.app[keys.SERVICES].threads.get(keys.caller(request), thread_id)
         assistant = thread.metadata.get("assistant_id")
     except NotFound:
         assistant = None
@@ -393,7 +393,7 @@ async def _created(
 ) -> Done:
     services = request.app[keys.SERVICES]
     await services.workers.until_loaded()
-    admitted = await services.runs.create(wanted, begins=carried.begins)
+    admitted = await services.runs.create(keys.caller(request), wanted, begins=carried.begins)
     run = admitted.run
     # Not further than where the run begins: clients read from here to see all of it.
     return Done(result={"run_id": run.run_id} if with_id else {}, applied_through=run.log_from)

@@ -31,7 +31,7 @@ THREAD_MODES: Final = ("run_modes", "lifecycle", "state_update")
 async def join_run_stream(request: web.Request) -> web.StreamResponse:
     """Send a run's events: from now on, or all behind `Last-Event-ID` and `checkpoint_id`."""
     thread_id, run_id = parse.path_id(request, "thread"), parse.path_id(request, "run")
-    run = await request.app[keys.SERVICES].runs.get(thread_id, run_id)
+    run = await request.app[keys.SERVICES].runs.get(keys.caller(request), thread_id, run_id)
     path = f"/threads/{thread_id}/runs/{run_id}"
     return await sse.follow(request, await _joiners(request, run, thread_id, run_id, path))
 
@@ -45,7 +45,7 @@ async def join_run_stream(request: web.Request) -> web.StreamResponse:
 async def join_stateless_run_stream(request: web.Request) -> web.StreamResponse:
     """Do the same for a run whose thread the client does not know."""
     run_id = parse.path_id(request, "run")
-    run = await request.app[keys.SERVICES].runs.find(run_id)
+    run = await request.app[keys.SERVICES].runs.find(keys.caller(request), run_id)
     thread_id = "" if run is None else run.thread_id
     return await sse.follow(request, await _joiners(request, run, thread_id, run_id, f"/runs/{run_id}"))
 

@@ -84,7 +84,7 @@ async def respond_when_ended(
     """Do the same for a run that somebody else has created."""
     async with contextlib.AsyncExitStack() as stack:
         # Before the head goes out: what happens after the client has seen it counts.
-        following = request.app[keys.SERVICES].runs.following(thread_id, run_id)
+        following = request.app[keys.SERVICES].runs.following(keys.caller(request), thread_id, run_id)
         try:
             end = await stack.enter_async_context(following)
         except NotFound:  # deleted meanwhile
@@ -97,7 +97,7 @@ async def respond_when_stopped(
     request: web.Request, thread_id: str, run_id: str, body: bytes
 ) -> web.StreamResponse:
     """Send `body` when nothing of a run executes any more."""
-    over = request.app[keys.SERVICES].runs.over(thread_id, run_id)
+    over = request.app[keys.SERVICES].runs.over(keys.caller(request), thread_id, run_id)
     end = request.app[keys.TASKS].spawn(over, f"wait for {run_id}")
     try:
         return await respond_when(request, thread_id, run_id, end, body=body)

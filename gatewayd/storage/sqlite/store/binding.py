@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from gatewayd.model.caller import Caller
 from gatewayd.storage.sqlite.store.base import Base
 
 P = ParamSpec("P")
@@ -60,3 +61,25 @@ def snapshot(function: Work[P, T]) -> Operation[P, T]:
         return await store.snapshots.read(function, *args, **named)
 
     return operation
+
+
+S = TypeVar("S", bound=Base)
+
+
+def for_caller(
+    operation: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[S, Caller, P], Coroutine[Any, Any, T]]:
+    """
+    Return an operation on user data, which takes its caller first and is refused without one.
+
+    There is nothing to filter by yet. The filter of a caller will have to be handed to the function on the
+    rows: it belongs into the WHERE of its statement.
+    """
+
+    @functools.wraps(operation)
+    async def of_caller(store: S, whose: Caller, /, *args: P.args, **named: P.kwargs) -> T:
+        if not isinstance(whose, Caller):
+            raise TypeError(f"{operation.__name__} needs its caller first, not {type(whose).__name__}")
+        return await operation(store, *args, **named)
+
+    return of_caller

@@ -9,7 +9,7 @@ from gatewayd.model.cron import Cron, Firing
 from gatewayd.storage.crons import FiredCron
 from gatewayd.storage.sqlite import crons
 from gatewayd.storage.sqlite.store import base
-from gatewayd.storage.sqlite.store.binding import scanned, written
+from gatewayd.storage.sqlite.store.binding import for_caller, scanned, written
 
 
 class Crons(base.Base):
@@ -17,15 +17,16 @@ class Crons(base.Base):
 
     __slots__ = ()
 
-    cron_create = written(crons.cron_create, promise=True)
+    cron_create = for_caller(written(crons.cron_create, promise=True))
 
+    @for_caller
     async def cron_find(self, cron_id: str) -> Cron | None:
         rows = await self.readers.rows(crons.FIND, (cron_id,))
         return crons.record(rows[0]) if rows else None
 
-    cron_update_if_current = written(crons.cron_update_if_current, promise=True)
+    cron_update_if_current = for_caller(written(crons.cron_update_if_current, promise=True))
 
-    cron_delete = written(crons.cron_delete, promise=True)
+    cron_delete = for_caller(written(crons.cron_delete, promise=True))
 
     async def cron_fire_if_current(
         self, firing: Firing, *, claim: bool, early: Callable[[FiredCron], None] | None = None
@@ -46,6 +47,6 @@ class Crons(base.Base):
         date: int | None = (await self.readers.rows(crons.NEXT, (now,)))[0][0]
         return date
 
-    crons_search = scanned(crons.crons_search)
+    crons_search = for_caller(scanned(crons.crons_search))
 
-    crons_count = scanned(crons.crons_count)
+    crons_count = for_caller(scanned(crons.crons_count))

@@ -10,7 +10,7 @@ from gatewayd.model.run import RunOutcome
 from gatewayd.model.thread import Thread
 from gatewayd.storage.sqlite import imports, operations, slots
 from gatewayd.storage.sqlite.store import base
-from gatewayd.storage.sqlite.store.binding import written
+from gatewayd.storage.sqlite.store.binding import for_caller, written
 
 
 class Operations(base.Base):
@@ -18,6 +18,7 @@ class Operations(base.Base):
 
     __slots__ = ()
 
+    @for_caller
     async def slot_take_for_operation(
         self, thread_id: str, operation_id: str, *, unless_pending: bool = False
     ) -> Thread:
@@ -54,6 +55,7 @@ class Operations(base.Base):
             promise=True,
         )
 
+    @for_caller
     async def thread_copy_begin(self, source: str, target: str, operation_id: str, now: int) -> None:
         await self._require_room()
         await self._where_deleted(
@@ -62,6 +64,7 @@ class Operations(base.Base):
             )
         )
 
+    @for_caller
     async def thread_copy_beside_run(self, source: str, target: str, now: int) -> Thread | None:
         await self._require_room()
         copy = await self._where_deleted(

@@ -9,7 +9,7 @@ from gatewayd.storage.retention import Expired
 from gatewayd.storage.sqlite import blobs, retention
 from gatewayd.storage.sqlite.engine import space
 from gatewayd.storage.sqlite.store import base
-from gatewayd.storage.sqlite.store.binding import written
+from gatewayd.storage.sqlite.store.binding import for_caller, written
 
 
 class Retention(base.Base):
@@ -21,6 +21,7 @@ class Retention(base.Base):
 
     thread_ttl_set = written(retention.thread_ttl_set)
 
+    @for_caller
     async def thread_ttl_get(self, thread_id: str) -> ThreadTtl | None:
         rows = await self.readers.rows(retention.TTL, (thread_id,))
         return retention.record(rows[0]) if rows else None

@@ -12,7 +12,7 @@ from gatewayd.model.run import QueuePlace, Run, RunOutcome, RunRequest
 from gatewayd.storage.runs import ClaimedRuns, CreatedRun, DeletedRun, Queue
 from gatewayd.storage.sqlite import admission, idempotency, merging, queue, runs, slots
 from gatewayd.storage.sqlite.store import base
-from gatewayd.storage.sqlite.store.binding import scanned, written
+from gatewayd.storage.sqlite.store.binding import for_caller, scanned, written
 
 LARGE: Final = 64 * 1024
 """Bytes of compressed arguments that are expanded on the spot."""
@@ -38,6 +38,7 @@ class Runs(base.Base):
 
     __slots__ = ()
 
+    @for_caller
     async def run_create(
         self, request: RunRequest, *, claim: bool, early: Callable[[CreatedRun], None] | None = None
     ) -> CreatedRun:
@@ -48,6 +49,7 @@ class Runs(base.Base):
             )
         )
 
+    @for_caller
     async def runs_create_all(
         self,
         requests: Sequence[RunRequest],
@@ -62,6 +64,7 @@ class Runs(base.Base):
             )
         )
 
+    @for_caller
     async def run_queue_place(self, thread_id: str, run_id: str) -> QueuePlace | None:
         rows = await self.readers.rows(runs.QUEUE_PLACE, (run_id, thread_id))
         if not rows:
@@ -73,6 +76,7 @@ class Runs(base.Base):
 
     idempotency_sweep_step = written(idempotency.idempotency_sweep_step)
 
+    @for_caller
     async def run_get(self, thread_id: str, run_id: str) -> Run | None:
         rows = await self.readers.rows(
             f"{runs.SELECT} WHERE runs.run_id = ? AND runs.thread_id = ? AND threads.deleted_at IS NULL",
@@ -80,17 +84,19 @@ class Runs(base.Base):
         )
         return (await _records(rows))[0] if rows else None
 
+    @for_caller
     async def run_get_anywhere(self, run_id: str) -> Run | None:
         rows = await self.readers.rows(
             f"{runs.SELECT} WHERE runs.run_id = ? AND threads.deleted_at IS NULL", (run_id,)
         )
         return (await _records(rows))[0] if rows else None
 
+    @for_caller
     async def runs_list(self, thread_id: str, *, status: str | None, limit: int, offset: int) -> list[Run]:
         sql, parameters = runs.list_statement(thread_id, status, limit, offset)
         return await _records(await self.readers.rows(sql, parameters))
 
-    runs_search = scanned(runs.runs_search)
+    runs_search = for_caller(scanned(runs.runs_search))
 
     async def run_log_end(self, thread_id: str, run_id: str) -> tuple[bool, int | None] | None:
         rows = await self.readers.rows(RUN_LOG_END, (run_id, thread_id))
@@ -103,6 +109,7 @@ class Runs(base.Base):
         (row,) = await self.readers.rows(queue.QUEUE, {"now": now})
         return queue.of_row(row)
 
+    @for_caller
     async def runs_active(self, status: str | None) -> list[tuple[str, str]]:
         statuses = ("pending", "running") if status is None else (status, status)
         rows = await self.readers.rows(RUNS_ACTIVE, statuses)
@@ -117,10 +124,11 @@ class Runs(base.Base):
 
     run_requeue_if_running = written(runs.run_requeue_if_running)
 
-    run_cancel_if_active = written(runs.run_cancel_if_active, promise=True)
+    run_cancel_if_active = for_caller(written(runs.run_cancel_if_active, promise=True))
 
-    runs_merge_if_alike = written(merging.runs_merge_if_alike, promise=True)
+    runs_merge_if_alike = for_caller(written(merging.runs_merge_if_alike, promise=True))
 
+    @for_caller
     async def run_delete(
         self,
         thread_id: str,

@@ -10,7 +10,7 @@ from gatewayd.model.retention import NewTtl
 from gatewayd.model.thread import FirstState, Thread
 from gatewayd.storage.sqlite import creation, search, threads
 from gatewayd.storage.sqlite.store import base
-from gatewayd.storage.sqlite.store.binding import scanned, written
+from gatewayd.storage.sqlite.store.binding import for_caller, scanned, written
 
 
 class Threads(base.Base):
@@ -18,6 +18,7 @@ class Threads(base.Base):
 
     __slots__ = ()
 
+    @for_caller
     async def thread_create(
         self,
         thread_id: str,
@@ -38,18 +39,21 @@ class Threads(base.Base):
             )
         )
 
+    @for_caller
     async def thread_get(self, thread_id: str) -> Thread:
         found = await self.snapshots.read(threads.thread_shown, thread_id)
         if found is None:
             raise NotFound(f"Thread with ID {thread_id} not found")
         return found
 
+    @for_caller
     async def thread_find(self, thread_id: str) -> Thread:
         rows = await self.readers.rows(threads.READ, (thread_id,))
         if not rows:
             raise NotFound(f"Thread with ID {thread_id} not found")
         return threads.record(rows[0])
 
+    @for_caller
     async def thread_patch(
         self, thread_id: str, metadata: dict[str, Any], now: int, ttl: NewTtl | None = None
     ) -> Thread:
@@ -59,11 +63,11 @@ class Threads(base.Base):
             )
         return await self._shown(await self.writer.submit(threads.thread_patch, thread_id, metadata, now))
 
-    thread_delete = written(threads.thread_delete)
+    thread_delete = for_caller(written(threads.thread_delete))
 
-    threads_search = scanned(search.threads_search)
+    threads_search = for_caller(scanned(search.threads_search))
 
-    threads_count = scanned(search.threads_count)
+    threads_count = for_caller(scanned(search.threads_count))
 
     threads_to_sweep = written(threads.sweep_candidates)
 

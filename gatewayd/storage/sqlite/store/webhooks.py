@@ -12,7 +12,7 @@ from gatewayd.errors import NotFound
 from gatewayd.model.webhook import Delivery
 from gatewayd.storage.sqlite import webhooks
 from gatewayd.storage.sqlite.store import base
-from gatewayd.storage.sqlite.store.binding import snapshot, written
+from gatewayd.storage.sqlite.store.binding import for_caller, snapshot, written
 
 log = logging.getLogger(__name__)
 
@@ -37,14 +37,16 @@ class Webhooks(base.Base):
 
     webhook_attempt_end = written(webhooks.webhook_attempt_end)
 
-    webhook_owe_again = written(webhooks.webhook_owe_again, promise=True)
+    webhook_owe_again = for_caller(written(webhooks.webhook_owe_again, promise=True))
 
+    @for_caller
     async def webhook_get(self, delivery_id: str) -> Delivery:
         rows = await self.readers.rows(webhooks.ONE, (delivery_id,))
         if not rows:
             raise NotFound(f"Webhook {delivery_id} not found")
         return await self._with_log(webhooks.record(rows[0]))
 
+    @for_caller
     async def webhooks_of_run(self, thread_id: str, run_id: str) -> list[Delivery]:
         rows = await self.readers.rows(webhooks.OF_RUN, (run_id, thread_id))
         return [await self._with_log(webhooks.record(row)) for row in rows]
