@@ -94,10 +94,10 @@ def of_workers(workers: supervisor.Supervisor, now: float) -> Iterator[Finding]:
         yield Finding("project", f"the project is not loaded: {workers.trouble}", fatal=True)
     if (idle_s := workers.not_taking_s()) > NO_WORKER_S:
         yield Finding("workers", f"no worker has been taking runs for {idle_s:.0f} s", fatal=True)
-    for each in workers.processes:
-        if each.blocked_since is not None:
-            where = f" at {each.place}" if each.place else ""
-            detail = f"worker {each.name} has been blocked{where} for {now - each.blocked_since:.0f} s"
+    for process in workers.processes:
+        if process.blocked_since is not None:
+            where = f" at {process.place}" if process.place else ""
+            detail = f"worker {process.name} has been blocked{where} for {now - process.blocked_since:.0f} s"
             yield Finding("workers", detail, fatal=False)
 
 

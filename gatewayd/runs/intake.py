@@ -63,7 +63,7 @@ class Intake:
         match frame:
             case ["events", _, _, _, count, packed, *more]:
                 parts, blobs = more or ((), ())
-                states = [Parts(*each) for each in parts]
+                states = [Parts(*part) for part in parts]
                 draft = self.engine.log.draft(thread_id, run_id, count, packed, states, blobs)
                 self.engine.log.append(draft, on_commit, on_error, active.chain)
             case ["parts", _, _, _, blobs]:

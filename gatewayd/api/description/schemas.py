@@ -116,7 +116,7 @@ class Schemas:
         if origin is Literal:
             return {"enum": list(arguments)}
         if origin in (Union, types.UnionType):
-            return {"anyOf": [self.of(each) for each in arguments]}
+            return {"anyOf": [self.of(argument) for argument in arguments]}
         if origin is list:
             return {"type": "array", "items": self.of(arguments[0])}
         if origin is dict:

@@ -49,13 +49,13 @@ async def ok(request: web.Request) -> web.StreamResponse:
     if not parse.whole(request, "check_db", 0):
         return reply.json({"ok": True, "services": {}})
     findings = await services.health.findings()
-    reasons = [_shown(each) for each in findings if each.fatal]
-    warnings = [_shown(each) for each in findings if not each.fatal]
+    reasons = [_shown(finding) for finding in findings if finding.fatal]
+    warnings = [_shown(finding) for finding in findings if not finding.fatal]
     more = {"warnings": warnings} if warnings else {}
     if reasons:
-        detail = "; ".join(each["detail"] for each in reasons)
+        detail = "; ".join(reason["detail"] for reason in reasons)
         return faults.response(503, detail, {"Retry-After": "1"}, {"reasons": reasons, **more})
-    trouble = [each.detail for each in findings if each.check == "reload"]
+    trouble = [finding.detail for finding in findings if finding.check == "reload"]
     return reply.json({"ok": True, "services": {}, **({"trouble": trouble[0]} if trouble else {}), **more})
 
 

@@ -143,7 +143,7 @@ def own_numbers(moment: Moment) -> Iterator[tuple[str, str, float, str]]:
     yield "writer_longest_seconds", "gauge", writes.longest_s, "The longest transaction since the start"
     yield "writer_locked_seconds", "gauge", storage.locked_s(), "How long another process has held the lock"
     yield "database_damaged", "gauge", storage.damage is not None, "1: the database is damaged and only read"
-    yield "loops_down", "gauge", sum(each.down for each in services.loops), "Loops that fail or have ended"
+    yield "loops_down", "gauge", sum(loop.down for loop in services.loops), "Loops that fail or have ended"
     yield "writer_backlog_bytes", "gauge", storage.backlog, "Bytes of events that wait to be stored"
     sent, planned = services.webhooks, services.crons.counts
     yield (
@@ -170,16 +170,16 @@ def own_numbers(moment: Moment) -> Iterator[tuple[str, str, float, str]]:
 def _workers(services: Services) -> Iterator[tuple[str, float, int, int]]:
     """Yield name, seconds of lag, bytes of memory and runs of each worker process."""
     now = time.monotonic()
-    for each in services.workers.processes:
-        yield _name(each), each.lag(now), memory.resident(each.pid) or 0, len(each.runs)
+    for process in services.workers.processes:
+        yield _name(process), process.lag(now), memory.resident(process.pid) or 0, len(process.runs)
 
 
 def _blocked(services: Services) -> Iterator[tuple[str, str, float]]:
     """Yield name, place (file:line) and seconds of each worker whose event loop does not turn."""
     now = time.monotonic()
-    for each in services.workers.processes:
-        if each.blocked_since is not None:
-            yield _name(each), each.place, now - each.blocked_since
+    for process in services.workers.processes:
+        if process.blocked_since is not None:
+            yield _name(process), process.place, now - process.blocked_since
 
 
 def _name(each: worker.Worker) -> str:

@@ -117,8 +117,8 @@ def store(connection: sqlite3.Connection, chunk: Chunk) -> None:
     """Store records that have their numbers. Raises `Rejected` if blobs would be missing."""
     parts = None
     if chunk.parts:
-        tables.store(connection, chunk.thread_id, chunk.blobs, [each.manifest for each in chunk.parts])
-        parts = ormsgpack.packb([tuple(each) for each in chunk.parts])
+        tables.store(connection, chunk.thread_id, chunk.blobs, [part.manifest for part in chunk.parts])
+        parts = ormsgpack.packb([tuple(part) for part in chunk.parts])
     records = _stored(chunk.packed)
     connection.execute(
         f"INSERT INTO events ({COLUMNS}, joined) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

@@ -462,8 +462,8 @@ class Execution:
         self.outbox.emit((kind, namespace, SHOWN, data))
 
     def _emit_all(self, items: Iterable[event.Emitted]) -> None:
-        for each in items:
-            self.outbox.emit(each)
+        for item in items:
+            self.outbox.emit(item)
 
     def _close_events(self) -> None:
         if self._events is not None:

@@ -21,7 +21,9 @@ class Transformers(internals.StreamMux):
 
     def __init__(self, factories: Sequence[Callable[[tuple[str, ...]], Any]]) -> None:
         self._pushed: list[tuple[str, Any]] = []
-        super().__init__(factories=[each for each in factories if not _built_in(each)], is_async=False)
+        super().__init__(
+            factories=[factory for factory in factories if not _built_in(factory)], is_async=False
+        )
 
     def _forward(self, method: str, item: Any) -> None:
         self._pushed.append((method.removeprefix("custom:"), item))

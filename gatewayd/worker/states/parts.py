@@ -62,9 +62,9 @@ class States:
                 return data
         pieces: list[Piece] = []
         _add(pieces, value, 0, full)
-        size = sum(len(each) if isinstance(each, bytes) else sum(map(len, each)) for each in pieces)
+        size = sum(len(piece) if isinstance(piece, bytes) else sum(map(len, piece)) for piece in pieces)
         if size <= SMALL:
-            return b"".join(each if isinstance(each, bytes) else b"".join(each) for each in pieces)
+            return b"".join(piece if isinstance(piece, bytes) else b"".join(piece) for piece in pieces)
         known = self._stored()
         cutter = Cutter(known, find=texts.in_json)
         manifest = cutter.manifest(pieces)
@@ -101,7 +101,7 @@ def inline(cut_: bytes | state.Cut) -> bytes:
 
 def blobs_of(*cuts: bytes | state.Cut) -> list[Sequence[Any]]:
     """Return the blobs of several states, each once."""
-    found = {blob[0]: blob for each in cuts if isinstance(each, state.Cut) for blob in each.blobs}
+    found = {blob[0]: blob for cut in cuts if isinstance(cut, state.Cut) for blob in cut.blobs}
     return list(found.values())
 
 

@@ -110,7 +110,12 @@ def updated_below(
     """
     asking = [task for task in snapshot.tasks if any(one.id in answers for one in task.interrupts)]
     namespaces = storage.namespaces(thread_id)
-    inner = [each for each in namespaces for task in asking if is_below(each, "", task.id, task.name)]
+    inner = [
+        namespace
+        for namespace in namespaces
+        for task in asking
+        if is_below(namespace, "", task.id, task.name)
+    ]
     for place in namespaces:
         if any(place == one or place.startswith(f"{one}|") for one in inner):
             newest = storage.latest(thread_id, place)
@@ -159,7 +164,11 @@ def _asked_below(
     thread_id: str, inner: Sequence[str], namespaces: Sequence[str], storage: reader.Reader
 ) -> frozenset[str]:
     """Return the ids of all that was ever asked in these namespaces and below them."""
-    places = [each for each in namespaces if any(each == one or each.startswith(f"{one}|") for one in inner)]
+    places = [
+        namespace
+        for namespace in namespaces
+        if any(namespace == one or namespace.startswith(f"{one}|") for one in inner)
+    ]
     asked = _readable(
         storage,
         thread_id,

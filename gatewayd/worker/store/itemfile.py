@@ -299,13 +299,17 @@ class ItemFile(BaseStore):
 
     def _namespaces(self, sqlite: sqlite3.Connection, op: ListNamespacesOp) -> list[tuple[str, ...]]:
         conditions = op.match_conditions or ()
-        plain = (each.path for each in conditions if each.match_type == "prefix" and "*" not in each.path)
+        plain = (
+            condition.path
+            for condition in conditions
+            if condition.match_type == "prefix" and "*" not in condition.path
+        )
         inside, found = _inside(next(plain, ()))
         sql = f"SELECT DISTINCT s.prefix FROM store s WHERE {inside} AND {ALIVE}"
         spaces = set()
         for (prefix,) in sqlite.execute(sql, {**found, "now": self._moment()}):
             space = _namespace(prefix)
-            if all(_fits(space, each) for each in conditions):
+            if all(_fits(space, condition) for condition in conditions):
                 spaces.add(space[: op.max_depth])
         return sorted(spaces)[op.offset : op.offset + op.limit]
 
