@@ -56,7 +56,7 @@ Terms. *Assistant, thread, run, cron, checkpoint, interrupt* are the API's. What
     strike        a death of a run's worker without progress of the run; too many put it aside
     suspect       a run with strikes, or at which the daemon died; it executes alone
     fenced off    recorded as ended although something of it may still execute; what it sends is refused
-    slot          a thread's lock: one run or one operation has it
+    thread lock   the right to change a thread's state: one run or one operation has it
     log, chunk    all events of a thread in their order; the part of it that is stored and read at once
     cursor        a reader's place in a log
     gap           events that a reader has missed because they are not kept any more

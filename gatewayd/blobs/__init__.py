@@ -71,8 +71,8 @@ family. So equal pieces of strangers are stored twice, and in return no counter 
 and sends what is not among them; storing one twice does no harm. This can't become wrong, since
 - blobs go in the same operation as the manifest that needs them, and operations of a run are stored in order,
   none after one that was refused;
-- rows of a thread are removed only under its slot, or when it is gone, and no blob of a family is removed
-  while a thread of the family has its slot taken (the run's, from its first start to its end, also across
+- rows of a thread are removed only under its lock, or when it is gone, and no blob of a family is removed
+  while a thread of the family is locked (by a run, from its first start to its end, also across
   processes);
 - a run that removes rows itself, or works on threads other than its own, forgets what it knows or never knew
   it;

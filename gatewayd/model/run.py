@@ -161,7 +161,7 @@ class RunOutcome:
     rollback: bool = False
     """Delete the run, its checkpoints and its writes; the projection is that of the state before it."""
     fenced: bool = False
-    """Something of the run may still execute, so it keeps the thread's slot (see `storage.sqlite.slots`)."""
+    """Something of the run may still execute, so it keeps the thread's lock."""
 
     @property
     def obeys(self) -> str:
@@ -181,6 +181,6 @@ class QueuePlace:
     position: int | None
     """1 for the first of all pending runs in due order; None: it does not wait."""
     holder: str | None
-    """The other run or operation that has the thread's slot, if any."""
+    """The other run or operation that has the thread's lock, if any."""
     suspect: bool
     """A process died while executing it, so it executes alone."""

@@ -11,10 +11,10 @@ A run::
                     └────────────── FINISH ─────────▶ (a rollback leaves no row)
 
       CREATE   a request, a cron
-      START    the claimer, or the creation itself when thread and worker are free; takes the thread's slot
-      REQUEUE  its worker died, its daemon died, or it was handed back; keeps the slot
+      START    the claimer, or the creation itself when thread and worker are free; acquires the thread's lock
+      REQUEUE  its worker died, its daemon died, or it was handed back; keeps the lock
       FINISH   its worker's last frame; or the daemon, for a run that no worker has: cancelled before its
-               start or while requeued, put aside, fenced off; frees the slot
+               start or while requeued, put aside, fenced off; releases the lock
 
 A transition is one conditional UPDATE (`storage.sqlite.runs`), whose WHERE is the transition's `before`: if
 two race, one wins. A requested cancel (`cancel_action`) is not a status: the run stays pending or running

@@ -31,14 +31,14 @@ What happens on each failure
     A worker is killed because its loop was blocked: the run that blocked it goes on in a quarantine worker
     until it has stored something new, the others go on as before; it is no strike.
     A cancel is not obeyed within `cancel_deadline_s`: the run is *fenced off*. It is recorded as cancelled
-    and those who wait for its result get it; what it still sends is refused, and the thread's slot stays its
-    own. Its worker is retired: it gets no new runs, hands its other runs back and is killed. Only then is the
-    slot free for the next run, and a waiting cancel answered.
+    and those who wait for its result get it; what it still sends is refused, and the thread stays
+    locked by it. Its worker is retired: it gets no new runs, hands its other runs back and is killed. Only
+    then can the next run start, and is a waiting cancel answered.
     Waiting runs are merged into the oldest and the daemon dies: all of it is stored or nothing, and the next
     boot ends those that were merged. If that is to be merged into the run that executes, the wish is stored;
     the next attempt of that run carries it out. The update of its state and the end of the other are one
     transaction.
-    A run is deleted while it executes: it is stopped the same way, and its slot, too, is kept until nothing
+    A run is deleted while it executes: it is stopped the same way, and its lock, too, is kept until nothing
     executes.
     A cancel is stored while the run's end is on its way: the run ends by the cancel, whatever its graph has
     made of it.

@@ -232,7 +232,7 @@ class Cancels:
                 executed = active.executing
                 active.advance(inflight.Event.DELETED)
                 if executed and active.source is not None:
-                    self.stop_active(active)  # its slot is free when nothing of it executes any more
+                    self.stop_active(active)  # its lock is free when nothing of it executes any more
             self.waiting.tell(run_id, waiters.DELETED)
         self.engine.log.hub.wake_readers(thread_id)
         self.engine.queue.freed()

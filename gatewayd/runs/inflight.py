@@ -164,17 +164,17 @@ class InFlight:
         active.done.set()
 
     def _release_lock(self, run: Run) -> None:
-        """Free the thread's lock, which was kept because something of the run still executed."""
+        """Release the thread's lock, which was kept because something of the run still executed."""
 
         def failed(error: BaseException) -> None:
             if isinstance(error, Damaged):  # the next start frees it
                 return
-            log.error("the slot of run %s could not be freed, trying again: %s", run.run_id, error)
+            log.error("the thread lock of run %s could not be released, trying again: %s", run.run_id, error)
             asyncio.get_running_loop().call_later(self.engine.retry_s, self._release_lock, run)
 
         freed = self.engine.queue.freed
         with contextlib.suppress(Unavailable):  # storage is closed: the next start frees it
-            self.engine.storage.slot_release(run.thread_id, run.run_id, lambda _: freed(), failed)
+            self.engine.storage.thread_lock_release(run.thread_id, run.run_id, lambda _: freed(), failed)
 
     async def empty(self, within_s: float) -> bool:
         """Wait until nothing executes; False when it still does after that time."""

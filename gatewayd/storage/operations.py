@@ -1,5 +1,5 @@
 """
-Changes of a thread that no run makes and that hold its slot meanwhile: state updates, copies, prunes,
+Changes of a thread that no run makes and that hold its lock meanwhile: state updates, copies, prunes,
 imports.
 """
 
@@ -18,17 +18,17 @@ CopyPosition = tuple[int, tuple[str | int, ...]]
 
 
 class Operations(Protocol):
-    """Operations that hold a slot."""
+    """Operations that hold a lock."""
 
-    async def slot_take_for_operation(
+    async def thread_lock_acquire_for_operation(
         self, whose: Caller, thread_id: str, operation_id: str, *, unless_pending: bool = False
     ) -> Thread:
         """
-        Take the slot and return the thread. Raises `NotFound`, and `Conflict` while a run has it, or is
+        Acquire the lock and return the thread. Raises `NotFound`, and `Conflict` while a run has it, or is
         pending.
         """
 
-    def slots_release(
+    def thread_locks_release(
         self, operation_id: str, done: Callable[[None], None], failed: Callable[[BaseException], None]
     ) -> None:
         """Free what an operation still holds; `done` after the commit, else `failed`."""
@@ -54,7 +54,7 @@ class Operations(Protocol):
         self, whose: Caller, source: str, target: str, operation_id: str, now: int
     ) -> None:
         """
-        Take the source's slot and make an invisible target. Raises `NotFound`, `Conflict`,
+        Acquire the source's lock and make an invisible target. Raises `NotFound`, `Conflict`,
         `InsufficientStorage`.
         """
 
@@ -75,11 +75,11 @@ class Operations(Protocol):
         """
 
     async def thread_copy_end(self, source: str, target: str, operation_id: str, now: int) -> Thread:
-        """Show the finished copy and free the slots. Raises `NotFound`."""
+        """Show the finished copy and release the locks. Raises `NotFound`."""
 
     async def thread_prune_step(self, thread_id: str, operation_id: str, kept: list[list[Any]]) -> int:
         """
-        Remove some old checkpoints; return how many namespaces are done with, all: the slot is free. Raises
+        Remove some old checkpoints; return how many namespaces are done with, all: the lock is free. Raises
         `NotFound`.
         """
 

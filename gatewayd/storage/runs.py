@@ -197,14 +197,14 @@ class Runs(Protocol):
         `done` gets its last events after the commit, None if it was not ended; else `failed` is called.
         """
 
-    def slot_release(
+    def thread_lock_release(
         self,
         thread_id: str,
         holder: str,
         done: Callable[[None], None],
         failed: Callable[[BaseException], None],
     ) -> None:
-        """Free a thread's slot if this is its holder."""
+        """Release a thread's lock if this is its holder."""
 
     async def run_checkpoints_delete(self, run_id: str) -> None:
         """Remove the checkpoints and writes that a run has made (the first half of a rollback)."""

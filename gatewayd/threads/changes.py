@@ -1,15 +1,15 @@
 """What changes a thread's state beside its runs: updates of the state, copies, prunes.
 
-Each takes the slot of the thread for its duration, like a run. So none works on a state that a run is about
-to change: while a run is running, or has begun and waits for a worker, it is refused (409, naming the run). A
-run that has not begun does not have the slot. A state update is refused beside it, too; other operations are
-not, and a run that is created while an operation works stays pending, starts when that is over, and sees what
-it has left. Operations on one thread wait for each other, first come, first served: two quick updates both
+Each locks the thread for its duration, like a run. So none works on a state that a run is about to change:
+while a run is running, or has begun and waits for a worker, it is refused (409, naming the run). A run that
+has not begun does not have the lock. A state update is refused beside it, too; other operations are not, and
+a run that is created while an operation works stays pending, starts when that is over, and sees what it has
+left. Operations on one thread wait for each other, first come, first served: two quick updates both
 succeed.
 
 State update
     The service worker computes it and gives back everything that is to be stored; one transaction stores
-    checkpoints, writes, the thread's projection and the event, and frees the slot. Before it there is
+    checkpoints, writes, the thread's projection and the event, and releases the lock. Before it there is
     nothing, after it all.
 Copy
     In steps, invisible until the last one (see `storage.sqlite.operations`).
@@ -19,13 +19,13 @@ Prune
     counted.
 
 What happens on each failure
-    The worker fails, or does not answer in time: the slot is freed, nothing was stored.
+    The worker fails, or does not answer in time: the lock is freed, nothing was stored.
     The client leaves: the operation is carried through.
-    The thread is deleted meanwhile: the operation has lost the slot, stores nothing more and ends with "not
+    The thread is deleted meanwhile: the operation has lost the lock, stores nothing more and ends with "not
     found".
-    The daemon dies: the next boot frees the slots of operations; the sweeper removes a half copy; what a
+    The daemon dies: the next boot releases the locks of operations; the sweeper removes a half copy; what a
     prune has removed was to go anyway.
-    The slot can't be freed (disk full): it is tried again until it can.
+    The lock can't be freed (disk full): it is tried again until it can.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Changes:
     async def _update_state(self, whose: Caller, thread_id: str, asked: dict[str, Any]) -> dict[str, Any]:
         operation_id = ids.new_id()
         async with self._turn(thread_id, operation_id):
-            thread = await self.storage.slot_take_for_operation(
+            thread = await self.storage.thread_lock_acquire_for_operation(
                 whose, thread_id, operation_id, unless_pending=True
             )
             graph_id = thread.metadata.get("graph_id")
@@ -212,7 +212,7 @@ class Changes:
         """
         operation_id = ids.new_id()
         async with self._turn(thread_id, operation_id):
-            await self.storage.slot_take_for_operation(whose, thread_id, operation_id)
+            await self.storage.thread_lock_acquire_for_operation(whose, thread_id, operation_id)
             kept = await self.workers.call("kept", {"thread_id": thread_id})
             while True:
                 done = await self.storage.thread_prune_step(thread_id, operation_id, kept)
@@ -220,15 +220,15 @@ class Changes:
                     break
                 kept = kept[done:]
 
-    # the slot
+    # the lock
 
     @asynccontextmanager
     async def _turn(self, thread_id: str, operation_id: str) -> AsyncIterator[None]:
         """
         Wait until no other operation works on the thread; at the end nothing is held by this one.
 
-        The last step of an operation frees the slot with what it stores; here is what follows when it has not
-        come to it, and the hint for the runs that wait.
+        The last step of an operation releases the lock with what it stores. This is what follows when an
+        operation has not come to it, and the hint for the runs that wait.
         """
         turn = self._turns.get(thread_id)
         if turn is None:
@@ -249,6 +249,6 @@ class Changes:
             asyncio.get_running_loop().call_later(self.runs.engine.retry_s, self._release, operation_id)
 
         try:
-            self.storage.slots_release(operation_id, lambda _: self.runs.thread_freed(), failed)
+            self.storage.thread_locks_release(operation_id, lambda _: self.runs.thread_freed(), failed)
         except Unavailable:
             pass  # storage is closed; the next boot frees it

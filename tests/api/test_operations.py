@@ -13,7 +13,7 @@ from gatewayd.checkpointing import commands
 from gatewayd.checkpointing.sqlite import changes
 from gatewayd.errors import Rejected, Unanswered
 from gatewayd.model.caller import INTERNAL
-from gatewayd.storage.sqlite import slots
+from gatewayd.storage.sqlite import thread_locks
 from gatewayd.storage.sqlite.engine import failures
 
 UNKNOWN = "11111111-2222-4333-8444-555555555555"
@@ -79,7 +79,7 @@ async def rows(server: Any, statement: str) -> list[tuple[Any, ...]]:
 
 
 async def holders(server: Any) -> list[tuple[Any, ...]]:
-    return await rows(server, "SELECT holder FROM slots")
+    return await rows(server, "SELECT holder FROM thread_locks")
 
 
 # what is asked for, what is answered
@@ -266,14 +266,14 @@ async def test_a_thread_is_freed_as_soon_as_that_can_be_stored(server, service, 
     thread_id = await known(server)
     server.services.runs.engine.retry_s = 0.001
     refusals = [failures.FullDisk("no room"), OSError("broken")]
-    release = slots.slots_release
+    release = thread_locks.thread_locks_release
 
     def refusing(connection: Any, operation_id: str) -> None:
         if refusals:
             raise refusals.pop()
         release(connection, operation_id)
 
-    monkeypatch.setattr(slots, "slots_release", refusing)
+    monkeypatch.setattr(thread_locks, "thread_locks_release", refusing)
     service.answer = Rejected("no")
     await server.json("POST", f"/threads/{thread_id}/state", {}, status=400)
     run_id = await server.run(thread_id)

@@ -47,19 +47,19 @@ def test_blobs_go_with_the_last_row_that_reaches_them(shelf: Any) -> None:
     assert [shelf.count(table) for table in ("blobs", "families", "thread_families")] == [0, 0, 0]
 
 
-def test_a_family_is_left_alone_while_one_of_its_threads_has_its_slot_taken(shelf: Any) -> None:
+def test_a_family_is_left_alone_while_one_of_its_threads_is_locked(shelf: Any) -> None:
     shelf.put("t", "a", history(3))
     shelf.copy("t", "u")
     shelf.drop("t", "a")
     shelf.drop("u", "a")
-    shelf.connection.execute("INSERT INTO slots VALUES ('u', 'run', 'run', 1)")
+    shelf.connection.execute("INSERT INTO thread_locks VALUES ('u', 'run', 'run', 1)")
     assert sweep.families(shelf.connection, 0, 10) == []
     assert sweep.begin(shelf.connection, 1) is None
-    shelf.connection.execute("DELETE FROM slots")
+    shelf.connection.execute("DELETE FROM thread_locks")
     assert shelf.sweep() == 3
 
 
-@pytest.mark.parametrize("taken", [True, False], ids=["slot taken", "row stored"])
+@pytest.mark.parametrize("taken", [True, False], ids=["lock taken", "row stored"])
 def test_what_happens_during_a_sweep_ends_it(shelf: Any, taken: bool, monkeypatch: Any) -> None:
     shelf.put("t", "a", history(3))
     shelf.drop("t", "a")
@@ -70,14 +70,14 @@ def test_what_happens_during_a_sweep_ends_it(shelf: Any, taken: bool, monkeypatc
     # It has marked and not removed. A sender that knows nothing stores the same pieces: they are there
     # already.
     if taken:
-        shelf.connection.execute("INSERT INTO slots VALUES ('t', 'run', 'run', 1)")
+        shelf.connection.execute("INSERT INTO thread_locks VALUES ('t', 'run', 'run', 1)")
     else:
         shelf.known.clear()
         shelf.put("t", "b", history(3))
     assert sweep.step(shelf.connection, begun, SOURCES)
     assert begun.removed == 0
     monkeypatch.undo()
-    shelf.connection.execute("DELETE FROM slots")
+    shelf.connection.execute("DELETE FROM thread_locks")
     assert shelf.sweep() == (3 if taken else 0)
     assert taken or shelf.get("t", "b")
 

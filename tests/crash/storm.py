@@ -351,7 +351,7 @@ class Storm:
 
     async def _nothing_is_left(self) -> None:
         """
-        Runs whose answer was lost may still be at work; then no run, no slot and no busy thread is left.
+        Runs whose answer was lost may still be at work; then no run, no lock and no busy thread is left.
         """
         deadline = time.monotonic() + 60
         active = "SELECT run_id, status, attempt, strikes FROM runs WHERE ended_at IS NULL"
@@ -359,7 +359,7 @@ class Storm:
             assert time.monotonic() < deadline, f"stuck: {self.served.rows(active)}"
             await asyncio.sleep(RETRY_S)
         assert self.served.rows("SELECT run_id, error FROM runs WHERE status <> 'success'") == []
-        assert self.served.rows("SELECT * FROM slots") == []
+        assert self.served.rows("SELECT * FROM thread_locks") == []
         assert (
             self.served.rows("SELECT thread_id, status FROM threads WHERE status IN ('busy', 'error')") == []
         )

@@ -63,4 +63,4 @@ async def test_a_run_comes_through_whatever_was_being_stored(make: Make, tmp_pat
     read.call.walk_is_whole(8)
     assert read.call.attempts[-1] <= len(WAYS[way]) + 2
     assert storm.overlaps(witness.read_text().splitlines()) == []
-    assert served.rows("SELECT * FROM slots") == []
+    assert served.rows("SELECT * FROM thread_locks") == []

@@ -81,4 +81,4 @@ async def test_a_message_that_is_merged_into_a_run_is_there_once_whenever_the_da
     calls = [call["id"] for each in messages if each["type"] == "ai" for call in each["tool_calls"]]
     answers = [each["tool_call_id"] for each in messages if each["type"] == "tool"]
     assert calls == answers == [f"call-{number}" for number in range(6)]
-    assert served.rows("SELECT * FROM slots") == []
+    assert served.rows("SELECT * FROM thread_locks") == []

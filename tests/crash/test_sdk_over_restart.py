@@ -109,7 +109,7 @@ async def test_every_kind_of_call_ends_as_if_the_daemon_had_not(make: Make, sign
         await served.walk_is_done(threads[name], calls[name].run_id, steps)
     await served.walk_is_done(threads["joined"], background["run_id"], steps)
     await served.walk_is_done(threads["delayed"], calls["delayed"].run_id, 3)
-    assert served.rows("SELECT * FROM slots") == []
+    assert served.rows("SELECT * FROM thread_locks") == []
     assert served.rows("SELECT run_id FROM runs WHERE attempt > 3") == []
 
 
@@ -212,7 +212,7 @@ async def test_clients_get_their_end_when_the_daemon_is_killed_at_a_finish(
     for name in ("async", "sync"):
         await served.walk_is_done(threads[name], calls[name].run_id, short)
     await served.walk_is_done(threads["wait"], calls["wait"].run_id, long)
-    assert served.rows("SELECT * FROM slots") == []
+    assert served.rows("SELECT * FROM thread_locks") == []
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -153,7 +153,7 @@ async def test_while_the_service_worker_is_away_nothing_is_lost_and_the_next_swe
             except Unavailable:
                 pass
         assert await rows(daemon, "checkpoints", thread_id) == before
-        assert await rows(daemon, "slots", thread_id) == 0
+        assert await rows(daemon, "thread_locks", thread_id) == 0
         assert await expiring(daemon).sweep(100) == 1
 
 

@@ -76,7 +76,7 @@ async def test_pieces_of_a_thread_at_work_stay(tmp_path: Path) -> None:
     async with inprocess.opened(tmp_path, PROJECT) as daemon:
         await walk(daemon, thread_id, 3)
         operation_id = ids.new_id()
-        await daemon.services.storage.slot_take_for_operation(INTERNAL, thread_id, operation_id)
+        await daemon.services.storage.thread_lock_acquire_for_operation(INTERNAL, thread_id, operation_id)
 
         def mark(connection: Any) -> None:
             connection.execute("UPDATE families SET garbage = 1")

@@ -17,7 +17,7 @@ from tests.engine import inprocess
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 
-TABLES = ("threads", "checkpoints", "writes", "events", "slots")
+TABLES = ("threads", "checkpoints", "writes", "events", "thread_locks")
 
 
 async def walked(daemon: inprocess.Daemon, graph: str, thread_id: str | None = None) -> str:
@@ -233,7 +233,7 @@ async def test_a_thread_that_is_deleted_while_it_is_pruned_is_gone_and_not_count
         await daemon.services.runs.delete_thread(INTERNAL, thread_id)
         gate.open.set()
         assert await pruning == 0
-        assert (await dump(daemon, "slots")) == [[]]
+        assert (await dump(daemon, "thread_locks")) == [[]]
 
 
 async def test_a_crash_leaves_all_of_an_update_or_nothing_and_the_thread_free(tmp_path: Path) -> None:

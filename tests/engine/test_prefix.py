@@ -414,7 +414,7 @@ async def outcome_of(daemon: inprocess.Daemon, run: Run, records: Sequence[Recor
         },
         state=tree(await daemon.state(run.thread_id, run.graph_id)),
         left_over=[
-            *await storage.readers.rows("SELECT * FROM slots"),
+            *await storage.readers.rows("SELECT * FROM thread_locks"),
             *await storage.readers.rows("SELECT run_id FROM runs WHERE status IN ('pending', 'running')"),
         ],
         last_values=values[-1] if values else None,

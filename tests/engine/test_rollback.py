@@ -25,7 +25,7 @@ def rows(data_dir: Path) -> dict[str, list[tuple[Any, ...]]]:
     try:
         return {
             table: sorted(connection.execute(f"SELECT * FROM {table}").fetchall(), key=repr)
-            for table in ("checkpoints", "writes", "slots")
+            for table in ("checkpoints", "writes", "thread_locks")
         }
     finally:
         connection.close()

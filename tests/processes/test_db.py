@@ -141,7 +141,7 @@ def dump(path: Path) -> dict[str, list[Any]]:
     try:
         return {
             table: connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4").fetchall()
-            for table in ("threads", "checkpoints", "writes", "slots", "runs")
+            for table in ("threads", "checkpoints", "writes", "thread_locks", "runs")
         }
     finally:
         connection.close()

@@ -73,7 +73,7 @@ async def test_a_parked_run_is_ended_with_the_state_that_the_service_worker_comp
     thread = await engine.thread(run)
     assert (thread.values, thread.error) == (b'{"old":1}', None)
     assert await engine.status(run) == "interrupted"
-    assert await engine.fetch("SELECT * FROM slots") == []
+    assert await engine.fetch("SELECT * FROM thread_locks") == []
 
 
 async def test_without_a_service_worker_the_end_is_stored_and_the_old_values_stay(boots: Any) -> None:
@@ -239,7 +239,7 @@ async def test_a_natural_end_that_arrives_while_the_cancel_is_being_stored_ends_
     await engine.landed()
     assert await engine.kinds(run) == [event.END]
     assert engine.worker.cancels == []
-    assert await engine.fetch("SELECT * FROM slots") == []
+    assert await engine.fetch("SELECT * FROM thread_locks") == []
     assert await engine.fetch("SELECT checkpoint_id FROM checkpoints") == (
         [("0001",)] if action == "interrupt" else []
     )
@@ -314,7 +314,7 @@ async def test_nothing_follows_a_fenced_run_before_nothing_of_it_executes(
     assert over.result().status == ("deleted" if action == "rollback" else "interrupted")
 
 
-async def test_the_slot_of_a_fenced_run_is_free_only_when_its_end_is_stored_too(boots: Any) -> None:
+async def test_the_lock_of_a_fenced_run_is_free_only_when_its_end_is_stored_too(boots: Any) -> None:
     """Interleaving: the worker is gone while the service worker still computes the state."""
     engine = await boots.start(cancel_deadline_s=0.0)
     run = await engine.executing()
@@ -324,11 +324,11 @@ async def test_the_slot_of_a_fenced_run_is_free_only_when_its_end_is_stored_too(
     await engine.workers.board.until(lambda: bool(engine.workers.calls))
     worker.die()
     assert run.run_id in engine.runs.active
-    assert await engine.fetch("SELECT holder FROM slots") == [(run.run_id,)]
+    assert await engine.fetch("SELECT holder FROM thread_locks") == [(run.run_id,)]
     engine.workers.call_gate.set()
     await engine.landed()
     assert await engine.status(run) == "interrupted"
-    assert await engine.fetch("SELECT * FROM slots") == []
+    assert await engine.fetch("SELECT * FROM thread_locks") == []
 
 
 async def test_a_rollback_of_a_run_that_is_being_fenced_off_counts(boots: Any) -> None:
@@ -347,20 +347,20 @@ async def test_a_rollback_of_a_run_that_is_being_fenced_off_counts(boots: Any) -
     assert await engine.fetch("SELECT * FROM checkpoints") == []
 
 
-async def test_a_fenced_run_deleted_meanwhile_keeps_the_slot_until_nothing_of_it_executes(boots: Any) -> None:
+async def test_a_fenced_run_deleted_meanwhile_keeps_the_lock_until_nothing_of_it_executes(boots: Any) -> None:
     engine, run, worker = await fenced(boots)
     await engine.runs.delete_run(INTERNAL, run.thread_id, run.run_id)
-    assert await engine.fetch("SELECT holder FROM slots") == [(run.run_id,)]
+    assert await engine.fetch("SELECT holder FROM thread_locks") == [(run.run_id,)]
     worker.die()
     await engine.landed()
-    assert await engine.fetch("SELECT * FROM slots") == []
+    assert await engine.fetch("SELECT * FROM thread_locks") == []
 
 
-async def test_the_next_boot_frees_the_slot_of_a_run_that_was_fenced_off(boots: Any) -> None:
+async def test_the_next_boot_releases_the_lock_of_a_run_that_was_fenced_off(boots: Any) -> None:
     engine, run, _ = await fenced(boots)
     successor = await engine.create(run.thread_id)
     second = await boots.start()
-    assert await second.fetch("SELECT * FROM slots") == []
+    assert await second.fetch("SELECT * FROM thread_locks") == []
     second.claim()
     assert await second.worker.started(successor.run_id) == 1
 
@@ -507,13 +507,13 @@ async def test_a_deleted_run_that_does_not_stop_costs_its_worker_its_life(boots:
     await engine.runs.delete_run(INTERNAL, run.thread_id, run.run_id)
     await engine.workers.board.until(lambda: bool(engine.workers.retired))
     assert engine.workers.retired[0][2] == {run.run_id}
-    assert await engine.fetch("SELECT holder FROM slots WHERE thread_id = ?", run.thread_id) == [
+    assert await engine.fetch("SELECT holder FROM thread_locks WHERE thread_id = ?", run.thread_id) == [
         (run.run_id,)
     ]
     worker.die()
     await engine.worker.started(neighbour.run_id)
     assert list(engine.runs.active) == [neighbour.run_id]
-    assert await engine.fetch("SELECT holder FROM slots WHERE thread_id = ?", run.thread_id) == []
+    assert await engine.fetch("SELECT holder FROM thread_locks WHERE thread_id = ?", run.thread_id) == []
 
 
 async def test_a_deleted_pending_run_is_never_started(engine: Any) -> None:
@@ -599,7 +599,7 @@ async def test_a_run_whose_worker_does_not_end_it_at_its_timeout_is_fenced_off(b
     await engine.landed()
     thread = await engine.thread(run)
     assert (thread.status, thread.error) == ("error", {"error": "TimeoutError", "message": ""})
-    assert await engine.fetch("SELECT * FROM slots") == []
+    assert await engine.fetch("SELECT * FROM thread_locks") == []
 
 
 async def test_a_run_that_ends_in_time_is_left_alone(engine: Any) -> None:

@@ -172,7 +172,7 @@ async def test_the_thread_of_a_stateless_run_is_swept_after_a_while_but_not_unde
         assert await engine.sweeper.sweep(linger_s=120.0) == 0
         assert (await engine.runs.wait(INTERNAL, run.thread_id, run.run_id)).result == b"1"
     assert await engine.sweeper.sweep(linger_s=120.0) == 1
-    for table in ("threads", "runs", "events", "checkpoints", "writes", "slots"):
+    for table in ("threads", "runs", "events", "checkpoints", "writes", "thread_locks"):
         assert await engine.fetch(f"SELECT * FROM {table}") == [], table
 
 

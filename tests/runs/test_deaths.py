@@ -103,7 +103,7 @@ async def test_a_run_that_kills_its_process_again_and_again_is_put_aside_with_an
     thread = await engine.thread(run)
     assert (thread.status, thread.error, thread.values) == ("error", ended.error, b'{"old":1}')
     assert await engine.kinds(run) == ["values", "error", event.END]
-    assert await engine.fetch("SELECT * FROM slots") == []
+    assert await engine.fetch("SELECT * FROM thread_locks") == []
     await engine.landed()
 
 
@@ -305,7 +305,7 @@ async def test_a_cancel_that_was_stored_is_carried_out_by_the_next_boot_and_the_
     for run in (executing, rolled_back, delayed):
         assert await second.kinds(run) == [event.END]
         assert (await second.thread(run)).status == "idle"
-    assert await second.fetch("SELECT * FROM slots") == []
+    assert await second.fetch("SELECT * FROM thread_locks") == []
 
 
 async def test_a_run_that_was_handed_back_at_a_stop_goes_on_without_suspicion(boots: Any) -> None:
@@ -449,7 +449,7 @@ async def test_with_restart_a_run_that_was_cut_off_begins_at_its_input(boots: An
     engine, run = await cut_off(boots, "restart")
     assert await engine.worker.started(run.run_id) == 2
     assert await engine.fetch("SELECT * FROM checkpoints") == []
-    assert await engine.fetch("SELECT holder FROM slots") == [(run.run_id,)]
+    assert await engine.fetch("SELECT holder FROM thread_locks") == [(run.run_id,)]
 
 
 @pytest.mark.parametrize(("policy", "status"), [("error", "error"), ("interrupt", "interrupted")])
@@ -469,7 +469,7 @@ async def test_with_error_or_interrupt_a_run_that_was_cut_off_ends_so_and_keeps_
         assert "on_restart=interrupt" in str((await engine.run(run)).cancel_reason)
     assert thread.values == b'{"old":1}'
     assert await engine.fetch("SELECT checkpoint_id FROM checkpoints") == [("0001",)]
-    assert await engine.fetch("SELECT * FROM slots") == []
+    assert await engine.fetch("SELECT * FROM thread_locks") == []
     assert await engine.kinds(run) == (["error", event.END] if policy == "error" else [event.END])
 
 

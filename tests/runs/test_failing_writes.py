@@ -46,7 +46,7 @@ async def test_a_rollback_on_a_full_disk_is_carried_out_when_there_is_room(
     engine.worker.end(run.run_id, "cancelled")
     await engine.landed()
     assert await engine.run(run) is None
-    assert await engine.fetch("SELECT * FROM slots") == []
+    assert await engine.fetch("SELECT * FROM thread_locks") == []
 
 
 async def test_nothing_of_a_run_is_stored_behind_a_checkpoint_that_was_refused(engine: Any) -> None:

@@ -48,7 +48,7 @@ async def test_a_run_is_created_executed_stored_and_ended(engine: Any) -> None:
     assert (last.kind, last.seq, last.mask, len(records)) == (event.END, ended.log_to, event.THREAD, 4)
     thread = await engine.thread(run)
     assert (thread.status, thread.values) == ("idle", RESULT)
-    assert await engine.fetch("SELECT * FROM slots") == []
+    assert await engine.fetch("SELECT * FROM thread_locks") == []
     assert engine.worker.runs == engine.runs.active == {}
 
 
@@ -365,7 +365,7 @@ async def test_at_a_stop_runs_are_handed_back_and_nothing_is_admitted(engine: An
     assert engine.workers.drains == ["shutdown"]
     assert engine.workers.cuts == 0
     assert await engine.fetch("SELECT DISTINCT status, attempt, strikes FROM runs") == [("pending", 1, 0)]
-    assert len(await engine.fetch("SELECT * FROM slots")) == 3
+    assert len(await engine.fetch("SELECT * FROM thread_locks")) == 3
     with pytest.raises(Unavailable):
         await engine.create()
     with pytest.raises(Unavailable):

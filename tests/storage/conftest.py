@@ -185,7 +185,7 @@ class Desk:
         return found
 
     def holder(self, thread_id: str) -> str | None:
-        rows = self.fetch("SELECT holder FROM slots WHERE thread_id = ?", thread_id)
+        rows = self.fetch("SELECT holder FROM thread_locks WHERE thread_id = ?", thread_id)
         return rows[0][0] if rows else None
 
     def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ from gatewayd import ids
 from gatewayd.errors import Conflict, NotFound
 from gatewayd.model.assistant import Assistant, AssistantChange
 from gatewayd.storage.sqlite import assistants, crons
-from tests.storage.test_migrate import FOLDER
 
 THEIRS = "0a0a0a0a-0000-4000-8000-0000000000aa"
 
@@ -141,18 +139,3 @@ def test_a_cron_outlives_the_absence_of_its_assistants_graph(desk: Any) -> None:
     assert (fired.created, fired.deleted) == (None, False)
     assert "not found" in fired.refusal
     assert desk.connection.execute(crons.FIND, (cron.cron_id,)).fetchone() is not None
-
-
-def test_assistants_from_before_there_were_versions_get_their_first(tmp_path: Any) -> None:
-    file = tmp_path / "old"
-    connection = sqlite3.connect(file)
-    for script in sorted(FOLDER.glob("000[1-4]_*.sql")):
-        connection.executescript(script.read_text())
-    connection.execute(
-        "INSERT INTO assistants (assistant_id, graph_id, name, created_at, updated_at) VALUES ('a', 'g', 'n', 1, 2)"
-    )
-    connection.executescript((FOLDER / "0008_assistant_versions.sql").read_text())
-    assert connection.execute("SELECT version, graph_id, created_at FROM assistant_versions").fetchall() == [
-        (1, "g", 2)
-    ]
-    connection.close()

@@ -153,7 +153,7 @@ def test_what_a_crash_leaves_of_a_firing_is_nothing_or_all_of_it(desk: Any, seco
     def stored() -> list[Any]:
         return second(
             "SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM firings), "
-            "(SELECT count(*) FROM slots), next_run_date, revision FROM crons"
+            "(SELECT count(*) FROM thread_locks), next_run_date, revision FROM crons"
         )
 
     before, seen = stored(), []

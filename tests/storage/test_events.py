@@ -122,7 +122,7 @@ async def test_tokens_are_stored_in_a_fraction_of_their_bytes_and_read_as_they_w
     with contextlib.closing(sqlite3.connect(path)) as connection:
         (stored,) = connection.execute("SELECT sum(length(records)) FROM events").fetchone()
         (wrong,) = connection.execute(
-            "SELECT count(*) FROM events WHERE length(records) + joined <> ?", (len(sent[0].packed),)
+            "SELECT count(*) FROM events WHERE length(records) + saved_bytes <> ?", (len(sent[0].packed),)
         ).fetchone()
     assert stored * 4 < sum(len(one.packed) for one in sent)
     assert wrong == 0

@@ -53,7 +53,7 @@ def test_its_states_are_on_the_list_of_what_is_converted_and_what_was_there_befo
     begin(desk)
     put(desk, "0001")
     assert desk.connection.execute(
-        "SELECT name, behind, until FROM conversions ORDER BY name"
+        "SELECT name, done_to, last_row FROM conversions ORDER BY name"
     ).fetchall() == [
         ("checkpoints", 0, 1),
         ("writes", 0, 0),
@@ -63,7 +63,7 @@ def test_its_states_are_on_the_list_of_what_is_converted_and_what_was_there_befo
     begin(desk, "second")
     put(desk, "0001", "second")
     put(desk, "0002", "second")
-    assert desk.connection.execute("SELECT behind, until FROM conversions ORDER BY name").fetchall() == [
+    assert desk.connection.execute("SELECT done_to, last_row FROM conversions ORDER BY name").fetchall() == [
         (1, 3),
         (0, 0),
     ]

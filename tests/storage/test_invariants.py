@@ -22,9 +22,9 @@ DAMAGE = {
     "an active run has no thread, or one that is deleted or hidden": (
         "UPDATE threads SET deleted_at = 1 WHERE thread_id = :busy"
     ),
-    "a running run does not hold its thread's slot": "DELETE FROM slots WHERE thread_id = :busy",
+    "a running run does not hold its thread's lock": "DELETE FROM thread_locks WHERE thread_id = :busy",
     "a running run belongs to an earlier boot": "UPDATE runs SET boot = -1 WHERE run_id = :running",
-    "a slot is held by a run that is not active": "INSERT INTO slots VALUES (:idle, :ended, 'run', 1)",
+    "a lock is held by a run that is not active": "INSERT INTO thread_locks VALUES (:idle, :ended, 'run', 1)",
     "an ended run lacks its last event": "DELETE FROM events WHERE thread_id = :idle",
     "a stateless run has ended and its thread still shows": (
         "UPDATE threads SET ephemeral = 1 WHERE thread_id = :idle"
@@ -138,8 +138,8 @@ def _step(desk: Any, dice: random.Random, thread_ids: list[str]) -> None:
             )
         case 8 if run_id and dice.random() < 0.3:
             runs.run_delete(desk.connection, thread_id, run_id, desk.tick())
-            if status == "running":  # the manager frees the slot when nothing of the run executes
-                desk.connection.execute("DELETE FROM slots WHERE holder = ?", (run_id,))
+            if status == "running":  # the manager releases the lock when nothing of the run executes
+                desk.connection.execute("DELETE FROM thread_locks WHERE holder = ?", (run_id,))
         case 9 if dice.random() < 0.2:
             desk.restart()
             boots.orphans_requeue(desk.connection, desk.boot, desk.tick(), {}, "resume")

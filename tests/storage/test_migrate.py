@@ -51,6 +51,15 @@ def test_the_shipped_migrations_are_numbered_from_one_without_gaps_and_nothing_e
     assert [f"{script.number:04}_{script.name}.sql" for script in migrate.scripts()] == names
 
 
+FROZEN = {"0001_initial.sql": "ab3e6731fd08f732952c3072ff31cb3534ff5aeff1ed6b8aa8e516e4ac04691a"}
+"""Databases have been made with these: a change goes into a script of its own."""
+
+
+def test_the_shipped_migrations_are_what_they_were() -> None:
+    shipped = {f"{script.number:04}_{script.name}.sql": script.sha256 for script in migrate.scripts()}
+    assert shipped == FROZEN
+
+
 def test_every_table_of_the_shipped_schema_is_strict(connection: sqlite3.Connection, path: Path) -> None:
     migrate.migrate(connection, path)
     lax = [
@@ -275,13 +284,14 @@ def test_all_that_was_applied_is_told_in_one_line(
     connection: sqlite3.Connection, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    migrate.migrate(connection, path)
-    known = migrate.scripts()
-    (line,) = caplog.messages
-    assert line == (
-        f"the database was brought to this version: {len(known)} migrations, 0001 initial to "
-        f"{known[-1].number:04} {known[-1].name}"
+    migrate.migrate(connection, path, [FIRST])
+    assert caplog.messages == ["the database was brought to this version: 0001 first"]
+    caplog.clear()
+    migrate.migrate(connection, path, [FIRST, SECOND, THIRD])
+    assert (
+        caplog.messages[-1]
+        == "the database was brought to this version: 2 migrations, 0002 second to 0003 third"
     )
     caplog.clear()
-    migrate.migrate(connection, path)
+    migrate.migrate(connection, path, [FIRST, SECOND, THIRD])
     assert caplog.messages == []

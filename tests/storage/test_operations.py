@@ -1,5 +1,5 @@
 """
-Operations on threads: they take the slot like a run, and what they store is there at once or not at all.
+Operations on threads: they acquire the lock like a run, and what they store is there at once or not at all.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from gatewayd.checkpointing.sqlite import changes as checkpoint_changes
 from gatewayd.checkpointing.sqlite import steps as checkpoint_steps
 from gatewayd.errors import Conflict, NotFound
 from gatewayd.model.run import RunOutcome
-from gatewayd.storage.sqlite import operations, slots, threads
+from gatewayd.storage.sqlite import operations, thread_locks, threads
 
 OPERATION = "operation-1"
 
 
 def take(desk: Any, thread_id: str, operation_id: str = OPERATION) -> Any:
-    return slots.slot_take_for_operation(desk.connection, thread_id, operation_id, desk.boot)
+    return thread_locks.thread_lock_acquire_for_operation(desk.connection, thread_id, operation_id, desk.boot)
 
 
 def put(thread_id: str, checkpoint_id: str, namespace: str = "", size: int = 5) -> changes.Operation:
@@ -59,14 +59,14 @@ def settled(desk: Any, count: int = 3) -> str:
     return thread_id
 
 
-# the slot
+# the lock
 
 
 def test_an_operation_takes_a_free_thread_and_finds_out_what_it_is(desk: Any) -> None:
     thread_id = desk.thread(a=1)
     assert take(desk, thread_id).metadata == {"a": 1}
     assert desk.holder(thread_id) == OPERATION
-    slots.slots_release(desk.connection, OPERATION)
+    thread_locks.thread_locks_release(desk.connection, OPERATION)
     assert desk.holder(thread_id) is None
 
 
@@ -103,7 +103,7 @@ def test_a_run_does_not_start_in_the_middle_of_an_operation_but_right_after_it(d
     assert not admitted.started
     assert desk.claim() == []
     assert desk.run(admitted.run.run_id).status == "pending"
-    slots.slots_release(desk.connection, OPERATION)
+    thread_locks.thread_locks_release(desk.connection, OPERATION)
     assert desk.claim() == [admitted.run.run_id]
 
 
@@ -115,7 +115,7 @@ def test_two_operations_do_not_share_a_thread(desk: Any) -> None:
     assert desk.holder(thread_id) == OPERATION
 
 
-def test_threads_that_are_not_there_have_no_slot(desk: Any) -> None:
+def test_threads_that_are_not_there_have_no_lock(desk: Any) -> None:
     unknown, deleted = ids.new_id(), desk.thread()
     threads.thread_delete(desk.connection, deleted, desk.tick())
     for thread_id in (unknown, deleted):
@@ -124,7 +124,7 @@ def test_threads_that_are_not_there_have_no_slot(desk: Any) -> None:
         assert desk.holder(thread_id) is None
 
 
-def test_a_boot_frees_the_slots_of_operations_and_keeps_those_of_runs(desk: Any) -> None:
+def test_a_boot_releases_the_locks_of_operations_and_keeps_those_of_runs(desk: Any) -> None:
     changed, executed = desk.thread(), desk.thread()
     take(desk, changed)
     run_id = desk.create(executed, claim=True)
@@ -135,7 +135,7 @@ def test_a_boot_frees_the_slots_of_operations_and_keeps_those_of_runs(desk: Any)
 # state updates
 
 
-def test_a_state_update_stores_rows_projection_and_event_and_frees_the_slot(desk: Any) -> None:
+def test_a_state_update_stores_rows_projection_and_event_and_releases_the_lock(desk: Any) -> None:
     thread_id = settled(desk)
     take(desk, thread_id)
     writes = changes.writes(thread_id, "", "0002", "task", "", [(0, "channel", 1, "msgpack", b"new")])
@@ -166,19 +166,19 @@ def test_a_state_update_of_a_thread_that_was_deleted_meanwhile_stores_nothing(de
     threads.thread_delete(desk.connection, thread_id, desk.tick())
     if again:
         threads.thread_create(desk.connection, thread_id, {}, False, desk.tick())
-    before = desk.dump("threads", "checkpoints", "writes", "events", "slots")
+    before = desk.dump("threads", "checkpoints", "writes", "events", "thread_locks")
     with pytest.raises(NotFound):
         update(desk, thread_id, [put(thread_id, "0003")], values=b"{}")
-    assert desk.dump("threads", "checkpoints", "writes", "events", "slots") == before
+    assert desk.dump("threads", "checkpoints", "writes", "events", "thread_locks") == before
 
 
 def test_a_state_update_that_fails_in_the_middle_stores_nothing(desk: Any) -> None:
     thread_id = settled(desk)
     take(desk, thread_id)
-    before = desk.dump("threads", "checkpoints", "writes", "events", "slots")
+    before = desk.dump("threads", "checkpoints", "writes", "events", "thread_locks")
     with pytest.raises(Conflict, match="was made by another run"):
         update(desk, thread_id, [put(thread_id, "0003"), put(thread_id, "0001")], values=b"{}")
-    assert desk.dump("threads", "checkpoints", "writes", "events", "slots") == before
+    assert desk.dump("threads", "checkpoints", "writes", "events", "thread_locks") == before
 
 
 # copies
@@ -297,7 +297,7 @@ def test_a_copy_of_a_thread_that_is_deleted_meanwhile_never_appears(desk: Any) -
     ):
         with pytest.raises(NotFound):
             step()
-    slots.slots_release(desk.connection, OPERATION)
+    thread_locks.thread_locks_release(desk.connection, OPERATION)
     assert set(threads.sweep_candidates(desk.connection, desk.now, 10)) == {thread_id, "target"}
 
 

@@ -84,7 +84,7 @@ def count(desk: Any, table: str = "blobs") -> int:
 def test_a_sweep_whose_step_was_taken_back_with_its_transaction_is_given_up(desk: Any) -> None:
     thread_id = desk.thread()
     emit(desk, thread_id, desk.create(thread_id, claim=True), *sliced(9)[:2])
-    for table in ("events", "slots"):
+    for table in ("events", "thread_locks"):
         desk.connection.execute(f"DELETE FROM {table}")
     tables.mark(desk.connection, thread_id)
     stored = count(desk)
@@ -319,7 +319,7 @@ def test_values_that_are_replaced_are_looked_for_only_if_nothing_else_has_them(d
 
 
 def updated(desk: Any, thread_id: str, parts: Parts, needed: Any) -> None:
-    desk.connection.execute("INSERT INTO slots VALUES (?, 'op', 'operation', 1)", (thread_id,))
+    desk.connection.execute("INSERT INTO thread_locks VALUES (?, 'op', 'operation', 1)", (thread_id,))
     told = desk.draft(thread_id, "", [("state_update", "", 2, b"{}")])
     outcome = RunOutcome(status="success", values=parts, blobs=needed)
     operations.state_update_if_held(desk.connection, thread_id, "op", [], outcome, told, desk.tick())
@@ -329,7 +329,7 @@ def copied(desk: Any, source: str) -> str:
     target = desk.thread()
     threads.thread_delete(desk.connection, target, desk.tick())
     for each in (source, target):
-        desk.connection.execute("INSERT INTO slots VALUES (?, 'op', 'operation', 1)", (each,))
+        desk.connection.execute("INSERT INTO thread_locks VALUES (?, 'op', 'operation', 1)", (each,))
     position = None
     while position := operations.thread_copy_step(desk.connection, source, target, "op", position):
         pass

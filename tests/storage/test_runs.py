@@ -68,7 +68,7 @@ def test_only_a_run_that_is_pending_due_and_not_cancelled_is_claimed(
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_only_a_running_run_is_parked_and_keeps_its_slot(desk: Any, thread_id: str, state: str) -> None:
+def test_only_a_running_run_is_parked_and_keeps_its_lock(desk: Any, thread_id: str, state: str) -> None:
     run_id = in_state(desk, thread_id, state)
     before = row(desk, run_id)
     requeued = runs.run_requeue_if_running(desk.connection, run_id, 1, False, desk.tick())
@@ -139,7 +139,7 @@ def test_only_a_running_run_stores_checkpoints(desk: Any, thread_id: str, state:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_a_run_is_deleted_in_whatever_state_and_with_its_slot_unless_it_executes(
+def test_a_run_is_deleted_in_whatever_state_and_with_its_lock_unless_it_executes(
     desk: Any, thread_id: str, state: str
 ) -> None:
     run_id = in_state(desk, thread_id, state)
@@ -254,7 +254,9 @@ def test_runs_that_are_named_are_not_claimed(desk: Any) -> None:
 
 
 def test_a_thread_whose_state_an_operation_changes_starts_no_run(desk: Any, thread_id: str) -> None:
-    desk.connection.execute("INSERT INTO slots VALUES (?, 'update', 'operation', ?)", (thread_id, desk.boot))
+    desk.connection.execute(
+        "INSERT INTO thread_locks VALUES (?, 'update', 'operation', ?)", (thread_id, desk.boot)
+    )
     run_id = desk.create(thread_id, claim=True)
     assert desk.run(run_id).status == "pending"
     assert desk.claim() == []
@@ -660,14 +662,14 @@ def test_rolling_back_removes_exactly_the_rows_of_the_run(desk: Any, thread_id: 
     other = desk.create(desk.thread(), claim=True)
     desk.checkpoint(other, "0001")
     desk.write(other, "0001")
-    before = desk.dump("checkpoints", "writes", "runs", "slots")
+    before = desk.dump("checkpoints", "writes", "runs", "thread_locks")
 
     doomed = desk.create(thread_id, claim=True)
     desk.checkpoint(doomed, "0002", "0001")
     desk.write(doomed, "0001")  # beside the first run's row
     desk.write(doomed, "0002")
     assert desk.finish(doomed, "interrupted", rollback=True, values=b'{"a":1}', next=["b"])
-    assert desk.dump("checkpoints", "writes", "runs", "slots") == before
+    assert desk.dump("checkpoints", "writes", "runs", "thread_locks") == before
     assert desk.look(thread_id).status == "interrupted"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gatewayd.errors import Invalid, NotFound
-from gatewayd.storage.sqlite import operations, retention, slots, threads
+from gatewayd.storage.sqlite import operations, retention, thread_locks, threads
 
 MINUTE = retention.MINUTE_US
 
@@ -97,7 +97,7 @@ def test_threads_that_somebody_works_on_are_passed_over_whatever_the_clock_says(
     desk.create(running, claim=True)
     desk.create(waiting)
     desk.create(delayed, after_s=3600.0)
-    slots.slot_take_for_operation(desk.connection, held, "operation", desk.boot)
+    thread_locks.thread_lock_acquire_for_operation(desk.connection, held, "operation", desk.boot)
     desk.now += MINUTE
     assert names(desk) == [idle]
 
@@ -130,7 +130,7 @@ def test_a_thread_is_deleted_only_if_nothing_has_happened_since_it_was_found(des
     touched, begun, held, renamed, idle = expired(desk)
     threads.thread_patch(desk.connection, touched.thread_id, {}, desk.tick())
     desk.create(begun.thread_id)
-    slots.slot_take_for_operation(desk.connection, held.thread_id, "operation", desk.boot)
+    thread_locks.thread_lock_acquire_for_operation(desk.connection, held.thread_id, "operation", desk.boot)
     retention.thread_ttl_set(desk.connection, renamed.thread_id, "keep_latest", 1)
     done = [
         retention.thread_delete_if_expired(desk.connection, each, desk.tick())

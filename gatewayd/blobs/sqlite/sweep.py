@@ -1,9 +1,9 @@
 """Freeing the blobs of a family that no manifest reaches: mark, then remove, in steps of a few milliseconds.
 
-A sweep begins only while no thread of the family has its slot taken, and is given up as soon as one has, or
-as anything was stored in the family: its marks might not be complete then. It begins again later; marking has
-changed nothing. Whoever executes the steps gives one up, too, whose last step was taken back with its
-transaction: it may have seen what is not so.
+A sweep begins only while no thread of the family is locked, and is given up as soon as one is, or as anything
+was stored in the family: its marks might not be complete then. It begins again later; marking has changed
+nothing. A sweep is given up, too, when its last step was rolled back with its transaction: it may have seen
+what is not so.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Source:
 
 
 def families(connection: sqlite3.Connection, after: int, limit: int) -> list[int]:
-    """Return families behind `after` that have something to sweep and no thread with a taken slot."""
+    """Return families behind `after` that have something to sweep and no locked thread."""
     found = connection.execute(
         f"""SELECT family_id FROM families WHERE garbage > 0 AND family_id > ? AND NOT {_TAKEN}
             ORDER BY family_id LIMIT ?""",
@@ -70,12 +70,12 @@ def families(connection: sqlite3.Connection, after: int, limit: int) -> list[int
     return [family_id for (family_id,) in found]
 
 
-_TAKEN = """EXISTS (SELECT 1 FROM thread_families JOIN slots USING (thread_id)
+_TAKEN = """EXISTS (SELECT 1 FROM thread_families JOIN thread_locks USING (thread_id)
                 WHERE thread_families.family_id = families.family_id)"""
 
 
 def begin(connection: sqlite3.Connection, family_id: int) -> Sweep | None:
-    """Begin a sweep; None if a thread of the family has its slot taken, or there is nothing to sweep."""
+    """Begin a sweep; None if a thread of the family is locked, or there is nothing to sweep."""
     token = uuid.uuid4().hex
     row = connection.execute(
         f"UPDATE families SET sweep = ? WHERE family_id = ? AND garbage > 0 AND NOT {_TAKEN} RETURNING garbage",

@@ -1,7 +1,6 @@
 """The rows that are converted into manifests (see `checkpointing.conversion`).
 
-What is to be done stands in the table `conversions`: a range of rowids for each table, fixed by the migration
-or by an import.
+What is to be done stands in the table `conversions`: a range of rowids for each table, fixed by an import.
 """
 
 from __future__ import annotations
@@ -36,24 +35,24 @@ def expected(connection: sqlite3.Connection) -> None:
     """All that is stored by now is to be looked at."""
     for table in _BODY:
         connection.execute(
-            f"UPDATE conversions SET until = (SELECT coalesce(max(rowid), 0) FROM {table}) WHERE name = '{table}'"
+            f"UPDATE conversions SET last_row = (SELECT coalesce(max(rowid), 0) FROM {table}) WHERE name = '{table}'"
         )
 
 
 def next_row(connection: sqlite3.Connection) -> OldRow | None:
     """Return the next row to convert, or how far the search has come; None when all is done."""
     waiting = connection.execute(
-        "SELECT name, behind, until FROM conversions ORDER BY name LIMIT 1"
+        "SELECT name, done_to, last_row FROM conversions ORDER BY name LIMIT 1"
     ).fetchone()
     if waiting is None:
         return None
-    table, behind, until = waiting
-    last = min(until, behind + ROWS)
+    table, done_to, last_row = waiting
+    last = min(last_row, done_to + ROWS)
     body = _BODY[table]
     found = connection.execute(
         f"""SELECT rowid, thread_id, type, {body} FROM {table} WHERE rowid > ? AND rowid <= ?
             AND format = {rows.WHOLE} AND length({body}) > {pieces.SMALL} ORDER BY rowid LIMIT 1""",
-        (behind, last),
+        (done_to, last),
     ).fetchone()
     if found is not None:
         return OldRow(table, *found)
@@ -83,5 +82,5 @@ def finish(connection: sqlite3.Connection, row: OldRow, manifest: bytes) -> None
 
 
 def _done(connection: sqlite3.Connection, table: str, rowid: int) -> None:
-    connection.execute("UPDATE conversions SET behind = ? WHERE name = ?", (rowid, table))
-    connection.execute("DELETE FROM conversions WHERE name = ? AND behind >= until", (table,))
+    connection.execute("UPDATE conversions SET done_to = ? WHERE name = ?", (rowid, table))
+    connection.execute("DELETE FROM conversions WHERE name = ? AND done_to >= last_row", (table,))

@@ -20,7 +20,7 @@ from gatewayd.model.assistant import Assistant
 from gatewayd.model.run import CONTEXT_GIVEN, RESUMING, Run, RunRequest
 from gatewayd.model.thread import Thread
 from gatewayd.storage.runs import CreatedRun
-from gatewayd.storage.sqlite import assistants, events, idempotency, runs, slots, threads
+from gatewayd.storage.sqlite import assistants, events, idempotency, runs, thread_locks, threads
 
 INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
 """langgraph's interrupt ids: xxh3-128 in hex. A resume map has only such keys."""
@@ -55,7 +55,7 @@ def run_create(connection: sqlite3.Connection, request: RunRequest, boot: int, c
     run = _composed(run_id, request, assistant, thread, made, events.last_seq(connection, thread.thread_id))
     idempotency.record(connection, request.once, run, request.received_at)
     started = claim and request.after_s <= 0 and (superseding or not active)
-    if started and slots.slot_take_for_run(connection, run.thread_id, run_id, boot):
+    if started and thread_locks.thread_lock_acquire_for_run(connection, run.thread_id, run_id, boot):
         run = attrs.evolve(run, status="running", attempt=1, started_at=request.received_at)
     _insert(connection, run, request.received_at, boot)
     _thread_busy(connection, thread, assistant, request)

@@ -17,7 +17,7 @@ SOURCES = (*statements.SOURCES, events.SOURCE, runs.SOURCE, threads.SOURCE)
 
 def blobs_sweep_begin(connection: sqlite3.Connection, after: int) -> Sweep | None:
     """
-    Begin to sweep the first family behind `after` that has garbage and no thread with a taken slot, or return
+    Begin to sweep the first family behind `after` that has garbage and no locked thread, or return
     None.
     """
     for family_id in sweep.families(connection, after, 1):

@@ -9,7 +9,7 @@ from typing import Any
 from gatewayd import wire
 from gatewayd.checkpointing.sqlite import changes as checkpoint_changes
 from gatewayd.model.run import SUSPICIONS, Run
-from gatewayd.storage.sqlite import runs, slots
+from gatewayd.storage.sqlite import runs, thread_locks
 from gatewayd.storage.sqlite.engine import numbering
 
 DIED = "DaemonDied"
@@ -22,11 +22,11 @@ gets the run. So a run without an event since its attempt's start was not execut
 
 
 def boot_begin(connection: sqlite3.Connection, now: int, pid: int, version: str) -> int:
-    """Record a start, free the slots whose holders no longer exist, and return the boot's number."""
+    """Record a start, release the locks whose holders no longer exist, and return the boot's number."""
     boot = connection.execute(
         "INSERT INTO boots (started_at, pid, version) VALUES (?, ?, ?) RETURNING boot", (now, pid, version)
     ).fetchone()[0]
-    slots.slots_release_stale(connection, boot)
+    thread_locks.thread_locks_release_stale(connection, boot)
     return int(boot)
 
 
@@ -34,7 +34,7 @@ def orphans_requeue(
     connection: sqlite3.Connection, boot: int, now: int, policies: Mapping[str, str], default: str
 ) -> list[Run]:
     """
-    Make the running runs of earlier boots pending again and return them. They keep their slots. The numbers
+    Make the running runs of earlier boots pending again and return them. They keep their locks. The numbers
     of their threads' events jump, so that numbers lost in a power cut are never reused.
 
     `policies` maps graph ids to what happens to their runs; `default` is for all others. "resume" continues

@@ -34,7 +34,7 @@ _PAGE = f"""
 SELECT {COLUMNS} FROM events WHERE {{whose}} AND last_seq > :after AND last_seq <= (
     SELECT max(last_seq) FROM (
         SELECT last_seq, size, sum(size) OVER (ORDER BY last_seq) AS total
-        FROM (SELECT last_seq, length(records) + joined AS size FROM events WHERE {{whose}} AND last_seq > :after
+        FROM (SELECT last_seq, length(records) + saved_bytes AS size FROM events WHERE {{whose}} AND last_seq > :after
               ORDER BY last_seq LIMIT :chunks))
     WHERE total <= :bytes OR total = size)
 AND NOT EXISTS (SELECT 1 FROM threads WHERE threads.thread_id = :thread_id AND deleted_at IS NOT NULL)
@@ -121,7 +121,7 @@ def store(connection: sqlite3.Connection, chunk: Chunk) -> None:
         parts = ormsgpack.packb([tuple(part) for part in chunk.parts])
     records = _stored(chunk.packed)
     connection.execute(
-        f"INSERT INTO events ({COLUMNS}, joined) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO events ({COLUMNS}, saved_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             chunk.thread_id,
             chunk.run_id,

@@ -44,4 +44,6 @@ def firing_end(connection: sqlite3.Connection, run_id: str, thread_id: str, outc
         },
     )
     if outcome.status in transitions.FAILED:
-        connection.execute("UPDATE threads SET kept = 1 WHERE thread_id = ? AND ephemeral", (thread_id,))
+        connection.execute(
+            "UPDATE threads SET cron_failed = 1 WHERE thread_id = ? AND ephemeral", (thread_id,)
+        )

@@ -2,8 +2,8 @@
 
 Those over *active* rows are checked at every boot: they read only runs that wait or execute, and their
 threads. The others read whole tables; they are for tests, soaks and operators with doubts. All hold between
-any two transactions, with one exception: a slot may outlive its run while something of it still executes (see
-`slots`). So the whole check should be made while nothing executes.
+any two transactions, with one exception: a lock may outlive its run while something of it still executes (see
+`thread_locks`). So the whole check should be made while nothing executes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sqlite3
 from typing import Final
 
 from gatewayd.storage.boots import Violation
-from gatewayd.storage.sqlite import slots, threads
+from gatewayd.storage.sqlite import thread_locks, threads
 
 BUSY_WITHOUT_RUN: Final = "a thread is busy without an active run"
 NOT_BUSY: Final = "a thread with an active run is not busy"
@@ -29,12 +29,12 @@ ACTIVE: Final = {
             AND (threads.thread_id IS NULL OR deleted_at IS NOT NULL OR hidden_at IS NOT NULL)""",
     "two runs of a thread are running": """
         SELECT thread_id FROM runs WHERE status = 'running' GROUP BY thread_id HAVING count(*) > 1""",
-    "a running run does not hold its thread's slot": """
+    "a running run does not hold its thread's lock": """
         SELECT run_id FROM runs WHERE status = 'running'
-            AND NOT EXISTS (SELECT 1 FROM slots WHERE slots.thread_id = runs.thread_id AND holder = runs.run_id)""",
+            AND NOT EXISTS (SELECT 1 FROM thread_locks WHERE thread_locks.thread_id = runs.thread_id AND holder = runs.run_id)""",
     "a running run belongs to an earlier boot": """
         SELECT run_id FROM runs WHERE status = 'running' AND boot <> (SELECT max(boot) FROM boots)""",
-    "a slot is held by a run that is not active": f"SELECT holder FROM ({slots.SLOT_OF_ENDED})",
+    "a lock is held by a run that is not active": f"SELECT holder FROM ({thread_locks.LOCKS_OF_ENDED_RUNS})",
 }
 """Invariant → SELECT of the ids for which it does not hold; over active rows only."""
 

@@ -1,11 +1,11 @@
-"""The writes of operations on threads, which hold the thread's slot: state updates, copies and prunes.
+"""The writes of operations on threads, which hold the thread's lock: state updates, copies and prunes.
 
 A state update is one write; copies and prunes go in steps. Every step first checks that the operation still
-has the slot, which it loses when the thread is deleted.
+has the lock, which it loses when the thread is deleted.
 
-A copy is marked as deleted, so that it is invisible, and has a slot, so that the sweeper leaves it alone. The
-last step removes both. After a crash the next boot frees the slot and the sweeper removes the partial copy. A
-thread on which a run executes is copied in one transaction instead.
+A copy is marked as deleted, so that it is invisible, and has a lock, so that the sweeper leaves it alone. The
+last step removes both. After a crash the next boot releases the lock and the sweeper removes the partial
+copy. A thread on which a run executes is copied in one transaction instead.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from gatewayd.errors import Conflict, NotFound
 from gatewayd.model.event import Chunk, Draft
 from gatewayd.model.run import RunOutcome
 from gatewayd.model.thread import Thread
-from gatewayd.storage.sqlite import events, slots, threads
+from gatewayd.storage.sqlite import events, thread_locks, threads
 
 
 def _require(connection: sqlite3.Connection, thread_id: str, operation_id: str) -> None:
-    if not slots.slot_held(connection, thread_id, operation_id):
+    if not thread_locks.thread_lock_held(connection, thread_id, operation_id):
         raise NotFound(f"Thread with ID {thread_id} not found")
 
 
@@ -39,7 +39,7 @@ def state_update_if_held(
     now: int,
 ) -> Chunk:
     """
-    Store a state update (checkpoints and writes, the thread's projection, the event) and free the slot.
+    Store a state update (checkpoints and writes, the thread's projection, the event) and release the lock.
 
     Returns the event as it was stored. Raises `NotFound` if the thread has been deleted; then nothing is
     stored.
@@ -49,7 +49,7 @@ def state_update_if_held(
         checkpoint_changes.apply(connection, operation, rows.OPERATION)
     threads.thread_project(connection, thread_id, projection, now)
     chunk = events.append(connection, event)
-    slots.slots_release(connection, operation_id)
+    thread_locks.thread_locks_release(connection, operation_id)
     return chunk
 
 
@@ -62,23 +62,23 @@ MOST_STEPS_AT_ONCE: Final = 50
 def thread_copy_begin(
     connection: sqlite3.Connection, source: str, target: str, operation_id: str, boot: int, now: int
 ) -> None:
-    """Take the source's slot and create the target, invisible. Raises `NotFound` and `Conflict`."""
-    slots.slot_take_for_operation(connection, source, operation_id, boot)
+    """Acquire the source's lock and create the target, invisible. Raises `NotFound` and `Conflict`."""
+    thread_locks.thread_lock_acquire_for_operation(connection, source, operation_id, boot)
     threads.thread_insert(connection, target, {}, now)
     connection.execute("UPDATE threads SET deleted_at = ? WHERE thread_id = ?", (now, target))
-    connection.execute("INSERT INTO slots VALUES (?, ?, 'operation', ?)", (target, operation_id, boot))
+    connection.execute("INSERT INTO thread_locks VALUES (?, ?, 'operation', ?)", (target, operation_id, boot))
 
 
 def thread_copy_beside_run(
     connection: sqlite3.Connection, source: str, target: str, now: int
 ) -> Thread | None:
     """
-    Copy a thread whose slot a run has, up to the last checkpoint; None if no run has the slot.
+    Copy a thread whose lock a run has, up to the last checkpoint; None if no run has the lock.
 
     It is one transaction, because the run goes on storing and may be rolled back. Raises `Conflict` if the
     thread is too large for that.
     """
-    run_id = slots.slot_run(connection, source)
+    run_id = thread_locks.thread_lock_holding_run(connection, source)
     if run_id is None:
         return None
     threads.thread_insert(connection, target, {}, now)
@@ -107,10 +107,10 @@ def thread_copy_step(
 def thread_copy_end(
     connection: sqlite3.Connection, source: str, target: str, operation_id: str, now: int
 ) -> Thread:
-    """Copy the projection of the source's state, make the copy visible, free both slots; return the copy."""
+    """Copy the projection of the source's state, show the copy, release both locks; return the copy."""
     _require(connection, source, operation_id)
     copy = _shown_copy(connection, source, target, now)
-    slots.slots_release(connection, operation_id)
+    thread_locks.thread_locks_release(connection, operation_id)
     return copy
 
 
@@ -140,10 +140,10 @@ def thread_prune_step(
     Remove as many old checkpoints with their writes as fit into a step, oldest first.
 
     `kept` is as in `checkpointing.commands.prune`. Returns how many of its namespaces are done; the last step
-    frees the slot.
+    releases the lock.
     """
     _require(connection, thread_id, operation_id)
     done = steps.thread_prune_step(connection, thread_id, kept)
     if done == len(kept):
-        slots.slots_release(connection, operation_id)
+        thread_locks.thread_locks_release(connection, operation_id)
     return done

@@ -9,7 +9,7 @@ from gatewayd.storage.runs import Queue
 QUEUE: Final = """
 WITH waiting AS (
     SELECT max(0, :now - runs.created_at) AS us,
-           EXISTS (SELECT 1 FROM slots WHERE slots.thread_id = runs.thread_id) AS blocked
+           EXISTS (SELECT 1 FROM thread_locks WHERE thread_locks.thread_id = runs.thread_id) AS blocked
       FROM runs JOIN threads USING (thread_id)
      WHERE runs.status = 'pending' AND threads.deleted_at IS NULL
 )

@@ -1,7 +1,7 @@
 """How long threads are kept: their times to live, and the threads that have expired.
 
 A time to live counts from the thread's last activity (`updated_at`: created, changed by a client, a run
-admitted or ended, a state updated). A thread with an active run or a taken slot does not expire, and a thread
+admitted or ended, a state updated). A thread with an active run or a taken lock does not expire, and a thread
 with enabled crons is not deleted. "delete" removes the thread with its runs, as DELETE does. "keep_latest"
 removes all but its latest states, once after each activity; `ttl_done_at` is the activity after which it was
 done.
@@ -26,7 +26,7 @@ MINUTE_US = 60_000_000
 # A thread with enabled crons is not deleted: what is planned on it counts like a run that waits.
 _UNTOUCHED = """
     NOT EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND runs.ended_at IS NULL)
-    AND NOT EXISTS (SELECT 1 FROM slots WHERE slots.thread_id = threads.thread_id)
+    AND NOT EXISTS (SELECT 1 FROM thread_locks WHERE thread_locks.thread_id = threads.thread_id)
     AND NOT (ttl_strategy = 'delete'
         AND EXISTS (SELECT 1 FROM crons WHERE crons.thread_id = threads.thread_id AND enabled))"""
 

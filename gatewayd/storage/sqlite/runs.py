@@ -1,7 +1,7 @@
 """The rows of `runs`, and every transition of a stored run (`admission` stores new ones).
 
 A run's status is changed only by the conditional UPDATEs of this module (`model.transitions` has the
-picture), in the transaction that also derives the thread's status. For the thread's slot see `slots`.
+picture), in the transaction that also derives the thread's status. For the thread's lock see `thread_locks`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gatewayd.model import state, transitions
 from gatewayd.model.event import Chunk, Draft
 from gatewayd.model.run import SUSPICIONS, Run, RunOutcome
 from gatewayd.storage.runs import ClaimedRuns, DeletedRun, RunSearch
-from gatewayd.storage.sqlite import events, firings, slots, threads, webhooks
+from gatewayd.storage.sqlite import events, firings, thread_locks, threads, webhooks
 
 COLUMNS = (
     "runs.run_id, runs.thread_id, runs.assistant_id, runs.graph_id, runs.status, runs.created_at, runs.updated_at, "
@@ -49,7 +49,7 @@ SUSPECT = f"(runs.strikes > 0 OR runs.suspicions >= {SUSPICIONS} OR runs.blocked
 DUE = f"""
 SELECT run_id, thread_id, {SUSPECT} FROM runs
 WHERE status = 'pending' AND created_at <= ? AND cancel_action IS NULL
-    AND NOT EXISTS (SELECT 1 FROM slots WHERE slots.thread_id = runs.thread_id AND slots.holder <> runs.run_id)
+    AND NOT EXISTS (SELECT 1 FROM thread_locks WHERE thread_locks.thread_id = runs.thread_id AND thread_locks.holder <> runs.run_id)
 ORDER BY priority, created_at, run_id"""
 """The runs that may start, in the order in which they should, and whether they are suspects."""
 
@@ -60,9 +60,9 @@ QUEUE_PLACE = f"""
 SELECT runs.status, runs.created_at, iif(runs.status = 'pending', (SELECT count(*) + 1 FROM runs AS other
         WHERE other.status = 'pending'
             AND (other.priority, other.created_at, other.run_id) < (runs.priority, runs.created_at, runs.run_id)), NULL),
-    slots.holder, {SUSPECT}
+    thread_locks.holder, {SUSPECT}
 FROM runs JOIN threads USING (thread_id)
-    LEFT JOIN slots ON slots.thread_id = runs.thread_id AND slots.holder <> runs.run_id
+    LEFT JOIN thread_locks ON thread_locks.thread_id = runs.thread_id AND thread_locks.holder <> runs.run_id
 WHERE runs.run_id = ? AND runs.thread_id = ? AND threads.deleted_at IS NULL"""
 
 SOURCE = sweep.Source(
@@ -185,7 +185,7 @@ def runs_claim_due(
     """
     taken: list[Run] = []
     for run_id, thread_id in _choose(connection, now, limit, suspects, besides, only):
-        slots.slot_take_for_run(connection, thread_id, run_id, boot)
+        thread_locks.thread_lock_acquire_for_run(connection, thread_id, run_id, boot)
         _start(connection, run_id, boot, now)
         run = run_find(connection, run_id)
         assert run is not None
@@ -327,7 +327,7 @@ def run_finish_if_active(
     now: int,
 ) -> Chunk | None:
     """
-    End a run: status, result, thread projection, last event, webhook and slot in one transaction.
+    End a run: status, result, thread projection, last event, webhook and lock in one transaction.
 
     Writes of the run whose checkpoint never came are removed: a crash came between the two, and nothing reads
     them. (17 µs for 30 writes, 1.2 ms for 3,000.)
@@ -374,7 +374,7 @@ def run_finish_if_active(
     else:
         checkpoint_changes.run_delete_orphans(connection, run_id)
     if not outcome.fenced:
-        slots.slot_release(connection, thread_id, run_id)
+        thread_locks.thread_lock_release(connection, thread_id, run_id)
     if outcome.quiet:
         threads.thread_status_derive(connection, thread_id, now)
     else:
@@ -393,7 +393,7 @@ def run_delete(
     before it.
 
     `last` are the events that tell the run's readers of its end. They are stored if readers may have seen the
-    run's beginning and not its end. The slot of an executing run is freed when nothing of it executes any
+    run's beginning and not its end. The lock of an executing run is freed when nothing of it executes any
     more.
     """
     run = run_find(connection, run_id)
@@ -405,7 +405,7 @@ def run_delete(
         tables.mark(connection, thread_id)
     connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
     if run.status == "pending":
-        slots.slot_release(connection, thread_id, run_id)
+        thread_locks.thread_lock_release(connection, thread_id, run_id)
     shown = run.active and run.attempt > 0
     end = events.append(connection, last) if last is not None and shown else None
     events.keep_from(connection, thread_id, now)

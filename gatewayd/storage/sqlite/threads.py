@@ -30,7 +30,7 @@ COLUMNS = (
 )
 VISIBLE = "deleted_at IS NULL AND hidden_at IS NULL"
 FIND = f"SELECT {COLUMNS} FROM threads WHERE thread_id = ? AND {VISIBLE}"
-READ = f"SELECT {COLUMNS} FROM threads WHERE thread_id = ? AND deleted_at IS NULL AND (hidden_at IS NULL OR kept)"
+READ = f"SELECT {COLUMNS} FROM threads WHERE thread_id = ? AND deleted_at IS NULL AND (hidden_at IS NULL OR cron_failed)"
 """For requests that only read: it also returns threads that are kept because a cron's run failed on them."""
 
 SOURCE = sweep.Source("threads", ("rowid",), (-1,), '"values"', """substr("values", 1, 1) = x'93'""")
@@ -187,7 +187,7 @@ def thread_delete(connection: sqlite3.Connection, thread_id: str, now: int) -> D
         "DELETE FROM runs WHERE thread_id = ? AND ended_at IS NULL RETURNING run_id, iif(attempt, graph_id, NULL)",
         (thread_id,),
     ).fetchall()
-    connection.execute("DELETE FROM slots WHERE thread_id = ?", (thread_id,))
+    connection.execute("DELETE FROM thread_locks WHERE thread_id = ?", (thread_id,))
     last_seq, last_ms = numbering.of(connection).last(connection, thread_id)
     return DeletedThread(active=dict(active), last_seq=last_seq, last_ms=last_ms)
 
@@ -273,16 +273,16 @@ def sweep_candidates(
     Return threads whose rows may be removed: deleted ones, and those of stateless runs that ended long enough
     ago, before `hidden_before`, or before `kept_before` if a cron's run failed on them.
 
-    A deleted thread with a slot is an unfinished copy or import, and is left out.
+    A deleted thread with a lock is an unfinished copy or import, and is left out.
     """
     rows = connection.execute(
         """SELECT thread_id FROM (
                SELECT thread_id, deleted_at AS since FROM threads WHERE deleted_at IS NOT NULL
                UNION ALL SELECT thread_id, hidden_at FROM threads
-                   WHERE hidden_at IS NOT NULL AND deleted_at IS NULL AND kept = 0 AND hidden_at <= ?
+                   WHERE hidden_at IS NOT NULL AND deleted_at IS NULL AND cron_failed = 0 AND hidden_at <= ?
                UNION ALL SELECT thread_id, hidden_at FROM threads
-                   WHERE hidden_at IS NOT NULL AND deleted_at IS NULL AND kept = 1 AND hidden_at <= ?) AS gone
-           WHERE NOT EXISTS (SELECT 1 FROM slots WHERE slots.thread_id = gone.thread_id) ORDER BY since LIMIT ?""",
+                   WHERE hidden_at IS NOT NULL AND deleted_at IS NULL AND cron_failed = 1 AND hidden_at <= ?) AS gone
+           WHERE NOT EXISTS (SELECT 1 FROM thread_locks WHERE thread_locks.thread_id = gone.thread_id) ORDER BY since LIMIT ?""",
         (hidden_before, kept_before, limit),
     )
     return [thread_id for (thread_id,) in rows]
@@ -311,6 +311,6 @@ def thread_sweep_step(connection: sqlite3.Connection, thread_id: str, rows: int)
             return False
     tables.forget(connection, thread_id)
     numbering.of(connection).forget(thread_id)
-    connection.execute("DELETE FROM slots WHERE thread_id = ?", (thread_id,))
+    connection.execute("DELETE FROM thread_locks WHERE thread_id = ?", (thread_id,))
     connection.execute("DELETE FROM threads WHERE thread_id = ?", (thread_id,))
     return True

@@ -377,7 +377,7 @@ class Saver(BaseCheckpointSaver[str]):
     def _carried(self, thread_id: str, cutter: cut.Cutter) -> Sequence[cut.Blob]:
         """Return the blobs that go with an operation; if they are many, the most of them are sent ahead.
 
-        They stay there until their row comes, because the run has the thread's slot; of other threads it has
+        They stay there until their row comes, because the run has the thread's lock; of other threads it has
         not.
         """
         blobs = list(cutter.blobs.values())
@@ -409,7 +409,7 @@ class Saver(BaseCheckpointSaver[str]):
 
     def _known(self, thread_id: str) -> cut.Known:
         """
-        Return what storage has of a thread's blobs for certain; of threads whose slot we have not, nothing.
+        Return what storage has of a thread's blobs for certain; of threads whose lock we have not, nothing.
         """
         return self._ledger.known if thread_id == self.thread_id else set()
 

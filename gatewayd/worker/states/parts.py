@@ -10,7 +10,7 @@ looking (4,000 messages of 2 kB: some 40 ms, half of it for hashing; in one piec
 8 MB to copy, send and store). What is saved is compressing, sending and storing. Of a new
 message, what is stored is little: its text is a blob that its checkpoint has, too (`blobs`). So that a run
 need not send what the thread's last run has stored, it reads at its first large state which pieces the
-thread's values are made of; no run takes them away as long as it has the slot.
+thread's values are made of; no run takes them away as long as it has the lock.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ KINDS: Final = frozenset({"values", "checkpoints", "debug", "tasks"})
 
 @define(eq=False)
 class States:
-    """Cuts the states of one run, or of one call, on a thread whose slot it has."""
+    """Cuts the states of one run, or of one call, on a thread whose lock it has."""
 
     reader: reading.Reader
     thread_id: str

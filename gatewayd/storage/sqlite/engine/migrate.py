@@ -2,18 +2,21 @@
 
 `migrations/sqlite/NNNN_name.sql` are applied in order. The table `migration(number, name, sha256, applied_at,
 by_version)` says what a file has had; `application_id` says that it is ours. Refused are a foreign file, a
-newer database, and a script that was changed after it had been applied. Before the first pending script of a
-database that holds data a copy is made beside it (`….before-NNNN`): going back means putting the copy back.
+newer database, and a script that was changed after it had been applied; a database from before the scripts
+were folded into one is taken over (`folded`). Before the first pending script of a database that holds data,
+and before it is taken over, a copy is made beside it (`….before-NNNN`): going back means putting it back.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
 import re
 import sqlite3
 import time
+from collections.abc import Callable, Iterator
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -22,7 +25,7 @@ from attrs import frozen
 
 import gatewayd
 from gatewayd import errors
-from gatewayd.storage.sqlite.engine import failures, integrity
+from gatewayd.storage.sqlite.engine import failures, folded, integrity
 
 log = logging.getLogger(__name__)
 
@@ -93,29 +96,102 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: list[Script]
     known = scripts() if migrations is None else migrations
     refuse_foreign(connection, path)
     applied = _applied(connection)
+    if folded.has_all(applied):
+        _take_over(connection, path, known[0])
+        applied = _applied(connection)
+        return _tell(
+            [script for script in known if script.number not in applied and _apply(connection, script)]
+        )
+    _require_known(connection, path, applied, known)
+    pending = [script for script in known if script.number not in applied]
+    if not (pending and applied):
+        return _tell([script for script in pending if _apply(connection, script)])
+    with _copy_beside(connection, path, pending[0]) as keep_copy:
+        applied_now = [script for script in pending[:1] if _apply(connection, script)]
+        if applied_now:
+            keep_copy()
+    return _tell([*applied_now, *(script for script in pending[1:] if _apply(connection, script))])
+
+
+def _require_known(
+    connection: sqlite3.Connection, path: Path, applied: dict[int, str], known: list[Script]
+) -> None:
+    """Raise `BadConfiguration` if the tables were made by scripts that we don't have."""
+    if folded.has_fewer(applied):
+        raise errors.BadConfiguration(
+            f"{path} was made by an early build of gatewayd ({max(applied)} of the {len(folded.CHECKSUMS)} migrations "
+            f"from which this build takes over). Its data are untouched: serve it once with {folded.LAST_BUILD}, "
+            f"then with this build; {_to_start_empty(path)}"
+        )
+    for script in known:
+        if script.number in applied and applied[script.number] != script.sha256:
+            raise errors.BadConfiguration(_of_another_build(connection, path, script))
     newest = known[-1].number
     if applied and max(applied) > newest:
         raise errors.BadConfiguration(
             f"{path} was written by a newer gatewayd (version {max(applied)} of the tables, this one knows {newest})"
         )
-    for script in known:
-        if script.number in applied and applied[script.number] != script.sha256:
-            raise errors.BadConfiguration(_of_another_build(connection, path, script))
-    pending = [script for script in known if script.number not in applied]
-    if not (pending and applied):
-        return _tell([script for script in pending if _apply(connection, script)])
+
+
+@contextlib.contextmanager
+def _copy_beside(connection: sqlite3.Connection, path: Path, script: Script) -> Iterator[Callable[[], None]]:
+    """Copy the database for as long as `script` is applied; with the function it is kept for good."""
+    final = path.with_name(f"{path.name}.before-{script.number:04}")
+    _remove_abandoned_copies(final)
     # Under a name of this process's own until its script is in: another one may be at the same work.
-    draft = path.with_name(f"{path.name}.before-{pending[0].number:04}.{os.getpid()}")
+    draft = path.with_name(f"{final.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
-    connection.execute("VACUUM INTO ?", (str(draft),))
     try:
-        applied_now = [script for script in pending[:1] if _apply(connection, script)]
-        if applied_now:
-            copy = draft.replace(draft.with_suffix(""))
-            log.info("the database as it was before is kept in %s", copy)
+        connection.execute("VACUUM INTO ?", (str(draft),))
+        yield lambda: log.info("the database as it was before is kept in %s", draft.replace(final))
     finally:
         draft.unlink(missing_ok=True)
-    return _tell([*applied_now, *(script for script in pending[1:] if _apply(connection, script))])
+
+
+def _remove_abandoned_copies(final: Path) -> None:
+    """Remove the copies of processes that were killed before their script was in."""
+    for draft in final.parent.glob(f"{final.name}.*"):
+        with contextlib.suppress(ValueError, PermissionError):
+            try:
+                os.kill(int(draft.suffix[1:]), 0)
+            except ProcessLookupError:
+                draft.unlink(missing_ok=True)
+
+
+def _take_over(connection: sqlite3.Connection, path: Path, script: Script) -> None:
+    """Make a database of the migrations that were folded one of `script`, in one transaction."""
+    with _copy_beside(connection, path, script) as keep_copy:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if not folded.has_all(_applied(connection)):
+                connection.execute("ROLLBACK")
+                return  # another process was first
+            folded.rename(connection, script.text)
+            connection.execute("DELETE FROM migration")
+            connection.execute(
+                "INSERT INTO migration VALUES (?, ?, ?, ?, ?)",
+                (script.number, script.name, script.sha256, time.time_ns() // 1000, gatewayd.__version__),
+            )
+            keep_copy()  # before the commit: a process that is killed between the two has the old database and a copy
+            connection.execute("COMMIT")
+        except errors.BadConfiguration as error:
+            connection.execute("ROLLBACK")
+            raise errors.BadConfiguration(
+                f"{path} can't be taken over from an earlier build of gatewayd: {error.detail}. Its data are untouched: "
+                f"serve it with {folded.LAST_BUILD}; {_to_start_empty(path)}"
+            ) from error
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+    log.info("the database of an earlier build was taken over: %04d %s", script.number, script.name)
+
+
+def _to_start_empty(path: Path) -> str:
+    return (
+        f"to start with an empty database move {path.name}, {path.name}-wal and {path.name}-shm away, or name another "
+        "--data-dir"
+    )
 
 
 def _of_another_build(connection: sqlite3.Connection, path: Path, script: Script) -> str:
@@ -126,8 +202,7 @@ def _of_another_build(connection: sqlite3.Connection, path: Path, script: Script
     return (
         f"{path} was made by another build of gatewayd (version {version}), whose tables are not ours: migration "
         f"{script.number:04} {script.name} has changed since. Its data are untouched: to keep using them serve it with "
-        f"that build; to start with an empty database move {path.name}, {path.name}-wal and {path.name}-shm away, or "
-        "name another --data-dir"
+        f"that build; {_to_start_empty(path)}"
     )
 
 

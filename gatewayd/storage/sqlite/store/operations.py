@@ -8,28 +8,28 @@ from typing import Any
 from gatewayd.model.event import Chunk, Draft
 from gatewayd.model.run import RunOutcome
 from gatewayd.model.thread import Thread
-from gatewayd.storage.sqlite import imports, operations, slots
+from gatewayd.storage.sqlite import imports, operations, thread_locks
 from gatewayd.storage.sqlite.store import base
 from gatewayd.storage.sqlite.store.binding import for_caller, written
 
 
 class Operations(base.Base):
-    """Operations that hold a slot."""
+    """Operations that hold a lock."""
 
     __slots__ = ()
 
     @for_caller
-    async def slot_take_for_operation(
+    async def thread_lock_acquire_for_operation(
         self, thread_id: str, operation_id: str, *, unless_pending: bool = False
     ) -> Thread:
         return await self.writer.submit(
-            slots.slot_take_for_operation, thread_id, operation_id, self.boot, unless_pending
+            thread_locks.thread_lock_acquire_for_operation, thread_id, operation_id, self.boot, unless_pending
         )
 
-    def slots_release(
+    def thread_locks_release(
         self, operation_id: str, done: Callable[[None], None], failed: Callable[[BaseException], None]
     ) -> None:
-        self.writer.post(slots.slots_release, operation_id, done=done, failed=failed)
+        self.writer.post(thread_locks.thread_locks_release, operation_id, done=done, failed=failed)
 
     def state_update_if_held(
         self,

@@ -10,7 +10,7 @@ from gatewayd.checkpointing.sqlite import changes as checkpoint_changes
 from gatewayd.model.event import Chunk, Draft
 from gatewayd.model.run import QueuePlace, Run, RunOutcome, RunRequest
 from gatewayd.storage.runs import ClaimedRuns, CreatedRun, DeletedRun, Queue
-from gatewayd.storage.sqlite import admission, idempotency, merging, queue, runs, slots
+from gatewayd.storage.sqlite import admission, idempotency, merging, queue, runs, thread_locks
 from gatewayd.storage.sqlite.store import base
 from gatewayd.storage.sqlite.store.binding import for_caller, scanned, written
 
@@ -166,14 +166,14 @@ class Runs(base.Base):
             promise=True,
         )
 
-    def slot_release(
+    def thread_lock_release(
         self,
         thread_id: str,
         holder: str,
         done: Callable[[None], None],
         failed: Callable[[BaseException], None],
     ) -> None:
-        self.writer.post(slots.slot_release, thread_id, holder, done=done, failed=failed)
+        self.writer.post(thread_locks.thread_lock_release, thread_id, holder, done=done, failed=failed)
 
     run_checkpoints_delete = written(checkpoint_changes.run_delete, promise=True)
 
