@@ -33,6 +33,7 @@ from gatewayd.errors import (
     Unanswered,
     Unusable,
 )
+from gatewayd.worker import langgraph_internals as internals
 from gatewayd.worker.process import link, prints, stacks, threads
 from gatewayd.worker.process import loop as worker_loop
 from gatewayd.worker.project import faults, graphs, missing, usercode
@@ -111,7 +112,7 @@ class Core:
     def on_control(self, frame: list[Any]) -> None:
         """Take a control frame; most belong to the event loop."""
         match frame:
-            case ["configure", configuration]:
+            case ["configure", configuration] if not self._configured.done():
                 if self._configured.set_running_or_notify_cancel():  # else it is to stop already
                     self._configured.set_result(orders.Configuration(**configuration))
             case ["ping", number] if not self._turning:
@@ -182,6 +183,7 @@ class Core:
         self._configured.cancel()
 
     def _load(self, configuration: orders.Configuration) -> Project:
+        internals.require()
         usercode.extend_path(Path(entry) for entry in configuration.search_path)
         specs = {graph_id: (str(path), about) for graph_id, (path, about) in configuration.graphs.items()}
         folder = Path(configuration.folder)

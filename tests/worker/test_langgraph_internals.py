@@ -18,9 +18,10 @@ from langgraph.types import interrupt
 from langgraph_sdk.runtime import ServerRuntime
 
 import gatewayd
+from gatewayd import errors
 from gatewayd.worker import langgraph_internals as internals
 
-WORKER = Path(gatewayd.__file__).parent / "worker"
+PACKAGE = Path(gatewayd.__file__).parent
 
 
 class State(TypedDict):
@@ -113,6 +114,7 @@ def test_keys_that_are_given_to_langgraph_are_among_its_own_names() -> None:
         internals.STRICT_RESUME,
         internals.RUNTIME,
         internals.CHECKPOINTER,
+        internals.RESUMING,
     }
     assert own <= known
 
@@ -140,9 +142,49 @@ def test_the_runtimes_of_factories_are_the_members_of_the_public_union(kind: typ
     assert kind in {typing.get_origin(member) or member for member in members}
 
 
-def private_imports(tree: ast.AST) -> list[str]:
-    found = []
+def test_what_would_be_missed_in_silence_is_there() -> None:
+    internals.require()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "lacking"),
+    [
+        ("_QUEUE", "gone", r"the variable `gone` of Pregel\.astream"),
+        ("_EXIT", "gone", r"the coroutine AsyncPregelLoop\.gone"),
+    ],
+)
+def test_a_langgraph_without_it_is_refused_by_version_and_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, lacking: str
+) -> None:
+    monkeypatch.setattr(internals, name, value)
+    with pytest.raises(errors.BadConfiguration, match=rf"langgraph [0-9.]+ .* lacks {lacking}"):
+        internals.require()
+
+
+def imported_roots(tree: ast.AST) -> set[str]:
+    """Return the names under which a module knows langgraph, langchain and their modules."""
+    return {
+        (alias.asname or alias.name).split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name.startswith(("langgraph", "langchain"))
+    }
+
+
+def private_names(tree: ast.AST) -> list[str]:
+    roots, found = imported_roots(tree), []
     for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.startswith(("langgraph", "langchain")):
+                    found += [name for name in alias.name.split(".") if name.startswith("_")]
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+            root = node.value
+            while isinstance(root, ast.Attribute):
+                root = root.value
+            if isinstance(root, ast.Name) and root.id in roots:
+                found.append(node.attr)
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("langgraph", "langchain")):
             names = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
             found += [name for name in names if name.startswith("_")]
@@ -155,10 +197,28 @@ def private_imports(tree: ast.AST) -> list[str]:
     return found
 
 
-def test_no_other_module_of_the_worker_relies_on_internals() -> None:
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import langgraph._internal",
+        "import langgraph._internal as inner",
+        "import langgraph.pregel\nlanggraph.pregel._loop.AsyncPregelLoop",
+        "from langgraph import _internal",
+        "from langgraph._internal import _constants",
+        "from langchain_core.tracers.event_stream import _AstreamEventsCallbackHandler",
+        "key = '__pregel_task_id'",
+        "key = f'__pregel_{name}'",
+    ],
+)
+def test_a_reliance_on_internals_is_seen_however_it_is_written(source: str) -> None:
+    assert private_names(ast.parse(source)) != []
+
+
+def test_no_other_module_relies_on_internals() -> None:
     found = {
-        str(path.relative_to(WORKER)): names
-        for path in WORKER.rglob("*.py")
-        if (names := private_imports(ast.parse(path.read_text("utf-8"))))
+        path.relative_to(PACKAGE).as_posix(): names
+        for path in PACKAGE.rglob("*.py")
+        if (names := private_names(ast.parse(path.read_text("utf-8"))))
     }
-    assert set(found) == {"langgraph_internals.py"}
+    assert found.pop("model/run.py") == [internals.RESUMING]  # which clients send: the daemon reads it, too
+    assert set(found) == {"worker/langgraph_internals.py"}

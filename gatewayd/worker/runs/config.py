@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 import gatewayd
 from gatewayd.channel import orders
-from gatewayd.model.run import CONTEXT_GIVEN, RESUMING
+from gatewayd.model.run import CONTEXT_GIVEN
 from gatewayd.worker import langgraph_internals as internals
 from gatewayd.worker.project import graphs
 
@@ -60,8 +60,8 @@ def prepare(run: orders.RunOrder) -> RunnableConfig:
         for key, value in configurable.items()
         if not internals.is_own(key) and key != CONTEXT_GIVEN
     }
-    if configurable.get(RESUMING) is True:
-        config["configurable"][RESUMING] = True
+    if configurable.get(internals.RESUMING) is True:
+        config["configurable"][internals.RESUMING] = True
     config["run_id"] = uuid.UUID(run.run_id)
     return cast(RunnableConfig, config)
 

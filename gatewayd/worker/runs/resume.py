@@ -26,7 +26,6 @@ from langgraph.types import Command, StateSnapshot
 
 from gatewayd.channel import orders
 from gatewayd.checkpointing import reader
-from gatewayd.model.run import RESUMING
 from gatewayd.worker import langgraph_internals as internals
 from gatewayd.worker.project import graphs
 from gatewayd.worker.states import checkpoints, questions
@@ -78,7 +77,7 @@ async def _forked(order: orders.RunOrder, config: RunnableConfig, saver: checkpo
     one parent.
     """
     place = config["configurable"]
-    known = order.kwargs.get("command") or order.kwargs.get("input") is None or place.get(RESUMING)
+    known = order.kwargs.get("command") or order.kwargs.get("input") is None or place.get(internals.RESUMING)
     while place.get("checkpoint_id") and not place.get("checkpoint_ns") and not known:
         checkpoint = await saver.aget_tuple(config)
         if (
