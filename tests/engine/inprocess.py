@@ -60,6 +60,7 @@ from gatewayd.supervisor import process, supervisor
 from gatewayd.worker import core
 from gatewayd.worker.process import link
 from gatewayd.worker.process import loop as worker_loop
+from tests import making
 
 T = TypeVar("T")
 
@@ -441,7 +442,7 @@ def request(
         "durability": "async",
     }
     assert not (unknown := kwargs.keys() - defaults.keys()), unknown
-    return RunRequest(
+    return making.run_request(
         assistant=graph,
         thread_id=thread_id,
         kwargs={"input": input, "command": command, "stream_mode": list(stream_mode), **defaults, **kwargs},
@@ -449,7 +450,6 @@ def request(
         context=context or {},
         metadata=metadata or {},
         multitask_strategy=multitask_strategy,
-        if_not_exists="create",
         after_s=after_s,
         keep_thread=keep_thread,
         request_id=ids.new_id(),

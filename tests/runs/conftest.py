@@ -28,8 +28,7 @@ from gatewayd.runs import engine as engine_
 from gatewayd.runs import manager
 from gatewayd.storage import opening, store
 from gatewayd.streams import hub, log
-
-START = 1_700_000_000_000_000
+from tests import making
 
 
 class Board:
@@ -287,7 +286,7 @@ class Engine:
     workers: Supervisor
     runs: manager.RunManager
     tasks: tasks.Group = field(factory=lambda: tasks.Group("test"))
-    now: int = START
+    now: int = making.START
 
     @property
     def worker(self) -> Worker:
@@ -306,21 +305,7 @@ class Engine:
 
     def request(self, thread_id: str | None, **changes: Any) -> RunRequest:
         self.now += 1000
-        fields: dict[str, Any] = {
-            "assistant": "chat",
-            "thread_id": thread_id,
-            "kwargs": {"input": {}, "command": None},
-            "config": {},
-            "context": {},
-            "metadata": {},
-            "multitask_strategy": "enqueue",
-            "if_not_exists": "create",
-            "after_s": 0.0,
-            "keep_thread": False,
-            "request_id": "request",
-            "received_at": self.now,
-        }
-        return RunRequest(**(fields | changes))
+        return making.run_request(**{"thread_id": thread_id, "received_at": self.now, **changes})
 
     async def create(self, thread_id: str | None = None, **changes: Any) -> Run:
         thread_id = thread_id or ids.new_id()
@@ -392,7 +377,7 @@ class Boots:
 
     path: Path
     engine: Engine | None = None
-    now: int = START
+    now: int = making.START
 
     async def start(self, *, on_restart: str = "resume", **options: Any) -> Engine:
         """
@@ -400,8 +385,8 @@ class Boots:
         flushed.
         """
         await self.kill()
-        storage = await opening.open_storage(self.path, START, os.getpid(), "test")
-        await storage.system_assistants_sync({"chat": None}, START)
+        storage = await opening.open_storage(self.path, making.START, os.getpid(), "test")
+        await storage.system_assistants_sync({"chat": None}, making.START)
         published = hub.Hub(storage)
         numbers = log.Log(storage, published)
         workers = Supervisor()
@@ -425,7 +410,7 @@ class Boots:
             await engine.runs.close()
             await engine.storage.writer.close()
             engine.storage.boot = 0
-            await engine.storage.close(START)
+            await engine.storage.close(making.START)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from gatewayd.model.caller import INTERNAL
 from gatewayd.model.cron import Cron, Firing
 from gatewayd.storage.sqlite.engine import failures, writing
 from gatewayd.storage.sqlite.store import SqliteStore
+from tests import making
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -669,23 +670,7 @@ async def test_the_run_of_a_thread_cron_is_appended_to_its_thread_whose_metadata
 
 
 def test_the_defaults_of_a_run_are_those_of_a_client_that_names_nothing() -> None:
-    bare = Cron(
-        cron_id="c",
-        assistant_id="a",
-        thread_id=None,
-        user_id="",
-        schedule="* * * * *",
-        timezone=None,
-        end_time=None,
-        on_run_completed="delete",
-        enabled=True,
-        next_run_date=1,
-        payload={},
-        metadata={},
-        revision=1,
-        created_at=1,
-        updated_at=1,
-    )
+    bare = making.cron(payload={})
     request = requests.run_request(bare, 5)
     assert (request.multitask_strategy, request.received_at) == ("enqueue", 5)
     assert request.kwargs["stream_mode"] == ["values"]

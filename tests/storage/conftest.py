@@ -21,9 +21,7 @@ from gatewayd.model.thread import Thread
 from gatewayd.storage import opening, store
 from gatewayd.storage.sqlite import admission, assistants, boots, crons, events, runs, threads
 from gatewayd.storage.sqlite.engine import database, migrate
-
-START = 1_700_000_000_000_000
-"""The desk's clock at its beginning, in µs."""
+from tests import making
 
 
 @define(eq=False)
@@ -34,7 +32,7 @@ class Desk:
     """
 
     connection: sqlite3.Connection
-    now: int = START
+    now: int = making.START
     boot: int = 0
 
     def __attrs_post_init__(self) -> None:
@@ -55,21 +53,8 @@ class Desk:
         return thread_id
 
     def request(self, thread_id: str | None, **changes: Any) -> RunRequest:
-        fields: dict[str, Any] = {
-            "assistant": "chat",
-            "thread_id": thread_id,
-            "kwargs": {"input": {}, "command": None},
-            "config": {},
-            "context": {},
-            "metadata": {},
-            "multitask_strategy": "enqueue",
-            "if_not_exists": "reject",
-            "after_s": 0.0,
-            "keep_thread": False,
-            "request_id": "request",
-            "received_at": self.tick(),
-        }
-        return RunRequest(**(fields | changes))
+        fields = {"thread_id": thread_id, "if_not_exists": "reject", "received_at": self.tick()}
+        return making.run_request(**(fields | changes))
 
     def admit(self, thread_id: str | None, *, claim: bool = False, **changes: Any) -> admission.CreatedRun:
         return admission.run_create(self.connection, self.request(thread_id, **changes), self.boot, claim)
@@ -91,7 +76,7 @@ class Desk:
 
     def finish(self, run_id: str, status: Any = "success", attempt: int = 0, **outcome: Any) -> bool:
         thread_id = self.run(run_id).thread_id
-        end = self.draft(thread_id, run_id, [("end", "", 2, b"{}")])
+        end = making.end(thread_id, run_id, self.now)
         done = RunOutcome(status=status, **outcome)
         ended = runs.run_finish_if_active(self.connection, run_id, attempt, done, end, self.tick())
         return ended is not None
@@ -128,25 +113,8 @@ class Desk:
 
     def cron(self, thread_id: str | None = None, **changes: Any) -> Cron:
         """Store a cron that is due a minute from now."""
-        now = self.tick()
-        fields: dict[str, Any] = {
-            "cron_id": ids.new_id(now // 1000),
-            "assistant_id": "chat",
-            "thread_id": thread_id,
-            "user_id": "",
-            "schedule": "* * * * *",
-            "timezone": None,
-            "end_time": None,
-            "on_run_completed": None if thread_id else "delete",
-            "enabled": True,
-            "next_run_date": now + 60_000_000,
-            "payload": {"assistant_id": "chat", "schedule": "* * * * *"},
-            "metadata": {},
-            "revision": 1,
-            "created_at": now,
-            "updated_at": now,
-        }
-        return crons.cron_create(self.connection, Cron(**(fields | changes)))
+        fields = {"thread_id": thread_id, "created_at": self.tick()}
+        return crons.cron_create(self.connection, making.cron(**(fields | changes)))
 
     def fire(self, cron: Cron, *, claim: bool = False, **changes: Any) -> crons.FiredCron:
         """Take the cron's date, as the ticker does when it has come."""
@@ -222,10 +190,10 @@ def desk(path: Path) -> Iterator[Desk]:
 
 @pytest.fixture
 async def storage(path: Path) -> AsyncIterator[store.Storage]:
-    opened = await opening.open_storage(path, START, os.getpid(), "test")
-    await opened.system_assistants_sync({"chat": None, "other": None}, START)
+    opened = await opening.open_storage(path, making.START, os.getpid(), "test")
+    await opened.system_assistants_sync({"chat": None, "other": None}, making.START)
     yield opened
-    await opened.close(START)
+    await opened.close(making.START)
 
 
 @pytest.fixture

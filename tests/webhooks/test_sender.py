@@ -18,13 +18,11 @@ from attrs import define, field
 
 from gatewayd import ids, logs, tasks
 from gatewayd.model.caller import INTERNAL
-from gatewayd.model.event import draft
-from gatewayd.model.run import RunOutcome, RunRequest
+from gatewayd.model.run import RunOutcome
 from gatewayd.model.webhook import Delivery, WebhookRules
 from gatewayd.storage import opening, store
 from gatewayd.webhooks import policy, sender
-
-START = 1_700_000_000_000_000
+from tests import making
 
 
 @define(eq=False)
@@ -66,28 +64,19 @@ class Bench:
     receiver: Receiver
     storage: store.Storage
     sender: sender.Sender
-    now: int = START
+    now: int = making.START
     group: tasks.Group = field(factory=lambda: tasks.Group("test"))
 
     async def ended(self, *, stateless: bool = False, **outcome: Any) -> str:
         """Have a run with a webhook end, and return its id."""
-        request = RunRequest(
-            assistant="chat",
+        request = making.run_request(
             thread_id=None if stateless else ids.new_id(),
             kwargs={"input": {"secret": 1}, "command": None, "webhook": self.receiver.url},
-            config={},
-            context={},
-            metadata={},
-            multitask_strategy="enqueue",
-            if_not_exists="create",
-            after_s=0.0,
-            keep_thread=False,
-            request_id="r",
             received_at=self.now,
         )
         run = (await self.storage.run_create(INTERNAL, request, claim=True)).run
         stored = asyncio.get_running_loop().create_future()
-        end = draft(run.thread_id, run.run_id, self.now // 1000, [("end", "", 2, b"{}")])
+        end = making.end(run.thread_id, run.run_id, self.now)
         done = RunOutcome(**{"status": "success", "result": b'{"v":1,"__interrupt__":[]}', **outcome})
         self.storage.run_finish_if_active(
             run.run_id, 0, done, end, self.now, stored.set_result, stored.set_exception
@@ -133,7 +122,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 async def bench(tmp_path: Path, receiver: Receiver) -> AsyncIterator[Callable[..., Any]]:
     benches: list[Bench] = []
 
-    async def start(*, now: int = START, rules: WebhookRules | None = None, **options: Any) -> Bench:
+    async def start(*, now: int = making.START, rules: WebhookRules | None = None, **options: Any) -> Bench:
         storage = await opening.open_storage(tmp_path / "db", now, 1, "test")
         await storage.system_assistants_sync({"chat": None}, now)
         made = sender.Sender(
@@ -151,7 +140,7 @@ async def bench(tmp_path: Path, receiver: Receiver) -> AsyncIterator[Callable[..
     yield start
     for here in benches:
         await here.group.stop()
-        await here.storage.close(START)
+        await here.storage.close(making.START)
 
 
 async def test_an_ended_run_is_told_with_its_values_and_a_signature(bench: Any, receiver: Receiver) -> None:
@@ -250,7 +239,7 @@ async def test_a_restart_goes_on_with_the_schedule(bench: Any, receiver: Receive
     run_id = await here.ended()
     first = await here.settled(run_id, 1)
     await here.group.stop()
-    await here.storage.close(START)
+    await here.storage.close(making.START)
     again = await bench(now=here.now)
     assert (await again.delivery(run_id)).due_at == first.due_at
     again.later(5.0)
@@ -264,7 +253,7 @@ async def test_an_attempt_cut_by_a_stop_is_made_again(bench: Any, receiver: Rece
     run_id = await here.ended()
     await receiver.got(1)
     await here.group.stop()
-    await here.storage.close(START)
+    await here.storage.close(making.START)
     receiver.gate.set()
     again = await bench(now=here.now)
     assert (await again.settled(run_id, 1)).state == "delivered"
