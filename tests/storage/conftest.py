@@ -1,92 +1,162 @@
-"""A real database file in every test, and a desk from which the operations on it are asked for."""
+"""Storage as every backend has to keep it: real files, a clock that moves, and one operation after the other.
+
+`sqlite/` beside these tests has what is promised of SQLite's own tables, files and statements.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import inspect
 import os
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import define
+from attrs import define, field
 
 from gatewayd import ids
 from gatewayd.checkpointing import commands
-from gatewayd.errors import GatewaydError
+from gatewayd.errors import Conflict
+from gatewayd.model.caller import INTERNAL
 from gatewayd.model.cron import Cron, Firing
 from gatewayd.model.event import Chunk, Draft, draft
 from gatewayd.model.run import Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Thread
 from gatewayd.storage import opening, store
-from gatewayd.storage.sqlite import admission, assistants, boots, crons, events, runs, threads
-from gatewayd.storage.sqlite.engine import database, migrate
 from tests import making
+
+OPERATION = "operation"
+"""The operation that looks who holds a thread's lock."""
+
+
+@define(eq=False)
+class Asked:
+    """
+    The operations of storage, each called as a function that returns when it is done.
+
+    The caller is INTERNAL. What an operation tells by `done` and `failed` is returned and raised.
+    """
+
+    runner: asyncio.Runner
+    storage: store.Storage
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return functools.partial(self._ask, name)
+
+    def _ask(self, name: str, *args: Any, **named: Any) -> Any:
+        parameters = inspect.signature(getattr(store.Storage, name)).parameters
+        caller = (INTERNAL,) if "whose" in parameters else ()
+        return self.runner.run(self._done(name, "done" in parameters, *caller, *args, **named))
+
+    async def _done(self, name: str, calls_back: bool, *args: Any, **named: Any) -> Any:
+        operation = getattr(self.storage, name)
+        if not calls_back:
+            return await operation(*args, **named)
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if "chain" in named:  # it tells its failure by `done`, too
+            operation(*args, done.set_result, **named)
+        else:
+            operation(*args, done.set_result, done.set_exception, **named)
+        return await done
 
 
 @define(eq=False)
 class Desk:
-    """
-    Asks for operations one by one, each in a transaction of its own, at a clock that moves with every
-    request.
-    """
+    """Storage at one boot after the other; the clock moves with every request."""
 
-    connection: sqlite3.Connection
+    path: Path
+    runner: asyncio.Runner
     now: int = making.START
-    boot: int = 0
+    _boots: list[store.Storage] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.restart()
-        assistants.system_assistants_sync(self.connection, {"chat": None, "other": None}, self.now)
+        self.ask.system_assistants_sync({"chat": None, "other": None}, self.now)
+
+    @property
+    def storage(self) -> store.Storage:
+        return self._boots[-1]
+
+    @property
+    def ask(self) -> Asked:
+        return Asked(self.runner, self.storage)
 
     def restart(self) -> None:
-        """Begin the next boot on the file."""
-        self.boot = boots.boot_begin(self.connection, self.tick(), 1, "test")
+        """Begin the next boot, as after the death of the daemon: the boot before has not ended."""
+        self._boots.append(self.runner.run(opening.open_storage(self.path, self.tick(), os.getpid(), "test")))
+
+    def close(self) -> None:
+        while self._boots:
+            self.runner.run(self._boots.pop().close(self.now))
 
     def tick(self) -> int:
         self.now += 1000
         return self.now
 
+    # what is made
+
     def thread(self, **metadata: Any) -> str:
         thread_id = ids.new_id()
-        threads.thread_create(self.connection, thread_id, metadata, False, self.tick())
+        self.ask.thread_create(thread_id, metadata, do_nothing=False, now=self.tick())
         return thread_id
 
     def request(self, thread_id: str | None, **changes: Any) -> RunRequest:
         fields = {"thread_id": thread_id, "if_not_exists": "reject", "received_at": self.tick()}
         return making.run_request(**(fields | changes))
 
-    def admit(self, thread_id: str | None, *, claim: bool = False, **changes: Any) -> admission.CreatedRun:
-        return admission.run_create(self.connection, self.request(thread_id, **changes), self.boot, claim)
+    def admit(self, thread_id: str | None, *, claim: bool = False, **changes: Any) -> store.CreatedRun:
+        created: store.CreatedRun = self.ask.run_create(self.request(thread_id, **changes), claim=claim)
+        return created
 
     def create(self, thread_id: str | None, *, claim: bool = False, **changes: Any) -> str:
         return self.admit(thread_id, claim=claim, **changes).run.run_id
 
-    def claim(self, limit: int = 10, suspects: int = 2, besides: frozenset[str] = frozenset()) -> list[str]:
-        found = runs.runs_claim_due(self.connection, self.boot, self.now, limit, suspects, besides)
-        return [run.run_id for run in found.taken]
+    def cron(self, thread_id: str | None = None, **changes: Any) -> Cron:
+        """Store a cron that is due a minute from now."""
+        fields = {"thread_id": thread_id, "created_at": self.tick()}
+        created: Cron = self.ask.cron_create(making.cron(**(fields | changes)))
+        return created
+
+    # what happens to it
+
+    def claim(self, limit: int = 10, suspects: int = 2, besides: Collection[str] = ()) -> list[str]:
+        return [run.run_id for run in self.ask.runs_claim_due(self.now, limit, suspects, besides).taken]
 
     def requeue(self, run_id: str, attempt: int | None = None, *, died: bool = False) -> Run | None:
         attempt = self.run(run_id).attempt if attempt is None else attempt
-        return runs.run_requeue_if_running(self.connection, run_id, attempt, died, self.tick())
+        requeued: Run | None = self.ask.run_requeue_if_running(run_id, attempt, died=died, now=self.tick())
+        return requeued
 
     def cancel(self, run_id: str, action: str = "interrupt", message: str = "stop") -> Run | None:
         error = {"error": "UserInterrupt", "message": message}
-        return runs.run_cancel_if_active(self.connection, run_id, action, error, self.tick())
+        cancelled: Run | None = self.ask.run_cancel_if_active(run_id, action, error, self.tick())
+        return cancelled
+
+    def end(self, run_id: str, outcome: RunOutcome, attempt: int = 0) -> Chunk | None:
+        """End a run; return its last events, None if it was not ended."""
+        last = making.end(self.run(run_id).thread_id, run_id, self.now)
+        ended: Chunk | None = self.ask.run_finish_if_active(run_id, attempt, outcome, last, self.tick())
+        return ended
 
     def finish(self, run_id: str, status: Any = "success", attempt: int = 0, **outcome: Any) -> bool:
-        thread_id = self.run(run_id).thread_id
-        end = making.end(thread_id, run_id, self.now)
-        done = RunOutcome(status=status, **outcome)
-        ended = runs.run_finish_if_active(self.connection, run_id, attempt, done, end, self.tick())
-        return ended is not None
+        return self.end(run_id, RunOutcome(status=status, **outcome), attempt) is not None
+
+    def delete(self, thread_id: str, run_id: str) -> store.DeletedRun | None:
+        last = making.end(thread_id, run_id, self.now)
+        deleted: store.DeletedRun | None = self.ask.run_delete(
+            thread_id, run_id, self.tick(), last, lambda _: None
+        )
+        return deleted
 
     def draft(self, thread_id: str, run_id: str, items: list[Any]) -> Draft:
         return draft(thread_id, run_id, self.now // 1000, items)
 
     def emit(self, thread_id: str, run_id: str, *items: Any) -> Chunk:
         made = self.draft(thread_id, run_id, list(items) or [("values", "", 1, b"{}")])
-        return events.append(self.connection, made)
+        chunk: Chunk = self.ask.events_append(made)
+        return chunk
 
     def checkpoint(self, run_id: str, checkpoint_id: str, parent: str | None = None) -> BaseException | None:
         thread_id = self.run(run_id).thread_id
@@ -100,23 +170,11 @@ class Desk:
         return self.apply(operation, run_id)
 
     def apply(self, operation: list[Any], run_id: str) -> BaseException | None:
-        """Apply an operation as the writer does; return why it was refused."""
-        self.connection.execute("SAVEPOINT operation")
-        try:
-            runs.run_checkpoint_apply(self.connection, operation, run_id)
-        except GatewaydError as error:
-            self.connection.execute("ROLLBACK TO operation")
-            return error
-        finally:
-            self.connection.execute("RELEASE operation")
-        return None
+        """Apply one of a run's checkpoint operations; return why it was refused."""
+        refusal: BaseException | None = self.ask.checkpoint_apply(operation, run_id, 1, chain=store.Chain())
+        return refusal
 
-    def cron(self, thread_id: str | None = None, **changes: Any) -> Cron:
-        """Store a cron that is due a minute from now."""
-        fields = {"thread_id": thread_id, "created_at": self.tick()}
-        return crons.cron_create(self.connection, making.cron(**(fields | changes)))
-
-    def fire(self, cron: Cron, *, claim: bool = False, **changes: Any) -> crons.FiredCron:
+    def fire(self, cron: Cron, *, claim: bool = False, **changes: Any) -> store.FiredCron:
         """Take the cron's date, as the ticker does when it has come."""
         return self.take(self.firing(cron, **changes), claim=claim)
 
@@ -135,44 +193,55 @@ class Desk:
         }
         return Firing(**(fields | changes))
 
-    def take(self, firing: Firing, *, claim: bool = False) -> crons.FiredCron:
-        return crons.cron_fire_if_current(self.connection, firing, self.boot, claim)
+    def take(self, firing: Firing, *, claim: bool = False) -> store.FiredCron:
+        fired: store.FiredCron = self.ask.cron_fire_if_current(firing, claim=claim)
+        return fired
+
+    # what can be seen of it
 
     def run(self, run_id: str) -> Run:
-        found = runs.run_find(self.connection, run_id)
+        found = self.stored(run_id)
         assert found is not None
+        return found
+
+    def stored(self, run_id: str) -> Run | None:
+        found: Run | None = self.ask.run_get_anywhere(run_id)
         return found
 
     def runs(self, thread_id: str) -> dict[str, str]:
         """Run ids of a thread with their statuses."""
-        return dict(self.fetch("SELECT run_id, status FROM runs WHERE thread_id = ?", thread_id))
+        listed = self.ask.runs_list(thread_id, status=None, limit=1000, offset=0)
+        return {run.run_id: run.status for run in listed}
 
     def look(self, thread_id: str) -> Thread:
-        found = threads.thread_find(self.connection, thread_id)
-        assert found is not None
+        found: Thread = self.ask.thread_get(thread_id)
+        return found
+
+    def exists(self, thread_id: str) -> bool:
+        return bool(self.ask.threads_count(store.ThreadSearch(ids=[thread_id])))
+
+    def events(self, thread_id: str, after: int = 0, run_id: str | None = None) -> list[Chunk]:
+        found: list[Chunk] = []
+        while page := self.ask.events_page(thread_id, found[-1].last_seq if found else after, run_id):
+            found += page
         return found
 
     def holder(self, thread_id: str) -> str | None:
-        rows = self.fetch("SELECT holder FROM thread_locks WHERE thread_id = ?", thread_id)
-        return rows[0][0] if rows else None
+        """Return the run that holds the thread's lock."""
+        try:
+            self.ask.thread_lock_acquire_for_operation(thread_id, OPERATION)
+        except Conflict as conflict:
+            return conflict.detail.partition("in-flight runs: [")[2].removesuffix("]")
+        self.ask.thread_locks_release(OPERATION)
+        return None
 
-    def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        return self.connection.execute(sql, parameters).fetchall()
-
-    def rows_of(self, thread_id: str) -> dict[str, int]:
-        """
-        Number of rows of a thread in every table that goes with threads; what is owed to webhooks does not.
-        """
-        return {
-            table: self.fetch(f"SELECT count(*) FROM {table} WHERE thread_id = ?", thread_id)[0][0]
-            for (table,) in self.fetch(
-                "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'webhooks'"
-            )
-            if any(column[1] == "thread_id" for column in self.fetch(f"PRAGMA table_info({table})"))
-        }
-
-    def dump(self, *tables: str) -> dict[str, list[tuple[Any, ...]]]:
-        return {table: self.fetch(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4") for table in tables}
+    def image(self, thread_id: str) -> tuple[Any, ...]:
+        """Return all that can be seen of a thread."""
+        chunks = [
+            (chunk.run_id, chunk.first_seq, chunk.last_seq, chunk.packed) for chunk in self.events(thread_id)
+        ]
+        runs = self.ask.runs_list(thread_id, status=None, limit=1000, offset=0)
+        return self.look(thread_id), runs, chunks, self.holder(thread_id)
 
 
 @pytest.fixture
@@ -182,10 +251,10 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def desk(path: Path) -> Iterator[Desk]:
-    connection = database.connect(path)
-    migrate.migrate(connection, path)
-    yield Desk(connection)
-    connection.close()
+    with asyncio.Runner() as runner:
+        made = Desk(path, runner)
+        yield made
+        made.close()
 
 
 @pytest.fixture
@@ -194,18 +263,3 @@ async def storage(path: Path) -> AsyncIterator[store.Storage]:
     await opened.system_assistants_sync({"chat": None, "other": None}, making.START)
     yield opened
     await opened.close(making.START)
-
-
-@pytest.fixture
-def second(path: Path) -> Iterator[Callable[[str], list[tuple[Any, ...]]]]:
-    """Return a function that reads the file as another process would: only what is committed."""
-    made: list[sqlite3.Connection] = []
-
-    def fetch(sql: str) -> list[tuple[Any, ...]]:
-        if not made:
-            made.append(sqlite3.connect(path, isolation_level=None, check_same_thread=False))
-        return made[0].execute(sql).fetchall()
-
-    yield fetch
-    for connection in made:
-        connection.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 import attrs
@@ -13,26 +12,22 @@ from gatewayd.errors import Invalid, NotFound
 from gatewayd.model.caller import INTERNAL
 from gatewayd.model.cron import Cron
 from gatewayd.storage import store
-from gatewayd.storage.sqlite import crons, threads
-from gatewayd.storage.sqlite.store import SqliteStore
 
 MINUTE = 60_000_000
 
 
 def look(desk: Any, cron: Cron) -> Cron:
-    found = desk.fetch(crons.FIND, cron.cron_id)
-    assert found, "the cron is gone"
-    return crons.record(found[0])
+    found: Cron | None = desk.ask.cron_find(cron.cron_id)
+    assert found is not None, "the cron is gone"
+    return found
 
 
-def taken(desk: Any, cron: Cron) -> list[int]:
-    return [
-        due for (due,) in desk.fetch("SELECT due FROM firings WHERE cron_id = ? ORDER BY due", cron.cron_id)
-    ]
+def count_crons(desk: Any) -> int:
+    return int(desk.ask.crons_count(store.CronSearch(metadata={})))
 
 
 def count_runs(desk: Any) -> int:
-    return int(desk.fetch("SELECT count(*) FROM runs")[0][0])
+    return len(desk.ask.runs_search(store.RunSearch(limit=1000)))
 
 
 def test_a_graphs_name_is_stored_as_its_assistants_id_also_in_the_payload(desk: Any) -> None:
@@ -56,21 +51,7 @@ def test_a_graphs_name_is_stored_as_its_assistants_id_also_in_the_payload(desk: 
 def test_no_cron_is_stored_for_what_does_not_exist(desk: Any, changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(NotFound, match=sentence):
         desk.cron(**changes)
-    assert desk.fetch("SELECT count(*) FROM crons") == [(0,)]
-
-
-def test_firing_creates_the_run_takes_the_date_and_sets_the_next(desk: Any) -> None:
-    cron = desk.cron()
-
-    fired = desk.take(desk.firing(cron))
-
-    assert fired.created is not None
-    assert desk.run(fired.created.run.run_id).metadata["cron"] == cron.cron_id
-    after = look(desk, cron)
-    assert after.next_run_date == cron.next_run_date + MINUTE
-    assert after.revision == cron.revision + 1
-    assert after.updated_at == cron.updated_at
-    assert desk.fetch("SELECT due, run_id FROM firings") == [(cron.next_run_date, fired.created.run.run_id)]
+    assert count_crons(desk) == 0
 
 
 def test_a_fired_run_is_started_in_the_same_transaction_if_there_is_a_place(desk: Any) -> None:
@@ -87,7 +68,7 @@ def test_the_same_firing_twice_creates_one_run(desk: Any) -> None:
     wanted = desk.firing(desk.cron())
 
     assert desk.take(wanted).created is not None
-    assert desk.take(wanted) == crons.FiredCron(current=False)
+    assert desk.take(wanted) == store.FiredCron(current=False)
     assert count_runs(desk) == 1
 
 
@@ -95,11 +76,11 @@ def test_a_date_has_one_run_even_if_the_cron_is_moved_back_to_it(desk: Any) -> N
     cron = desk.cron()
     desk.take(desk.firing(cron))
     moved = attrs.evolve(look(desk, cron), next_run_date=cron.next_run_date)
-    assert crons.cron_update_if_current(desk.connection, moved)
+    assert desk.ask.cron_update_if_current(moved)
 
     again = desk.take(desk.firing(look(desk, cron)))
 
-    assert again == crons.FiredCron(current=True)
+    assert again == store.FiredCron(current=True)
     assert count_runs(desk) == 1
     assert look(desk, cron).next_run_date == cron.next_run_date + MINUTE
 
@@ -108,21 +89,10 @@ def test_a_date_before_one_that_was_taken_has_no_run(desk: Any) -> None:
     cron = desk.cron()
     desk.take(desk.firing(cron))
     earlier = attrs.evolve(look(desk, cron), next_run_date=cron.next_run_date - 1)
-    crons.cron_update_if_current(desk.connection, earlier)
+    desk.ask.cron_update_if_current(earlier)
 
     assert desk.take(desk.firing(look(desk, cron))).created is None
     assert count_runs(desk) == 1
-
-
-def test_the_table_refuses_a_second_row_for_a_date(desk: Any) -> None:
-    cron = desk.cron()
-    desk.take(desk.firing(cron))
-
-    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
-        desk.connection.execute(
-            "INSERT INTO firings (cron_id, due, fired_at) VALUES (?, ?, 0)",
-            (cron.cron_id, cron.next_run_date),
-        )
 
 
 @pytest.mark.parametrize("change", ["disabled", "updated", "deleted"])
@@ -130,11 +100,11 @@ def test_a_cron_that_was_changed_since_it_was_read_does_not_fire(desk: Any, chan
     cron = desk.cron()
     wanted = desk.firing(cron)
     if change == "deleted":
-        assert crons.cron_delete(desk.connection, cron.cron_id)
+        assert desk.ask.cron_delete(cron.cron_id)
     else:
-        crons.cron_update_if_current(desk.connection, attrs.evolve(cron, enabled=change != "disabled"))
+        desk.ask.cron_update_if_current(attrs.evolve(cron, enabled=change != "disabled"))
 
-    assert desk.take(wanted) == crons.FiredCron(current=False)
+    assert desk.take(wanted) == store.FiredCron(current=False)
     assert count_runs(desk) == 0
 
 
@@ -142,47 +112,8 @@ def test_a_change_of_a_cron_that_has_fired_since_it_was_read_is_not_stored(desk:
     cron = desk.cron()
     desk.take(desk.firing(cron))
 
-    assert not crons.cron_update_if_current(desk.connection, attrs.evolve(cron, schedule="@daily"))
+    assert not desk.ask.cron_update_if_current(attrs.evolve(cron, schedule="@daily"))
     assert look(desk, cron).schedule == "* * * * *"
-
-
-def test_what_a_crash_leaves_of_a_firing_is_nothing_or_all_of_it(desk: Any, second: Any) -> None:
-    cron = desk.cron(desk.thread())
-    wanted = desk.firing(cron)
-
-    def stored() -> list[Any]:
-        return second(
-            "SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM firings), "
-            "(SELECT count(*) FROM thread_locks), next_run_date, revision FROM crons"
-        )
-
-    before, seen = stored(), []
-    desk.connection.set_trace_callback(lambda _: seen.append(stored()))
-    desk.connection.execute("BEGIN")
-    desk.take(wanted, claim=True)
-    desk.connection.execute("COMMIT")
-    desk.connection.set_trace_callback(None)
-
-    assert len(seen) > 10
-    assert all(state == before for state in seen)
-    assert stored() == [(1, 1, 1, cron.next_run_date + MINUTE, cron.revision + 1)]
-
-
-def test_a_run_that_is_rejected_costs_its_date_and_changes_nothing_else(desk: Any) -> None:
-    thread_id = desk.thread()
-    busy = desk.create(thread_id)
-    cron = desk.cron(thread_id)
-    wanted = desk.firing(cron)
-    assert wanted.request is not None
-    rejecting = attrs.evolve(wanted, request=attrs.evolve(wanted.request, multitask_strategy="reject"))
-
-    fired = desk.take(rejecting)
-
-    assert fired.refusal is not None
-    assert not fired.deleted
-    assert list(desk.runs(thread_id)) == [busy]
-    assert desk.fetch("SELECT due, run_id FROM firings") == [(cron.next_run_date, None)]
-    assert look(desk, cron).next_run_date == cron.next_run_date + MINUTE
 
 
 def test_a_strategy_that_supersedes_names_the_runs_to_end(desk: Any) -> None:
@@ -203,7 +134,7 @@ def test_a_cron_tells_its_last_run_how_it_ended_and_how_often_in_a_row_it_failed
     cron = desk.cron()
 
     def now() -> Any:
-        return crons.record(desk.fetch(crons.FIND, cron.cron_id)[0])
+        return look(desk, cron)
 
     error = {"error": "ValueError", "message": "boom"}
 
@@ -238,8 +169,8 @@ def test_a_cron_tells_its_last_run_how_it_ended_and_how_often_in_a_row_it_failed
 
 
 @pytest.mark.parametrize(("status", "kept"), [("error", True), ("timeout", True), ("success", False)])
-async def test_the_thread_of_a_crons_failed_run_is_kept_for_longer_and_found_by_its_id_only(
-    storage: SqliteStore, desk: Any, status: str, kept: bool
+def test_the_thread_of_a_crons_failed_run_is_kept_for_longer_and_found_by_its_id_only(
+    desk: Any, status: str, kept: bool
 ) -> None:
     cron = desk.cron(metadata={"nightly": True})
     fired = desk.fire(cron, claim=True)
@@ -247,22 +178,22 @@ async def test_the_thread_of_a_crons_failed_run_is_kept_for_longer_and_found_by_
     run, other = fired.created.run, desk.run(stateless)
     for run_id in (run.run_id, stateless):
         desk.finish(run_id, status=status)
-    candidates = threads.sweep_candidates(desk.connection, desk.now, 10)
+    candidates = desk.ask.threads_to_sweep(desk.now, 10, 0)
     assert set(candidates) == ({other.thread_id} if kept else {run.thread_id, other.thread_id})
-    later = threads.sweep_candidates(desk.connection, desk.now, 10, kept_before=desk.now)
+    later = desk.ask.threads_to_sweep(desk.now, 10, desk.now)
     assert set(later) == {run.thread_id, other.thread_id}
-    assert await storage.threads_count(INTERNAL, store.ThreadSearch()) == 0
-    for read in (storage.thread_get, storage.thread_find):
+    assert desk.ask.threads_count(store.ThreadSearch()) == 0
+    for read in (desk.ask.thread_get, desk.ask.thread_find):
         if kept:
-            assert (await read(INTERNAL, run.thread_id)).thread_id == run.thread_id
+            assert read(run.thread_id).thread_id == run.thread_id
         with pytest.raises(NotFound):
-            await read(INTERNAL, other.thread_id if kept else run.thread_id)
+            read(other.thread_id if kept else run.thread_id)
 
 
 def test_a_date_can_pass_without_a_run(desk: Any) -> None:
     cron = desk.cron()
 
-    assert desk.take(desk.firing(cron, request=None)) == crons.FiredCron(current=True)
+    assert desk.take(desk.firing(cron, request=None)) == store.FiredCron(current=True)
     assert count_runs(desk) == 0
     assert look(desk, cron).next_run_date == cron.next_run_date + MINUTE
 
@@ -277,35 +208,13 @@ def test_without_a_further_date_the_cron_is_disabled(desk: Any) -> None:
     assert (after.enabled, after.next_run_date) == (False, None)
 
 
-def test_a_cron_goes_with_its_thread_at_once_and_its_rows_too(desk: Any) -> None:
-    thread_id = desk.thread()
-    cron, other = desk.cron(thread_id), desk.cron()
-    wanted = desk.firing(cron)
-    desk.take(wanted)
-
-    threads.thread_delete(desk.connection, thread_id, desk.tick())
-
-    assert desk.fetch("SELECT cron_id FROM crons") == [(other.cron_id,)]
-    assert taken(desk, cron) == []
-    assert desk.take(wanted) == crons.FiredCron(current=False)
-
-
 def test_a_cron_on_the_thread_of_a_stateless_run_goes_when_that_is_hidden(desk: Any) -> None:
     run = desk.admit(None).run
     desk.cron(run.thread_id)
 
     desk.finish(run.run_id)
 
-    assert desk.fetch("SELECT count(*) FROM crons") == [(0,)]
-
-
-def test_a_cron_goes_with_its_assistant(desk: Any) -> None:
-    desk.cron()
-    other = desk.cron(assistant_id="other")
-
-    desk.connection.execute("DELETE FROM assistants WHERE graph_id = 'chat'")
-
-    assert desk.fetch("SELECT cron_id FROM crons") == [(other.cron_id,)]
+    assert count_crons(desk) == 0
 
 
 def test_a_firing_that_finds_its_thread_gone_deletes_the_cron(desk: Any) -> None:
@@ -317,65 +226,47 @@ def test_a_firing_that_finds_its_thread_gone_deletes_the_cron(desk: Any) -> None
     fired = desk.take(attrs.evolve(wanted, request=lost))
 
     assert fired.deleted
-    assert desk.fetch("SELECT count(*) FROM crons") == [(0,)]
+    assert count_crons(desk) == 0
     assert count_runs(desk) == 0
-
-
-def test_only_the_latest_dates_are_remembered(desk: Any) -> None:
-    cron = desk.cron()
-    for _ in range(crons.KEPT_FIRINGS + 5):
-        desk.take(desk.firing(look(desk, cron)))
-
-    assert len(taken(desk, cron)) == crons.KEPT_FIRINGS
-    assert taken(desk, cron)[-1] == look(desk, cron).next_run_date - MINUTE
-
-
-def test_the_table_holds_no_enabled_cron_without_a_date(desk: Any) -> None:
-    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
-        desk.cron(next_run_date=None)
 
 
 # reading
 
 
-async def test_what_is_due_comes_in_the_order_of_its_dates_in_pages_and_without_those_named(
-    storage: SqliteStore, desk: Any
-) -> None:
+def test_what_is_due_comes_in_the_order_of_its_dates_in_pages_and_without_those_named(desk: Any) -> None:
     late, early, later = (desk.cron(next_run_date=at) for at in (2000, 1000, 3000))
     desk.cron(next_run_date=500, enabled=False)
 
     def ids_of(found: list[Cron]) -> list[str]:
         return [cron.cron_id for cron in found]
 
-    assert ids_of(await storage.crons_due(2000, 10)) == [early.cron_id, late.cron_id]
-    assert ids_of(await storage.crons_due(2000, 1)) == [early.cron_id]
-    assert ids_of(await storage.crons_due(2000, 10, [early.cron_id])) == [late.cron_id]
-    assert await storage.crons_next_date(2000) == later.next_run_date
-    assert await storage.crons_next_date(3000) is None
+    assert ids_of(desk.ask.crons_due(2000, 10)) == [early.cron_id, late.cron_id]
+    assert ids_of(desk.ask.crons_due(2000, 1)) == [early.cron_id]
+    assert ids_of(desk.ask.crons_due(2000, 10, [early.cron_id])) == [late.cron_id]
+    assert desk.ask.crons_next_date(2000) == later.next_run_date
+    assert desk.ask.crons_next_date(3000) is None
 
 
-async def test_a_search_finds_by_all_its_terms_and_a_count_counts_the_same(
-    storage: SqliteStore, desk: Any
-) -> None:
+def test_a_search_finds_by_all_its_terms_and_a_count_counts_the_same(desk: Any) -> None:
     thread_id = desk.thread()
     a = desk.cron(metadata={"n": 1, "deep": {"x": 1, "y": 2}})
     b = desk.cron(thread_id, enabled=False, metadata={"n": 2})
     c = desk.cron(assistant_id="other", next_run_date=5)
 
-    async def found(**terms: Any) -> list[str]:
+    def found(**terms: Any) -> list[str]:
         search = store.CronSearch(**({"metadata": {}} | terms))
-        rows = [cron.cron_id for cron in await storage.crons_search(INTERNAL, search)]
-        assert await storage.crons_count(INTERNAL, search) == len(rows)
+        rows = [cron.cron_id for cron in desk.ask.crons_search(search)]
+        assert desk.ask.crons_count(search) == len(rows)
         return rows
 
-    assert await found() == [c.cron_id, b.cron_id, a.cron_id]
-    assert await found(descending=False) == [a.cron_id, b.cron_id, c.cron_id]
-    assert (await found(sort_by="next_run_date", descending=False))[0] == c.cron_id
-    assert await found(thread_id=thread_id) == [b.cron_id]
-    assert await found(enabled=False) == [b.cron_id]
-    assert await found(enabled=True, assistant_id=a.assistant_id) == [a.cron_id]
-    assert await found(metadata={"deep": {"x": 1}}) == [a.cron_id]
-    page = await storage.crons_search(INTERNAL, store.CronSearch(metadata={}, limit=1, offset=1))
+    assert found() == [c.cron_id, b.cron_id, a.cron_id]
+    assert found(descending=False) == [a.cron_id, b.cron_id, c.cron_id]
+    assert (found(sort_by="next_run_date", descending=False))[0] == c.cron_id
+    assert found(thread_id=thread_id) == [b.cron_id]
+    assert found(enabled=False) == [b.cron_id]
+    assert found(enabled=True, assistant_id=a.assistant_id) == [a.cron_id]
+    assert found(metadata={"deep": {"x": 1}}) == [a.cron_id]
+    page = desk.ask.crons_search(store.CronSearch(metadata={}, limit=1, offset=1))
     assert [cron.cron_id for cron in page] == [b.cron_id, a.cron_id]
 
 

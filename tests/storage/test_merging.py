@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 import pytest
 
 from gatewayd import wire
-from gatewayd.checkpointing.sqlite import statements
 from gatewayd.errors import Conflict, NotFound
-from gatewayd.storage.sqlite import merging, runs
+from gatewayd.storage import store
 from tests.storage.conftest import Desk
 
 
@@ -20,16 +18,17 @@ def said(*texts: str, **more: Any) -> dict[str, Any]:
     return {"kwargs": {"input": {"messages": messages}, "command": None, **more}}
 
 
-def merge(desk: Desk, thread_id: str) -> merging.Merged:
-    return merging.runs_merge_if_alike(desk.connection, thread_id, desk.tick())
+def merge(desk: Desk, thread_id: str) -> store.Merged:
+    merged: store.Merged = desk.ask.runs_merge_if_alike(thread_id, desk.tick())
+    return merged
 
 
 def refused(desk: Desk, thread_id: str) -> str:
     """Return why nothing is merged; nothing may have changed."""
-    before = desk.fetch("SELECT * FROM runs ORDER BY run_id")
+    before = desk.ask.runs_search(store.RunSearch(limit=1000))
     with pytest.raises(Conflict) as caught:
         merge(desk, thread_id)
-    assert desk.fetch("SELECT * FROM runs ORDER BY run_id") == before
+    assert desk.ask.runs_search(store.RunSearch(limit=1000)) == before
     return caught.value.detail
 
 
@@ -149,75 +148,17 @@ def test_runs_that_start_from_the_same_checkpoint_are_refused(desk: Desk, busy: 
     assert "checkpoint of its own" in refused(desk, busy)
 
 
-def test_inputs_that_are_too_large_together_are_refused(
-    desk: Desk, busy: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(merging, "LARGEST", 2000)
-    desk.create(busy, **said("a" * 1500))
-    last = desk.create(busy, **said("b" * 1500))
-    assert "too large" in refused(desk, busy)
-    desk.cancel(last)
-    desk.create(busy, **said("b"))
-    assert len(merge(desk, busy).ended) == 1
-
-
-def test_a_merge_that_fails_half_way_has_merged_nothing(
-    desk: Desk, busy: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for text in "abc":
-        desk.create(busy, **said(text))
-    before = desk.fetch("SELECT * FROM runs ORDER BY run_id")
-    cancel, cancelled = runs.run_cancel_if_active, []
-
-    def failing(connection: sqlite3.Connection, run_id: str, *rest: Any) -> Any:
-        cancelled.append(run_id)
-        if len(cancelled) == 2:
-            raise sqlite3.OperationalError("disk I/O error")
-        return cancel(connection, run_id, *rest)
-
-    monkeypatch.setattr(runs, "run_cancel_if_active", failing)
-    desk.connection.execute("BEGIN")
-    with pytest.raises(sqlite3.OperationalError):
-        merge(desk, busy)
-    desk.connection.execute("ROLLBACK")
-    assert desk.fetch("SELECT * FROM runs ORDER BY run_id") == before
-
-
-def merge_into(desk: Desk, thread_id: str) -> merging.Merged:
-    return merging.runs_merge_if_alike(desk.connection, thread_id, desk.tick(), True)
+def merge_into(desk: Desk, thread_id: str) -> store.Merged:
+    merged: store.Merged = desk.ask.runs_merge_if_alike(thread_id, desk.tick(), into_running=True)
+    return merged
 
 
 def refused_into(desk: Desk, thread_id: str) -> str:
-    before = desk.fetch("SELECT * FROM runs ORDER BY run_id")
+    before = desk.ask.runs_search(store.RunSearch(limit=1000))
     with pytest.raises(Conflict) as caught:
         merge_into(desk, thread_id)
-    assert desk.fetch("SELECT * FROM runs ORDER BY run_id") == before
+    assert desk.ask.runs_search(store.RunSearch(limit=1000)) == before
     return caught.value.detail
-
-
-def waits_for(desk: Desk, thread_id: str, run_id: str) -> list[tuple[Any, ...]]:
-    return desk.fetch(statements.RUN_TO_MERGE, thread_id, run_id)
-
-
-@pytest.mark.parametrize("requeued", [True, False])
-def test_one_run_is_enough_to_be_merged_into_the_one_that_was_started(
-    desk: Desk, busy: str, requeued: bool
-) -> None:
-    (holder,) = desk.runs(busy)
-    if requeued:
-        desk.requeue(holder)
-    run_id = desk.create(busy, **said("a"))
-    merged = merge_into(desk, busy)
-    assert (merged.run.run_id, merged.ended, merged.into) == (run_id, [], holder)
-    assert merged.run.cancel_reason is None
-    assert [row[0] for row in waits_for(desk, busy, holder)] == [run_id]
-    later = desk.create(busy, **said("b"))
-    assert merge(desk, busy).ended[0].run_id == later  # the wish stays
-    ((found, stamp, _),) = waits_for(desk, busy, holder)
-    assert (found, texts(desk, run_id)) == (run_id, ["a", "b"])
-    assert stamp == desk.run(run_id).updated_at > merged.run.updated_at
-    desk.cancel(run_id)
-    assert waits_for(desk, busy, holder) == []
 
 
 def test_no_run_waits_or_none_was_started(desk: Desk, busy: str) -> None:

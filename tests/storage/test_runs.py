@@ -9,15 +9,13 @@ import pytest
 from gatewayd import ids
 from gatewayd.checkpointing import commands
 from gatewayd.errors import Conflict, NotFound
-from gatewayd.model.caller import INTERNAL
-from gatewayd.model.run import Run
+from gatewayd.model.run import Run, RunOutcome
 from gatewayd.storage import store
-from gatewayd.storage.sqlite import boots, runs, threads
-from gatewayd.storage.sqlite.store import SqliteStore
 
 STATES = ("pending", "delayed", "marked", "running", "requeued", "success", "error", "interrupted", "gone")
 WAITING = frozenset({"pending", "delayed", "marked", "requeued"})
 ACTIVE = WAITING | {"running"}
+DIED = "DaemonDied"
 
 
 @pytest.fixture
@@ -39,13 +37,8 @@ def in_state(desk: Any, thread_id: str, state: str) -> str:
             desk.claim()
             desk.finish(run_id, state)
         case "gone":
-            runs.run_delete(desk.connection, thread_id, run_id, desk.tick())
+            desk.delete(thread_id, run_id)
     return str(run_id)
-
-
-def row(desk: Any, run_id: str) -> list[tuple[Any, ...]]:
-    found: list[tuple[Any, ...]] = desk.fetch("SELECT * FROM runs WHERE run_id = ?", run_id)
-    return found
 
 
 # conditions
@@ -56,7 +49,7 @@ def test_only_a_run_that_is_pending_due_and_not_cancelled_is_claimed(
     desk: Any, thread_id: str, state: str
 ) -> None:
     run_id = in_state(desk, thread_id, state)
-    before = row(desk, run_id)
+    before = desk.stored(run_id)
     if state in {"pending", "requeued"}:
         assert desk.claim() == [run_id]
         run = desk.run(run_id)
@@ -64,14 +57,14 @@ def test_only_a_run_that_is_pending_due_and_not_cancelled_is_claimed(
         assert desk.holder(thread_id) == run_id
     else:
         assert desk.claim() == []
-        assert row(desk, run_id) == before
+        assert desk.stored(run_id) == before
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_only_a_running_run_is_parked_and_keeps_its_lock(desk: Any, thread_id: str, state: str) -> None:
     run_id = in_state(desk, thread_id, state)
-    before = row(desk, run_id)
-    requeued = runs.run_requeue_if_running(desk.connection, run_id, 1, False, desk.tick())
+    before = desk.stored(run_id)
+    requeued = desk.requeue(run_id, 1)
     if state == "running":
         assert requeued is not None
         assert (requeued.status, requeued.attempt, requeued.strikes) == ("pending", 1, 0)
@@ -79,20 +72,20 @@ def test_only_a_running_run_is_parked_and_keeps_its_lock(desk: Any, thread_id: s
         assert desk.look(thread_id).status == "busy"
     else:
         assert requeued is None
-        assert row(desk, run_id) == before
+        assert desk.stored(run_id) == before
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_only_an_active_run_is_marked_as_cancelled(desk: Any, thread_id: str, state: str) -> None:
     run_id = in_state(desk, thread_id, state)
-    before = row(desk, run_id)
+    before = desk.stored(run_id)
     marked = desk.cancel(run_id, "rollback", "why")
     if state in ACTIVE:
         assert (marked.cancel_action, marked.cancel_error["message"]) == ("rollback", "why")
         assert marked.status == ("running" if state == "running" else "pending")
     else:
         assert marked is None
-        assert row(desk, run_id) == before
+        assert desk.stored(run_id) == before
 
 
 @pytest.mark.parametrize("attempt", [0, 1, 2])
@@ -101,24 +94,20 @@ def test_a_run_is_ended_once_and_only_by_the_attempt_that_has_it(
     desk: Any, thread_id: str, state: str, attempt: int
 ) -> None:
     run_id = in_state(desk, thread_id, state)
-    before = row(desk, run_id), desk.dump("threads", "events")
+    before = desk.stored(run_id), desk.image(thread_id)
     starts = 1 if state in {"running", "requeued"} else 0
-    last = desk.draft(thread_id, run_id, [("end", "", 2, b"{}")])
     status: Any = "interrupted" if state == "marked" else "success"
-    end = runs.run_finish_if_active(
-        desk.connection, run_id, attempt, runs.RunOutcome(status=status), last, desk.tick()
-    )
+    end = None if state == "gone" else desk.end(run_id, RunOutcome(status=status), attempt)
     assert (end is not None) is (state in ACTIVE and attempt in {0, starts})
     if end is None:
-        assert (row(desk, run_id), desk.dump("threads", "events")) == before
+        assert (desk.stored(run_id), desk.image(thread_id)) == before
         return
     run = desk.run(run_id)
     assert (run.status, run.ended_at, run.log_to) == (status, desk.now, end.last_seq)
     assert desk.holder(thread_id) is None
     assert desk.look(thread_id).status == "idle"
-    assert desk.fetch("SELECT run_id, last_seq FROM events WHERE last_seq = ?", end.last_seq) == [
-        (run_id, end.last_seq)
-    ]
+    last = desk.events(thread_id)[-1]
+    assert (last.run_id, last.last_seq) == (run_id, end.last_seq)
     assert not desk.finish(run_id, "error", 0)
     assert desk.run(run_id).status == status
 
@@ -129,13 +118,12 @@ def test_only_a_running_run_stores_checkpoints(desk: Any, thread_id: str, state:
     if state == "gone":
         return
     refusal = desk.checkpoint(run_id, "0001")
-    stored = desk.fetch("SELECT run_id FROM checkpoints")
     if state == "running":
         assert refusal is None
-        assert stored == [(run_id,)]
+        assert not desk.ask.run_not_begun(thread_id)
     else:
         assert isinstance(refusal, NotFound)
-        assert stored == []
+        assert desk.ask.run_not_begun(thread_id) is (state in WAITING)
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -143,31 +131,17 @@ def test_a_run_is_deleted_in_whatever_state_and_with_its_lock_unless_it_executes
     desk: Any, thread_id: str, state: str
 ) -> None:
     run_id = in_state(desk, thread_id, state)
-    deleted = runs.run_delete(desk.connection, thread_id, run_id, desk.tick())
+    deleted = desk.delete(thread_id, run_id)
     assert (deleted is None) is (state == "gone")
-    assert row(desk, run_id) == []
+    assert desk.stored(run_id) is None
     # what executes may go on for a while: no other run may begin beside it
     assert desk.holder(thread_id) == (run_id if state == "running" else None)
     assert desk.look(thread_id).status in {"idle", "error"}
 
 
-def test_a_deleted_run_takes_its_states_with_it_only_if_it_had_not_ended(desk: Any, thread_id: str) -> None:
-    ended = desk.create(thread_id, claim=True)
-    desk.checkpoint(ended, "0001")
-    desk.finish(ended, "success")
-    going = desk.create(thread_id, claim=True)
-    desk.checkpoint(going, "0002", "0001")
-    desk.write(going, "0001")
-    desk.write(going, "0002")
-    runs.run_delete(desk.connection, thread_id, going, desk.tick())
-    runs.run_delete(desk.connection, thread_id, ended, desk.tick())
-    assert desk.fetch("SELECT checkpoint_id FROM checkpoints") == [("0001",)]
-    assert desk.fetch("SELECT * FROM writes") == []
-
-
 def test_a_run_is_deleted_on_its_own_thread_only(desk: Any, thread_id: str) -> None:
     run_id = desk.create(thread_id)
-    assert runs.run_delete(desk.connection, desk.thread(), run_id, desk.tick()) is None
+    assert desk.delete(desk.thread(), run_id) is None
     assert desk.run(run_id).status == "pending"
 
 
@@ -192,12 +166,6 @@ def test_runs_that_became_due_together_start_in_due_order_up_to_the_limit(desk: 
     assert desk.claim(limit=4) == order[:4]
     assert desk.claim(limit=0) == []
     assert desk.claim(limit=100) == order[4:]
-
-
-def test_a_lower_priority_number_goes_first(desk: Any) -> None:
-    first, urgent = desk.create(desk.thread()), desk.create(desk.thread())
-    desk.connection.execute("UPDATE runs SET priority = -1 WHERE run_id = ?", (urgent,))
-    assert desk.claim() == [urgent, first]
 
 
 def test_of_a_thread_one_run_starts_and_the_next_when_it_has_ended(desk: Any, thread_id: str) -> None:
@@ -254,9 +222,7 @@ def test_runs_that_are_named_are_not_claimed(desk: Any) -> None:
 
 
 def test_a_thread_whose_state_an_operation_changes_starts_no_run(desk: Any, thread_id: str) -> None:
-    desk.connection.execute(
-        "INSERT INTO thread_locks VALUES (?, 'update', 'operation', ?)", (thread_id, desk.boot)
-    )
+    desk.ask.thread_lock_acquire_for_operation(thread_id, "update")
     run_id = desk.create(thread_id, claim=True)
     assert desk.run(run_id).status == "pending"
     assert desk.claim() == []
@@ -266,7 +232,7 @@ def test_a_thread_whose_state_an_operation_changes_starts_no_run(desk: Any, thre
 
 def test_claiming_says_what_is_left_and_when_the_next_run_is_due(desk: Any, thread_id: str) -> None:
     def claimed(limit: int) -> tuple[bool, int | None]:
-        found = runs.runs_claim_due(desk.connection, desk.boot, desk.now, limit, 0)
+        found = desk.ask.runs_claim_due(desk.now, limit, 0)
         return found.left, found.next_due
 
     assert claimed(5) == (False, None)
@@ -344,7 +310,7 @@ def test_a_run_needs_its_assistant_and_leaves_no_thread_without_it(desk: Any) ->
         desk.create(None, assistant="nobody")
     with pytest.raises(NotFound):
         desk.create("01900000-0000-7000-8000-000000000000", assistant="nobody", if_not_exists="create")
-    assert desk.fetch("SELECT * FROM threads") == []
+    assert desk.ask.threads_count(store.ThreadSearch()) == 0
 
 
 def test_a_missing_thread_is_made_only_if_that_is_wanted(desk: Any) -> None:
@@ -442,9 +408,9 @@ def test_a_cancelled_run_is_found_after_a_restart_and_not_started(desk: Any) -> 
     left = desk.create(desk.thread(), claim=True)
     desk.cancel(marked, "rollback")
     desk.restart()
-    orphans = boots.orphans_requeue(desk.connection, desk.boot, desk.tick(), {}, "resume")
+    orphans = desk.ask.orphans_requeue(desk.tick(), {}, "resume")
     assert {run.run_id for run in orphans} == {marked, left}
-    assert [run.run_id for run in boots.runs_cancelled_pending(desk.connection)] == [marked]
+    assert [run.run_id for run in desk.ask.runs_cancelled_pending()] == [marked]
     assert desk.claim() == [left]
 
 
@@ -532,31 +498,29 @@ def test_handing_back_is_no_strike(desk: Any, thread_id: str) -> None:
 
 def die(desk: Any, policy: str = "resume", *, before_they_execute: bool = False) -> dict[str, Run]:
     """Have the runs execute, and begin the next boot; return what it has found running."""
-    for run_id, thread_id in desk.fetch("SELECT run_id, thread_id FROM runs WHERE status = 'running'"):
+    for thread_id, run_id in desk.ask.runs_active("running"):
         if not before_they_execute:
             desk.emit(thread_id, run_id, ("metadata", "", 1, b"{}"))
     desk.restart()
-    return {
-        run.run_id: run for run in boots.orphans_requeue(desk.connection, desk.boot, desk.tick(), {}, policy)
-    }
+    return {run.run_id: run for run in desk.ask.orphans_requeue(desk.tick(), {}, policy)}
 
 
 def test_the_third_death_of_the_daemon_without_progress_makes_a_suspect(desk: Any, thread_id: str) -> None:
     run_id, other = desk.create(thread_id), desk.create(desk.thread())
     suspicions = []
     for _ in range(3):
-        assert boots.run_find_to_try(desk.connection) is None
+        assert desk.ask.run_find_to_try() is None
         assert desk.claim(limit=2, suspects=0) == [run_id, other]
         assert desk.checkpoint(other, f"000{len(suspicions)}") is None
         found = die(desk)
         suspicions.append((found[run_id].suspicions, found[run_id].strikes, found[other].suspicions))
     assert suspicions == [(1, 0, 0), (2, 0, 0), (3, 0, 0)]
-    assert boots.run_find_to_try(desk.connection).run_id == run_id
+    assert desk.ask.run_find_to_try().run_id == run_id
     assert desk.claim(limit=1, suspects=0) == [other]
     assert desk.claim(limit=0, suspects=1) == [run_id]
     desk.checkpoint(run_id, "0001")
     assert die(desk)[run_id].suspicions == 0
-    assert boots.run_find_to_try(desk.connection) is None
+    assert desk.ask.run_find_to_try() is None
 
 
 def test_a_run_at_which_the_daemon_dies_once_more_is_put_aside_if_nothing_else_was_executed(
@@ -573,10 +537,10 @@ def test_a_run_at_which_the_daemon_dies_once_more_is_put_aside_if_nothing_else_w
     assert desk.claim(limit=0) == [run_id]
     put_aside = die(desk)[run_id]
     assert (put_aside.suspicions, put_aside.cancel_action) == (5, "error")
-    assert put_aside.cancel_error["error"] == boots.DIED
+    assert put_aside.cancel_error["error"] == DIED
     assert "died 5 times while it executed the run" in put_aside.cancel_error["message"]
     assert desk.claim() == [other]
-    assert [run.run_id for run in boots.runs_cancelled_pending(desk.connection)] == [run_id]
+    assert [run.run_id for run in desk.ask.runs_cancelled_pending()] == [run_id]
 
 
 def test_a_run_that_no_worker_had_when_the_daemon_died_is_not_suspected(desk: Any, thread_id: str) -> None:
@@ -606,7 +570,7 @@ def test_a_run_that_is_begun_anew_at_each_boot_makes_no_progress_that_lasts(
         assert desk.checkpoint(run_id, "0001") is None
         found = die(desk, "restart")[run_id]
         assert found.suspicions == deaths
-    assert found.cancel_error["error"] == boots.DIED
+    assert found.cancel_error["error"] == DIED
 
 
 def test_progress_clears_suspicions_when_the_run_leaves_its_worker(desk: Any, thread_id: str) -> None:
@@ -622,55 +586,13 @@ def test_progress_clears_suspicions_when_the_run_leaves_its_worker(desk: Any, th
     assert desk.claim(limit=1, suspects=0) == [run_id]
 
 
-def test_of_several_suspects_that_is_tried_which_has_executed_least_and_no_cancelled_one(desk: Any) -> None:
-    short, long, cancelled = (desk.create(desk.thread()) for _ in range(3))
-    desk.connection.execute("UPDATE runs SET suspicions = 3")
-    desk.connection.execute("UPDATE runs SET executed_us = 5 WHERE run_id = ?", (long,))
-    desk.cancel(cancelled)
-    assert [boots.run_find_to_try(desk.connection).run_id for _ in range(5)] == [short] * 5
-    only = runs.runs_claim_due(desk.connection, desk.boot, desk.now, 0, 2, frozenset(), long)
-    assert [run.run_id for run in only.taken] == [long]
-
-
 def test_the_runs_of_this_boot_are_no_orphans(desk: Any, thread_id: str) -> None:
     run_id = desk.create(thread_id, claim=True)
-    assert boots.orphans_requeue(desk.connection, desk.boot, desk.tick(), {}, "resume") == []
+    assert desk.ask.orphans_requeue(desk.tick(), {}, "resume") == []
     assert desk.run(run_id).status == "running"
 
 
-def test_a_refused_checkpoint_leaves_nothing_and_is_no_progress(desk: Any, thread_id: str) -> None:
-    first = desk.create(thread_id, claim=True)
-    desk.checkpoint(first, "0001")
-    desk.finish(first)
-    second = desk.create(thread_id, claim=True)
-    before = desk.dump("checkpoints", "writes")
-    assert isinstance(desk.checkpoint(second, "0001"), Conflict)
-    unknown = desk.apply(["nonsense"], second)
-    assert unknown is not None
-    assert desk.dump("checkpoints", "writes") == before
-    assert desk.fetch("SELECT progressed FROM runs WHERE run_id = ?", second) == [(0,)]
-
-
 # ending
-
-
-def test_rolling_back_removes_exactly_the_rows_of_the_run(desk: Any, thread_id: str) -> None:
-    first = desk.create(thread_id, claim=True)
-    desk.checkpoint(first, "0001")
-    desk.write(first, "0001")
-    desk.finish(first, values=b'{"a":1}', next=["b"])
-    other = desk.create(desk.thread(), claim=True)
-    desk.checkpoint(other, "0001")
-    desk.write(other, "0001")
-    before = desk.dump("checkpoints", "writes", "runs", "thread_locks")
-
-    doomed = desk.create(thread_id, claim=True)
-    desk.checkpoint(doomed, "0002", "0001")
-    desk.write(doomed, "0001")  # beside the first run's row
-    desk.write(doomed, "0002")
-    assert desk.finish(doomed, "interrupted", rollback=True, values=b'{"a":1}', next=["b"])
-    assert desk.dump("checkpoints", "writes", "runs", "thread_locks") == before
-    assert desk.look(thread_id).status == "interrupted"
 
 
 NOT_NEXT: list[str] = []
@@ -744,8 +666,9 @@ def test_the_thread_of_a_stateless_run_hides_when_the_run_is_over_whatever_way(d
             desk.claim()
             desk.finish(run_id, "interrupted", rollback=True)
         case "deleted":
-            runs.run_delete(desk.connection, thread_id, run_id, desk.tick())
-    assert desk.fetch("SELECT hidden_at FROM threads WHERE thread_id = ?", thread_id) == [(desk.now,)]
+            desk.delete(thread_id, run_id)
+    assert not desk.exists(thread_id)
+    assert desk.ask.threads_to_sweep(desk.now, 10, desk.now) == [thread_id]
 
 
 def test_the_thread_of_a_stateless_run_stays_while_another_run_is_active_on_it(desk: Any) -> None:
@@ -757,7 +680,8 @@ def test_the_thread_of_a_stateless_run_stays_while_another_run_is_active_on_it(d
     assert desk.look(thread_id).status == "busy"
     desk.claim()
     desk.finish(second)
-    assert desk.fetch("SELECT hidden_at FROM threads WHERE thread_id = ?", thread_id) == [(desk.now,)]
+    assert not desk.exists(thread_id)
+    assert desk.ask.threads_to_sweep(desk.now, 10, desk.now) == [thread_id]
 
 
 def test_the_thread_of_a_stateless_run_that_is_to_be_kept_stays(desk: Any) -> None:
@@ -767,48 +691,21 @@ def test_the_thread_of_a_stateless_run_that_is_to_be_kept_stays(desk: Any) -> No
     assert desk.look(desk.run(run_id).thread_id).status == "idle"
 
 
-def test_the_schema_forbids_runs_that_are_neither_active_nor_ended(desk: Any, thread_id: str) -> None:
-    run_id = desk.create(thread_id)
-    for change in (
-        "status = 'success'",
-        "ended_at = 5",
-        "status = 'running'",
-        "status = 'running', boot = 1",
-        "boot = 1",
-        "status = 'vanished'",
-        "cancel_action = 'perhaps'",
-    ):
-        with pytest.raises(runs.sqlite3.IntegrityError):
-            desk.connection.execute(f"UPDATE runs SET {change} WHERE run_id = ?", (run_id,))
-
-
-def test_writes_whose_checkpoint_never_came_go_with_the_end_of_their_run_and_others_stay(desk: Any) -> None:
-    thread_id = desk.thread()
-    ended, other = desk.create(thread_id, claim=True), desk.create(desk.thread(), claim=True)
-    desk.checkpoint(ended, "0001")
-    for run_id, checkpoint_id in ((ended, "0001"), (ended, "lost"), (other, "lost")):
-        assert desk.write(run_id, checkpoint_id) is None
-    assert desk.finish(ended, status="error")
-    assert sorted(desk.fetch("SELECT run_id, checkpoint_id FROM writes")) == sorted(
-        [(ended, "0001"), (other, "lost")]
-    )
-
-
-async def test_runs_of_all_threads_are_found_by_status_latest_first(storage: SqliteStore, desk: Any) -> None:
+def test_runs_of_all_threads_are_found_by_status_latest_first(desk: Any) -> None:
     made = [desk.create(thread_id, claim=True) for thread_id in (desk.thread(), None, desk.thread(), None)]
     for run_id, status in zip(made, ("error", "error", "success", "timeout"), strict=True):
         desk.finish(run_id, status=status, error={"error": "E", "message": "m"}, trace="Traceback: 🌍")
     waiting = desk.create(desk.thread(), after_s=60.0)
 
-    async def found(**wanted: Any) -> list[str]:
-        return [run.run_id for run in await storage.runs_search(INTERNAL, store.RunSearch(**wanted))]
+    def found(**wanted: Any) -> list[str]:
+        return [run.run_id for run in desk.ask.runs_search(store.RunSearch(**wanted))]
 
-    assert await found() == [waiting, *reversed(made)]
-    assert await found(status="error") == [made[1], made[0]]
-    assert await found(status="pending") == [waiting]
-    assert await found(status="error", thread_id=desk.run(made[0]).thread_id) == [made[0]]
-    assert await found(limit=1, offset=1) == [made[3], made[2]]  # one more tells that there are more
-    assert await found(assistant_id=ids.new_id()) == []
+    assert found() == [waiting, *reversed(made)]
+    assert found(status="error") == [made[1], made[0]]
+    assert found(status="pending") == [waiting]
+    assert found(status="error", thread_id=desk.run(made[0]).thread_id) == [made[0]]
+    assert found(limit=1, offset=1) == [made[3], made[2]]  # one more tells that there are more
+    assert found(assistant_id=ids.new_id()) == []
     assert desk.run(made[0]).trace == "Traceback: 🌍"
-    threads.thread_delete(desk.connection, desk.run(made[0]).thread_id, desk.tick())
-    assert await found(status="error") == [made[1]]
+    desk.ask.thread_delete(desk.run(made[0]).thread_id, desk.tick())
+    assert found(status="error") == [made[1]]

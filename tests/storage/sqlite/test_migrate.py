@@ -18,7 +18,7 @@ from gatewayd import errors
 from gatewayd.storage import opening
 from gatewayd.storage.sqlite.engine import database, migrate
 
-FOLDER = Path(__file__).parents[2] / "migrations" / "sqlite"
+FOLDER = Path(__file__).parents[3] / "migrations" / "sqlite"
 
 FIRST = migrate.Script(number=1, name="first", text="CREATE TABLE first (a TEXT) STRICT;")
 SECOND = migrate.Script(

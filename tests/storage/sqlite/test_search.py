@@ -14,7 +14,7 @@ from gatewayd.errors import Invalid
 from gatewayd.model.thread import Thread
 from gatewayd.storage.sqlite import search, states, threads
 from gatewayd.storage.sqlite.engine import database, migrate
-from tests.storage import test_filters as model
+from tests.storage.sqlite import test_filters as model
 
 KEYS = ("thread_id", "status", "created_at", "updated_at", "state_updated_at")
 COLUMNS = ("status", "created_at", "updated_at", "state_updated_at")
