@@ -18,7 +18,7 @@ from attrs import define, field
 
 from gatewayd import ids
 from gatewayd.checkpointing import commands
-from gatewayd.errors import Conflict
+from gatewayd.errors import Conflict, NotFound
 from gatewayd.model.caller import INTERNAL
 from gatewayd.model.cron import Cron, Firing
 from gatewayd.model.event import Chunk, Draft, draft
@@ -26,9 +26,6 @@ from gatewayd.model.run import Run, RunOutcome, RunRequest
 from gatewayd.model.thread import Thread
 from gatewayd.storage import opening, store
 from tests import making
-
-OPERATION = "operation"
-"""The operation that looks who holds a thread's lock."""
 
 
 @define(eq=False)
@@ -227,12 +224,14 @@ class Desk:
         return found
 
     def holder(self, thread_id: str) -> str | None:
-        """Return the run that holds the thread's lock."""
+        """Return the run that holds the thread's lock, or "operation" for any operation."""
         try:
-            self.ask.thread_lock_acquire_for_operation(thread_id, OPERATION)
+            self.ask.thread_lock_acquire_for_operation(thread_id, "looks who holds it")
         except Conflict as conflict:
-            return conflict.detail.partition("in-flight runs: [")[2].removesuffix("]")
-        self.ask.thread_locks_release(OPERATION)
+            return conflict.detail.partition("in-flight runs: [")[2].removesuffix("]") or "operation"
+        except NotFound:
+            return None
+        self.ask.thread_locks_release("looks who holds it")
         return None
 
     def image(self, thread_id: str) -> tuple[Any, ...]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from gatewayd import ids
 from gatewayd.checkpointing import commands as changes
 from gatewayd.checkpointing.sqlite import changes as checkpoint_changes
 from gatewayd.checkpointing.sqlite import steps as checkpoint_steps
@@ -62,76 +61,6 @@ def settled(desk: Any, count: int = 3) -> str:
 # the lock
 
 
-def test_an_operation_takes_a_free_thread_and_finds_out_what_it_is(desk: Any) -> None:
-    thread_id = desk.thread(a=1)
-    assert take(desk, thread_id).metadata == {"a": 1}
-    assert desk.holder(thread_id) == OPERATION
-    thread_locks.thread_locks_release(desk.connection, OPERATION)
-    assert desk.holder(thread_id) is None
-
-
-def test_an_operation_is_refused_while_a_run_has_the_thread_through_its_parks_until_its_end(
-    desk: Any,
-) -> None:
-    thread_id = desk.thread()
-    run_id = desk.create(thread_id, claim=True)
-    refusal = rf"Thread {thread_id} has in-flight runs: \[{run_id}\]"
-    with pytest.raises(Conflict, match=refusal):
-        take(desk, thread_id)
-    desk.requeue(run_id)
-    with pytest.raises(Conflict, match=refusal):
-        take(desk, thread_id)
-    desk.restart()
-    with pytest.raises(Conflict, match=refusal):
-        take(desk, thread_id)
-    desk.claim()
-    desk.finish(run_id)
-    take(desk, thread_id)
-
-
-def test_a_run_that_has_not_begun_does_not_keep_operations_away(desk: Any) -> None:
-    thread_id = desk.thread()
-    desk.create(thread_id)
-    desk.create(thread_id, after_s=60.0)
-    take(desk, thread_id)
-
-
-def test_a_run_does_not_start_in_the_middle_of_an_operation_but_right_after_it(desk: Any) -> None:
-    thread_id = desk.thread()
-    take(desk, thread_id)
-    admitted = desk.admit(thread_id, claim=True)
-    assert not admitted.started
-    assert desk.claim() == []
-    assert desk.run(admitted.run.run_id).status == "pending"
-    thread_locks.thread_locks_release(desk.connection, OPERATION)
-    assert desk.claim() == [admitted.run.run_id]
-
-
-def test_two_operations_do_not_share_a_thread(desk: Any) -> None:
-    thread_id = desk.thread()
-    take(desk, thread_id)
-    with pytest.raises(Conflict, match="is being changed by another operation"):
-        take(desk, thread_id, "operation-2")
-    assert desk.holder(thread_id) == OPERATION
-
-
-def test_threads_that_are_not_there_have_no_lock(desk: Any) -> None:
-    unknown, deleted = ids.new_id(), desk.thread()
-    threads.thread_delete(desk.connection, deleted, desk.tick())
-    for thread_id in (unknown, deleted):
-        with pytest.raises(NotFound, match=f"Thread with ID {thread_id} not found"):
-            take(desk, thread_id)
-        assert desk.holder(thread_id) is None
-
-
-def test_a_boot_releases_the_locks_of_operations_and_keeps_those_of_runs(desk: Any) -> None:
-    changed, executed = desk.thread(), desk.thread()
-    take(desk, changed)
-    run_id = desk.create(executed, claim=True)
-    desk.restart()
-    assert (desk.holder(changed), desk.holder(executed)) == (None, run_id)
-
-
 # state updates
 
 
@@ -149,14 +78,6 @@ def test_a_state_update_stores_rows_projection_and_event_and_releases_the_lock(d
     assert desk.fetch(made.format("checkpoints"), thread_id) == [("0003",)]
     assert desk.fetch(made.format("writes"), thread_id) == [("0002",)]
     assert desk.fetch("SELECT run_id FROM events WHERE thread_id = ?", thread_id)[-1] == ("",)
-
-
-def test_a_thread_with_a_waiting_run_stays_busy_after_a_state_update(desk: Any) -> None:
-    thread_id = settled(desk)
-    desk.create(thread_id)
-    take(desk, thread_id)
-    update(desk, thread_id, [put(thread_id, "0003")], values=b"{}", next=["ask"], interrupts={})
-    assert desk.look(thread_id).status == "busy"
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -240,37 +161,6 @@ def test_large_rows_are_copied_one_by_one(desk: Any) -> None:
     assert copy(desk, thread_id, "target") == 3 + 2  # and the ends of both tables
 
 
-def test_a_copy_has_the_state_of_its_source_and_none_of_its_runs(desk: Any) -> None:
-    thread_id = settled(desk)
-    source = desk.look(thread_id)
-    copy(desk, thread_id, "target")
-    made = desk.look("target")
-    assert made.status == "interrupted"
-    fields = ("metadata", "values", "interrupts", "error")
-    assert [getattr(made, name) for name in fields] == [getattr(source, name) for name in fields]
-    assert made.created_at == made.updated_at == made.state_updated_at == desk.now
-    assert made.config == {}
-    assert desk.runs("target") == {}
-    assert (desk.holder(thread_id), desk.holder("target")) == (None, None)
-    assert desk.look(thread_id) == source
-
-
-@pytest.mark.parametrize(("end", "status"), [("success", "idle"), ("error", "error")])
-def test_the_status_of_a_copy_follows_from_its_state(desk: Any, end: str, status: str) -> None:
-    thread_id = desk.thread()
-    error = {"error": "ValueError", "message": "boom"} if end == "error" else None
-    desk.finish(desk.create(thread_id, claim=True), end, values=b"{}", next=[], interrupts={}, error=error)
-    copy(desk, thread_id, "target")
-    assert (desk.look("target").status, desk.look("target").error) == (status, error)
-
-
-def test_a_copy_of_a_thread_whose_run_waits_is_not_busy(desk: Any) -> None:
-    thread_id = settled(desk)
-    desk.create(thread_id)
-    copy(desk, thread_id, "target")
-    assert (desk.look(thread_id).status, desk.look("target").status) == ("busy", "interrupted")
-
-
 def test_a_half_copy_is_gone_after_the_next_boot(desk: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(checkpoint_steps, "STEP_ROWS", 1)
     thread_id = settled(desk)
@@ -285,20 +175,6 @@ def test_a_half_copy_is_gone_after_the_next_boot(desk: Any, monkeypatch: Any) ->
         pass
     assert set(desk.rows_of("target").values()) == {0}
     assert desk.look(thread_id).status == "interrupted"
-
-
-def test_a_copy_of_a_thread_that_is_deleted_meanwhile_never_appears(desk: Any) -> None:
-    thread_id = settled(desk)
-    operations.thread_copy_begin(desk.connection, thread_id, "target", OPERATION, desk.boot, desk.tick())
-    threads.thread_delete(desk.connection, thread_id, desk.tick())
-    for step in (
-        lambda: operations.thread_copy_step(desk.connection, thread_id, "target", OPERATION, None),
-        lambda: operations.thread_copy_end(desk.connection, thread_id, "target", OPERATION, desk.tick()),
-    ):
-        with pytest.raises(NotFound):
-            step()
-    thread_locks.thread_locks_release(desk.connection, OPERATION)
-    assert set(threads.sweep_candidates(desk.connection, desk.now, 10)) == {thread_id, "target"}
 
 
 def test_a_thread_that_a_run_works_on_is_copied_up_to_the_runs_last_checkpoint(
@@ -322,12 +198,6 @@ def test_a_thread_that_a_run_works_on_is_copied_up_to_the_runs_last_checkpoint(
     before = rows_as_of(desk, "checkpoints", "target")
     desk.finish(run_id, "interrupted", rollback=True, values=b"{}", next=[], interrupts={})
     assert rows_as_of(desk, "checkpoints", "target") == before != rows_as_of(desk, "checkpoints", thread_id)
-
-
-def test_a_thread_without_a_run_is_not_copied_at_once(desk: Any) -> None:
-    thread_id = settled(desk)
-    assert operations.thread_copy_beside_run(desk.connection, thread_id, "target", desk.tick()) is None
-    assert threads.thread_find(desk.connection, "target") is None
 
 
 def test_a_copy_beside_a_run_does_not_keep_the_writer_for_long(desk: Any, monkeypatch: Any) -> None:
@@ -374,12 +244,6 @@ def test_a_prune_in_steps_leaves_what_is_to_be_kept(desk: Any, monkeypatch: Any,
     assert rows_as_of(desk, "checkpoints", other) == before
     assert desk.holder(thread_id) is None
     assert steps >= 6 / rows
-
-
-def test_a_prune_of_a_thread_without_states_frees_it(desk: Any) -> None:
-    thread_id = desk.thread()
-    assert prune(desk, thread_id, []) == 1
-    assert desk.holder(thread_id) is None
 
 
 def test_many_namespaces_are_looked_at_in_several_steps(desk: Any) -> None:

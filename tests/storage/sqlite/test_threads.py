@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gatewayd import ids
 from gatewayd.blobs.sqlite import tables
-from gatewayd.errors import Conflict, Invalid, NotFound
 from gatewayd.model.caller import INTERNAL
-from gatewayd.model.run import RunOutcome
-from gatewayd.storage import opening, store
-from gatewayd.storage.sqlite import runs, search, threads
+from gatewayd.storage import store
+from gatewayd.storage.sqlite import threads
 from gatewayd.storage.sqlite.store import SqliteStore
 
 
@@ -56,63 +52,7 @@ def sweep(desk: Any, thread_id: str, rows: int) -> int:
 # creating
 
 
-def test_a_thread_is_created_once(desk: Any) -> None:
-    thread_id = desk.thread(a=1)
-    with pytest.raises(Conflict, match=f"Thread with ID {thread_id} already exists"):
-        threads.thread_create(desk.connection, thread_id, {"a": 2}, False, desk.tick())
-    assert desk.look(thread_id).metadata == {"a": 1}
-
-
-def test_creating_a_thread_that_may_exist_returns_the_one_that_does(desk: Any) -> None:
-    thread_id = desk.thread(a=1)
-    before = desk.look(thread_id)
-    assert threads.thread_create(desk.connection, thread_id, {"a": 2}, True, desk.tick()) == before
-    assert desk.look(thread_id) == before
-
-
-def test_what_creating_returns_is_what_is_stored(desk: Any) -> None:
-    thread_id = ids.new_id()
-    made = threads.thread_create(desk.connection, thread_id, {"a": [1, {"b": None}]}, True, desk.tick())
-    assert made == desk.look(thread_id)
-
-
-def test_patching_merges_metadata_at_the_top_and_touches_nothing_else(desk: Any) -> None:
-    thread_id = desk.thread(kept=1, replaced={"x": 1})
-    before = desk.look(thread_id)
-    patched = threads.thread_patch(
-        desk.connection, thread_id, {"replaced": {"y": 2}, "new": None}, desk.tick()
-    )
-    assert patched == desk.look(thread_id)
-    assert patched.metadata == {"kept": 1, "replaced": {"y": 2}, "new": None}
-    assert (patched.updated_at, patched.state_updated_at) == (desk.now, before.state_updated_at)
-    with pytest.raises(NotFound):
-        threads.thread_patch(desk.connection, ids.new_id(), {}, desk.tick())
-
-
 # deleting
-
-
-def test_a_deleted_thread_is_gone_for_every_question_before_anything_is_swept(desk: Any) -> None:
-    thread_id = furnished(desk)
-    active = [run_id for run_id, status in desk.runs(thread_id).items() if status in {"pending", "running"}]
-    assert sorted(threads.thread_delete(desk.connection, thread_id, desk.tick()).active) == sorted(active)
-    assert len(active) == 2
-    assert threads.thread_find(desk.connection, thread_id) is None
-    assert desk.holder(thread_id) is None
-    for wanted in (
-        search.ThreadSearch(),
-        search.ThreadSearch(ids=[thread_id]),
-        search.ThreadSearch(metadata={"name": "furnished"}),
-    ):
-        assert search.threads_search(desk.connection, wanted).threads == []
-        assert search.threads_count(desk.connection, wanted) == 0
-    for again in (
-        lambda: threads.thread_delete(desk.connection, thread_id, desk.tick()),
-        lambda: threads.thread_patch(desk.connection, thread_id, {}, desk.tick()),
-        lambda: desk.create(thread_id),
-    ):
-        with pytest.raises(NotFound):
-            again()
 
 
 @pytest.mark.parametrize("rows", [1, 2, 1000])
@@ -127,19 +67,6 @@ def test_sweeping_a_deleted_thread_leaves_no_row_of_it_and_all_of_others(desk: A
     assert set(desk.rows_of(doomed).values()) == {0}
     assert desk.rows_of(kept) == before
     assert threads.sweep_candidates(desk.connection, 0, 10) == []
-
-
-def test_a_run_that_ends_after_its_thread_was_deleted_changes_nothing(desk: Any) -> None:
-    thread_id = desk.thread()
-    run_id = desk.create(thread_id, claim=True)
-    end = desk.draft(thread_id, run_id, [("end", "", 2, b"{}")])
-    threads.thread_delete(desk.connection, thread_id, desk.tick())
-    before = desk.dump("threads", "events", "runs")
-    ended = runs.run_finish_if_active(
-        desk.connection, run_id, 1, RunOutcome(status="success"), end, desk.tick()
-    )
-    assert ended is None
-    assert desk.dump("threads", "events", "runs") == before
 
 
 def test_an_id_can_be_used_again_at_once_and_nothing_of_the_old_thread_is_in_the_new_one(desk: Any) -> None:
@@ -196,36 +123,6 @@ def test_the_sweeper_does_not_touch_a_thread_that_was_created_again_since_it_loo
     assert threads.thread_sweep_step(desk.connection, thread_id, 1000)
     assert desk.rows_of(thread_id) == before
     assert desk.look(thread_id).metadata["new"] is True
-
-
-def test_threads_of_ended_stateless_runs_stay_for_a_while_and_deleted_ones_do_not(desk: Any) -> None:
-    runs_ended = [desk.create(None) for _ in range(2)]
-    desk.claim()
-    hidden = []
-    for run_id in runs_ended:
-        hidden.append((desk.run(run_id).thread_id, desk.now + 1000))
-        desk.finish(run_id)
-    deleted = desk.thread()
-    threads.thread_delete(desk.connection, deleted, desk.tick())
-    assert threads.thread_find(desk.connection, hidden[0][0]) is None
-    assert threads.sweep_candidates(desk.connection, hidden[0][1] - 1, 10) == [deleted]
-    assert set(threads.sweep_candidates(desk.connection, hidden[0][1], 10)) == {deleted, hidden[0][0]}
-    assert len(threads.sweep_candidates(desk.connection, hidden[1][1], 10)) == 3
-    assert len(threads.sweep_candidates(desk.connection, hidden[1][1], 2)) == 2
-
-
-async def test_the_ended_runs_of_a_deleted_thread_are_gone_too(storage: SqliteStore, desk: Any) -> None:
-    thread_id = desk.thread()
-    run_id = desk.create(thread_id, claim=True)
-    desk.finish(run_id)
-    assert await storage.run_get(INTERNAL, thread_id, run_id) is not None
-    assert await storage.run_log_end(thread_id, run_id) == (False, 1)
-    await storage.thread_delete(INTERNAL, thread_id, desk.tick())
-    assert await storage.run_get(INTERNAL, thread_id, run_id) is None
-    assert await storage.run_get_anywhere(INTERNAL, run_id) is None
-    assert await storage.run_log_end(thread_id, run_id) is None
-    assert await storage.runs_list(INTERNAL, thread_id, status=None, limit=10, offset=0) == []
-    assert await storage.runs_active(INTERNAL, None) == []
 
 
 # searching
@@ -299,52 +196,6 @@ async def test_a_search_takes_more_ids_than_sqlite_takes_parameters(storage: Sql
     assert [thread.thread_id for thread in found.threads] == [thread_id]
 
 
-async def test_a_filter_that_is_too_large_is_refused_by_name(storage: store.Storage) -> None:
-    with pytest.raises(Invalid, match="more than 500 conditions"):
-        await storage.threads_search(
-            INTERNAL,
-            store.ThreadSearch(metadata={f"key{number}": number for number in range(501)}, values={}),
-        )
-    fits = {f"key{number}": number for number in range(500)}
-    assert (
-        await storage.threads_search(INTERNAL, store.ThreadSearch(metadata=fits, values={}))
-    ).threads == []
-
-
-@pytest.mark.parametrize(
-    ("wanted", "matches"),
-    [
-        ({}, True),
-        ({"count": 3}, True),
-        ({"count": 3.0}, True),
-        ({"count": "3"}, False),
-        ({"list": [1, {"a": 1, "b": 2}]}, True),
-        ({"list": [1, {"b": 2, "a": 1}]}, True),
-        ({"list": [1, {"a": 1}]}, True),
-        ({"list": [1]}, True),
-        ({"list": [2]}, False),
-        ({"list": [{"a": 2}]}, False),
-        ({"nested": {"a": 1, "b": 2}}, True),
-        ({"nested": {"a": 1}}, True),
-        ({"nested": {}}, True),
-        ({"nested": {"a": 2}}, False),
-        ({"nested": []}, False),
-        ({"empty": {}, "none": None}, True),
-        ({"missing": None}, False),
-    ],
-)
-async def test_saved_values_contain_what_is_looked_for(
-    storage: SqliteStore, desk: Any, wanted: dict[str, Any], matches: bool
-) -> None:
-    desk.thread()  # without values: it must simply not match
-    thread_id = desk.thread()
-    state = b'{"count":3,"list":[1,{"a":1,"b":2}],"nested":{"a":1,"b":2},"empty":{},"none":null}'
-    desk.finish(desk.create(thread_id, claim=True), values=state, next=[])
-    found = await storage.threads_search(INTERNAL, store.ThreadSearch(metadata={}, values=wanted))
-    assert (thread_id in [thread.thread_id for thread in found.threads]) is matches
-    assert len(found.threads) == matches + (not wanted)
-
-
 def test_a_step_of_sweeping_removes_few_rows_when_they_are_large(desk: Any) -> None:
     thread_id = desk.thread()
     run_id = desk.create(thread_id, claim=True)
@@ -358,12 +209,3 @@ def test_a_step_of_sweeping_removes_few_rows_when_they_are_large(desk: Any) -> N
         left.append(desk.rows_of(thread_id)["events"])
     assert left == [10, 8, 6, 4, 2, 1]
     assert set(desk.rows_of(thread_id).values()) == {0}
-
-
-async def test_an_operation_on_user_data_is_refused_without_its_caller(tmp_path: Path) -> None:
-    storage = await opening.open_storage(tmp_path / "db", 1_700_000_000_000_000, os.getpid(), "test")
-    try:
-        with pytest.raises(TypeError, match="thread_get needs its caller first, not str"):
-            await storage.thread_get(ids.new_id())  # type: ignore[call-arg, arg-type]
-    finally:
-        await storage.close(1_700_000_000_000_000)

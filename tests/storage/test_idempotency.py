@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from gatewayd.errors import Invalid, NotFound
-from gatewayd.model.caller import INTERNAL
 from gatewayd.model.idempotency import Idempotency
-from gatewayd.storage.sqlite import admission, idempotency, runs, threads
+from gatewayd.storage import store
 
 
 def once(key: str = "k", body: bytes = b"{}") -> Idempotency:
@@ -26,10 +25,10 @@ def test_a_repeat_gets_the_run_as_it_was_made_whatever_has_become_of_it(desk: An
         "pending",
         first.run.kwargs,
     )
-    runs.run_delete(desk.connection, first.run.thread_id, first.run.run_id, desk.tick())
+    desk.delete(first.run.thread_id, first.run.run_id)
     desk.restart()
     assert desk.admit(None, once=once()).run == again.run
-    assert desk.fetch("SELECT count(*) FROM threads") == [(1,)]
+    assert desk.ask.threads_to_sweep(desk.now, 10, desk.now) == [first.run.thread_id]
 
 
 def test_a_repeat_cancels_nobody(desk: Any) -> None:
@@ -50,31 +49,31 @@ def test_a_key_is_good_for_one_request(desk: Any) -> None:
 def test_a_request_that_failed_may_be_tried_again(desk: Any) -> None:
     with pytest.raises(NotFound):
         desk.admit(None, assistant="nobody", once=once())
-    desk.connection.rollback()
     assert not desk.admit(None, once=once()).repeated
 
 
 def test_a_batch_is_made_as_a_whole_and_repeated_as_a_whole(desk: Any) -> None:
     requests = [desk.request(None, once=once().item(number)) for number in range(3)]
-    made = admission.runs_create_all(desk.connection, requests, desk.boot, 2)
+    made = desk.ask.runs_create_all(requests, claim=2)
     assert [each.started for each in made] == [True, True, False]
-    again = admission.runs_create_all(desk.connection, requests, desk.boot, 2)
+    again = desk.ask.runs_create_all(requests, claim=2)
     assert [each.run.run_id for each in again] == [each.run.run_id for each in made]
     assert all(each.repeated for each in again)
 
 
-async def test_of_a_batch_with_a_wrong_item_nothing_is_made(storage: Any, desk: Any) -> None:
+def test_of_a_batch_with_a_wrong_item_nothing_is_made(storage: Any, desk: Any) -> None:
     requests = [desk.request(None), desk.request(None, assistant="nobody")]
     with pytest.raises(NotFound):
-        await storage.runs_create_all(INTERNAL, requests, claim=2)
-    assert desk.fetch("SELECT * FROM runs") == desk.fetch("SELECT * FROM threads") == []
+        desk.ask.runs_create_all(requests, claim=2)
+    assert desk.ask.runs_search(store.RunSearch()) == desk.ask.threads_to_sweep(desk.now, 10, desk.now) == []
+    assert desk.ask.threads_count(store.ThreadSearch()) == 0
 
 
 def test_a_thread_is_made_once_too(desk: Any) -> None:
-    made = threads.thread_create(desk.connection, "t", {"a": 1}, False, desk.tick(), once())
-    threads.thread_patch(desk.connection, "t", {"a": 2}, desk.tick())
-    assert threads.thread_create(desk.connection, "t", {"a": 1}, False, desk.tick(), once()) == made
-    assert threads.thread_create(desk.connection, "other", {}, False, desk.tick(), once()) == made
+    made = desk.ask.thread_create("t", {"a": 1}, do_nothing=False, now=desk.tick(), once=once())
+    desk.ask.thread_patch("t", {"a": 2}, desk.tick())
+    assert desk.ask.thread_create("t", {"a": 1}, do_nothing=False, now=desk.tick(), once=once()) == made
+    assert desk.ask.thread_create("other", {}, do_nothing=False, now=desk.tick(), once=once()) == made
 
 
 def test_old_keys_are_forgotten_in_steps(desk: Any) -> None:
@@ -82,7 +81,7 @@ def test_old_keys_are_forgotten_in_steps(desk: Any) -> None:
         desk.admit(None, once=once(str(number)))
     before = desk.now
     young = desk.admit(None, once=once("young"))
-    assert idempotency.idempotency_sweep_step(desk.connection, before, 3) == 3
-    assert idempotency.idempotency_sweep_step(desk.connection, before + 1, 3) == 2
+    assert desk.ask.idempotency_sweep_step(before, 3) == 3
+    assert desk.ask.idempotency_sweep_step(before + 1, 3) == 2
     assert not desk.admit(None, once=once("0")).repeated
     assert desk.admit(None, once=once("young")).run.run_id == young.run.run_id

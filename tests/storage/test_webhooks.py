@@ -8,14 +8,14 @@ import pytest
 
 from gatewayd.errors import Conflict, NotFound
 from gatewayd.model.webhook import Attempt, Delivery
-from gatewayd.storage.sqlite import runs, threads, webhooks
 
 URL = "http://example.com/hook"
 KWARGS = {"input": {}, "command": None, "webhook": URL}
 
 
 def owed(desk: Any) -> list[Delivery]:
-    return [webhooks.record(row) for row in desk.fetch(webhooks.DUE, desk.now, "[]", 100)]
+    found: list[Delivery] = desk.ask.webhooks_due(desk.now, 100)
+    return found
 
 
 def tried(number: int, status: int | None = 500) -> Attempt:
@@ -63,12 +63,13 @@ def test_what_is_owed_outlives_run_and_thread(desk: Any) -> None:
     run_id = desk.create(thread_id, claim=True, kwargs=KWARGS)
     desk.finish(run_id)
     before = owed(desk)
-    runs.run_delete(desk.connection, thread_id, run_id, desk.tick())
-    threads.thread_delete(desk.connection, thread_id, desk.tick())
-    while not threads.thread_sweep_step(desk.connection, thread_id, 100):
+    run = desk.run(run_id)
+    desk.delete(thread_id, run_id)
+    desk.ask.thread_delete(thread_id, desk.tick())
+    while not desk.ask.thread_sweep_step(thread_id, 100):
         pass
     assert owed(desk) == before
-    assert desk.fetch(webhooks.VALUES, run_id, thread_id) == [(None, None)]
+    assert desk.ask.webhook_values(run) is None
 
 
 def test_an_attempt_is_noted_once_and_says_what_follows(desk: Any) -> None:
@@ -76,32 +77,31 @@ def test_an_attempt_is_noted_once_and_says_what_follows(desk: Any) -> None:
     delivery_id = owed(desk)[0].delivery_id
 
     def end(number: int, due: int | None, delivered: bool, status: int | None = 500) -> bool:
-        return webhooks.webhook_attempt_end(
-            desk.connection, delivery_id, tried(number, status), due, delivered
-        )
+        made = tried(number, status)
+        return bool(desk.ask.webhook_attempt_end(delivery_id, made, due, delivered=delivered))
 
     assert end(1, desk.now + 5, False)
     assert not end(1, desk.now + 5, False)
     assert owed(desk) == []
-    assert desk.fetch(webhooks.NEXT_DUE, desk.now) == [(desk.now + 5,)]
+    assert desk.ask.webhooks_next_due(desk.now) == desk.now + 5
     assert end(2, None, True, 200)
     assert not end(3, None, True, 200)
-    (found,) = [webhooks.record(row) for row in desk.fetch(webhooks.ONE, delivery_id)]
+    found = desk.ask.webhook_get(delivery_id)
     assert (found.state, found.attempts, found.due_at) == ("delivered", 2, None)
-    assert [webhooks.attempt(row).status for row in desk.fetch(webhooks.LOG, delivery_id)] == [500, 200]
+    assert [attempt.status for attempt in found.log] == [500, 200]
 
 
 def test_what_was_given_up_or_delivered_can_be_owed_again_and_what_is_owed_can_not(desk: Any) -> None:
     desk.finish(desk.create(desk.thread(), claim=True, kwargs=KWARGS))
     delivery_id = owed(desk)[0].delivery_id
     with pytest.raises(Conflict):
-        webhooks.webhook_owe_again(desk.connection, delivery_id, desk.now)
-    webhooks.webhook_attempt_end(desk.connection, delivery_id, tried(1), None, False)
+        desk.ask.webhook_owe_again(delivery_id, desk.now)
+    desk.ask.webhook_attempt_end(delivery_id, tried(1), None, delivered=False)
     assert owed(desk) == []
-    webhooks.webhook_owe_again(desk.connection, delivery_id, desk.now)
+    desk.ask.webhook_owe_again(delivery_id, desk.now)
     assert owed(desk)[0].attempts == 1
     with pytest.raises(NotFound):
-        webhooks.webhook_owe_again(desk.connection, "nobody", desk.now)
+        desk.ask.webhook_owe_again("nobody", desk.now)
 
 
 def test_only_what_is_not_owed_is_forgotten_with_its_log(desk: Any) -> None:
@@ -109,8 +109,10 @@ def test_only_what_is_not_owed_is_forgotten_with_its_log(desk: Any) -> None:
         desk.finish(desk.create(desk.thread(), claim=True, kwargs=KWARGS))
     first, second, _ = owed(desk)
     for delivery in (first, second):
-        webhooks.webhook_attempt_end(desk.connection, delivery.delivery_id, tried(1), None, False)
-    assert webhooks.webhooks_sweep_step(desk.connection, second.created_at, 10) == 1
-    assert webhooks.webhooks_sweep_step(desk.connection, desk.now + 1, 10) == 1
-    assert desk.fetch("SELECT * FROM webhook_attempts") == []
+        desk.ask.webhook_attempt_end(delivery.delivery_id, tried(1), None, delivered=False)
+    assert desk.ask.webhooks_sweep_step(second.created_at, 10) == 1
+    assert desk.ask.webhooks_sweep_step(desk.now + 1, 10) == 1
+    for delivery in (first, second):
+        with pytest.raises(NotFound):
+            desk.ask.webhook_get(delivery.delivery_id)
     assert len(owed(desk)) == 1
