@@ -18,7 +18,7 @@ from gatewayd.checkpointing.sqlite import convert
 from gatewayd.commands import importing
 from gatewayd.errors import NotFound, Rejected
 from gatewayd.model.run import RunOutcome
-from gatewayd.storage.sqlite import imports, langgraph_file, retention, threads
+from gatewayd.storage.sqlite import imports, langgraph_file, threads
 
 PROJECTION = RunOutcome(status="success", values=b'{"a":1}', interrupts={}, next=[])
 
@@ -32,21 +32,6 @@ def begin(desk: Any, thread_id: str = "thread", operation_id: str = "operation")
 def put(desk: Any, checkpoint_id: str, thread_id: str = "thread", operation_id: str = "operation") -> None:
     change = commands.put(thread_id, "", checkpoint_id, None, "msgpack", b"state", "{}")
     imports.thread_import_step(desk.connection, thread_id, operation_id, [change])
-
-
-def test_a_thread_is_seen_when_it_is_whole_with_its_own_times_and_without_a_time_to_live(desk: Any) -> None:
-    retention.default_ttl_set(desk.connection, "delete", 1)
-    assert begin(desk)
-    put(desk, "0001")
-    assert threads.thread_find(desk.connection, "thread") is None
-    imports.thread_import_end(desk.connection, "thread", "operation", PROJECTION, 1000, 2000)
-    found = desk.look("thread")
-    assert (found.created_at, found.updated_at, found.state_updated_at) == (1000, 2000, 2000)
-    assert (found.values, found.status) == (b'{"a":1}', "idle")
-    assert retention.thread_ttl_get(desk.connection, "thread") is None
-    assert desk.holder("thread") is None
-    assert not begin(desk)
-    assert desk.look("thread") == found
 
 
 def test_its_states_are_on_the_list_of_what_is_converted_and_what_was_there_before_is_not(desk: Any) -> None:

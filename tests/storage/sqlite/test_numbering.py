@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import random
 import sqlite3
 import threading
 from pathlib import Path
@@ -15,8 +13,8 @@ import pytest
 from gatewayd import ids
 from gatewayd.errors import InsufficientStorage
 from gatewayd.model.event import SEQUENCE_JUMP, Chunk, Draft, pack
-from gatewayd.storage import opening, store
-from gatewayd.storage.sqlite import boots, events, runs, threads
+from gatewayd.storage import store
+from gatewayd.storage.sqlite import events
 from gatewayd.storage.sqlite.engine import database, numbering
 from gatewayd.storage.sqlite.store import SqliteStore
 
@@ -33,19 +31,9 @@ async def append(storage: SqliteStore, made: Draft) -> Chunk:
     return await stored
 
 
-async def reopened(path: Path) -> store.Storage:
-    return await opening.open_storage(path, 0, os.getpid(), "test")
-
-
 def appended(desk: Any, *drafts: Draft) -> list[tuple[int, int]]:
     chunks = [events.append(desk.connection, made) for made in drafts]
     return [(chunk.first_seq, chunk.last_seq) for chunk in chunks]
-
-
-def test_numbers_begin_with_one_and_follow_without_gaps_on_each_thread(desk: Any) -> None:
-    assert appended(desk, *(draft(count=count) for count in (1, 5, 2))) == [(1, 1), (2, 6), (7, 8)]
-    assert appended(desk, draft("other")) == [(1, 1)]
-    assert appended(desk, draft()) == [(9, 9)]
 
 
 def test_a_log_is_read_once_and_not_again(desk: Any) -> None:
@@ -65,14 +53,6 @@ def test_time_does_not_fall_when_the_clock_is_set_back_nor_below_what_another_pr
     chunk = events.append(later, draft(time_ms=7))
     later.close()
     assert (chunk.first_seq, chunk.time_ms) == (5, 1001)
-
-
-async def test_many_that_write_to_one_thread_at_once_get_each_number_once(storage: store.Storage) -> None:
-    chance = random.Random(1)
-    counts = [chance.randint(1, 4) for _ in range(200)]
-    chunks = await asyncio.gather(*(append(storage, draft(count=count)) for count in counts))
-    numbers = [seq for chunk in chunks for seq in range(chunk.first_seq, chunk.last_seq + 1)]
-    assert numbers == list(range(1, sum(counts) + 1))  # in the order in which it was asked
 
 
 # rolled back
@@ -148,78 +128,7 @@ def _room(connection: sqlite3.Connection, pages: int) -> None:
     connection.execute(f"PRAGMA max_page_count = {used + pages}")
 
 
-def test_an_end_that_is_refused_leaves_a_gap(desk: Any) -> None:
-    thread_id = desk.thread()
-    run_id = desk.create(thread_id, claim=True)
-    desk.cancel(run_id)
-    assert not desk.finish(run_id, "success")
-    assert desk.fetch("SELECT count(*) FROM events") == [(0,)]
-    assert desk.finish(run_id, "interrupted")
-    assert desk.run(run_id).log_to == 2
-    assert desk.fetch("SELECT first_seq, last_seq FROM events") == [(2, 2)]
-
-
 # later
-
-
-async def test_the_next_start_goes_on_behind_what_is_stored(storage: SqliteStore, path: Path) -> None:
-    for count in (7, 3):
-        await append(storage, draft(count=count))
-    await storage.close(0)
-    again = await reopened(path)
-    assert (await append(again, draft())).first_seq == 11
-    await again.close(0)
-
-
-async def test_a_thread_whose_log_was_removed_goes_on_with_its_numbers(
-    storage: SqliteStore, path: Path
-) -> None:
-    for _ in range(5):
-        await append(storage, draft())
-    while not await storage.thread_events_prune_step(THREAD, 10**18, 2):
-        pass
-    assert [chunk.first_seq for chunk in await storage.events_page(THREAD, 0)] == [5]
-    assert (await append(storage, draft())).first_seq == 6
-    await storage.close(0)
-    again = await reopened(path)
-    assert (await append(again, draft())).first_seq == 7
-    await again.close(0)
-
-
-def test_the_thread_of_a_run_that_was_cut_off_goes_on_much_higher_and_no_other(desk: Any) -> None:
-    cut_off, quiet = desk.thread(), desk.thread()
-    run_id = desk.create(cut_off, claim=True)
-    for thread_id in (cut_off, quiet):
-        desk.emit(thread_id, run_id, *[("values", "", 1, b"{}")] * 3)
-    desk.restart()
-    boots.orphans_requeue(desk.connection, desk.boot, desk.tick(), {}, "resume")
-    assert desk.emit(cut_off, run_id).first_seq == 4 + SEQUENCE_JUMP
-    assert desk.emit(quiet, "").first_seq == 4
-
-
-def test_a_thread_that_is_made_in_place_of_a_deleted_one_begins_with_one(desk: Any) -> None:
-    thread_id = desk.thread()
-    run_id = desk.create(thread_id, claim=True)
-    desk.emit(thread_id, run_id, *[("values", "", 1, b"{}")] * 3)
-    deleted = threads.thread_delete(desk.connection, thread_id, desk.tick())
-    assert (deleted.last_seq, deleted.active) == (3, {run_id: "chat"})
-    threads.thread_create(desk.connection, thread_id, {}, False, desk.tick())
-    assert desk.emit(thread_id, "").first_seq == 1
-
-
-def test_the_end_of_a_deleted_run_is_numbered_behind_all_before_it(desk: Any) -> None:
-    thread_id = desk.thread()
-    run_id = desk.create(thread_id, claim=True)
-    desk.emit(thread_id, run_id)
-    last = desk.draft(thread_id, run_id, [("end", "", 2, b"{}")] * 2)
-    deleted = runs.run_delete(desk.connection, thread_id, run_id, desk.tick(), last)
-    assert deleted is not None
-    assert deleted.end is not None
-    assert (deleted.end.first_seq, deleted.end.last_seq) == (2, 3)
-    pending = desk.create(thread_id)
-    unseen = runs.run_delete(desk.connection, thread_id, pending, desk.tick(), last)
-    assert unseen is not None
-    assert unseen.end is None
 
 
 # how much is remembered

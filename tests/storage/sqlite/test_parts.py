@@ -8,19 +8,15 @@ import asyncio
 import random
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gatewayd import wire
 from gatewayd.blobs import cut, texts
 from gatewayd.blobs.sqlite import tables
-from gatewayd.errors import NotFound, Rejected
-from gatewayd.model.caller import INTERNAL
 from gatewayd.model.event import Chunk, Draft, pack
 from gatewayd.model.run import RunOutcome
 from gatewayd.model.state import Parts
-from gatewayd.storage import store
 from gatewayd.storage.sqlite import blobs, events, operations, runs, states, threads
 from gatewayd.storage.sqlite.store import SqliteStore
 
@@ -43,13 +39,6 @@ def sliced(length: int, seed: int = 0) -> tuple[Parts, list[Any], bytes]:
     cutter = cut.Cutter(find=texts.in_json)
     manifest = cutter.manifest(pieces)
     return Parts(manifest, len(data)), [tuple(blob) for blob in cutter.blobs.values()], data
-
-
-def test_a_manifest_is_not_stored_as_if_it_were_json(desk: Any) -> None:
-    run_id = desk.create(desk.thread(), claim=True)
-    parts, _, _ = sliced(3)
-    with pytest.raises(TypeError, match="manifest"):
-        desk.finish(run_id, values=parts.manifest)
 
 
 def finished(desk: Any, thread_id: str, length: int, seed: int = 0, **changes: Any) -> str:
@@ -112,36 +101,6 @@ def removed(desk: Any, thread_id: str) -> None:
         pass
 
 
-async def test_states_in_parts_are_read_as_they_were(storage: SqliteStore, desk: Any) -> None:
-    thread_id = desk.thread()
-    run_id = finished(desk, thread_id, 90)
-    _, _, data = sliced(90)
-    run = await storage.run_get(INTERNAL, thread_id, run_id)
-    assert run is not None
-    assert isinstance(run.result, Parts)
-    assert await storage.state_joined(thread_id, run.result) == data
-    assert (await storage.thread_get(INTERNAL, thread_id)).values == data
-    assert (await storage.thread_patch(INTERNAL, thread_id, {"a": 1}, desk.tick())).values == data
-    assert (
-        await storage.thread_create(INTERNAL, thread_id, {}, do_nothing=True, now=desk.tick())
-    ).values == data
-    assert await storage.webhook_values(run) == data
-    found = await storage.threads_search(INTERNAL, store.ThreadSearch(metadata={}, values={}))
-    assert [each.values for each in found.threads] == [data]
-    found = await storage.threads_search(
-        INTERNAL, store.ThreadSearch(metadata={}, values={}, values_shown=False)
-    )
-    assert [each.values for each in found.threads] == [None]
-    page = await storage.events_page(thread_id, 0)
-    records = [record for chunk in page for record in (await storage.chunk_joined(chunk)).records]
-    assert [(record.kind, record.data) for record in records] == [("values", data), ("end", b"{}")]
-    # What costs a reader nothing to leave out is left out.
-    left = [await storage.chunk_joined(chunk, {"end"}) for chunk in page]
-    assert [record.kind for chunk in left for record in chunk.records] == ["end"]
-    with pytest.raises(RuntimeError):
-        _ = page[0].records
-
-
 async def test_what_has_come_by_with_its_texts_is_not_read_from_storage(
     storage: SqliteStore, desk: Any
 ) -> None:
@@ -191,65 +150,6 @@ async def test_closing_waits_for_a_state_that_is_being_joined(storage: SqliteSto
     gate.set()
     await closing
     assert await joining == data
-
-
-async def test_a_result_outlives_its_run_in_webhooks_as_the_threads_values(
-    storage: SqliteStore, desk: Any
-) -> None:
-    thread_id = desk.thread()
-    run = desk.run(finished(desk, thread_id, 20))
-    runs.run_delete(desk.connection, thread_id, run.run_id, desk.tick())
-    swept(desk)
-    assert await storage.webhook_values(run) == sliced(20)[2]
-
-
-async def test_searches_by_values_find_them_in_parts(storage: SqliteStore, desk: Any) -> None:
-    in_parts, inline, other = desk.thread(), desk.thread(), desk.thread()
-    finished(desk, in_parts, 9)
-    finished(desk, other, 9, seed=5)
-    data = sliced(9)[2]
-    finished(desk, inline, 3, values=data, result=data)
-    wanted = {"messages": wire.loads(data)["messages"]}
-    found = await storage.threads_search(INTERNAL, store.ThreadSearch(metadata={}, values=wanted))
-    assert {each.thread_id for each in found.threads} == {in_parts, inline}
-    found = await storage.threads_search(
-        INTERNAL, store.ThreadSearch(metadata={}, values={"messages": ["none"]})
-    )
-    assert found.threads == []
-
-
-def test_nothing_is_stored_without_its_pieces(desk: Any) -> None:
-    thread_id = desk.thread()
-    run_id = desk.create(thread_id, claim=True)
-    parts, needed, data = sliced(30)
-    attempts = (
-        lambda some: emit(desk, thread_id, run_id, parts, some),
-        lambda some: desk.finish(run_id, values=parts, blobs=some),
-        lambda some: desk.finish(run_id, result=parts, blobs=some),
-    )
-    desk.connection.execute("BEGIN")
-    for some in ((), needed[:-1], needed[1:]):
-        for attempt in attempts:
-            desk.connection.execute("SAVEPOINT one")
-            with pytest.raises(Rejected):
-                attempt(some)
-            desk.connection.execute("ROLLBACK TO one")
-    desk.connection.execute("COMMIT")
-    assert desk.run(run_id).status == "running"
-    assert desk.finish(run_id, values=parts, blobs=needed)
-    assert shown(desk, thread_id) == data
-
-
-def test_pieces_sent_ahead_are_stored_for_a_running_run_only(desk: Any) -> None:
-    thread_id = desk.thread()
-    run_id = desk.create(thread_id, claim=True)
-    parts, needed, data = sliced(30)
-    blobs.parts_store_if_running(desk.connection, thread_id, run_id, needed[:20])
-    assert desk.finish(run_id, values=parts, blobs=needed[20:])
-    swept(desk)
-    assert shown(desk, thread_id) == data
-    with pytest.raises(NotFound):
-        blobs.parts_store_if_running(desk.connection, thread_id, run_id, needed)
 
 
 def test_what_a_thread_had_goes_with_it(desk: Any) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import random
 import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from gatewayd.model.caller import INTERNAL
 from gatewayd.model.event import Draft, pack
-from gatewayd.storage.sqlite import events, runs
+from gatewayd.storage.sqlite import events
 from gatewayd.storage.sqlite.store import SqliteStore
 
 
@@ -38,85 +35,6 @@ def kept(desk: Any, thread_id: str) -> list[int]:
     return [last_seq for (last_seq,) in found]
 
 
-def notes(desk: Any, thread_id: str) -> tuple[int, int | None]:
-    """Return up to where the thread's log is gone, and since when there may be something to remove."""
-    (row,) = desk.fetch("SELECT pruned_to, events_since FROM threads WHERE thread_id = ?", thread_id)
-    return row
-
-
-def losses(desk: Any, thread_id: str) -> list[str]:
-    found = desk.fetch("SELECT run_id FROM runs WHERE thread_id = ? AND pruned ORDER BY run_id", thread_id)
-    return [run_id for (run_id,) in found]
-
-
-def test_events_of_old_runs_go_and_the_newest_stays_so_that_numbering_goes_on(desk: Any) -> None:
-    thread_id = desk.thread()
-    first, second = told(desk, thread_id, steps=2), told(desk, thread_id)
-    assert kept(desk, thread_id) == [1, 2, 3, 4, 5]
-    assert notes(desk, thread_id) == (0, desk.run(first).ended_at)
-    pruned(desk, thread_id, before=desk.run(second).ended_at)
-    assert kept(desk, thread_id) == [4, 5]
-    assert notes(desk, thread_id) == (3, desk.run(second).ended_at)
-    assert losses(desk, thread_id) == [first]
-    pruned(desk, thread_id)
-    assert kept(desk, thread_id) == [5]
-    assert events.last_seq(desk.connection, thread_id) == 5
-    assert notes(desk, thread_id) == (4, None)
-    assert losses(desk, thread_id) == [first, second]
-    third = told(desk, thread_id)
-    assert notes(desk, thread_id) == (4, desk.run(third).ended_at)
-
-
-def test_events_of_a_run_that_is_under_way_stay_and_all_behind_them(desk: Any) -> None:
-    thread_id = desk.thread()
-    told(desk, thread_id)
-    run_id = desk.create(thread_id, claim=True)
-    desk.emit(thread_id, run_id)
-    waiting = desk.create(thread_id)
-    desk.cancel(waiting)
-    desk.finish(waiting, "interrupted", quiet=True)
-    desk.emit(thread_id, run_id)
-    pruned(desk, thread_id)
-    assert kept(desk, thread_id) == [3, 4, 5]
-    assert notes(desk, thread_id) == (2, None)
-    desk.finish(run_id)
-    assert notes(desk, thread_id) == (2, desk.run(run_id).ended_at)
-    pruned(desk, thread_id)
-    assert kept(desk, thread_id) == [6]
-
-
-def test_a_long_run_keeps_its_first_events_until_its_end_is_old(desk: Any) -> None:
-    thread_id = desk.thread()
-    run_id = desk.create(thread_id, claim=True)
-    desk.emit(thread_id, run_id)
-    middle = desk.tick()
-    desk.emit(thread_id, run_id)
-    desk.finish(run_id)
-    pruned(desk, thread_id, before=middle)
-    assert kept(desk, thread_id) == [1, 2, 3]
-    assert losses(desk, thread_id) == []
-    assert notes(desk, thread_id) == (0, desk.run(run_id).ended_at)
-
-
-def test_events_of_runs_that_are_gone_and_of_no_run_go_by_their_own_age(desk: Any) -> None:
-    thread_id = desk.thread()
-    run_id = desk.create(thread_id, claim=True)
-    desk.emit(thread_id, run_id)
-    desk.finish(run_id, "interrupted", rollback=True)
-    deleted = told(desk, thread_id)
-    runs.run_delete(desk.connection, thread_id, deleted, desk.tick())
-    assert notes(desk, thread_id)[1] is not None
-    pruned(desk, thread_id)
-    assert kept(desk, thread_id) == [4]
-    other = desk.thread()
-    desk.emit(other, "")
-    assert notes(desk, other) == (0, desk.now // 1000 * 1000)
-    desk.tick()
-    desk.emit(other, "")
-    pruned(desk, other, before=notes(desk, other)[1] + 1)
-    assert kept(desk, other) == [2]
-
-
 def test_a_step_removes_no_more_rows_and_bytes_than_it_may(desk: Any, monkeypatch: Any) -> None:
     thread_id = desk.thread()
     told(desk, thread_id, steps=10)
@@ -127,112 +45,6 @@ def test_a_step_removes_no_more_rows_and_bytes_than_it_may(desk: Any, monkeypatc
     told(desk, other, steps=10)  # of some 20 bytes each
     assert 3 <= pruned(desk, other) <= 6
     assert kept(desk, other) == [11]
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_what_is_kept_is_always_a_tail_with_all_that_must_be_kept(desk: Any, seed: int) -> None:
-    dice, thread_id = random.Random(seed), desk.thread()
-    under_way: list[str] = []
-    for _ in range(40):
-        match dice.randrange(5):
-            case 0:
-                under_way.append(desk.create(thread_id, claim=True))
-            case 1 | 2 if under_way:
-                desk.emit(thread_id, dice.choice(under_way))
-            case 3 if under_way:
-                desk.finish(under_way.pop(dice.randrange(len(under_way))), rollback=dice.random() < 0.2)
-            case _:
-                desk.emit(thread_id, "")
-        desk.tick()
-    everything = desk.fetch("SELECT last_seq, time_ms, run_id FROM events ORDER BY 1")
-    before = desk.now - dice.randrange(60) * 1000
-    pruned(desk, thread_id, before=before, rows=dice.randrange(1, 10))
-    left = kept(desk, thread_id)
-    assert left == [seq for seq, _, _ in everything][-len(left) :]
-    ends = dict(desk.fetch("SELECT run_id, ended_at FROM runs"))
-    may_go = [
-        (ends[run_id] is not None and ends[run_id] < before) if run_id in ends else time_ms * 1000 < before
-        for _, time_ms, run_id in everything[:-1]
-    ]
-    expected = may_go.index(False) if False in may_go else len(may_go)
-    assert len(everything) - len(left) == expected
-    since = notes(desk, thread_id)[1]
-    assert since is None or since >= before
-
-
-async def test_readers_are_told_of_what_they_have_lost_and_of_nothing_else(
-    storage: SqliteStore, desk: Any
-) -> None:
-    thread_id = desk.thread()
-    first, second = told(desk, thread_id, steps=3), told(desk, thread_id, steps=3)
-    third = desk.create(thread_id)  # its place in the queue is behind events that go
-    assert await storage.events_gap(thread_id, 0) is None
-    assert await storage.run_events_gap(thread_id, first, 0) is None
-    pruned(desk, thread_id, before=desk.run(second).ended_at)
-    assert await storage.events_gap(thread_id, 0) == 4
-    assert await storage.events_gap(thread_id, 3) == 4
-    assert await storage.events_gap(thread_id, 4) is None
-    assert await storage.run_events_gap(thread_id, first, 2) == (4, 1)
-    assert await storage.run_events_gap(thread_id, first, 4) is None
-    assert await storage.run_events_gap(thread_id, second, 0) is None
-    assert await storage.run_events_gap(thread_id, third, 0) is None
-    pruned(desk, thread_id)
-    assert await storage.run_events_gap(thread_id, first, 2) == (4, 1)
-    assert await storage.run_events_gap(thread_id, second, 5) == (7, 1)
-
-
-async def test_threads_with_old_events_are_found_in_pages_in_the_order_of_age(
-    storage: SqliteStore, desk: Any
-) -> None:
-    expected = []
-    for _ in range(5):
-        thread_id = desk.thread()
-        run_id = told(desk, thread_id)
-        expected.append((desk.run(run_id).ended_at, thread_id))
-    young = desk.tick()
-    told(desk, desk.thread())
-    found, behind = [], (0, "")
-    while page := await storage.threads_to_prune(young, behind, 2):
-        found += page
-        behind = page[-1]
-    assert found == expected
-
-
-async def test_the_beginning_of_a_thread_is_that_of_its_latest_runs(storage: SqliteStore, desk: Any) -> None:
-    thread_id = desk.thread()
-    assert await storage.events_replay_start(thread_id, 0) is None
-    told(desk, thread_id)
-    young = desk.tick()
-    assert await storage.events_replay_start(thread_id, young) is None
-    assert await storage.events_replay_start(thread_id, 0) == 1
-    told(desk, thread_id)
-    assert await storage.events_replay_start(thread_id, young) == 3
-    old = desk.tick()
-    run_id = desk.create(thread_id, claim=True)
-    assert await storage.events_replay_start(thread_id, old) is None
-    desk.emit(thread_id, run_id)
-    assert await storage.events_replay_start(thread_id, old) == 5
-    other = desk.thread()
-    desk.emit(other, "")
-    young = desk.tick()
-    desk.emit(other, "")  # an update of the state
-    assert await storage.events_replay_start(other, young) == 2
-
-
-async def test_to_the_latest_runs_belongs_the_one_whose_questions_wait(
-    storage: SqliteStore, desk: Any
-) -> None:
-    thread_id = desk.thread()
-    told(desk, thread_id)
-    run_id = desk.create(thread_id, claim=True)
-    desk.emit(thread_id, run_id)
-    desk.finish(run_id, values=b"{}", next=["ask"], interrupts={"task": [{"id": "1", "value": 1}]})
-    desk.finish(desk.create(thread_id), "interrupted", quiet=True)  # cancelled before it began
-    old = desk.tick()
-    assert await storage.events_replay_start(thread_id, old) == 3
-    answering = desk.create(thread_id, claim=True)
-    desk.finish(answering, values=b"{}", next=[], interrupts={})
-    assert await storage.events_replay_start(thread_id, desk.tick()) is None
 
 
 async def test_a_step_does_not_hold_the_writer_for_long(storage: SqliteStore, path: Path) -> None:
