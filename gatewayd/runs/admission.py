@@ -53,7 +53,7 @@ class Admissions:
                 begins(run.run.run_id)
                 admitted.append(self._begin(run, follow))
 
-            await self.engine.storage.run_create(whose, request, claim=claim > 0, early=on_commit)
+            await self.engine.storage.run_create(whose, request, claim=claim > 0, on_commit=on_commit)
         return admitted[0]
 
     async def create_all(self, whose: Caller, requests: Sequence[RunRequest]) -> list[Admission]:
@@ -65,7 +65,7 @@ class Admissions:
                 created.extend(runs)
                 admitted.extend(self._begin(run, follow=False) for run in runs)
 
-            await self.engine.storage.runs_create_all(whose, requests, claim=claim, early=on_commit)
+            await self.engine.storage.runs_create_all(whose, requests, claim=claim, on_commit=on_commit)
         return admitted
 
     async def fire(self, firing: Firing) -> store.FiredCron:
@@ -77,7 +77,9 @@ class Admissions:
                     created.append(fired.created)
                     self._begin(fired.created, follow=False)
 
-            return await self.engine.storage.cron_fire_if_current(firing, claim=claim > 0, early=on_commit)
+            return await self.engine.storage.cron_fire_if_current(
+                firing, claim=claim > 0, on_commit=on_commit
+            )
 
     @contextlib.contextmanager
     def _creating(self, most: int) -> Iterator[tuple[int, list[store.CreatedRun]]]:

@@ -57,12 +57,12 @@ class Crons(Protocol):
         """Remove a cron; False if there is none."""
 
     async def cron_fire_if_current(
-        self, firing: Firing, *, claim: bool, early: Callable[[FiredCron], None] | None = None
+        self, firing: Firing, *, claim: bool, on_commit: Callable[[FiredCron], None] | None = None
     ) -> FiredCron:
         """
         Take one date of a cron; see `crons.cron_fire_if_current`. Raises `InsufficientStorage`.
 
-        `early` as for `run_create`.
+        `on_commit` as for `run_create`.
         """
 
     async def crons_due(self, now: int, limit: int, besides: Collection[str] = ()) -> list[Cron]:

@@ -29,14 +29,14 @@ class Events(Protocol):
     def events_append(
         self,
         draft: Draft,
-        done: Callable[[Chunk], None],
-        failed: Callable[[BaseException], None],
+        on_stored: Callable[[Chunk], None],
+        on_error: Callable[[BaseException], None],
         chain: Chain | None = None,
     ) -> None:
         """
-        Number and store events; `done` gets the chunk after the commit.
+        Number and store events; `on_stored` gets the chunk after the commit.
 
-        `failed` if it was not stored, or something before it in `chain` was not.
+        `on_error` if it was not stored, or something before it in `chain` was not.
         """
 
     def parts_store_if_running(
@@ -45,8 +45,8 @@ class Events(Protocol):
         run_id: str,
         some: Sequence[Sequence[Any]],
         weight: int,
-        done: Callable[[None], None],
-        failed: Callable[[BaseException], None],
+        on_stored: Callable[[None], None],
+        on_error: Callable[[BaseException], None],
     ) -> None:
         """Store blobs of a state whose record follows."""
 
@@ -55,11 +55,11 @@ class Events(Protocol):
         operation: list[Any],
         run_id: str,
         weight: int,
-        done: Callable[[BaseException | None], None],
+        on_stored: Callable[[BaseException | None], None],
         chain: Chain,
     ) -> None:
         """
-        Apply one of a run's checkpoint operations; `done` gets the error if it was not stored.
+        Apply one of a run's checkpoint operations; `on_stored` gets the error if it was not stored.
 
         With `chain` none is stored behind one that was not: what follows in its history would hang in the
         air.

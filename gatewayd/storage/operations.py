@@ -29,9 +29,9 @@ class Operations(Protocol):
         """
 
     def thread_locks_release(
-        self, operation_id: str, done: Callable[[None], None], failed: Callable[[BaseException], None]
+        self, operation_id: str, on_stored: Callable[[None], None], on_error: Callable[[BaseException], None]
     ) -> None:
-        """Free what an operation still holds; `done` after the commit, else `failed`."""
+        """Free what an operation still holds; `on_stored` after the commit, else `on_error`."""
 
     def state_update_if_held(
         self,
@@ -41,13 +41,13 @@ class Operations(Protocol):
         projection: RunOutcome,
         event: Draft,
         now: int,
-        done: Callable[[Chunk], None],
-        failed: Callable[[BaseException], None],
+        on_stored: Callable[[Chunk], None],
+        on_error: Callable[[BaseException], None],
     ) -> None:
         """
         Store a state update (see `sqlite.operations.state_update_if_held`).
 
-        `done` gets its event after the commit; else `failed` is called.
+        `on_stored` gets its event after the commit; else `on_error` is called.
         """
 
     async def thread_copy_begin(

@@ -91,12 +91,12 @@ class Runs(Protocol):
         request: RunRequest,
         *,
         claim: bool,
-        early: Callable[[CreatedRun], None] | None = None,
+        on_commit: Callable[[CreatedRun], None] | None = None,
     ) -> CreatedRun:
         """
         Admit a run; see `admission.run_create`. Raises `NotFound`, `Conflict`, `InsufficientStorage`.
 
-        `early` is called when the run is stored and not yet synced.
+        `on_commit` is called when the run is stored and not yet synced.
         """
 
     async def runs_create_all(
@@ -105,10 +105,10 @@ class Runs(Protocol):
         requests: Sequence[RunRequest],
         *,
         claim: int,
-        early: Callable[[list[CreatedRun]], None] | None = None,
+        on_commit: Callable[[list[CreatedRun]], None] | None = None,
     ) -> list[CreatedRun]:
         """
-        Admit all or none; see `admission.runs_create_all`. Raises what `run_create` raises; `early` as there.
+        Admit all or none; see `admission.runs_create_all`. Errors and `on_commit` are those of `run_create`.
         """
 
     async def run_queue_place(self, whose: Caller, thread_id: str, run_id: str) -> QueuePlace | None:
@@ -188,21 +188,21 @@ class Runs(Protocol):
         outcome: RunOutcome,
         end: Draft,
         now: int,
-        done: Callable[[Chunk | None], None],
-        failed: Callable[[BaseException], None],
+        on_stored: Callable[[Chunk | None], None],
+        on_error: Callable[[BaseException], None],
     ) -> None:
         """
         End a run (see `runs.run_finish_if_active`).
 
-        `done` gets its last events after the commit, None if it was not ended; else `failed` is called.
+        `on_stored` gets its last events after the commit, None if it was not ended; `on_error` what failed.
         """
 
     def thread_lock_release(
         self,
         thread_id: str,
         holder: str,
-        done: Callable[[None], None],
-        failed: Callable[[BaseException], None],
+        on_stored: Callable[[None], None],
+        on_error: Callable[[BaseException], None],
     ) -> None:
         """Release a thread's lock if this is its holder."""
 

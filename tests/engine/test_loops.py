@@ -146,7 +146,7 @@ async def test_a_thread_goes_on_after_an_error(
             return real(*args, **how)
 
         monkeypatch.setattr(owner, method, failing)
-        daemon.writer.post(lambda _: None, done=lambda _: None, failed=lambda _: None, promise=True)
+        daemon.writer.post(lambda _: None, on_stored=lambda _: None, on_error=lambda _: None, promise=True)
         await until(lambda: (name, "RuntimeError: what nobody thought of") in failures)
         assert loop.down
         broken = False

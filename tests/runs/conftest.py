@@ -357,7 +357,7 @@ class Engine:
             entered.set()
             leave.wait(20)
 
-        self.storage.writer.post(busy, done=lambda _: None)
+        self.storage.writer.post(busy, on_stored=lambda _: None)
         assert entered.wait(20)
         try:
             yield

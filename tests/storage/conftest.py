@@ -33,7 +33,7 @@ class Asked:
     """
     The operations of storage, each called as a function that returns when it is done.
 
-    The caller is INTERNAL. What an operation tells by `done` and `failed` is returned and raised.
+    The caller is INTERNAL. What an operation tells by `on_stored` and `on_error` is returned and raised.
     """
 
     runner: asyncio.Runner
@@ -45,14 +45,14 @@ class Asked:
     def _ask(self, name: str, *args: Any, **named: Any) -> Any:
         parameters = inspect.signature(getattr(store.Storage, name)).parameters
         caller = (INTERNAL,) if "whose" in parameters else ()
-        return self.runner.run(self._done(name, "done" in parameters, *caller, *args, **named))
+        return self.runner.run(self._done(name, "on_stored" in parameters, *caller, *args, **named))
 
     async def _done(self, name: str, calls_back: bool, *args: Any, **named: Any) -> Any:
         operation = getattr(self.storage, name)
         if not calls_back:
             return await operation(*args, **named)
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        if "chain" in named:  # it tells its failure by `done`, too
+        if "chain" in named:  # it tells its failure by `on_stored`, too
             operation(*args, done.set_result, **named)
         else:
             operation(*args, done.set_result, done.set_exception, **named)

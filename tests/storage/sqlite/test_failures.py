@@ -100,7 +100,7 @@ async def test_what_runs_have_sent_waits_for_a_long_lock_and_keeps_its_order(
     chain = writing.Chain()
 
     def post(note: str, **how: object) -> None:
-        writer.post(insert, note, done=stored.append, failed=failed.append, **how)  # type: ignore[arg-type]
+        writer.post(insert, note, on_stored=stored.append, on_error=failed.append, **how)  # type: ignore[arg-type]
 
     with locked(path):
         for number in range(5):
@@ -126,7 +126,7 @@ async def test_a_stop_does_not_wait_for_a_foreign_lock_for_ever(
     made.start()
     failed: list[BaseException] = []
     with locked(path):
-        made.post(insert, "lost", done=lambda _: None, failed=failed.append)
+        made.post(insert, "lost", on_stored=lambda _: None, on_error=failed.append)
         async with asyncio.timeout(60):
             await made.close()
             await asyncio.sleep(0)

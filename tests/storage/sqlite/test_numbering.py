@@ -91,7 +91,7 @@ async def test_in_a_batch_with_one_that_is_undone_all_others_keep_what_they_were
         given.append(events.append(connection, draft()))
         raise LookupError("behind its row")
 
-    storage.writer.post(busy, done=lambda _: None)
+    storage.writer.post(busy, on_stored=lambda _: None)
     assert entered.wait(20)
     waiting = [asyncio.ensure_future(append(storage, draft(count=2))) for _ in range(3)]
     await asyncio.sleep(0)

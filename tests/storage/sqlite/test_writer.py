@@ -148,7 +148,7 @@ async def test_a_batch_is_executed_again_if_one_fails_behind_its_own_changes_and
 async def test_an_answer_comes_after_the_commit(writer: Traced, second: Callable[[str], Any]) -> None:
     seen: list[Any] = []
     with held(writer):
-        writer.post(insert, "posted", done=lambda _: seen.append(second("SELECT note FROM notes")))
+        writer.post(insert, "posted", on_stored=lambda _: seen.append(second("SELECT note FROM notes")))
         future = writer.submit(insert, "submitted")
         assert second("SELECT note FROM notes") == []
     await future
@@ -159,8 +159,10 @@ async def test_operations_are_settled_in_the_order_in_which_they_were_asked_for(
     settled: list[Any] = []
     with held(writer):
         for number in range(0, 30, 3):
-            writer.post(insert, str(number), done=settled.append)
-            writer.post(refuse, str(number + 1), done=settled.append, failed=lambda e: settled.append(str(e)))
+            writer.post(insert, str(number), on_stored=settled.append)
+            writer.post(
+                refuse, str(number + 1), on_stored=settled.append, on_error=lambda e: settled.append(str(e))
+            )
             last = writer.submit(insert, str(number + 2))
             last.add_done_callback(lambda done: settled.append(done.result()))
     await last
@@ -204,7 +206,7 @@ async def test_what_may_begin_early_is_told_after_the_commit_and_the_promise_is_
         began.set()
 
     monkeypatch.setattr(syncing, "SYNC", sync)
-    promise = writer.submit(insert, "a", promise=True, early=early)
+    promise = writer.submit(insert, "a", promise=True, on_commit=early)
     await began.wait()
     assert seen == [("A", [(1,)])]
     assert not promise.done()
@@ -228,11 +230,13 @@ async def test_what_is_asked_for_during_a_sync_is_stored_meanwhile_and_answered_
 
     monkeypatch.setattr(syncing, "SYNC", sync)
     settled: list[str] = []
-    first = writer.submit(insert, "a", promise=True, done=settled.append)
+    first = writer.submit(insert, "a", promise=True, on_stored=settled.append)
     await asyncio.to_thread(began.wait, 20)
-    writer.post(insert, "b", done=settled.append)
-    promise = writer.submit(insert, "c", promise=True, done=settled.append)
-    last = writer.submit(insert, "d", promise=True, early=lambda _: stored.set(), done=settled.append)
+    writer.post(insert, "b", on_stored=settled.append)
+    promise = writer.submit(insert, "c", promise=True, on_stored=settled.append)
+    last = writer.submit(
+        insert, "d", promise=True, on_commit=lambda _: stored.set(), on_stored=settled.append
+    )
     await stored.wait()
     assert second("SELECT count(*) FROM notes") == [(4,)]
     assert (settled, first.done(), last.done()) == ([], False, False)
@@ -267,7 +271,7 @@ async def test_who_closes_the_writer_waits_for_the_promises_that_were_given(
 async def test_an_operation_that_fails_begins_nothing(writer: Traced) -> None:
     seen: list[Any] = []
     with pytest.raises(LookupError):
-        await writer.submit(refuse, "a", promise=True, early=seen.append)
+        await writer.submit(refuse, "a", promise=True, on_commit=seen.append)
     assert not seen
 
 
@@ -312,7 +316,9 @@ async def test_when_the_commit_fails_nothing_is_stored_and_everybody_learns_it(
 
     outcomes: list[Any] = []
     with held(writer):
-        writer.post(insert, "posted", done=outcomes.append, failed=lambda error: outcomes.append(type(error)))
+        writer.post(
+            insert, "posted", on_stored=outcomes.append, on_error=lambda error: outcomes.append(type(error))
+        )
         futures = [writer.submit(insert, "submitted"), writer.submit(orphan)]
     for future in futures:
         with pytest.raises(sqlite3.IntegrityError):
@@ -329,7 +335,7 @@ async def test_a_failing_callback_keeps_nobody_else_from_his_answer(
         raise RuntimeError("callback")
 
     with held(writer):
-        writer.post(insert, "a", done=done)
+        writer.post(insert, "a", on_stored=done)
         future = writer.submit(insert, "b")
     assert await future == "B"
     assert "what follows the operation insert failed" in caplog.text
@@ -338,7 +344,7 @@ async def test_a_failing_callback_keeps_nobody_else_from_his_answer(
 async def test_a_failed_operation_that_nobody_attends_to_is_logged(
     writer: Traced, caplog: pytest.LogCaptureFixture
 ) -> None:
-    writer.post(refuse, "lost", done=lambda _: None)
+    writer.post(refuse, "lost", on_stored=lambda _: None)
     await writer.submit(insert, "later")
     assert [record.levelno for record in caplog.records if "refuse" in record.getMessage()] == [logging.ERROR]
 
@@ -348,8 +354,8 @@ async def test_the_backlog_counts_what_is_not_settled_and_every_batch_is_announc
     writer.on_settled(lambda: backlogs.append(writer.backlog))
     with held(writer):
         for number in range(3):
-            writer.post(insert, str(number), done=lambda _: None, weight=100)
-        writer.post(refuse, "refused", done=lambda _: None, weight=50, failed=lambda _: None)
+            writer.post(insert, str(number), on_stored=lambda _: None, weight=100)
+        writer.post(refuse, "refused", on_stored=lambda _: None, weight=50, on_error=lambda _: None)
         assert writer.backlog == 350
     await writer.submit(insert, "last")
     assert (writer.backlog, backlogs[-1]) == (0, 0)
@@ -444,8 +450,8 @@ async def test_nothing_of_a_chain_is_stored_behind_what_failed_in_this_batch_and
         writer.post(
             function,
             *args,
-            done=outcomes.append,
-            failed=lambda error: outcomes.append(type(error)),
+            on_stored=outcomes.append,
+            on_error=lambda error: outcomes.append(type(error)),
             chain=chain,
         )
 
@@ -470,8 +476,8 @@ async def test_of_a_chain_on_a_full_disk_a_prefix_is_stored(
         writer.post(
             function,
             *args,
-            done=outcomes.append,
-            failed=lambda error: outcomes.append(type(error)),
+            on_stored=outcomes.append,
+            on_error=lambda error: outcomes.append(type(error)),
             chain=chain,
         )
 

@@ -56,9 +56,9 @@ class Operation:
     promise: bool
     weight: int
     future: asyncio.Future[Any] | None
-    done: Callable[[Any], None] | None
-    failed: Callable[[BaseException], None] | None = None
-    early: Callable[[Any], None] | None = None
+    on_stored: Callable[[Any], None] | None
+    on_error: Callable[[BaseException], None] | None = None
+    on_commit: Callable[[Any], None] | None = None
     chain: Chain | None = None
     result: Any = None
     error: BaseException | None = None
@@ -73,11 +73,11 @@ class Operation:
     def settle(self, loop_closed: bool) -> None:
         """Give the result to its caller; runs in the event loop."""
         committed = self.error is None or isinstance(self.error, errors.Unconfirmed)
-        if self.done is not None and committed and not loop_closed:
-            self.done(self.result)
+        if self.on_stored is not None and committed and not loop_closed:
+            self.on_stored(self.result)
         if self.future is None:
-            if self.error is not None and self.failed is not None:
-                self.failed(self.error)
+            if self.error is not None and self.on_error is not None:
+                self.on_error(self.error)
             elif self.error is not None:
                 log.error("an unattended operation failed: %s", self.name, exc_info=self.error)
         elif not self.future.done():
@@ -144,38 +144,38 @@ class Writer:
         function: Callable[..., T],
         *args: Any,
         promise: bool = False,
-        early: Callable[[T], None] | None = None,
-        done: Callable[[T], None] | None = None,
+        on_commit: Callable[[T], None] | None = None,
+        on_stored: Callable[[T], None] | None = None,
     ) -> asyncio.Future[T]:
         """
         Queue `function(connection, *args)`; the future gets its result after the commit, and the sync of a
         promise.
 
-        `early(result)` of a promise is called in the event loop after the commit already: what may begin
-        before the sync. `done(result)` is called as for `post`, before the future has it.
+        `on_commit(result)` of a promise is called in the event loop after the commit already: what may begin
+        before the sync. `on_stored(result)` is called as for `post`, before the future has it.
         """
         assert self._loop is not None
         future: asyncio.Future[T] = self._loop.create_future()
-        self._put(Operation(function, args, promise, 0, future, done, early=early))
+        self._put(Operation(function, args, promise, 0, future, on_stored, on_commit=on_commit))
         return future
 
     def post(
         self,
         function: Callable[..., T],
         *args: Any,
-        done: Callable[[T], None],
+        on_stored: Callable[[T], None],
         weight: int = 0,
         promise: bool = False,
-        failed: Callable[[BaseException], None] | None = None,
+        on_error: Callable[[BaseException], None] | None = None,
         chain: Chain | None = None,
     ) -> None:
         """
-        Queue like `submit`; `done(result)` is called in the event loop, before anything queued later is
+        Queue like `submit`; `on_stored(result)` is called in the event loop, before anything queued later is
         settled.
 
         Behind an operation of a `chain` that failed, none of it is stored: it fails with the same error.
         """
-        self._put(Operation(function, args, promise, weight, None, done, failed, chain=chain))
+        self._put(Operation(function, args, promise, weight, None, on_stored, on_error, chain=chain))
 
     def _put(self, operation: Operation) -> None:
         with self._wake:
@@ -393,8 +393,8 @@ class Writer:
 
         What may begin before that is told at once.
         """
-        if early := [each for each in batch if each.early is not None and each.error is None]:
-            self._tell(self._tell_early, early)
+        if to_tell := [each for each in batch if each.on_commit is not None and each.error is None]:
+            self._tell(self._tell_committed, to_tell)
         promise = any(each.promise and each.error is None for each in batch)
         if not self.syncer.take(batch, promise):
             self._deliver(batch)
@@ -404,18 +404,18 @@ class Writer:
         batch = [operation for batch in batches for operation in batch]
         if error is not None:
             detail = f"the disk did not confirm what was stored: {error}"
-            # It is committed, and everybody sees it: `done` is called as ever (who would store it anew would
-            # find it done, and tell nobody), only who waits for the promise itself does not get it.
+            # It is committed and visible, so `on_stored` is called as ever: a caller that stored it again
+            # would find it there and publish nothing. Only the promise itself is not kept.
             for operation in batch:
                 if operation.promise and operation.future is not None and operation.error is None:
                     operation.error = errors.Unconfirmed(detail, operation.result)
         self._deliver(batch)
 
-    def _tell_early(self, batch: list[Operation]) -> None:
+    def _tell_committed(self, batch: list[Operation]) -> None:
         for operation in batch:
-            assert operation.early is not None
+            assert operation.on_commit is not None
             try:
-                operation.early(operation.result)
+                operation.on_commit(operation.result)
             except Exception:
                 log.exception("what follows the operation %s failed", operation.name)
 

@@ -29,13 +29,13 @@ class Crons(base.Base):
     cron_delete = for_caller(written(crons.cron_delete, promise=True))
 
     async def cron_fire_if_current(
-        self, firing: Firing, *, claim: bool, early: Callable[[FiredCron], None] | None = None
+        self, firing: Firing, *, claim: bool, on_commit: Callable[[FiredCron], None] | None = None
     ) -> FiredCron:
         if firing.request is not None:
             await self._require_room()
         return await self._where_deleted(
             lambda: self.writer.submit(
-                crons.cron_fire_if_current, firing, self.boot, claim, promise=True, early=early
+                crons.cron_fire_if_current, firing, self.boot, claim, promise=True, on_commit=on_commit
             )
         )
 

@@ -22,11 +22,13 @@ class Events(base.Base):
     def events_append(
         self,
         draft: Draft,
-        done: Callable[[Chunk], None],
-        failed: Callable[[BaseException], None],
+        on_stored: Callable[[Chunk], None],
+        on_error: Callable[[BaseException], None],
         chain: Chain | None = None,
     ) -> None:
-        self.writer.post(events.append, draft, done=done, failed=failed, weight=draft.weight, chain=chain)
+        self.writer.post(
+            events.append, draft, on_stored=on_stored, on_error=on_error, weight=draft.weight, chain=chain
+        )
 
     def parts_store_if_running(
         self,
@@ -34,11 +36,17 @@ class Events(base.Base):
         run_id: str,
         some: Sequence[Sequence[Any]],
         weight: int,
-        done: Callable[[None], None],
-        failed: Callable[[BaseException], None],
+        on_stored: Callable[[None], None],
+        on_error: Callable[[BaseException], None],
     ) -> None:
         self.writer.post(
-            blobs.parts_store_if_running, thread_id, run_id, some, done=done, failed=failed, weight=weight
+            blobs.parts_store_if_running,
+            thread_id,
+            run_id,
+            some,
+            on_stored=on_stored,
+            on_error=on_error,
+            weight=weight,
         )
 
     def checkpoint_apply(
@@ -46,11 +54,17 @@ class Events(base.Base):
         operation: list[Any],
         run_id: str,
         weight: int,
-        done: Callable[[BaseException | None], None],
+        on_stored: Callable[[BaseException | None], None],
         chain: Chain,
     ) -> None:
         self.writer.post(
-            runs.run_checkpoint_apply, operation, run_id, done=done, failed=done, weight=weight, chain=chain
+            runs.run_checkpoint_apply,
+            operation,
+            run_id,
+            on_stored=on_stored,
+            on_error=on_stored,
+            weight=weight,
+            chain=chain,
         )
 
     async def events_page(self, thread_id: str, after: int, run_id: str | None = None) -> list[Chunk]:

@@ -27,9 +27,11 @@ class Operations(base.Base):
         )
 
     def thread_locks_release(
-        self, operation_id: str, done: Callable[[None], None], failed: Callable[[BaseException], None]
+        self, operation_id: str, on_stored: Callable[[None], None], on_error: Callable[[BaseException], None]
     ) -> None:
-        self.writer.post(thread_locks.thread_locks_release, operation_id, done=done, failed=failed)
+        self.writer.post(
+            thread_locks.thread_locks_release, operation_id, on_stored=on_stored, on_error=on_error
+        )
 
     def state_update_if_held(
         self,
@@ -39,8 +41,8 @@ class Operations(base.Base):
         projection: RunOutcome,
         event: Draft,
         now: int,
-        done: Callable[[Chunk], None],
-        failed: Callable[[BaseException], None],
+        on_stored: Callable[[Chunk], None],
+        on_error: Callable[[BaseException], None],
     ) -> None:
         self.writer.post(
             operations.state_update_if_held,
@@ -50,8 +52,8 @@ class Operations(base.Base):
             projection,
             event,
             now,
-            done=done,
-            failed=failed,
+            on_stored=on_stored,
+            on_error=on_error,
             promise=True,
         )
 

@@ -40,12 +40,12 @@ class Runs(base.Base):
 
     @for_caller
     async def run_create(
-        self, request: RunRequest, *, claim: bool, early: Callable[[CreatedRun], None] | None = None
+        self, request: RunRequest, *, claim: bool, on_commit: Callable[[CreatedRun], None] | None = None
     ) -> CreatedRun:
         await self._require_room(request.once)
         return await self._where_deleted(
             lambda: self.writer.submit(
-                admission.run_create, request, self.boot, claim, promise=True, early=early
+                admission.run_create, request, self.boot, claim, promise=True, on_commit=on_commit
             )
         )
 
@@ -55,12 +55,12 @@ class Runs(base.Base):
         requests: Sequence[RunRequest],
         *,
         claim: int,
-        early: Callable[[list[CreatedRun]], None] | None = None,
+        on_commit: Callable[[list[CreatedRun]], None] | None = None,
     ) -> list[CreatedRun]:
         await self._require_room(requests[0].once if requests else None)
         return await self._where_deleted(
             lambda: self.writer.submit(
-                admission.runs_create_all, requests, self.boot, claim, promise=True, early=early
+                admission.runs_create_all, requests, self.boot, claim, promise=True, on_commit=on_commit
             )
         )
 
@@ -138,11 +138,13 @@ class Runs(base.Base):
         publish: Callable[[Chunk], None],
     ) -> DeletedRun | None:
 
-        def done(deleted: DeletedRun | None) -> None:
+        def on_stored(deleted: DeletedRun | None) -> None:
             if deleted is not None and deleted.end is not None:
                 publish(deleted.end)
 
-        return await self.writer.submit(runs.run_delete, thread_id, run_id, now, end, promise=True, done=done)
+        return await self.writer.submit(
+            runs.run_delete, thread_id, run_id, now, end, promise=True, on_stored=on_stored
+        )
 
     def run_finish_if_active(
         self,
@@ -151,8 +153,8 @@ class Runs(base.Base):
         outcome: RunOutcome,
         end: Draft,
         now: int,
-        done: Callable[[Chunk | None], None],
-        failed: Callable[[BaseException], None],
+        on_stored: Callable[[Chunk | None], None],
+        on_error: Callable[[BaseException], None],
     ) -> None:
         self.writer.post(
             runs.run_finish_if_active,
@@ -161,8 +163,8 @@ class Runs(base.Base):
             outcome,
             end,
             now,
-            done=done,
-            failed=failed,
+            on_stored=on_stored,
+            on_error=on_error,
             promise=True,
         )
 
@@ -170,10 +172,12 @@ class Runs(base.Base):
         self,
         thread_id: str,
         holder: str,
-        done: Callable[[None], None],
-        failed: Callable[[BaseException], None],
+        on_stored: Callable[[None], None],
+        on_error: Callable[[BaseException], None],
     ) -> None:
-        self.writer.post(thread_locks.thread_lock_release, thread_id, holder, done=done, failed=failed)
+        self.writer.post(
+            thread_locks.thread_lock_release, thread_id, holder, on_stored=on_stored, on_error=on_error
+        )
 
     run_checkpoints_delete = written(checkpoint_changes.run_delete, promise=True)
 
