@@ -292,11 +292,11 @@ def _db_parser(commands: Any) -> None:
         required=True,
         help="the graph of langgraph.json that the threads belong to",
     )
-    for each in (report, compact, importing):
-        each.add_argument(
+    for action in (report, compact, importing):
+        action.add_argument(
             "--config", "-c", metavar="FILE", help="the project's file (default: langgraph.json)"
         )
-        each.add_argument(
+        action.add_argument(
             "--data-dir",
             metavar="DIR",
             help="the daemon's data (default: .gatewayd beside the project's file)",

@@ -158,9 +158,11 @@ class Health:
     async def _look(self) -> list[Finding]:
         try:
             found = [*self._standing()]
-            if not any(each.check in {"lock", "integrity"} for each in found):  # nothing can be stored then
-                found += [each async for each in of_storage(self.storage)]
-            found += [each async for each in of_webhooks(self.storage, self.now())]
+            if not any(
+                finding.check in {"lock", "integrity"} for finding in found
+            ):  # nothing can be stored then
+                found += [finding async for finding in of_storage(self.storage)]
+            found += [finding async for finding in of_webhooks(self.storage, self.now())]
             self._found, self._looked_at = found, time.monotonic()
             return found
         finally:

@@ -140,7 +140,7 @@ class Cutter:
             level = [
                 self._segment(b"".join(level[start : start + FANOUT])) for start in range(0, whole, FANOUT)
             ]
-        return [one for digit in reversed(digits) for one in digit], b"".join(short)
+        return [hashed for digit in reversed(digits) for hashed in digit], b"".join(short)
 
     def _element(self, content: bytes) -> bytes:
         """Return the address of an element that is a blob of its own."""

@@ -65,8 +65,8 @@ class Crons(Protocol):
         `on_commit` as for `run_create`.
         """
 
-    async def crons_due(self, now: int, limit: int, besides: Collection[str] = ()) -> list[Cron]:
-        """Return up to `limit` crons that are due, the longest due first, none of `besides`."""
+    async def crons_due(self, now: int, limit: int, except_crons: Collection[str] = ()) -> list[Cron]:
+        """Return up to `limit` crons that are due, the longest due first, none of `except_crons`."""
 
     async def crons_next_date(self, now: int) -> int | None:
         """Return the first date after `now` at which a cron fires, None if there is none."""

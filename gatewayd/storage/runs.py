@@ -146,9 +146,9 @@ class Runs(Protocol):
         """
 
     async def runs_claim_due(
-        self, now: int, limit: int, suspects: int, besides: Collection[str] = (), only: str | None = None
+        self, now: int, limit: int, suspects: int, except_runs: Collection[str] = (), only: str | None = None
     ) -> ClaimedRuns:
-        """Start due runs whose thread is free, none of `besides`, and with `only` no other."""
+        """Start due runs whose thread is free, none of `except_runs`, and with `only` no other."""
 
     async def run_requeue_if_running(
         self, run_id: str, attempt: int, *, died: bool, now: int, blocked: bool = False

@@ -13,7 +13,7 @@ from gatewayd.model.webhook import Attempt, Delivery
 class Webhooks(Protocol):
     """Operations on webhooks."""
 
-    async def webhooks_due(self, now: int, limit: int, besides: Collection[str] = ()) -> list[Delivery]:
+    async def webhooks_due(self, now: int, limit: int, except_hosts: Collection[str] = ()) -> list[Delivery]:
         """
         Return what is owed and due, the longest due first, but for some hosts (as in URLs); without their
         logs.

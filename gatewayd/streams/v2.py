@@ -249,12 +249,14 @@ class EventFilter(Protocol):
         """Whether the event is shown."""
 
 
-def views(chunks: Iterable[Chunk], wanted: EventFilter, besides: EventFilter | None = None) -> Iterator[View]:
+def views(
+    chunks: Iterable[Chunk], wanted: EventFilter, also_wanted: EventFilter | None = None
+) -> Iterator[View]:
     """Yield the events of chunks that pass both filters."""
     for chunk in chunks:
         for record in chunk.records:
             shown = view(record)
-            if shown is None or (besides is not None and not besides.passes(shown)):
+            if shown is None or (also_wanted is not None and not also_wanted.passes(shown)):
                 continue
             if wanted.passes(shown):
                 yield shown
@@ -264,10 +266,10 @@ def frame(method: str, seq: int, data: bytes) -> bytes:
     return b"event: %b\r\ndata: %b\r\nid: %d\r\n\r\n" % (method.encode(), data, seq)
 
 
-def frames(chunks: Iterable[Chunk], wanted: EventFilter, besides: EventFilter | None = None) -> bytes:
+def frames(chunks: Iterable[Chunk], wanted: EventFilter, also_wanted: EventFilter | None = None) -> bytes:
     """Return the joined frames of the events that pass both filters."""
     parts = []
-    for shown in views(chunks, wanted, besides):
+    for shown in views(chunks, wanted, also_wanted):
         if (data := shown.encoded()) is not None:
             parts.append(frame(shown.method, shown.record.seq, data))
     return b"".join(parts)

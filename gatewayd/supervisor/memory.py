@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gatewayd import loops
 from gatewayd.supervisor import life as lives
-from gatewayd.supervisor import worker
+from gatewayd.supervisor import worker as workers
 
 log = logging.getLogger(__name__)
 
@@ -29,25 +29,27 @@ def resident(pid: int) -> int | None:
         return None
 
 
-async def watch(workers: Sequence[worker.Worker], limit: int, turned: loops.Turned) -> None:
-    """Kill each worker that uses more than `limit` bytes, until cancelled; `workers` may change meanwhile."""
+async def watch(running: Sequence[workers.Worker], limit: int, turned: loops.Turned) -> None:
+    """Kill each worker that uses more than `limit` bytes, until cancelled; `running` may change."""
     while True:
         await asyncio.sleep(WEIGH_EVERY_S)
-        for each in workers:
-            size = resident(each.pid)
-            if size is not None and size > limit and each.life.phase in lives.ALIVE:
-                weigh_out(each, size, limit)
+        for worker in running:
+            size = resident(worker.pid)
+            if size is not None and size > limit and worker.life.phase in lives.ALIVE:
+                weigh_out(worker, size, limit)
         turned()
 
 
-def weigh_out(each: worker.Worker, size: int, limit: int) -> None:
+def weigh_out(worker: workers.Worker, size: int, limit: int) -> None:
     """Kill a worker that uses too much; its end says why."""
     log.error(
         "worker %s uses %d MiB of memory (limit %d MiB) and is killed with %d runs",
-        each.name,
+        worker.name,
         size // MIB,
         limit // MIB,
-        len(each.runs),
-        extra={"fields": {"worker": each.name, "pid": each.pid, "bytes": size, "runs": sorted(each.runs)}},
+        len(worker.runs),
+        extra={
+            "fields": {"worker": worker.name, "pid": worker.pid, "bytes": size, "runs": sorted(worker.runs)}
+        },
     )
-    each.kill(f"memory limit: it used {size // MIB} MiB of {limit // MIB} MiB")
+    worker.kill(f"memory limit: it used {size // MIB} MiB of {limit // MIB} MiB")

@@ -11,7 +11,7 @@ from attrs import define, field
 
 from gatewayd import errors, loops
 from gatewayd.supervisor import plan as plans
-from gatewayd.supervisor import worker
+from gatewayd.supervisor import worker as workers
 
 log = logging.getLogger(__name__)
 
@@ -29,19 +29,19 @@ BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Waits before a worker is started again, by the number of ends in a row without a ready worker between."""
 
 
-class Spawner(worker.WorkerOwner, Protocol):
+class Spawner(workers.WorkerOwner, Protocol):
     """Who starts and ends the workers (the supervisor)."""
 
     plan: plans.Plan
     """How workers that are started now are made."""
 
-    async def spawn(self, each: worker.Worker, plan: plans.Plan) -> None:
+    async def spawn(self, worker: workers.Worker, plan: plans.Plan) -> None:
         """Start a worker's process; it loads the project then. Raises `OSError`."""
 
-    def set_service(self, service: worker.Worker) -> None:
+    def set_service(self, service: workers.Worker) -> None:
         """Have a service worker answer what is asked from now on."""
 
-    def retire(self, each: worker.Worker, reason: str) -> None:
+    def retire(self, worker: workers.Worker, reason: str) -> None:
         """Have a worker end without harm to its runs."""
 
 
@@ -50,9 +50,9 @@ class Replica:
     """One worker of the plan. Its processes follow each other."""
 
     name: str
-    role: worker.Role
+    role: workers.Role
     capacity: int
-    worker: worker.Worker | None = field(default=None, init=False)
+    worker: workers.Worker | None = field(default=None, init=False)
     ends: int = field(default=0, init=False)
     """Starts since a worker was ready here."""
     kills: int = field(default=0, init=False)
@@ -76,7 +76,7 @@ class Replicas:
     closed: bool = field(default=False, init=False)
     """No worker is started any more."""
     replicas: dict[str, Replica] = field(init=False)
-    probes: set[worker.Worker] = field(factory=set, init=False)
+    probes: set[workers.Worker] = field(factory=set, init=False)
     """
     Workers that a reload has started and that have no replica yet. The reload decides what becomes of them;
     how their loading ends is its affair alone.
@@ -88,12 +88,12 @@ class Replicas:
         replicas += [Replica(f"run-{n + 1}", "run", plan.jobs_per_worker) for n in range(plan.workers)]
         self.replicas = {replica.name: replica for replica in replicas}
 
-    def loaded(self, source: worker.Worker) -> None:
+    def loaded(self, source: workers.Worker) -> None:
         """A worker is ready: if it ends, the next is started at once."""
         if (replica := self.replicas.get(source.name)) is not None:
             replica.ends = replica.kills = 0
 
-    def crash_looping(self, source: worker.Worker) -> bool:
+    def crash_looping(self, source: workers.Worker) -> bool:
         """
         Whether a replica's workers have ended so often while they loaded the project that it is no accident.
 
@@ -117,16 +117,16 @@ class Replicas:
                 if replica.staffed or self.closed:  # a reload has replaced it meanwhile
                     continue
                 replica.ends += 1
-                each = self._for(replica, self.generation)
+                worker = self._for(replica, self.generation)
                 try:
-                    await self.spawner.spawn(each, self.spawner.plan)
+                    await self.spawner.spawn(worker, self.spawner.plan)
                 except OSError as error:
                     log.error("worker %s could not be started: %s", replica.name, error)
                 else:
-                    replica.worker = each
+                    replica.worker = worker
 
-    def _for(self, replica: Replica, generation: int) -> worker.Worker:
-        return worker.Worker(
+    def _for(self, replica: Replica, generation: int) -> workers.Worker:
+        return workers.Worker(
             name=replica.name,
             role=replica.role,
             capacity=replica.capacity,
@@ -175,29 +175,29 @@ class Replicas:
                 await self._install(replica, fresh)
                 return
 
-    async def _probed(self, replica: Replica, plan: plans.Plan, generation: int) -> worker.Worker:
+    async def _probed(self, replica: Replica, plan: plans.Plan, generation: int) -> workers.Worker:
         """
         Start a worker and return it when it is ready. Raises `Unavailable` with the cause if it can't be.
         """
-        each = self._for(replica, generation)
-        self.probes.add(each)
+        worker = self._for(replica, generation)
+        self.probes.add(worker)
         try:
-            await self.spawner.spawn(each, plan)
+            await self.spawner.spawn(worker, plan)
             async with asyncio.timeout(LOAD_LIMIT_S):
-                await each.until_settled()
+                await worker.until_settled()
         except TimeoutError:
             raise errors.Unavailable(f"the project was not loaded within {LOAD_LIMIT_S:g} s") from None
         except OSError as error:
             raise errors.Unavailable(f"no process could be started: {error}") from None
         finally:
-            if not each.loaded:
-                self.probes.discard(each)
-                each.kill(blameless=True)
-        if not each.loaded:
-            raise errors.Unavailable(each.life.reason or f"{ENDED} ({each.how_ended})")
-        return each
+            if not worker.loaded:
+                self.probes.discard(worker)
+                worker.kill(blameless=True)
+        if not worker.loaded:
+            raise errors.Unavailable(worker.life.reason or f"{ENDED} ({worker.how_ended})")
+        return worker
 
-    async def _install(self, replica: Replica, fresh: worker.Worker) -> None:
+    async def _install(self, replica: Replica, fresh: workers.Worker) -> None:
         """Put a worker that is ready into its replica, and retire the one before."""
         async with replica.lock:
             old, replica.worker = replica.worker, fresh

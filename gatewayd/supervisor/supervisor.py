@@ -16,9 +16,10 @@ from attrs import define, field
 
 from gatewayd import datadir, errors, logs, tasks
 from gatewayd import loops as loops_
-from gatewayd.supervisor import drain, memory, process, pulse, replicas, worker
+from gatewayd.supervisor import drain, memory, process, pulse, replicas
 from gatewayd.supervisor import life as lives
 from gatewayd.supervisor import plan as plans
+from gatewayd.supervisor import worker as workers
 
 log = logging.getLogger(__name__)
 
@@ -44,16 +45,16 @@ LOADING_S = 15.0
 class WorkerEvents(Protocol):
     """Who owns the runs (the run manager)."""
 
-    def worker_frame(self, source: worker.Worker, frame: list[Any], size: int) -> None:
+    def worker_frame(self, source: workers.Worker, frame: list[Any], size: int) -> None:
         """A data frame of a run has arrived."""
 
     def worker_ready(self) -> None:
         """There may be a free place."""
 
-    def worker_withdrew(self, source: worker.Worker, run_id: str, attempt: int) -> None:
+    def worker_withdrew(self, source: workers.Worker, run_id: str, attempt: int) -> None:
         """A worker has given a run back that it had not begun."""
 
-    def worker_gone(self, source: worker.Worker, runs: dict[str, int], alone: bool) -> None:
+    def worker_gone(self, source: workers.Worker, runs: dict[str, int], alone: bool) -> None:
         """A worker has ended with these runs (id to attempt); `alone`: it had but one."""
 
 
@@ -82,9 +83,9 @@ class Supervisor:
     """Why the present service worker can't answer, for /ok?check_db=1 and the log."""
     _took_at: float = field(factory=time.monotonic, init=False)
     """When a worker was last seen that takes runs."""
-    _workers: list[worker.Worker] = field(factory=list, init=False)
+    _workers: list[workers.Worker] = field(factory=list, init=False)
     _tasks: tasks.Group = field(init=False)
-    _service: worker.Worker | None = field(default=None, init=False)
+    _service: workers.Worker | None = field(default=None, init=False)
     _service_changed: asyncio.Event = field(factory=asyncio.Event, init=False)
     _replicas: replicas.Replicas = field(init=False)
     _quarantined: int = field(default=0, init=False)
@@ -115,43 +116,43 @@ class Supervisor:
         End all workers: asked first, killed after a while. Their runs must have been handed back before.
         """
         self._stopping = self._replicas.closed = True
-        for each in self._workers:
-            each.stop()
+        for worker in self._workers:
+            worker.stop()
         deadline = time.monotonic() + drain.STOP_S
         while self._workers:
-            for each in self._workers:
-                if not each.loaded or time.monotonic() > deadline:
-                    each.kill()
+            for worker in self._workers:
+                if not worker.loaded or time.monotonic() > deadline:
+                    worker.kill()
             await asyncio.sleep(0.01)
         await self._tasks.stop()
 
     # places
 
     @property
-    def processes(self) -> list[worker.Worker]:
+    def processes(self) -> list[workers.Worker]:
         """All workers that there are now."""
         return [*self._workers]
 
     def free(self) -> int:
-        return sum(each.free for each in self._workers if each.role == "run")
+        return sum(worker.free for worker in self._workers if worker.role == "run")
 
-    def blocked(self) -> worker.Worker | None:
+    def blocked(self) -> workers.Worker | None:
         """Return a run worker whose loop does not turn, if for its sake there are fewer places; else None."""
-        run = [each for each in self._workers if each.role == "run" and each.loaded]
-        if sum(each.takes for each in run) >= self.plan.workers:
+        run = [worker for worker in self._workers if worker.role == "run" and worker.loaded]
+        if sum(worker.takes for worker in run) >= self.plan.workers:
             return None
-        return next((each for each in run if each.blocked_since is not None), None)
+        return next((worker for worker in run if worker.blocked_since is not None), None)
 
     def ready(self) -> int:
         """Number of run workers that have loaded the project."""
-        return sum(each.role == "run" and each.loaded for each in self._workers)
+        return sum(worker.role == "run" and worker.loaded for worker in self._workers)
 
     def not_taking_s(self) -> float:
         """
         Return for how many seconds there has been no run worker that would take a run if it had a place.
         """
         now = time.monotonic()
-        if any(each.role == "run" and each.takes for each in self._workers):
+        if any(worker.role == "run" and worker.takes for worker in self._workers):
             self._took_at = now
         return now - self._took_at
 
@@ -159,19 +160,21 @@ class Supervisor:
         """Places for suspects; each means a worker of its own."""
         return 0 if self._stopping else QUARANTINES - self._quarantined
 
-    def take(self) -> worker.Worker | None:
+    def take(self) -> workers.Worker | None:
         """Return the run worker with most free places, if it can be one whose loop turns; or None.
 
         While a reload goes on, those that have the new code come first: a run need not be handed over twice.
         """
-        ready = [each for each in self._workers if each.role == "run" and each.free > 0]
-        return max(ready, key=lambda each: (not each.pulse.late, each.generation, each.free), default=None)
+        ready = [worker for worker in self._workers if worker.role == "run" and worker.free > 0]
+        return max(
+            ready, key=lambda worker: (not worker.pulse.late, worker.generation, worker.free), default=None
+        )
 
-    async def take_quarantine(self, run_id: str) -> worker.Worker | None:
+    async def take_quarantine(self, run_id: str) -> workers.Worker | None:
         """
         Start a worker for one suspect; None when it could not be started (the run is to be requeued again).
         """
-        each = worker.Worker(
+        worker = workers.Worker(
             name=f"quarantine-{run_id[-6:]}",
             role="quarantine",
             capacity=1,
@@ -183,7 +186,7 @@ class Supervisor:
         try:
             await self._quarantines.acquire()
             try:
-                await self.spawn(each, self.plan)
+                await self.spawn(worker, self.plan)
                 begun = True  # its end frees its place, see `gone`
             finally:
                 if not begun:
@@ -194,37 +197,39 @@ class Supervisor:
         finally:
             if not begun:
                 self._quarantined -= 1
-        await each.until_settled()
-        return each if each.loaded else None
+        await worker.until_settled()
+        return worker if worker.loaded else None
 
-    def release(self, each: worker.Worker, run_id: str) -> None:
+    def release(self, worker: workers.Worker, run_id: str) -> None:
         """A run has left its worker."""
-        each.leave(run_id)
-        if each.role == "quarantine":
-            each.stop()
+        worker.leave(run_id)
+        if worker.role == "quarantine":
+            worker.stop()
 
     def drain(self, reason: str) -> None:
         """Have every run handed back before its next step."""
-        for each in self._workers:
-            each.drain(None, reason)
+        for worker in self._workers:
+            worker.drain(None, reason)
 
     def cut(self) -> None:
         """
         Cancel the runs that have not been handed back yet; the workers of those that don't obey are killed.
         """
-        for each in self._workers:
-            each.cut()
+        for worker in self._workers:
+            worker.cut()
         self._tasks.spawn(self._kill_busy(), "kill busy workers")
 
     async def _kill_busy(self) -> None:
         await asyncio.sleep(drain.CUT_S)
-        for each in self._workers:
-            if each.runs:
-                fields = {"worker": each.name, "runs": sorted(each.runs)}
+        for worker in self._workers:
+            if worker.runs:
+                fields = {"worker": worker.name, "runs": sorted(worker.runs)}
                 log.warning(
-                    "worker %s does not let go of its runs and is killed", each.name, extra={"fields": fields}
+                    "worker %s does not let go of its runs and is killed",
+                    worker.name,
+                    extra={"fields": fields},
                 )
-                each.kill(blameless=True)
+                worker.kill(blameless=True)
 
     # replacing them
 
@@ -238,7 +243,7 @@ class Supervisor:
 
     def retire(
         self,
-        each: worker.Worker,
+        worker: workers.Worker,
         reason: str,
         *,
         abandoned: Collection[str] = (),
@@ -254,33 +259,35 @@ class Supervisor:
         there is no hurry, see `drain.drain_patiently`; `blocked` says that this is because its loop does not
         turn. May be called again, to abandon more runs or to press for what was begun gently.
         """
-        each.abandon(abandoned)
-        retired = each.life.retired
+        worker.abandon(abandoned)
+        retired = worker.life.retired
         event = lives.Retire(reason, blocked) if gently else lives.Drain(reason)
-        if self._stopping or not each.advance(event):
+        if self._stopping or not worker.advance(event):
             return
-        if each.life.retired and not retired:
+        if worker.life.retired and not retired:
             log.info(
                 "worker %s (pid %d) is retired: %s; %d runs are left to it",
-                each.name,
-                each.pid,
+                worker.name,
+                worker.pid,
                 reason,
-                len(each.runs),
-                extra={"fields": {"worker": each.name, "pid": each.pid, "runs": sorted(each.runs)}},
+                len(worker.runs),
+                extra={"fields": {"worker": worker.name, "pid": worker.pid, "runs": sorted(worker.runs)}},
             )
-        if each.loaded:
-            work = drain.drain_patiently(each, reason) if gently else drain.drain_by_deadline(each, reason)
-            self._tasks.spawn(work, f"retire {each.name}")
+        if worker.loaded:
+            work = (
+                drain.drain_patiently(worker, reason) if gently else drain.drain_by_deadline(worker, reason)
+            )
+            self._tasks.spawn(work, f"retire {worker.name}")
 
     def flush_acks(self) -> None:
         """Send the acknowledgements of the last batch."""
-        for each in self._workers:
-            each.flush_acks()
+        for worker in self._workers:
+            worker.flush_acks()
 
     def pause(self, paused: bool) -> None:
         """Stop or resume reading what workers send."""
-        for each in self._workers:
-            each.pause(paused)
+        for worker in self._workers:
+            worker.pause(paused)
 
     # questions
 
@@ -317,12 +324,12 @@ class Supervisor:
             service = await self._ready_service(until)
             try:
                 return await service.call(method, params, until - time.monotonic())
-            except worker.Gone:
+            except workers.Gone:
                 if last:
                     raise
         raise AssertionError
 
-    async def _ready_service(self, until: float) -> worker.Worker:
+    async def _ready_service(self, until: float) -> workers.Worker:
         while self._service is None:
             self._service_changed.clear()
             try:
@@ -333,13 +340,13 @@ class Supervisor:
                 raise errors.Unavailable(f"the project is not loaded{why}") from None
         return self._service
 
-    # the workers' reports (worker.Owner)
+    # the workers' reports (workers.WorkerOwner)
 
-    def frame(self, source: worker.Worker, frame: list[Any], size: int) -> None:
+    def frame(self, source: workers.Worker, frame: list[Any], size: int) -> None:
         """A data frame has arrived."""
         self.listener.worker_frame(source, frame, size)
 
-    def loaded(self, source: worker.Worker) -> None:
+    def loaded(self, source: workers.Worker) -> None:
         self._replicas.loaded(source)
         log.info(
             "worker %s is ready", source.name, extra={"fields": {"worker": source.name, "pid": source.pid}}
@@ -349,21 +356,21 @@ class Supervisor:
             self.service_loaded.set()
         self.listener.worker_ready()
 
-    def set_service(self, service: worker.Worker) -> None:
+    def set_service(self, service: workers.Worker) -> None:
         """Have a service worker answer what is asked from now on."""
         self.trouble = None
         self._service = service
         self._service_changed.set()
 
-    def withdrawn(self, source: worker.Worker, run_id: str, attempt: int) -> None:
+    def withdrawn(self, source: workers.Worker, run_id: str, attempt: int) -> None:
         """A worker whose loop does not turn has given a run back."""
         self.listener.worker_withdrew(source, run_id, attempt)
 
-    def turned(self, source: worker.Worker) -> None:
+    def turned(self, source: workers.Worker) -> None:
         """A worker that was blocked can take runs again."""
         self.listener.worker_ready()
 
-    def failed(self, source: worker.Worker, message: str, trace: str = "") -> None:
+    def failed(self, source: workers.Worker, message: str, trace: str = "") -> None:
         """The project could not be loaded."""
         if trace and trace != self._last_trace:  # each worker sends it
             log.error("the project could not be loaded\n%s", logs.Whole(trace))
@@ -377,12 +384,12 @@ class Supervisor:
         self.trouble = message
         log.error("worker %s could not load the project: %s", source.name, message)
 
-    def given(self, source: worker.Worker) -> None:
+    def given(self, source: workers.Worker) -> None:
         """A run worker that has been given enough runs makes room for another."""
         if source.role == "run" and 0 < self.plan.max_runs <= source.taken:
             self.retire(source, f"it was given {source.taken} runs", gently=True)
 
-    def gone(self, source: worker.Worker) -> None:
+    def gone(self, source: workers.Worker) -> None:
         if source in self._workers:
             self._workers.remove(source)
         if source is self._service:
@@ -419,11 +426,11 @@ class Supervisor:
             self.listener.worker_gone(source, runs, len(runs) == 1)
         self.listener.worker_ready()
 
-    def asked(self, source: worker.Worker, number: int, method: str, params: dict[str, Any]) -> None:
+    def asked(self, source: workers.Worker, number: int, method: str, params: dict[str, Any]) -> None:
         """A run worker asks the service worker something."""
         self._tasks.spawn(self._relay(source, number, method, params), f"relay {method}")
 
-    async def _relay(self, source: worker.Worker, number: int, method: str, params: dict[str, Any]) -> None:
+    async def _relay(self, source: workers.Worker, number: int, method: str, params: dict[str, Any]) -> None:
         try:
             source.answer(number, True, await self.call(method, params))
         except errors.GatewaydError as error:
@@ -431,22 +438,24 @@ class Supervisor:
 
     # keeping them
 
-    async def spawn(self, each: worker.Worker, plan: plans.Plan) -> None:
+    async def spawn(self, worker: workers.Worker, plan: plans.Plan) -> None:
         """Start a worker's process; it loads the project then. Raises `OSError`."""
-        self._workers.append(each)
+        self._workers.append(worker)
         order = process.Order(
-            name=each.name,
+            name=worker.name,
             environment=plan.environment,
             folder=plan.folder,
             lock=plan.data_dir / datadir.WORKERS_LOCK,
         )
         try:
-            await each.start(self.begin, order, {**plan.configuration, "role": each.role, "name": each.name})
+            await worker.start(
+                self.begin, order, {**plan.configuration, "role": worker.role, "name": worker.name}
+            )
         except BaseException:
-            each.kill()
-            self._workers.remove(each)
+            worker.kill()
+            self._workers.remove(worker)
             raise
-        self._tasks.spawn(each.watch(), f"watch {each.name}")
+        self._tasks.spawn(worker.watch(), f"watch {worker.name}")
 
     async def _pinger(self, turned: loops_.Turned) -> None:
         """Look whether the loops of the workers turn; log the place when one does not."""
@@ -454,47 +463,47 @@ class Supervisor:
             await asyncio.sleep(PING_EVERY_S)
             now = time.monotonic()
             self.not_taking_s()
-            for each in self._workers:
-                if each.life.phase is lives.Phase.STARTING:
-                    each.look_at_loading(now, LOADING_S)
-                elif each.pulse.pinged_at is None:
-                    each.ping(now)
-                elif now - each.pulse.pinged_at >= min(BLOCKED_AFTER_S, self.plan.blocked_s):
-                    self._blocked(each, now)
+            for worker in self._workers:
+                if worker.life.phase is lives.Phase.STARTING:
+                    worker.look_at_loading(now, LOADING_S)
+                elif worker.pulse.pinged_at is None:
+                    worker.ping(now)
+                elif now - worker.pulse.pinged_at >= min(BLOCKED_AFTER_S, self.plan.blocked_s):
+                    self._blocked(worker, now)
             turned()
 
-    def _blocked(self, each: worker.Worker, now: float) -> None:
+    def _blocked(self, worker: workers.Worker, now: float) -> None:
         """A worker's loop does not turn: log where it is, and have others do its work when it stays so."""
-        block = each.pulse.block
+        block = worker.pulse.block
         if block is None:
-            block = each.pulse.block = pulse.Block(each.pulse.pinged_at or now, now)
-            each.ask_stack()
-            each.withdraw()
+            block = worker.pulse.block = pulse.Block(worker.pulse.pinged_at or now, now)
+            worker.ask_stack()
+            worker.withdraw()
         elif block.stack_asked_at is not None and now - block.stack_asked_at >= BLOCKED_AFTER_S:
             block.stack_asked_at = None
             log.warning(
                 "worker %s is blocked in code that holds the interpreter; its threads are:",
-                each.name,
-                extra={"fields": {"worker": each.name, "runs": sorted(each.runs)}},
+                worker.name,
+                extra={"fields": {"worker": worker.name, "runs": sorted(worker.runs)}},
             )
-            each.dump()
-        if each.role == "run" and each not in self._replicas.probes:
-            self._relieve(each, block, now - block.since)
-        if each.role == "service" and now - block.since > self.plan.call_deadline_s:
+            worker.dump()
+        if worker.role == "run" and worker not in self._replicas.probes:
+            self._relieve(worker, block, now - block.since)
+        if worker.role == "service" and now - block.since > self.plan.call_deadline_s:
             log.error(
                 "the service worker has been blocked for %g s and is replaced", self.plan.call_deadline_s
             )
-            each.kill()
+            worker.kill()
 
-    def _relieve(self, each: worker.Worker, block: pulse.Block, blocked_s: float) -> None:
+    def _relieve(self, worker: workers.Worker, block: pulse.Block, blocked_s: float) -> None:
         """Replace a blocked run worker; in the end kill it, for the sake of the other runs in it."""
         if blocked_s >= self.plan.blocked_s:
             reason = f"its event loop is blocked at {block.place or '?'}"
-            self.retire(each, reason, gently=True, blocked=True)
+            self.retire(worker, reason, gently=True, blocked=True)
         if blocked_s < KILLED_AFTER * self.plan.blocked_s or block.examined:
             return
         left = sum(other.life.retired_for_block and other.pulse.block is not None for other in self._workers)
-        if each.life.phase in lives.ALIVE and (len(each.runs) > 1 or left > MOST_BLOCKED):
+        if worker.life.phase in lives.ALIVE and (len(worker.runs) > 1 or left > MOST_BLOCKED):
             block.examined = True
-            work = drain.kill_for_others(each, block, blocked_s)
-            self._tasks.spawn(work, f"end the blocked worker {each.name}")
+            work = drain.kill_for_others(worker, block, blocked_s)
+            self._tasks.spawn(work, f"end the blocked worker {worker.name}")

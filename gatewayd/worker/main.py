@@ -38,8 +38,8 @@ def main(arguments: Sequence[str]) -> int:
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE_ADJ)
     sockets = [socket.socket(fileno=descriptor) for descriptor in (options.control, options.data)]
-    for each in sockets:
-        each.set_inheritable(False)  # a child of user code must not keep them open
+    for sock in sockets:
+        sock.set_inheritable(False)  # a child of user code must not keep them open
     code = _work(*sockets)
     prints.flush()
     os._exit(

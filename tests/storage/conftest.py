@@ -118,8 +118,8 @@ class Desk:
 
     # what happens to it
 
-    def claim(self, limit: int = 10, suspects: int = 2, besides: Collection[str] = ()) -> list[str]:
-        return [run.run_id for run in self.ask.runs_claim_due(self.now, limit, suspects, besides).taken]
+    def claim(self, limit: int = 10, suspects: int = 2, except_runs: Collection[str] = ()) -> list[str]:
+        return [run.run_id for run in self.ask.runs_claim_due(self.now, limit, suspects, except_runs).taken]
 
     def requeue(self, run_id: str, attempt: int | None = None, *, died: bool = False) -> Run | None:
         attempt = self.run(run_id).attempt if attempt is None else attempt

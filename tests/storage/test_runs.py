@@ -217,7 +217,7 @@ def test_many_suspects_do_not_hide_ordinary_runs(desk: Any) -> None:
 
 def test_runs_that_are_named_are_not_claimed(desk: Any) -> None:
     first, second = desk.create(desk.thread()), desk.create(desk.thread())
-    assert desk.claim(besides=frozenset({first})) == [second]
+    assert desk.claim(except_runs=frozenset({first})) == [second]
     assert desk.claim() == [first]
 
 

@@ -217,7 +217,7 @@ def _filters(value: Any, _: Any = None) -> list[Object]:
     if isinstance(value, wire.Raw):
         raise _too_many_terms(value)
     found = value if isinstance(value, list) else [value]
-    if not found or not all(isinstance(each, dict) and each for each in found):
+    if not found or not all(isinstance(part, dict) and part for part in found):
         raise no_schema(value)
     _check_terms(value, found)
     return found
@@ -263,7 +263,7 @@ def _converter() -> Converter:
         return items(value, lambda item: converter.structure(item, get_args(kind)[0]))
 
     def optional(value: Any, kind: Any) -> Any:
-        (inner,) = (each for each in get_args(kind) if each is not types.NoneType)
+        (inner,) = (member for member in get_args(kind) if member is not types.NoneType)
         return None if value is None else converter.structure(value, inner)
 
     hooks: list[tuple[Any, Callable[[Any, Any], Any]]] = [(Literal, literal), (list, listed), (dict, mapping)]

@@ -36,7 +36,7 @@ async def create_stateless_run(request: web.Request) -> web.Response:
 async def create_runs(request: web.Request) -> web.Response:
     """Create several runs in the background, or none of them."""
     admitted = await admission.admit_all(request)
-    return reply.json([runs.shown(request, each.run) for each in admitted])
+    return reply.json([runs.shown(request, created.run) for created in admitted])
 
 
 @routes.post("/runs/stream")

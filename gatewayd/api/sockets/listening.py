@@ -137,7 +137,9 @@ class Listener:
             self._make_room(now)
 
     def _make_room(self, now: float) -> None:
-        idle = [each for each in self.open if each.idle and now - each.since >= IDLE_S]
+        idle = [
+            connection for connection in self.open if connection.idle and now - connection.since >= IDLE_S
+        ]
         idle.sort(key=lambda each: each.since)
         for connection in idle[: len(self.open) - int(CROWDED * self.most)]:
             connection.close()

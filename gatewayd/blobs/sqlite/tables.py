@@ -122,7 +122,7 @@ def store(
         )
     # What new segments and compounds refer to is looked up as well, so nothing that is stored can ever lack
     # something below it.
-    needed = {one for manifest in manifests for one in cut.references(manifest)}
+    needed = {reference for manifest in manifests for reference in cut.references(manifest)}
     for _, kind, body in blobs:
         if kind == cut.SEGMENT:
             needed.update(cut.split(body))

@@ -205,7 +205,7 @@ def chunk(row: tuple[str, str, int, int, int, bytes, bytes | None]) -> Chunk:
     records, parts = row[5:]
     packed = codec.content(records) if records[0] in _KINDS else records
     return Chunk(
-        *row[:5], packed, () if parts is None else [Parts(*each) for each in ormsgpack.unpackb(parts)]
+        *row[:5], packed, () if parts is None else [Parts(*part) for part in ormsgpack.unpackb(parts)]
     )
 
 

@@ -173,18 +173,18 @@ def runs_claim_due(
     now: int,
     limit: int,
     suspects: int,
-    besides: frozenset[str] = frozenset(),
+    except_runs: frozenset[str] = frozenset(),
     only: str | None = None,
 ) -> ClaimedRuns:
     """
     Start up to `limit` due runs whose thread is free, in due order.
 
     Suspects (their worker or their daemon died while executing them) execute alone: at most `suspects` of
-    them are started, in addition to the limit. Cancelled runs are never started, nor those in `besides`. With
-    `only` no other run is started.
+    them are started, in addition to the limit. Cancelled runs are never started, nor those in `except_runs`.
+    With `only` no other run is started.
     """
     taken: list[Run] = []
-    for run_id, thread_id in _choose(connection, now, limit, suspects, besides, only):
+    for run_id, thread_id in _choose(connection, now, limit, suspects, except_runs, only):
         thread_locks.thread_lock_acquire_for_run(connection, thread_id, run_id, boot)
         _start(connection, run_id, boot, now)
         run = run_find(connection, run_id)
@@ -203,7 +203,7 @@ def _choose(
     now: int,
     limit: int,
     suspects: int,
-    besides: frozenset[str],
+    except_runs: frozenset[str],
     only: str | None,
 ) -> list[tuple[str, str]]:
     """
@@ -216,7 +216,7 @@ def _choose(
         if row is None:
             break
         run_id, thread_id, suspect = row
-        if (suspects if suspect else limit) <= 0 or thread_id in chosen or run_id in besides:
+        if (suspects if suspect else limit) <= 0 or thread_id in chosen or run_id in except_runs:
             continue
         if only is not None and run_id != only:
             continue

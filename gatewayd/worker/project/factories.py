@@ -47,9 +47,13 @@ def read(path: str, call: Callable[..., Any]) -> Factory:
         raise usercode.LoadError(path, "its parameters can't be read") from None
     bound = call.keywords if isinstance(call, functools.partial) else {}
     open_ended = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    wanting = [one for one in parameters if one.kind not in open_ended and one.name not in bound]
+    wanting = [
+        parameter
+        for parameter in parameters
+        if parameter.kind not in open_ended and parameter.name not in bound
+    ]
     if len(wanting) > 2:
-        names = ", ".join(one.name for one in wanting)
+        names = ", ".join(parameter.name for parameter in wanting)
         raise usercode.LoadError(path, f"a graph factory takes a config, a runtime or both, not ({names})")
     hints = _hints(call)
     positional: list[bool] = []
@@ -107,4 +111,4 @@ def _mentions(hint: Any, name: str, wanted: tuple[Any, ...]) -> bool:
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType, typing.Annotated):
         return any(_mentions(part, name, wanted) for part in typing.get_args(hint))
-    return any(hint is one or origin is one for one in wanted)
+    return any(hint is kind or origin is kind for kind in wanted)

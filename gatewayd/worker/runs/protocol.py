@@ -144,7 +144,7 @@ class Protocol:
             return values
         shown = {name: each for name, each in values.items() if name != INTERRUPT}
         if isinstance(listed := shown.get("messages"), list):
-            shown["messages"] = [_compact(each) for each in listed]
+            shown["messages"] = [_compact(message) for message in listed]
         return shown
 
     def _update(self, namespace: Namespace, payload: Any) -> Iterator[Item]:
@@ -180,7 +180,7 @@ class Protocol:
         if answer is not None:
             shown = serialise.plain(answer)
             text, message_id = _text(shown.get("content")), shown.get("id") or f"tool-{call}"
-        elif any(isinstance(each, Command) for each in (output if isinstance(output, list) else [output])):
+        elif any(isinstance(value, Command) for value in (output if isinstance(output, list) else [output])):
             return  # the tool directs the graph, and has not answered
         else:  # the node that has called it may make a message of this, or none
             text, message_id = _text(serialise.plain(output)), f"tool-{call}"
@@ -199,7 +199,7 @@ class Protocol:
     def _task(self, namespace: Namespace, payload: dict[str, Any]) -> Iterator[Item]:
         task_id = payload["id"]
         if "result" in payload:
-            for inner in [each for each in self._open if each[:-1] == namespace]:
+            for inner in [namespace_ for namespace_ in self._open if namespace_[:-1] == namespace]:
                 if inner[-1].partition(":")[2] == task_id:
                     status, error = _end_of(payload)
                     if status != "interrupted":  # the end of the run tells that
@@ -274,5 +274,5 @@ def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, list):
-        return "".join(str(each.get("text") or "") for each in content if isinstance(each, dict))
+        return "".join(str(block.get("text") or "") for block in content if isinstance(block, dict))
     return serialise.dumps(content).decode()

@@ -36,18 +36,18 @@ def answers(value: Any) -> Iterator[Answer]:
         case {"role": "tool", "tool_call_id": str()} | {"type": "tool", "tool_call_id": str()}:
             yield value
         case dict():
-            for each in value.values():
-                if isinstance(each, (list, tuple, ToolMessage)):
-                    yield from answers(each)
+            for child in value.values():
+                if isinstance(child, (list, tuple, ToolMessage)):
+                    yield from answers(child)
         case list() | tuple():
-            for each in value:
-                if isinstance(each, (dict, ToolMessage, Command)):
-                    yield from answers(each)
+            for child in value:
+                if isinstance(child, (dict, ToolMessage, Command)):
+                    yield from answers(child)
 
 
 def answer_to(call_id: str, output: Any) -> Answer | None:
     """Return the message in a tool's output that answers this call."""
-    return next((each for each in answers(output) if _call_of(each) == call_id), None)
+    return next((answer for answer in answers(output) if _call_of(answer) == call_id), None)
 
 
 class Ids(BaseCallbackHandler):
@@ -76,8 +76,10 @@ class Ids(BaseCallbackHandler):
     def on_tool_end(self, output: Any, *, run_id: UUID, **_: Any) -> None:
         """Give ids to the messages in a tool's output."""
         task = self._tasks.pop(run_id, "")
-        for each in answers(output):
-            self._told.setdefault(task, {})[_call_of(each)] = _id_of(each) or _identify(each, str(uuid4()))
+        for message in answers(output):
+            self._told.setdefault(task, {})[_call_of(message)] = _id_of(message) or _identify(
+                message, str(uuid4())
+            )
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
         self._tasks.pop(run_id, None)
@@ -101,11 +103,11 @@ class Ids(BaseCallbackHandler):
         if task is None or (told := self._told.pop(task, None)) is None:
             return
         found = list(answers(outputs))
-        taken = {_id_of(each) for each in found}
-        for each in found:
-            known = told.get(_call_of(each))
-            if known is not None and known not in taken and not _id_of(each):
-                taken.add(_identify(each, known))
+        taken = {_id_of(message) for message in found}
+        for message in found:
+            known = told.get(_call_of(message))
+            if known is not None and known not in taken and not _id_of(message):
+                taken.add(_identify(message, known))
 
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
         if (task := self._tasks.pop(run_id, None)) is not None:

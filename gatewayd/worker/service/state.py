@@ -120,10 +120,10 @@ class States:
         """
         stored, writes = self.reader.sizes(thread_id)
         saver, sizes = self._showing(), dict[tuple[str, str, Any], int]()
-        async for each in saver.alist({"configurable": {"thread_id": thread_id}}):
-            namespace = each.config["configurable"]["checkpoint_ns"]
-            values = each.checkpoint["channel_values"]
-            for channel, version in each.checkpoint["channel_versions"].items():
+        async for found in saver.alist({"configurable": {"thread_id": thread_id}}):
+            namespace = found.config["configurable"]["checkpoint_ns"]
+            values = found.checkpoint["channel_values"]
+            for channel, version in found.checkpoint["channel_versions"].items():
                 if (key := (namespace, channel, version)) not in sizes:
                     held = channel in values
                     sizes[key] = len(saver.serde.dumps_typed(values[channel])[1]) if held else 0

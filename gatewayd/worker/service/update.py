@@ -173,7 +173,7 @@ class Updates:
 
         Returns and raises what `update` does.
         """
-        steps = [[_state_update(wire.opened(each)) for each in step["updates"]] for step in supersteps]
+        steps = [[_state_update(wire.opened(update)) for update in step["updates"]] for step in supersteps]
 
         async def change(graph: graphs.AnyPregel, config: RunnableConfig) -> RunnableConfig:
             return await graph.abulk_update_state(config, steps)

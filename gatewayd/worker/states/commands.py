@@ -13,7 +13,7 @@ def command_of(command: dict[str, Any]) -> Command[Any]:
     fields = {key: value for key, value in command.items() if key in known and value is not None}
     if "goto" in fields:
         goto = fields["goto"]
-        fields["goto"] = [_target(one) for one in goto] if isinstance(goto, list) else _target(goto)
+        fields["goto"] = [_target(target) for target in goto] if isinstance(goto, list) else _target(goto)
     if isinstance(fields.get("update"), list):
         fields["update"] = [tuple(pair) for pair in fields["update"]]
     return Command(**fields)

@@ -150,10 +150,14 @@ def _way(value: Any) -> Way:
     if _call(value) is not None:
         return lambda one: _default(_call(one))
     if attrs.has(kind):
-        names = [(one.alias or one.name, one.name) for one in attrs.fields(kind) if one.init]
+        names = [
+            (attribute.alias or attribute.name, attribute.name)
+            for attribute in attrs.fields(kind)
+            if attribute.init
+        ]
         return partial(_of_fields, names)
-    if dataclasses.is_dataclass(kind) and not all(one.init for one in dataclasses.fields(kind)):
-        names = [(one.name, one.name) for one in dataclasses.fields(kind) if one.init]
+    if dataclasses.is_dataclass(kind) and not all(field.init for field in dataclasses.fields(kind)):
+        names = [(field.name, field.name) for field in dataclasses.fields(kind) if field.init]
         return partial(_of_fields, names)
     fields = getattr(kind, "__pydantic_fields__", None) or {}
     open_to_all = frozenset(name for name, one in fields.items() if one.annotation is Any)
@@ -240,9 +244,9 @@ def _has_bytearray(value: Any) -> bool:
         return kind is bytearray
     if _HOLDING.isdisjoint(map(type, several)):
         return False
-    for one in several:
-        inner = type(one)
-        if inner in _HOLDING and (one or inner is bytearray) and _has_bytearray(one):
+    for part in several:
+        inner = type(part)
+        if inner in _HOLDING and (part or inner is bytearray) and _has_bytearray(part):
             return True
     return False
 
@@ -274,12 +278,12 @@ def _spelt_out(value: Any) -> Any:
         case bytearray():
             return _call(value)
         case dict():
-            made = {key: _spelt_out(one) for key, one in value.items()}
+            made = {key: _spelt_out(element) for key, element in value.items()}
             if all(_is_key(key) for key in value):
                 return made if any(made[key] is not value[key] for key in made) else value
             return _Call("builtins", "dict", ([[_spelt_out(key), one] for key, one in made.items()],))
         case list() | tuple() if type(value) in (list, tuple):
-            several = [_spelt_out(one) for one in value]
+            several = [_spelt_out(element) for element in value]
             if any(one is not other for one, other in zip(several, value, strict=True)):
                 return type(value)(several)
     return value
@@ -322,12 +326,15 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         case list() | tuple():
             yield from ((f"[{position}]", one) for position, one in enumerate(value))
         case set() | frozenset():
-            yield from (("[…]", one) for one in value)
+            yield from (("[…]", element) for element in value)
         case _:
             fields = getattr(value, "__dict__", None)
             if isinstance(fields, dict):
                 yield from ((name, one) for name, one in fields.items() if not name.startswith("__"))
             elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-                yield from ((one.name, getattr(value, one.name)) for one in dataclasses.fields(value))
+                yield from ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
             elif attrs.has(type(value)):
-                yield from ((one.name, getattr(value, one.name)) for one in attrs.fields(type(value)))
+                yield from (
+                    (attribute.name, getattr(value, attribute.name))
+                    for attribute in attrs.fields(type(value))
+                )

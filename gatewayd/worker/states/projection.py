@@ -99,5 +99,5 @@ def shown(interrupt: Interrupt) -> dict[str, Any]:
 
 def _with_interrupts(values: Any, waiting: Mapping[str, Sequence[Interrupt]]) -> dict[str, Any]:
     """Return values with ``__interrupt__`` added."""
-    pending = [one for mine in waiting.values() for one in mine]
+    pending = [interrupt for asked in waiting.values() for interrupt in asked]
     return {**values, "__interrupt__": pending} if isinstance(values, dict) else {"__interrupt__": pending}

@@ -108,7 +108,9 @@ def updated_below(
     The question is gone then, though nobody has answered it; the subgraph will ask again, and what a client
     says to what its thread still shows is meant for that, as it is after an update of the root.
     """
-    asking = [task for task in snapshot.tasks if any(one.id in answers for one in task.interrupts)]
+    asking = [
+        task for task in snapshot.tasks if any(interrupt.id in answers for interrupt in task.interrupts)
+    ]
     namespaces = storage.namespaces(thread_id)
     inner = [
         namespace
@@ -117,7 +119,7 @@ def updated_below(
         if is_below(namespace, "", task.id, task.name)
     ]
     for place in namespaces:
-        if any(place == one or place.startswith(f"{one}|") for one in inner):
+        if any(place == outer or place.startswith(f"{outer}|") for outer in inner):
             newest = storage.latest(thread_id, place)
             if (
                 newest is not None
@@ -144,11 +146,13 @@ def _open_in(
     for task_id, name in tasks:
         if finished(writes, task_id):
             continue
-        inner = [each for each in namespaces if is_below(each, namespace, task_id, name)]
+        inner = [namespace for namespace in namespaces if is_below(namespace, namespace, task_id, name)]
         question = open_question(writes, task_id)
         if question is not None:
             repeated = _asked_below(thread_id, inner, namespaces, storage)
-            yield from (each for each in ids(question, storage.serde) if each not in repeated)
+            yield from (
+                interrupt_id for interrupt_id in ids(question, storage.serde) if interrupt_id not in repeated
+            )
         for place in inner:
             newest = storage.latest(thread_id, place)
             if newest is None:  # deleted between the two reads
@@ -167,7 +171,7 @@ def _asked_below(
     places = [
         namespace
         for namespace in namespaces
-        if any(namespace == one or namespace.startswith(f"{one}|") for one in inner)
+        if any(namespace == outer or namespace.startswith(f"{outer}|") for outer in inner)
     ]
     asked = _readable(
         storage,

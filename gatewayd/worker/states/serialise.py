@@ -177,7 +177,7 @@ def _numpys(value: Any) -> Any:
     if isinstance(value, float):
         return float(value)
     if value.dtype.kind == "M":
-        return [_numpys(one) for one in value] if value.ndim else _moment(value[()])
+        return [_numpys(element) for element in value] if value.ndim else _moment(value[()])
     try:
         return orjson.Fragment(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY))
     except TypeError:
@@ -244,11 +244,11 @@ def _repaired(value: Any, hook: Callable[[Any], Any], depth: int = _ORJSONS_DEPT
         case str():
             return value.encode("utf-8", "replace").decode()
         case dict():
-            return {_repaired_key(key): _repaired(one, hook, deeper) for key, one in value.items()}
+            return {_repaired_key(key): _repaired(element, hook, deeper) for key, element in value.items()}
         case list():
-            return [_repaired(one, hook, deeper) for one in value]
+            return [_repaired(element, hook, deeper) for element in value]
         case tuple() if type(value) is tuple:
-            return [_repaired(one, hook, deeper) for one in value]
+            return [_repaired(element, hook, deeper) for element in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in dataclasses.fields(value) if not field.name.startswith("_")]
         return {name: _repaired(getattr(value, name), hook, deeper) for name in names}

@@ -148,14 +148,16 @@ class Answering:
         Raises `Rejected` for what can't be done; what goes wrong for a node is returned, to be raised there.
         """
         try:
-            results = await self.store.abatch([_unpacked(one) for one in orjson.loads(operations)])
+            results = await self.store.abatch(
+                [_unpacked(operation) for operation in orjson.loads(operations)]
+            )
         except Exception as error:
             if from_node:
                 return orjson.dumps(_failure(error))
             if isinstance(error, ValueError):
                 raise Rejected(str(error)) from error
             raise
-        return orjson.dumps([_result(one) for one in results])
+        return orjson.dumps([_result(result) for result in results])
 
 
 def _packed(op: Op) -> dict[str, Any]:
@@ -167,7 +169,7 @@ def _packed(op: Op) -> dict[str, Any]:
         case SearchOp():
             return {"op": "search", **op._asdict()}
         case ListNamespacesOp():
-            conditions = [[each.match_type, each.path] for each in op.match_conditions or ()]
+            conditions = [[condition.match_type, condition.path] for condition in op.match_conditions or ()]
             return {"op": "list", **op._asdict(), "match_conditions": conditions}
 
 
@@ -196,7 +198,7 @@ def _result(result: Result) -> Any:
         case Item():
             return result.dict()
         case _:
-            return [_result(one) if isinstance(one, Item) else list(one) for one in result]
+            return [_result(entry) if isinstance(entry, Item) else list(entry) for entry in result]
 
 
 def _results(packed: bytes) -> list[Result]:
@@ -204,7 +206,7 @@ def _results(packed: bytes) -> list[Result]:
     answer = orjson.loads(packed)
     if isinstance(answer, dict):
         raise _revived_failure(answer)
-    return [_revived(one) for one in answer]
+    return [_revived(result) for result in answer]
 
 
 def _late() -> TimeoutError:
@@ -241,7 +243,7 @@ def _revived(shown: Any) -> Any:
         case dict():
             return _item(shown)
         case _:
-            return [_item(one) if isinstance(one, dict) else tuple(one) for one in shown]
+            return [_item(entry) if isinstance(entry, dict) else tuple(entry) for entry in shown]
 
 
 def _item(shown: dict[str, Any]) -> Item:

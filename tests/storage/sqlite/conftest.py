@@ -62,8 +62,10 @@ class Desk:
     def create(self, thread_id: str | None, *, claim: bool = False, **changes: Any) -> str:
         return self.admit(thread_id, claim=claim, **changes).run.run_id
 
-    def claim(self, limit: int = 10, suspects: int = 2, besides: frozenset[str] = frozenset()) -> list[str]:
-        found = runs.runs_claim_due(self.connection, self.boot, self.now, limit, suspects, besides)
+    def claim(
+        self, limit: int = 10, suspects: int = 2, except_runs: frozenset[str] = frozenset()
+    ) -> list[str]:
+        found = runs.runs_claim_due(self.connection, self.boot, self.now, limit, suspects, except_runs)
         return [run.run_id for run in found.taken]
 
     def requeue(self, run_id: str, attempt: int | None = None, *, died: bool = False) -> Run | None:

@@ -91,7 +91,7 @@ def test_nothing_that_the_writer_does_for_a_run_reads_a_whole_table(desk: Any) -
         run_id = desk.create(thread_id)
         desk.create(thread_id, claim=True, multitask_strategy="interrupt")
         desk.claim()
-        desk.claim(besides=frozenset({run_id}))
+        desk.claim(except_runs=frozenset({run_id}))
         stateless = desk.create(None, claim=True)
         desk.emit(desk.run(stateless).thread_id, stateless)
         desk.checkpoint(stateless, "0001")

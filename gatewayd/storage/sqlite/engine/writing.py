@@ -320,7 +320,11 @@ class Writer:
         """Run operations in one transaction; return why none of them is stored, or None."""
         execute, before = self.connection.execute, self.space
         read_only = self.damage.found is not None
-        whole = {each.chain for each in batch if each.chain is not None and each.chain.error is None}
+        whole = {
+            operation.chain
+            for operation in batch
+            if operation.chain is not None and operation.chain.error is None
+        }
         try:
             execute(self._begin())
             self._unlocked()
@@ -393,9 +397,11 @@ class Writer:
 
         What may begin before that is told at once.
         """
-        if to_tell := [each for each in batch if each.on_commit is not None and each.error is None]:
+        if to_tell := [
+            operation for operation in batch if operation.on_commit is not None and operation.error is None
+        ]:
             self._tell(self._tell_committed, to_tell)
-        promise = any(each.promise and each.error is None for each in batch)
+        promise = any(operation.promise and operation.error is None for operation in batch)
         if not self.syncer.take(batch, promise):
             self._deliver(batch)
 

@@ -39,8 +39,8 @@ class Crons(base.Base):
             )
         )
 
-    async def crons_due(self, now: int, limit: int, besides: Collection[str] = ()) -> list[Cron]:
-        rows = await self.readers.rows(crons.DUE, (now, wire.text(list(besides)), limit))
+    async def crons_due(self, now: int, limit: int, except_crons: Collection[str] = ()) -> list[Cron]:
+        rows = await self.readers.rows(crons.DUE, (now, wire.text(list(except_crons)), limit))
         return [crons.record(row) for row in rows]
 
     async def crons_next_date(self, now: int) -> int | None:

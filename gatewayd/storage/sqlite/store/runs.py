@@ -116,10 +116,10 @@ class Runs(base.Base):
         return [(thread_id, run_id) for thread_id, run_id in rows]
 
     async def runs_claim_due(
-        self, now: int, limit: int, suspects: int, besides: Collection[str] = (), only: str | None = None
+        self, now: int, limit: int, suspects: int, except_runs: Collection[str] = (), only: str | None = None
     ) -> ClaimedRuns:
         return await self.writer.submit(
-            runs.runs_claim_due, self.boot, now, limit, suspects, frozenset(besides), only
+            runs.runs_claim_due, self.boot, now, limit, suspects, frozenset(except_runs), only
         )
 
     run_requeue_if_running = written(runs.run_requeue_if_running)

@@ -22,8 +22,8 @@ class Webhooks(base.Base):
 
     __slots__ = ()
 
-    async def webhooks_due(self, now: int, limit: int, besides: Collection[str] = ()) -> list[Delivery]:
-        parameters = (now, wire.text(list(besides)), limit)
+    async def webhooks_due(self, now: int, limit: int, except_hosts: Collection[str] = ()) -> list[Delivery]:
+        parameters = (now, wire.text(list(except_hosts)), limit)
         return [webhooks.record(row) for row in await self.readers.rows(webhooks.DUE, parameters)]
 
     async def webhooks_next_due(self, now: int) -> int | None:
