@@ -186,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
         "Every setting can be given as GATEWAYD_<NAME> in the environment, too.",
         allow_abbrev=False,
     )
-    # No defaults and no types here: both are the settings' business, whatever source a value comes from.
+    # No defaults and no types here: both are the settings' business, wherever a value comes from.
     serve.add_argument("--config", "-c", metavar="FILE", help="the project's file (default: langgraph.json)")
     serve.add_argument("--host", metavar="ADDRESS", help="listen on this address (default: 127.0.0.1)")
     serve.add_argument(
@@ -228,8 +228,8 @@ def _parser() -> argparse.ArgumentParser:
         serve.add_argument(flag, action=_Ignored, dest="ignored", help=argparse.SUPPRESS)
     reload = commands.add_parser(
         "reload",
-        help="have a running daemon load its project anew",
-        description="Have the daemon that serves a project read its langgraph.json and load its code anew, "
+        help="have a running daemon load its project again",
+        description="Have the daemon that serves a project read its langgraph.json and load its code again, "
         "without closing a connection. Waits for the outcome.",
         allow_abbrev=False,
     )

@@ -2,8 +2,8 @@
 
 Start: the data directory is locked, what the workers of an earlier daemon left behind is killed, the socket
 is bound (a client that comes early waits in its backlog), storage is opened and orphans are made pending
-again, then the first request is accepted. The workers load the project meanwhile; "serving" is printed when
-the service worker has.
+again, then the first request is accepted. The workers load the project at the same time; "serving" is printed
+when the service worker has loaded it.
 
 Stop (SIGTERM, SIGINT): no new runs; all runs are handed back to storage; connections are aborted without
 their last chunk, so that clients know that they were cut; the workers end, the writer is flushed, the lock is
@@ -98,7 +98,7 @@ async def _serve(
 
 
 async def _reload(services: Services, read: Read) -> str:
-    """Load the project anew and return what is served now. Raises `BadConfiguration` or `Unavailable`."""
+    """Load the project again and return what is served now. Raises `BadConfiguration` or `Unavailable`."""
     try:
         options, served = read()
         for name in settings.changed(services.settings, options):
@@ -143,7 +143,7 @@ def _has_terminal() -> bool:
 
 
 def _tell(text: str) -> None:
-    with contextlib.suppress(OSError):  # nobody may be reading (``… | head``)
+    with contextlib.suppress(OSError):  # the reader may be gone (``… | head``)
         print(text, flush=True)  # noqa: T201  the command talks to its user
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with the server: checks, each of which yields findings, for whoever asks how it is.
+"""What is wrong with the server: checks that yield findings, for probes and operators.
 
 A finding is *fatal* if the server does not accept runs because of it, or does not start them; a probe may
 take a server with such findings out of service. The others are warnings: a server that serves is not to be

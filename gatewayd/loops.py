@@ -1,6 +1,6 @@
 """Loops that go on as long as the daemon: what keeps one going after an error, and what is known of each.
 
-A loop is a task (`tasks.Group.spawn_forever`) or a thread (`in_thread`). Whatever its body raises is logged,
+A loop is a task (`tasks.Group.spawn_forever`) or a thread (`in_thread`). What its body raises is logged,
 and the body is called again after a pause that grows while it keeps failing. A body that returns without
 being told to has failed, too.
 

@@ -1,12 +1,12 @@
 """The program of a parser: a process that turns the JSON of a large body into what the daemon needs of it.
 
 A parser holds the interpreter for as long as it takes (0.4 s for a megabyte of empty lists), so no thread of
-the daemon may do it. This process gets a body, checks it, and gives back its *head*: the body without what
-nobody below the API looks into. That (`input`, `values`, `resume` and so on, see `OPAQUE`) comes beside it as
-JSON again and stays bytes (`wire.Raw`) until a worker opens it.
+the daemon may do it. This process gets a body, checks it, and gives back its *head*: the body without the
+values that no part of the daemon looks into. Those (`input`, `values`, `resume` and so on, see `OPAQUE`) come
+beside it as JSON again and stay bytes (`wire.Raw`) until a worker opens them.
 
-A parser has no code of the project's, nothing of the daemon but a socket, and ends with it. After a large
-body it ends by itself, which gives its memory back; the daemon starts another when it needs one.
+A parser has no code of the project, nothing of the daemon but a socket, and ends with it. After a large body
+it ends by itself, which gives its memory back; the daemon starts another when it needs one.
 """
 
 from __future__ import annotations

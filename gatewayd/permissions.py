@@ -58,7 +58,7 @@ def tighten(paths: Iterable[Path]) -> None:
                 path.chmod(mode & 0o7777 & ~OTHERS)
                 log.info("%s could be read by others (mode %03o); now it can't", path, mode & 0o777)
         except FileNotFoundError:
-            continue  # a log of SQLite's that was removed meanwhile
+            continue  # a log of SQLite's that has just been removed
         except OSError as error:
             log.warning(
                 "%s can be read by others, and that can't be changed: %s", path, error.strerror or error

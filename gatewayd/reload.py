@@ -1,16 +1,16 @@
-"""Asking a daemon to load the project anew, and telling how that went.
+"""Asking a daemon to load the project again, and telling how that went.
 
 A daemon is asked by SIGHUP. The signal says nothing back, so the daemon keeps a small file in its data
 directory, which is replaced as a whole at each change: who it is, the number of the last reload that it has
-begun, and the number and outcome of the last one that has ended. A reload that is asked for while one goes on
-begins after that one (once, however often it was asked for). So whoever has read in the file that n had
-begun, then sent the signal, will find the outcome of a reload that began after he asked under a number
+begun, and the number and outcome of the last one that has ended. A reload that is asked for during another
+begins after that one (once, however often it was asked for). So a process that reads in the file that n had
+begun, and then sends the signal, finds the outcome of a reload that began after the signal under a number
 greater than n.
 
 What happens on failure
-    Nobody holds the lock: there is no daemon; nothing is signalled, whatever pid the file names.
+    The lock is free: there is no daemon; nothing is signalled, even if the file names a pid.
     The file is of another pid than the lock: the daemon is not yet ready for the signal, which would kill it.
-    The daemon ends during the reload: the lock is free, or another's, or the file is; whoever waits is told.
+    The daemon ends during the reload: the lock is free, or another's, or the file is; who waits is told.
     The file can't be written (disk full): it is logged, the reload counts; `gatewayd reload` waits for the
     next outcome.
 """
@@ -37,7 +37,7 @@ LOOK_S = 0.05
 
 
 class NotReloaded(GatewaydError):
-    """The project was not loaded anew; the detail says why."""
+    """The project was not loaded; the detail says why."""
 
 
 @frozen(kw_only=True)
@@ -74,7 +74,7 @@ class Reloader:
         self._write()
 
     def ask(self) -> None:
-        """Have the project loaded anew, after the reload that may be going on."""
+        """Have the project loaded again, after the reload that may be going on."""
         self._asked.give()
 
     async def run(self, turned: loops.Turned = lambda: None) -> None:
@@ -82,7 +82,7 @@ class Reloader:
         while True:
             await self._asked.wait()
             self._note(begun=self._standing.begun + 1)
-            log.info("reload %d: the project is loaded anew", self._standing.begun)
+            log.info("reload %d: the project is loaded again", self._standing.begun)
             ok, message = await self._once()
             self._note(ended=self._standing.begun, ok=ok, message=message)
             turned()
@@ -115,7 +115,7 @@ class Reloader:
 
 def request(data_dir: Path) -> str:
     """
-    Have the daemon that holds `data_dir` load its project anew; return what it says about it.
+    Have the daemon that holds `data_dir` load its project again; return what it says about it.
 
     Waits as long as that takes. Raises `NotReloaded` with the cause.
     """
@@ -130,7 +130,7 @@ def request(data_dir: Path) -> str:
     except ProcessLookupError:
         pass  # seen below
     except PermissionError:
-        raise NotReloaded(f"the gatewayd of {data_dir} (pid {pid}) belongs to somebody else") from None
+        raise NotReloaded(f"the gatewayd of {data_dir} (pid {pid}) belongs to another account") from None
     while True:
         now = _standing(data_dir)
         same = now is not None and now.boot == before.boot

@@ -607,7 +607,7 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> tuple[Setti
 
 
 def changed(before: Settings, now: Settings) -> list[str]:
-    """Return the names of settings that differ, but for the project's file: that a reload reads anew."""
+    """Return the names of settings that differ, but for the project's file: that a reload reads again."""
     names = [attribute.name for attribute in fields(Settings) if attribute.name != "config"]
     return [name for name in names if getattr(before, name) != getattr(now, name)]
 

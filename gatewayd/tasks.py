@@ -69,7 +69,7 @@ def seconds_until(moment: int | None, now: int, longest_s: float) -> float:
 
 @define(eq=False)
 class Group:
-    """The tasks of one owner. An error that nobody awaits is logged; `stop` ends what is left."""
+    """The tasks of one owner. An error of a task that is not awaited is logged; `stop` ends what is left."""
 
     owner: str
     loops: list[loops_.Loop] = field(factory=list)
@@ -149,9 +149,8 @@ async def _forever(
             error = loops_.Ended("it returned")
         except Exception as raised:
             error = raised
-        except (
-            asyncio.CancelledError
-        ) as raised:  # of a future that it waited for, unless somebody has ended it
+        except asyncio.CancelledError as raised:
+            # Of a future that the body waited for, unless this task itself was cancelled.
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
@@ -164,8 +163,8 @@ async def _forever(
 
 async def until_done(work: Callable[[], Awaitable[T]], what: str, retry_s: float) -> T:
     """
-    Do what nobody would do again, however often it fails (the disk is full): until it is done, or this is
-    cancelled.
+    Do what would not be tried again elsewhere until it is done, however often it fails (the disk is full), or
+    this is cancelled.
 
     `what` is the line that the log gets at each failure. The pause between two tries grows.
     """

@@ -1,4 +1,4 @@
-"""Which requests a server answers that knows nobody: those of this machine, and of the pages that the
+"""Which requests a server without authentication answers: those of this machine, and of the pages that the
 operator names.
 
 Without authentication a browser is the way in: any page that its user opens can send requests to this

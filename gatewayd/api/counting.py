@@ -1,5 +1,5 @@
-"""How many requests were answered, with what, and how soon: plain numbers, made into metrics when somebody
-asks.
+"""How many requests were answered, with what, and how soon: plain numbers, made into metrics when they are
+asked for.
 
 A request counts when the head of its response goes out, so that a stream counts at its beginning. Paths are
 those of the routes, not of the requests, and what has no route counts under an empty path: their number is

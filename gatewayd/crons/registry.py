@@ -100,7 +100,7 @@ class Crons:
         return await self.storage.crons_search(whose, search)
 
     async def count(self, whose: Caller, search: store.CronSearch) -> int:
-        """Return how many crons a search finds, whatever its limits."""
+        """Return how many crons a search finds without its limits."""
         return await self.storage.crons_count(whose, search)
 
     async def update(self, whose: Caller, cron_id: str, wanted: CronFields) -> Cron:

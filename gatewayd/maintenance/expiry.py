@@ -24,7 +24,7 @@ from gatewayd.threads import changes
 log = logging.getLogger(__name__)
 
 SHORTEST_S = 1.0
-"""Shortest time between two sweeps, whatever the settings say."""
+"""Shortest time between two sweeps; no setting makes it shorter."""
 
 PAGE = 100
 """Threads looked up at a time."""

@@ -18,8 +18,8 @@ Rooms, from top to bottom; each imports downwards only:
 - `waiters`    the futures of those who wait for the end of a run.
 - `engine`     what all of them stand on: storage, log, workers, limits; `counts`: the numbers for metrics.
 
-Recording is not bound to a request: the end of a run is posted to the writer by the manager, whatever becomes
-of the client.
+Recording is not bound to a request: the manager posts the end of a run to the writer, even if the client has
+left.
 
 What happens on each failure
     A worker dies: its runs are requeued and go on from their last checkpoint. A run whose worker died with it
@@ -40,8 +40,8 @@ What happens on each failure
     transaction.
     A run is deleted while it executes: it is stopped the same way, and its lock, too, is kept until nothing
     executes.
-    A cancel is stored while the run's end is on its way: the run ends by the cancel, whatever its graph has
-    made of it.
+    A cancel is stored while the run's end is on its way: the run ends as cancelled, whatever its
+    graph made of that.
     What a run has sent can't be stored (disk full): the worker is told, and the run fails at its next saver
     call.
     The end of a run can't be stored (disk full): it is tried again until it can; until then the run stays

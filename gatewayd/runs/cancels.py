@@ -218,7 +218,7 @@ class Cancels:
 
     async def delete_thread_if_expired(self, expired: store.Expired) -> bool:
         """
-        Delete a thread whose time is over, unless somebody works on it or has done so since; tell whether.
+        Delete a thread whose time is over, unless it is in use or has been since; return whether it was.
         """
         gone = await self.engine.storage.thread_delete_if_expired(expired, self.engine.now())
         if gone:

@@ -1,9 +1,9 @@
-"""Ending runs: what is stored at the end of one, by whomever it comes about.
+"""Ending runs: what is stored at the end of one, however it comes about.
 
 A run ends with its worker's last frame; or without a worker, when it was cancelled before its start or while
 requeued, or is put aside; or while something of it still executes, when it is fenced off. In each case one
 transaction stores all of it (`storage.sqlite.runs.run_finish_if_active`), posted to the writer and repeated
-until it is stored, whatever becomes of the client that has wanted it.
+until it is stored, even if the client that wanted it has left.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Endings:
         run = active.run
         if run.cancel_action == "rollback":
             self.engine.tasks.spawn(self._roll_back(active), f"roll back {run.run_id}")
-        elif run.cancel_action is not None:  # the stored cancel counts, whatever the graph has made of it
+        elif run.cancel_action is not None:  # the stored cancel counts, not what the graph made of it
             self.finish(run, as_cancelled(run, outcome.as_end("interrupted")), active)
         else:
             self.finish(run, outcome.as_end(ENDS[outcome.outcome]), active)
@@ -72,7 +72,7 @@ class Endings:
     ) -> None:
         """
         Post the end of a run to the writer, with its last events. `computed`: its state has been computed
-        anew already.
+        again already.
 
         The `error` event is stored with the end it tells of, so that a cancel that was stored first leaves
         neither.
@@ -149,7 +149,7 @@ class Endings:
         """
         End a run whose last state can't be stored: some of its pieces went with an event that was not stored.
 
-        The state is computed anew, with all its pieces; if that was done already, the old values stay.
+        The state is computed again, with all its pieces; if that was done already, the old values stay.
         """
         log.error("the state at the end of run %s lacks pieces", run.run_id, extra=fields(run))
         found = RunOutcome(status="success") if computed else await self._projection(run)
@@ -232,7 +232,7 @@ class Endings:
         """
         try:
             values = (await self.engine.storage.thread_get(INTERNAL, run.thread_id)).values
-        except NotFound:  # deleted meanwhile
+        except NotFound:  # it has just been deleted
             values = None
         return attrs.evolve(left, rollback=True, result=b"{}" if values is None else values)
 

@@ -56,4 +56,4 @@ class Engine:
     queue: Queue = field(factory=Queue, init=False)
     counts: counts_.Counts = field(factory=counts_.Counts, init=False)
     tasks: tasks.Group = field(factory=lambda: tasks.Group("run manager"), init=False)
-    """What has to be done whatever becomes of the client that has wanted it."""
+    """What has to be done even if the client that wanted it has left."""

@@ -136,7 +136,7 @@ class RunManager:
         return await self.engine.storage.run_get(whose, thread_id, run_id)
 
     async def find(self, whose: Caller, run_id: str) -> Run | None:
-        """Return a run whatever its thread, or None."""
+        """Return a run of any thread, or None."""
         return await self.engine.storage.run_get_anywhere(whose, run_id)
 
     async def search(self, whose: Caller, search: store.RunSearch) -> list[Run]:

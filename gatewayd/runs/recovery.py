@@ -17,7 +17,7 @@ async def recover(on: engine.Engine, trial: trials.Trial, policies: Mapping[str,
 
     `policies` (graph id to policy) and `default` say what becomes of them, see
     `storage.sqlite.boots.orphans_requeue`. Runs that were handed back at an orderly stop are no orphans: they
-    go on whatever the policy.
+    go on under any policy.
 
     What storage promises of active runs and their threads is checked; what is derived and wrong is derived
     again. Runs that were being cancelled are not resumed: see `end_cancelled`, which needs a service

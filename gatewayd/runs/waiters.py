@@ -1,4 +1,4 @@
-"""Those who wait for the end of a run: whoever has created it, and whoever has joined it."""
+"""Waiting for the end of a run: requests that created it, and requests that joined it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gatewayd.storage import store
 
 @frozen(kw_only=True)
 class Ended:
-    """How a run ended, for whoever waits for it."""
+    """How a run ended, for those who wait for it."""
 
     status: str
     """A run's final status, or "deleted"."""

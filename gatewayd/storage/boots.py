@@ -43,7 +43,7 @@ class Boots(Protocol):
         """
 
     async def invariants_repair(self, now: int) -> list[Violation]:
-        """Derive anew what is derived and wrong in the rows of active runs; return what was and is wrong."""
+        """Derive again what is derived and wrong in the rows of active runs; return what was and is wrong."""
 
     async def trial(self) -> None:
         """

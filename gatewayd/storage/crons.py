@@ -75,4 +75,4 @@ class Crons(Protocol):
         """Return up to `limit` + 1 crons (one more tells that there are more)."""
 
     async def crons_count(self, whose: Caller, wanted: CronSearch) -> int:
-        """Return how many crons a search finds, whatever its limits."""
+        """Return how many crons a search finds without its limits."""

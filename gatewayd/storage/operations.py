@@ -1,7 +1,4 @@
-"""
-Changes of a thread that no run makes and that hold its lock meanwhile: state updates, copies, prunes,
-imports.
-"""
+"""Changes of a thread that no run makes and that lock it: state updates, copies, prunes, imports."""
 
 from __future__ import annotations
 

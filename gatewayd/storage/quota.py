@@ -46,7 +46,7 @@ class Quota:
 
     def refusal(self, used: int) -> str | None:
         """
-        Return the sentence for whoever is refused, or None: there is room. `used` are bytes in the database.
+        Return why a request is refused, or None: there is room. `used` are bytes in the database.
         """
         if self.max_db_size and used + (items := self._items()) >= self.max_db_size:
             return (

@@ -66,12 +66,12 @@ class Retention(Protocol):
 
     async def threads_expired(self, now: int, behind: Expired | None, limit: int) -> list[Expired]:
         """
-        Return threads whose time is over and nobody works on them, in pages behind the last of the page
-        before.
+        Return threads whose time is over and that no run or operation works on, in pages behind the last of
+        the page before.
         """
 
     async def thread_delete_if_expired(self, expired: Expired, now: int) -> bool:
-        """Mark a thread deleted if its time is still over and nobody works on it."""
+        """Mark a thread deleted if its time is still over and no run or operation works on it."""
 
     async def thread_keep_latest_done(self, expired: Expired) -> None:
         """Note that all but the latest states of a thread are removed."""

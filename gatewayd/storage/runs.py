@@ -121,7 +121,7 @@ class Runs(Protocol):
         """Return a run of this thread, or None."""
 
     async def run_get_anywhere(self, whose: Caller, run_id: str) -> Run | None:
-        """Return the run whatever its thread, or None."""
+        """Return the run of any thread, or None."""
 
     async def runs_list(
         self, whose: Caller, thread_id: str, *, status: str | None, limit: int, offset: int

@@ -100,7 +100,7 @@ class Threads(Protocol):
         """Find threads; see `sqlite.search`. Raises `Invalid`."""
 
     async def threads_count(self, whose: Caller, wanted: ThreadSearch) -> int:
-        """Return how many threads a search finds, whatever its limits. Raises `Invalid`."""
+        """Return how many threads a search finds without its limits. Raises `Invalid`."""
 
     async def threads_to_sweep(self, hidden_before: int, limit: int, kept_before: int) -> list[str]:
         """Return ids of threads whose rows may be removed; see `threads.sweep_candidates`."""

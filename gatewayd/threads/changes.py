@@ -21,8 +21,7 @@ Prune
 What happens on each failure
     The worker fails, or does not answer in time: the lock is freed, nothing was stored.
     The client leaves: the operation is carried through.
-    The thread is deleted meanwhile: the operation has lost the lock, stores nothing more and ends with "not
-    found".
+    The thread is deleted: the operation has lost the lock, stores nothing more and ends with "not found".
     The daemon dies: the next boot releases the locks of operations; the sweeper removes a half copy; what a
     prune has removed was to go anyway.
     The lock can't be freed (disk full): it is tried again until it can.

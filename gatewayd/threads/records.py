@@ -80,7 +80,7 @@ class Threads:
         return await self.storage.threads_search(whose, search)
 
     async def count(self, whose: Caller, search: store.ThreadSearch) -> int:
-        """Return how many threads a search finds, whatever its limits. Raises `Invalid`."""
+        """Return how many threads a search finds without its limits. Raises `Invalid`."""
         return await self.storage.threads_count(whose, search)
 
     async def runs(
@@ -144,7 +144,7 @@ class Threads:
         What comes next in the latest one is `__start__` while a run waits that has not begun: a thread
         without anything next counts as idle, and a page would not wait for the run. Raises `NotFound`.
         """
-        # Before the state is read: the run may begin meanwhile, and is seen by then or here.
+        # Before the state is read: a run that begins in between is seen by one of the two reads.
         waits = checkpoint_id is None and not checkpoint_ns and await self.storage.run_not_begun(thread_id)
         state = await self._state(whose, thread_id, checkpoint_id, checkpoint_ns, subgraphs, select)
         if not waits or wire.loads(state).get("next") != []:

@@ -170,4 +170,4 @@ async def test_a_daemon_whose_terminal_hangs_up_stops(tmp_path: Path) -> None:
         await served.until((served.data_dir / "reload.json").exists, "it expects the signal")
         os.close(outer)
         assert await served.wait(timeout_s=30) == 0
-        assert "the project is loaded anew" not in served.log()
+        assert "the project is loaded again" not in served.log()

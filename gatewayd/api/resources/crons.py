@@ -49,8 +49,7 @@ async def _create(request: web.Request, thread_id: str | None) -> web.Response:
 
 async def _carried(request: web.Request, work: Coroutine[Any, Any, Cron]) -> Cron:
     """
-    Do it to its end even if the client leaves meanwhile: else the ticker would not be told of what was
-    stored.
+    Carry it through even if the client leaves: else the ticker would not be told of what was stored.
     """
     return await asyncio.shield(request.app[keys.TASKS].spawn(work, "store a cron", awaited=True))
 

@@ -1,8 +1,8 @@
 """``GET /metrics``: what the server counts, for Prometheus or as JSON.
 
-Nothing is updated while the server works but plain numbers of the parts they belong to; they are read when
-somebody asks. The names beginning with ``lg_api_`` and the JSON's `queue`, `api` and `workers` are the
-reference's, so that dashboards made for it go on; the others are ours.
+While the server works it updates plain numbers only, each in the part that it belongs to; they are read when
+metrics are asked for. The names beginning with ``lg_api_`` and the JSON's `queue`, `api` and `workers` are
+the reference's, so that dashboards made for it go on; the others are ours.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ async def stream_run(request: web.Request) -> web.StreamResponse:
 
 
 def creators_view(request: web.Request, admitted: admission_.Admission, tied: bool) -> sse.View:
-    """Return the view of whoever has created a run by this request, or an earlier one that it repeats."""
+    """Return what the creator of a run is sent; an earlier request may have created it."""
     services = request.app[keys.SERVICES]
     run = admitted.run
     with_ids = services.settings.ids == "all" or bool(run.kwargs.get("resumable"))
@@ -220,7 +220,7 @@ async def search_runs(request: web.Request) -> web.Response:
 @routes.post("/runs/cancel")
 @operation(body=run_bodies.CancelRuns, query={"action": TEXT, "reason": TEXT}, answers=NOTHING)
 async def cancel_runs(request: web.Request) -> web.Response:
-    """Cancel all runs of a status, or some of one thread; those that have ended meanwhile are passed over."""
+    """Cancel all runs of a status, or some of one thread; those that have just ended are passed over."""
     body = await parse.body(request, run_bodies.CancelRuns)
     action, reason, runs = action_of(request), reason_of(request), request.app[keys.SERVICES].runs
     if body.thread_id is not None:

@@ -60,7 +60,7 @@ async def wait_stateless_run(request: web.Request) -> web.StreamResponse:
 @routes.get(RUN)
 @operation(answers=shapes.Run)
 async def get_stateless_run(request: web.Request) -> web.Response:
-    """Return a run whatever its thread."""
+    """Return a run of any thread."""
     return reply.json(runs.shown(request, await _found(request, "Not Found")))
 
 

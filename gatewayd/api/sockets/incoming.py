@@ -21,7 +21,7 @@ What a client may not do, and what happens then:
     connections beyond the limit        503 when the head comes, then closed. All connections count, and those
                                         of one address where it is known (`addresses`); behind a proxy that
                                         tells it, requests under way take their place. Beyond `REFUSED` at
-                                        once nobody is answered.
+                                        once none is answered.
 
 While we do not read (the handler takes nothing of the body), and while the event loop stands, no time counts.
 If there are nearly as many connections as may be, those that have been idle for `IDLE_S` are closed, the
@@ -247,7 +247,7 @@ class Incoming(asyncio.Protocol):
             self._transport.abort()
 
     def forgive(self, seconds: float) -> None:
-        """Leave out of account a time in which nobody could have read what has come."""
+        """Leave out of account a time in which nothing could have been read."""
         self._moved += seconds
         self._marked += seconds
 

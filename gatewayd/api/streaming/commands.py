@@ -1,8 +1,8 @@
-"""``POST /threads/{thread_id}/commands``, and what the commands of protocol v2 do, over whatever they come.
+"""``POST /threads/{thread_id}/commands``, and what the commands of protocol v2 do, over HTTP or a WebSocket.
 
 A command is ``{"id", "method", "params"}``; its answer has the same id and is a success with a result or an
-error with one of the protocol's codes. Commands that make runs are answered when the run is stored, whatever
-else the thread does: `multitask_strategy` decides, as for a run of v1.
+error with one of the protocol's codes. Commands that create runs are answered when the run is stored, even
+while the thread is busy: `multitask_strategy` decides what happens then, as for a run of v1.
 """
 
 from __future__ import annotations
@@ -223,8 +223,7 @@ async def carry_out(request: web.Request, thread_id: str, given: Command, carrie
 @contextlib.contextmanager
 def refusing(method: str, kinds: tuple[type[Exception], ...] = (Exception,)) -> Iterator[None]:
     """
-    Raise errors of these kinds as `Refused`; what is nobody's intention is logged. A client that has left is
-    no error.
+    Raise errors of these kinds as `Refused`; unexpected ones are logged. A client that has left is no error.
 
     A WebSocket's session refuses all kinds: no command may end it. Over HTTP what is not the client's fault
     has a status that clients know.

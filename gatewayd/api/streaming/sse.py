@@ -1,10 +1,10 @@
 """Event streams of protocol v1: a cursor of the hub, copied to a socket.
 
-A stream is one task that repeats: take the next page from the cursor, write its frames in one piece, beat
-when it is time. While a client takes its time, only the frames that it has still to take are held, and not
-their source as well. It ends with the record that ends the run. That record may have been missed by nobody's
-fault (the run's row was deleted, the reader came later), so whenever the cursor comes back empty-handed, and
-at every beat, the table is asked: wake-ups are hints.
+A stream is one task that repeats: take the next page from the cursor, write its frames in one piece, send a
+heartbeat when it is time. For a slow client only the frames that it has not taken yet are held, not their
+source as well. A stream ends with the record that ends the run. It may never see that record (the run's row
+was deleted, the reader came later), so whenever the cursor has nothing new, and at every heartbeat, the table
+is asked: wake-ups are hints.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ async def tail(
 
 
 def creators(run: Run, *, stateless: bool, with_ids: bool, tied: bool, fresh: bool) -> View:
-    """Return the view of whoever has created a run: everything from its beginning."""
+    """Return what the creator of a run is sent: everything from its beginning."""
     path = f"/runs/{run.run_id}" if stateless else f"/threads/{run.thread_id}/runs/{run.run_id}"
     return View(
         thread_id=run.thread_id,

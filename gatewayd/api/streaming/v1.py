@@ -1,4 +1,4 @@
-"""Joining: the streams of runs that somebody else has created, and of whole threads."""
+"""Joining: the streams of runs that another request created, and of whole threads."""
 
 from __future__ import annotations
 

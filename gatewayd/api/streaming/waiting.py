@@ -81,13 +81,13 @@ async def _ended(end: asyncio.Future[waiters.Ended], out: connections.StreamingR
 async def respond_when_ended(
     request: web.Request, thread_id: str, run_id: str, *, tied: bool = False
 ) -> web.StreamResponse:
-    """Do the same for a run that somebody else has created."""
+    """Do the same for a run that another request created."""
     async with contextlib.AsyncExitStack() as stack:
         # Before the head goes out: what happens after the client has seen it counts.
         following = request.app[keys.SERVICES].runs.following(keys.caller(request), thread_id, run_id)
         try:
             end = await stack.enter_async_context(following)
-        except NotFound:  # deleted meanwhile
+        except NotFound:  # it has just been deleted
             end = asyncio.get_running_loop().create_future()
             end.set_result(waiters.DELETED)
         return await respond_when(request, thread_id, run_id, end, tied=tied)

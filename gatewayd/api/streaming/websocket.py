@@ -14,7 +14,7 @@ subscription, which is sent everything kept up to there before its answer, neith
 one twice.
 
 What happens on each failure: a bad frame is answered with an error and the connection stays; so is a command
-that fails, for whatever reason; a log that can't be read is told by an error without an id, then the
+that fails for any reason; a log that can't be read is told by an error without an id, then the
 connection is closed with 1011; at the server's stop the connection is cut. A client that takes nothing for
 `write_timeout_s`, or does not answer a PING within half an interval, is cut off: its connection is aborted,
 since an orderly close waits behind what it does not take. Memory: one page of events for the session, and
@@ -22,9 +22,8 @@ what the socket's buffer holds. Frames are not compressed: the window and tables
 take 100 KiB and more as long as it lasts.
 
 Limits: the filters of a connection (`subscriptions.Subscriptions`), and its commands: after a burst of
-`COMMANDS_BURST` each waits until its turn has come, `COMMANDS_PER_S` a second. Meanwhile no more than some
-500 KiB are read from the client; one that sends on faster than that does not get its PONGs through, and is
-cut.
+`COMMANDS_BURST` each waits for its turn, `COMMANDS_PER_S` a second. Until then no more than some 500 KiB are
+read from the client; if it goes on sending faster than that, its PONGs don't get through, and it is cut off.
 """
 
 from __future__ import annotations
@@ -128,7 +127,7 @@ class Session:
     thread_id: str
     reader: holds.Reader
     position: int | None = field(default=None, init=False)
-    """Number of the last event of the log that has been dealt with; None: nobody has subscribed."""
+    """Number of the last event of the log that has been dealt with; None: there is no subscription."""
     _wanted: subscriptions.Subscriptions = field(factory=subscriptions.Subscriptions, init=False)
     _ends: earlier.Ends = field(factory=earlier.Ends, init=False)
     """The ends of earlier runs that are kept back."""
@@ -260,7 +259,7 @@ class Session:
     # commands
 
     async def _command(self, text: str) -> None:
-        """Answer one command, whatever becomes of it. Raises `ClientGone`."""
+        """Answer one command, also when it fails. Raises `ClientGone`."""
         with self.request.app[keys.SERVICES].holds.command(self.thread_id, self.reader.client) as carried:
             answer = await self._answer(text, carried)
             if answer is not None:

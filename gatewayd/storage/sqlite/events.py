@@ -4,11 +4,11 @@ Chunks are compressed as they are stored, by the writer (2 to 5 µs each) and no
 readers need them as they are. A token of a model, with all that is told around it, takes 214 bytes instead of
 1,109.
 
-A thread's log is removed from its beginning: what is kept is always a tail of it. A chunk goes when its run
-has ended long enough ago; the first one that has to stay holds up all behind it. The newest chunk stays,
-because numbering goes on from it (`numbering`). The thread knows up to which number its log is gone
-(`pruned_to`), each run whether it has lost events, and `events_since` says when there may be something to
-remove, so that nobody has to look for it.
+A thread's log is removed from its beginning: what is kept is always a tail of it. A chunk is removed when its
+run has ended long enough ago; the first one that has to stay holds up all behind it. The newest chunk stays,
+because numbering goes on from it (`numbering`). The thread's row says up to which number its log has been
+removed (`pruned_to`) and since when there may be more to remove (`events_since`), so that no table need be
+searched for it; each run's row says whether it has lost events.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COLUMNS = "thread_id, run_id, first_seq, last_seq, time_ms, records, parts"
 
 # The next chunks behind :after: as many as fit into :bytes together, one at least. The sizes are looked at
 # first, so that a small chunk before large ones does not make the page large. What is left of a deleted
-# thread is nobody's: a stream that waits for another thread under its id must not move behind that one's
+# thread is not read: a stream that waits for another thread under its id must not move behind that one's
 # numbers.
 _PAGE = f"""
 SELECT {COLUMNS} FROM events WHERE {{whose}} AND last_seq > :after AND last_seq <= (

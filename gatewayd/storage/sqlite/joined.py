@@ -78,7 +78,7 @@ class States:
         return found
 
     def take(self, chunk: Chunk) -> None:
-        """Keep the pieces that have come with a chunk: somebody is about to read it."""
+        """Keep the pieces that have come with a chunk: readers are about to ask for them."""
         joiner = join.Joiner(chunk.thread_id, join.NoBlobs())
         joiner.take(cut.Blob(*blob) for blob in chunk.blobs if blob[1] != cut.SEGMENT)
         # Not always with its texts: what the run has sent before in another piece does not come again.

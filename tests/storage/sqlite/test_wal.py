@@ -50,7 +50,7 @@ def length(path: Path) -> int:
 
 @contextmanager
 def reading(path: Path, readers: int) -> Iterator[None]:
-    """Read all the time, so that there is always somebody who reads."""
+    """Read all the time, so that there is always a reader."""
     stop = threading.Event()
 
     def read() -> None:
@@ -94,7 +94,7 @@ async def test_a_long_reader_holds_it_up_is_told_of_and_afterwards_it_is_short_a
     reader = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
     reader.execute("BEGIN")
     seen = reader.execute("SELECT count(*) FROM notes").fetchone()
-    await until(writer, lambda: "reading from the database for long" in caplog.text)
+    await until(writer, lambda: "kept the database open for long" in caplog.text)
     assert length(path) > 1024 * KIB
     assert reader.execute("SELECT count(*) FROM notes").fetchone() == seen
     reader.execute("COMMIT")

@@ -213,7 +213,7 @@ def _applied(connection: sqlite3.Connection) -> dict[int, str]:
 
 
 def _apply(connection: sqlite3.Connection, script: Script) -> bool:
-    """Apply one script with its row; False if another process has done it meanwhile."""
+    """Apply one script with its row; False if another process has just done it."""
     now = time.time_ns() // 1000
     try:
         # The row comes first: of two processes the second waits for BEGIN and then fails at it, having

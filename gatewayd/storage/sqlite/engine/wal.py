@@ -172,6 +172,6 @@ class Trimmer:
         if copied < frames and self.bytes() > WARN and time.monotonic() > self._warn_after:
             self._warn_after = time.monotonic() + WARN_EVERY_S
             log.warning(
-                "the write-ahead log has %d MiB: somebody has been reading from the database for long",
+                "the write-ahead log has %d MiB: a reader has kept the database open for long",
                 self.bytes() >> 20,
             )

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SLOW_BATCH_S = 0.25
-"""A batch that takes longer is logged: everybody else waited for it."""
+"""A batch that takes longer is logged: all others waited for it."""
 LOCK_TRY_MS = 50
 """How long SQLite waits for another process's lock at each try."""
 LOCK_PATIENCE_S = 5.0
@@ -226,7 +226,7 @@ class Writer:
         self.connection.close()
 
     def _write(self, batch: list[Operation]) -> None:
-        """Run a batch and have everybody told, whatever happens."""
+        """Run a batch and answer its operations, even if it can't be run."""
         try:
             failure = self._run(batch)
             over = self._given_up(batch) if isinstance(failure, failures.Locked) else batch
@@ -243,9 +243,9 @@ class Writer:
         Return the operations of a locked-out batch that have waited long enough; the others are queued again,
         in front.
 
-        What nobody waits for, such as the events of a run, waits for as long as the lock is held: the
-        worker's window bounds it. Requests don't, and once a lock is known to be held for long they hardly
-        wait at all.
+        An operation that no request waits for, such as the events of a run, waits for as long as the lock is
+        held: the worker's window bounds it. Requests don't, and once a lock is known to be held for long they
+        hardly wait at all.
         """
         now = time.monotonic()
         if self.locked_since is None:
@@ -432,7 +432,7 @@ class Writer:
         assert self._loop is not None
         try:
             self._loop.call_soon_threadsafe(call, batch)
-        except RuntimeError:  # the loop is closed: nobody waits any more
+        except RuntimeError:  # the loop is closed: no request waits any more
             pass
 
     def _settle(self, batch: list[Operation]) -> None:
