@@ -146,7 +146,7 @@ def _open_in(
     for task_id, name in tasks:
         if finished(writes, task_id):
             continue
-        inner = [namespace for namespace in namespaces if is_below(namespace, namespace, task_id, name)]
+        inner = [place for place in namespaces if is_below(place, namespace, task_id, name)]
         question = open_question(writes, task_id)
         if question is not None:
             repeated = _asked_below(thread_id, inner, namespaces, storage)
